@@ -1,0 +1,46 @@
+"""Gemini and embedding batch jobs on Vertex AI, for Airflow: paid once, ended truthfully.
+
+The public names are found lazily: ``import airflow_gemini_batch`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
+    from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
+    from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
+    from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GeminiBatchHook",
+    "GeminiBatchJobSensor",
+    "GeminiBatchJobTrigger",
+    "GeminiBatchOutputFilesSensor",
+    "GeminiBatchOutputTableSensor",
+    "SubmitGeminiBatchOperator",
+]
+
+_HOMES = {
+    "GeminiBatchHook": "hooks.gemini_batch",
+    "GeminiBatchJobSensor": "sensors.job",
+    "GeminiBatchJobTrigger": "triggers.gemini_batch",
+    "GeminiBatchOutputFilesSensor": "sensors.output",
+    "GeminiBatchOutputTableSensor": "sensors.output",
+    "SubmitGeminiBatchOperator": "operators.gemini",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,133 @@
+"""Addresses of data: ``gs://`` and ``bq://``, parsed once and never guessed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+# https://cloud.google.com/storage/docs/buckets#naming
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects, domain-scoped ids included
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
+# Letters, marks, digits, connectors, dashes and spaces: https://cloud.google.com/bigquery/docs/tables
+_TABLE = re.compile(r"[\w \-$]{1,1024}")
+
+_WILDCARD = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class GcsAddress:
+    """A place on Cloud Storage: an object, a prefix or a pattern with ``*``."""
+
+    bucket: str
+    path: str
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Read ``gs://bucket/path``; raises :class:`ValueError` that names the fault."""
+        if not uri.startswith("gs://"):
+            raise ValueError(f"{uri!r} is not a Cloud Storage address: it has to begin with gs://")
+        bucket, _, path = uri[len("gs://") :].partition("/")
+        if not _BUCKET.fullmatch(bucket):
+            raise ValueError(f"{uri!r} names no valid bucket: gs://BUCKET/PATH is expected")
+        return cls(bucket, path)
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the path is a pattern, not one object."""
+        return _WILDCARD in self.path
+
+    @property
+    def folder(self) -> str:
+        """The path's folder, without a trailing slash; empty at the top of the bucket."""
+        fixed = self.path.split(_WILDCARD, 1)[0]
+        return fixed.rpartition("/")[0]
+
+    def child(self, name: str) -> GcsAddress:
+        """Return the address of ``name`` below this prefix."""
+        prefix = self.path.rstrip("/")
+        return GcsAddress(self.bucket, f"{prefix}/{name}" if prefix else name)
+
+    def __str__(self) -> str:
+        return f"gs://{self.bucket}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class BigQueryAddress:
+    """A BigQuery table, or a dataset when ``table`` is empty."""
+
+    project: str
+    dataset: str
+    table: str = ""
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Read ``bq://project.dataset[.table]``; raises :class:`ValueError` that names the fault."""
+        if not uri.startswith("bq://"):
+            raise ValueError(f"{uri!r} is not a BigQuery address: it has to begin with bq://")
+        rest = uri[len("bq://") :]
+        # A domain-scoped project id (example.com:project) holds dots of its own before the colon.
+        domain, colon, tail = rest.rpartition(":")
+        project, *parts = tail.split(".")
+        project = f"{domain}{colon}{project}"
+        if len(parts) not in (1, 2):
+            raise ValueError(f"{uri!r} is incomplete: bq://PROJECT.DATASET or bq://PROJECT.DATASET.TABLE")
+        dataset, table = parts[0], parts[1] if len(parts) == 2 else ""
+        if not _PROJECT.fullmatch(project):
+            raise ValueError(f"{uri!r}: {project!r} is not a project id")
+        if not _DATASET.fullmatch(dataset):
+            raise ValueError(f"{uri!r}: {dataset!r} is not a dataset name (letters, digits and _)")
+        if len(parts) == 2 and not _TABLE.fullmatch(table):
+            raise ValueError(f"{uri!r}: {table!r} is not a table name")
+        return cls(project, dataset, table)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a table is named, not just a dataset."""
+        return bool(self.table)
+
+    @property
+    def sql(self) -> str:
+        """The quoted name for use in a GoogleSQL statement."""
+        return f"`{self.project}.{self.dataset}.{self.table}`"
+
+    @property
+    def dotted(self) -> str:
+        """``project.dataset[.table]``, as the BigQuery client library takes it."""
+        return ".".join(part for part in (self.project, self.dataset, self.table) if part)
+
+    def with_table(self, table: str) -> BigQueryAddress:
+        """Return a table in the same dataset."""
+        return BigQueryAddress(self.project, self.dataset, table)
+
+    def __str__(self) -> str:
+        return f"bq://{self.dotted}"
+
+
+Address = GcsAddress | BigQueryAddress
+
+
+def parse_address(uri: str) -> Address:
+    """Read one address of either kind.
+
+    Raises :class:`ValueError` with the way out for everything else: a plain ``project.dataset.table``, a
+    plain path, an unknown scheme.
+    """
+    if not isinstance(uri, str) or not uri.strip():
+        raise ValueError(f"an address is missing: expected gs://… or bq://…, got {uri!r}")
+    if uri != uri.strip():
+        raise ValueError(f"{uri!r} has spaces around it")
+    if uri.startswith("gs://"):
+        return GcsAddress.parse(uri)
+    if uri.startswith("bq://"):
+        return BigQueryAddress.parse(uri)
+    scheme, separator, _ = uri.partition("://")
+    if separator:
+        raise ValueError(f"{uri!r}: unknown scheme {scheme}://; use gs:// or bq://")
+    if re.fullmatch(r"[\w:.-]+\.\w+\.[\w$-]+", uri) and "/" not in uri:
+        raise ValueError(f"{uri!r} looks like a BigQuery table without its scheme: write bq://{uri}")
+    if "/" in uri:
+        raise ValueError(f"{uri!r} looks like a Cloud Storage path without its scheme: write gs://{uri}")
+    raise ValueError(f"{uri!r} has no scheme: use gs://BUCKET/PATH or bq://PROJECT.DATASET.TABLE")

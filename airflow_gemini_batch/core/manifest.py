@@ -1,0 +1,100 @@
+"""What a finished task hands on: where the answers are and what became of the requests, never the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from airflow_gemini_batch.core.jobs import BatchJob
+from airflow_gemini_batch.core.responses import Tally
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One job of the submission."""
+
+    job_name: str
+    state: str
+    source: Sequence[str]
+    output: str
+    counts: Mapping[str, int]
+
+    @classmethod
+    def of(cls, job: BatchJob, source: Sequence[str], tally: Tally) -> Self:
+        """Describe a job that has ended."""
+        return cls(
+            job_name=str(job.name),
+            state=job.state.value,
+            source=tuple(source),
+            output=str(job.output or ""),
+            counts={outcome.value: count for outcome, count in tally.counts.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The result of a submit task, as it goes to XCom.
+
+    As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the last job), ``outputs`` (list
+    of ``gs://`` folders or ``bq://`` tables, one for each round), ``counts`` (rows by outcome; they add up to
+    the requests), ``rounds`` (list of ``job_name``, ``state``, ``source``, ``output``, ``counts``).
+    """
+
+    identity: str
+    model: str
+    console_url: str
+    counts: Mapping[str, int]
+    rounds: Sequence[Round] = field(default_factory=tuple)
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON types."""
+        return {
+            "version": self.version,
+            "identity": self.identity,
+            "model": self.model,
+            "console_url": self.console_url,
+            "outputs": [one.output for one in self.rounds],
+            "counts": dict(self.counts),
+            "rounds": [
+                {
+                    "job_name": one.job_name,
+                    "state": one.state,
+                    "source": list(one.source),
+                    "output": one.output,
+                    "counts": dict(one.counts),
+                }
+                for one in self.rounds
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read a manifest; raises :class:`ValueError` for what is none, or of a later version."""
+        if not isinstance(content, Mapping) or "version" not in content:
+            raise ValueError(f"this is no manifest of a batch job: {content!r:.200}")
+        if content["version"] > VERSION:
+            raise ValueError(
+                f"the manifest has version {content['version']}, this release reads up to {VERSION}: "
+                "upgrade airflow-gemini-batch where it is read"
+            )
+        return cls(
+            identity=content["identity"],
+            model=content["model"],
+            console_url=content["console_url"],
+            counts=dict(content["counts"]),
+            rounds=tuple(
+                Round(
+                    job_name=one["job_name"],
+                    state=one["state"],
+                    source=tuple(one["source"]),
+                    output=one["output"],
+                    counts=dict(one["counts"]),
+                )
+                for one in content["rounds"]
+            ),
+            version=content["version"],
+        )

@@ -1,0 +1,41 @@
+"""Names of models, in the forms a batch job accepts."""
+
+from __future__ import annotations
+
+import re
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._@-]*")
+_PUBLISHER = re.compile(r"publishers/[a-z0-9-]+/models/[A-Za-z0-9._@-]+")
+_OWN = re.compile(
+    r"projects/[^/\s]+/locations/[a-z0-9-]+/"
+    r"(?:models/[^/\s]+|endpoints/[^/\s]+|publishers/[a-z0-9-]+/models/[A-Za-z0-9._@-]+)"
+)
+
+
+def model_resource_name(model: str) -> str:
+    """Return the resource name of ``model``; raises :class:`ValueError` when it can be none.
+
+    A plain name is a Google model: ``gemini-2.5-flash`` becomes ``publishers/google/models/gemini-2.5-flash``.
+    Publisher models and tuned ones (``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``) stay as they
+    are. Which models exist is not checked: the list changes monthly, and Vertex AI refuses an unknown one
+    before anything is paid.
+    """
+    if not isinstance(model, str) or not model:
+        raise ValueError(f"model is missing: give a name such as 'gemini-2.5-flash', got {model!r}")
+    if _PUBLISHER.fullmatch(model) or _OWN.fullmatch(model):
+        return model
+    if _PLAIN.fullmatch(model):
+        return f"publishers/google/models/{model}"
+    for prefix in ("models/", "google/"):
+        plain = model.removeprefix(prefix)
+        if plain != model and _PLAIN.fullmatch(plain):
+            raise ValueError(f"model {model!r} is not a name of Vertex AI: write {plain!r}")
+    raise ValueError(
+        f"model {model!r} is none that a batch job takes: expected a plain name (gemini-2.5-flash), "
+        "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models|endpoints/ID"
+    )
+
+
+def short_model_name(resource_name: str) -> str:
+    """Return the last part of a model's resource name, for messages and reports."""
+    return resource_name.rpartition("/")[2]

@@ -1,0 +1,155 @@
+"""When to ask next and when to give up: decisions only, for the trigger and for the waiting worker alike."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from airflow_gemini_batch.core.jobs import BatchJob, Stage
+
+HOUR = 3600.0
+
+# The longest honest wait: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
+DEFAULT_QUEUE_TIMEOUT = 72 * HOUR
+DEFAULT_RUN_TIMEOUT = 24 * HOUR
+DEFAULT_POLL_INTERVAL = 60.0
+
+# How long to go on asking when the service answers "no" (401, 403, 404), not "not now": new jobs are not
+# visible everywhere at once, and a role taken away by mistake comes back.
+REFUSAL_PATIENCE = 900.0
+
+LONGEST_BACKOFF = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """How to wait for a job; all in seconds.
+
+    :param poll_interval: time between two questions about one job.
+    :param queue_timeout: how long a job may wait to start, counted from its creation.
+    :param run_timeout: how long a job may run, counted from its start.
+    """
+
+    poll_interval: float = DEFAULT_POLL_INTERVAL
+    queue_timeout: float = DEFAULT_QUEUE_TIMEOUT
+    run_timeout: float = DEFAULT_RUN_TIMEOUT
+
+    def __post_init__(self) -> None:
+        for name in ("poll_interval", "queue_timeout", "run_timeout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"{name} has to be a number of seconds above 0, got {value!r}")
+
+    @property
+    def longest(self) -> float:
+        """The longest that a wait can take, in seconds."""
+        return self.queue_timeout + self.run_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The job goes on: ask again after ``seconds``."""
+
+    seconds: float
+
+
+class WaitOutcome(StrEnum):
+    """How a wait came to its end; travels in trigger events."""
+
+    ENDED = "ended"
+    """The job reached its end, or a state that it never leaves."""
+
+    TIMED_OUT = "timed_out"
+    """The job is over one of the limits."""
+
+    LOST = "lost"
+    """The job can't be asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOver:
+    """There is nothing more to wait for; ``reason`` says why, unless the job ended."""
+
+    outcome: WaitOutcome
+    reason: str = ""
+
+
+Decision = AskAgain | WaitOver
+
+
+@dataclass(slots=True)
+class JobWait:
+    """One wait for one job: takes what the service said, gives what to do next.
+
+    Times are wall-clock, since a wait outlives processes.
+
+    :param submitted: when the job was created, as far as is known; bounds the wait even when no answer comes.
+    """
+
+    policy: WaitPolicy
+    submitted: datetime
+    _errors: int = field(default=0, init=False)
+    _refused_since: datetime | None = field(default=None, init=False)
+
+    def answered(self, job: BatchJob, now: datetime) -> Decision:
+        """Decide what follows an answer about the job."""
+        self._errors = 0
+        self._refused_since = None
+        if not job.state.stage.waits:
+            return WaitOver(WaitOutcome.ENDED)
+        over = _over_limit(job, self.policy, now)
+        return WaitOver(WaitOutcome.TIMED_OUT, over) if over else AskAgain(_spread(self.policy.poll_interval))
+
+    def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
+        """Decide what follows an error, which says nothing about the job: only ever a reason to ask later.
+
+        :param transient: whether the service said "not now" or nothing at all, rather than "no".
+        """
+        self._errors += 1
+        if now >= self.submitted + timedelta(seconds=self.policy.longest):
+            return WaitOver(
+                WaitOutcome.TIMED_OUT,
+                f"no answer about it in the whole time allowed; the last error: {error}",
+            )
+        self._refused_since = None if transient else self._refused_since or now
+        if self._refused_since and (now - self._refused_since).total_seconds() >= REFUSAL_PATIENCE:
+            minutes = REFUSAL_PATIENCE / 60
+            return WaitOver(
+                WaitOutcome.LOST,
+                f"the service has refused to answer about it for {minutes:g} minutes: {error}",
+            )
+        longest = max(LONGEST_BACKOFF, self.policy.poll_interval)
+        return AskAgain(_spread(min(self.policy.poll_interval * 2 ** min(self._errors - 1, 20), longest)))
+
+
+def _over_limit(job: BatchJob, policy: WaitPolicy, now: datetime) -> str:
+    """Return which limit the job is over; empty when it is over none."""
+    queued = job.state.stage is Stage.QUEUED
+    if job.start_time is not None and not queued:
+        since, limit, text = job.start_time, policy.run_timeout, "running"
+        name = "run_timeout"
+    elif job.create_time is not None and queued:
+        since, limit, text = job.create_time, policy.queue_timeout, "waiting to start"
+        name = "queue_timeout"
+    elif job.create_time is not None:
+        since, limit, text = job.create_time, policy.longest, "under way"
+        name = "queue_timeout and run_timeout together"
+    else:
+        return ""
+    if (now - since).total_seconds() < limit:
+        return ""
+    return (
+        f"it has been {text} since {since:%Y-%m-%d %H:%M} UTC, and the limit ({name}) is {limit / HOUR:g} h"
+    )
+
+
+def _spread(seconds: float) -> float:
+    """Vary a pause by a tenth either way, so that many waits do not fall into step."""
+    return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+
+
+def utc_now() -> datetime:
+    """Return the wall-clock time, aware, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,178 @@
+"""One output row → one outcome, whatever shape the service gave it.
+
+Rows do not fail together with their job: a job that succeeded can hold nothing but errors, and a row with an
+empty ``status`` can hold no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+
+class Outcome(StrEnum):
+    """What became of one request."""
+
+    OK = "ok"
+    RETRYABLE = "retryable"
+    REJECTED = "rejected"
+    BLOCKED = "blocked"
+    TRUNCATED = "truncated"
+    MISSING = "missing"
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer to use."""
+        return self is Outcome.OK
+
+
+# HTTP codes, and the gRPC codes of a bare google.rpc.Status: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+REJECTED_CODES = frozenset({400, 401, 403, 404, 413, 3, 5, 6, 7, 9, 11, 12, 16})
+
+# https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/GenerateContentResponse#FinishReason
+BLOCKED_FINISH_REASONS = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "LANGUAGE",
+        "MODEL_ARMOR",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    }
+)
+
+STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d+)'
+_LONGEST_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """The outcome of one row and, unless it is ok, why."""
+
+    outcome: Outcome
+    message: str = ""
+
+
+def classify_row(status: Any, response: Any) -> RowResult:
+    """Sort one row of generated content.
+
+    :param status: the row's ``status``: empty, ``"<Reason>: {json}"``, JSON of a ``google.rpc.Status``, an
+        object, or free text.
+    :param response: the row's ``response``: a ``GenerateContentResponse`` as an object or as JSON text,
+        ``{}`` or ``None``.
+    """
+    status_text = _text_of(status)
+    if status_text:
+        return _from_status(status_text)
+    content = _object_of(response)
+    if not content:
+        return RowResult(Outcome.MISSING, "the row has no response")
+    candidates = content.get("candidates")
+    if not candidates:
+        reason = (content.get("promptFeedback") or {}).get("blockReason")
+        if reason:
+            return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
+        return RowResult(Outcome.MISSING, "the response has no candidates")
+    return _from_candidate(candidates[0])
+
+
+def _from_status(status: str) -> RowResult:
+    code = re.search(STATUS_CODE_PATTERN, status)
+    # A failure without a code, or with one not known to be final, may be tried again: that costs one more row.
+    rejected = code is not None and int(code[1]) in REJECTED_CODES
+    return RowResult(Outcome.REJECTED if rejected else Outcome.RETRYABLE, status[:_LONGEST_MESSAGE])
+
+
+def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
+    reason = candidate.get("finishReason") or ""
+    if reason == "MAX_TOKENS":
+        return RowResult(Outcome.TRUNCATED, "the answer reached maxOutputTokens")
+    if reason in BLOCKED_FINISH_REASONS:
+        return RowResult(Outcome.BLOCKED, f"the answer was blocked: {reason}")
+    if reason != "STOP":
+        return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
+    if not (candidate.get("content") or {}).get("parts"):
+        return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
+    return RowResult(Outcome.OK)
+
+
+def _text_of(status: Any) -> str:
+    if isinstance(status, Mapping):
+        return orjson.dumps(status).decode() if status else ""
+    return str(status or "").strip()
+
+
+def _object_of(response: Any) -> Mapping[str, Any]:
+    if isinstance(response, (str, bytes)):
+        try:
+            response = orjson.loads(response)
+        except orjson.JSONDecodeError:
+            return {}
+    return response if isinstance(response, Mapping) else {}
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many rows had which outcome, with a few messages to show.
+
+    :param counts: rows by outcome.
+    :param samples: messages of failed rows; at most :attr:`MAX_SAMPLES`, no two alike.
+    """
+
+    MAX_SAMPLES = 5
+
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    samples: list[str] = field(default_factory=list)
+
+    def add(self, result: RowResult, count: int = 1) -> None:
+        """Count ``count`` rows of this result."""
+        self.counts[result.outcome] += count
+        if result.message and len(self.samples) < self.MAX_SAMPLES:
+            sample = f"{result.outcome}: {result.message}"
+            if sample not in self.samples:
+                self.samples.append(sample)
+
+    def merge(self, other: Tally) -> None:
+        """Count the rows of another tally as well."""
+        for outcome, count in other.counts.items():
+            self.counts[outcome] += count
+        self.samples = list(dict.fromkeys([*self.samples, *other.samples]))[: self.MAX_SAMPLES]
+
+    def complete(self, requests: int) -> None:
+        """Count the requests that came back in no row as missing, so that the outcomes add up to the input."""
+        absent = requests - self.rows
+        if absent > 0:
+            self.add(RowResult(Outcome.MISSING, "the output has no row for the request"), absent)
+
+    @property
+    def rows(self) -> int:
+        """All rows counted."""
+        return sum(self.counts.values())
+
+    @property
+    def answered(self) -> int:
+        """Rows with an answer to use."""
+        return sum(count for outcome, count in self.counts.items() if outcome.answered)
+
+    @property
+    def failed(self) -> int:
+        """Rows without one."""
+        return self.rows - self.answered
+
+    @property
+    def failed_fraction(self) -> float:
+        """Share of rows without an answer, 0 to 1; 0 for no rows at all."""
+        return self.failed / self.rows if self.rows else 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{count} {outcome}" for outcome, count in self.counts.items() if count]
+        return f"{self.rows} rows: {', '.join(parts) or 'none'}"

@@ -1,0 +1,169 @@
+"""What a task asks for, checked before anything is sent, and the one create call that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from airflow_gemini_batch.core import identity as identities
+from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.labels import IDENTITY_LABEL, checked_labels
+from airflow_gemini_batch.core.models import model_resource_name
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """The content of one create call.
+
+    :param model: full resource name.
+    :param sources: one BigQuery table, or one or more Cloud Storage objects or patterns.
+    :param destination: a prefix on Cloud Storage or a BigQuery table that does not exist yet.
+    """
+
+    model: str
+    sources: tuple[Address, ...]
+    destination: Address
+    display_name: str
+    labels: Mapping[str, str]
+    model_parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a task asks for.
+
+    :param model: full resource name.
+    :param destination: ``None`` for a fresh place beside the source.
+    :param name: readable part of the job's display name.
+    :param labels: the user's own.
+    """
+
+    model: str
+    sources: tuple[Address, ...]
+    destination: Address | None
+    name: str
+    labels: Mapping[str, str]
+    model_parameters: Mapping[str, Any]
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        model: str,
+        source: str | Sequence[str],
+        destination: str | None,
+        name: str,
+        labels: Mapping[str, str] | None,
+        model_parameters: Mapping[str, Any] | None,
+    ) -> Self:
+        """Read a task's parameters, as they are after rendering.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` with all that is wrong.
+        """
+        faults: list[str] = []
+
+        def checked(check: Callable[[], T], fallback: T) -> T:
+            try:
+                return check()
+            except ValueError as error:
+                faults.append(str(error))
+                return fallback
+
+        submission = cls(
+            model=checked(lambda: model_resource_name(model), ""),
+            sources=checked(lambda: parse_sources(source), ()),
+            destination=checked(lambda: parse_destination(destination), None),
+            name=name,
+            labels=checked(lambda: checked_labels(labels), {}),
+            model_parameters=dict(model_parameters or {}),
+        )
+        if faults:
+            raise InvalidRequestError("\n".join(faults))
+        return submission
+
+    def fingerprint(self, source_versions: Sequence[str]) -> str:
+        """Digest of what is asked for; see :func:`airflow_gemini_batch.core.identity.fingerprint`."""
+        return identities.fingerprint(
+            model=self.model,
+            model_parameters=self.model_parameters,
+            source_versions=source_versions,
+            destination=str(self.destination or ""),
+        )
+
+    def request(self, identity: str, attempt: int, labels: Mapping[str, str]) -> JobRequest:
+        """Return the create call.
+
+        :param attempt: number of earlier jobs with this identity.
+        :param labels: what the job is labelled with besides the user's labels and the identity.
+        """
+        return JobRequest(
+            model=self.model,
+            sources=self.sources,
+            destination=output_place(self.sources[0], self.destination, identity, attempt),
+            display_name=identities.display_name(self.name, identity),
+            labels={**self.labels, **labels, IDENTITY_LABEL: identity},
+            model_parameters=self.model_parameters,
+        )
+
+
+def parse_sources(source: str | Sequence[str]) -> tuple[Address, ...]:
+    """Read where the requests lie; raises :class:`ValueError` that says what is wrong and what is right."""
+    if isinstance(source, str) and source.startswith("["):
+        raise ValueError(
+            f"source {source!r} is a list turned into text by a template: pass the task's .output, or set "
+            "render_template_as_native_obj=True on the DAG"
+        )
+    uris = [source] if isinstance(source, str) else list(source or ())
+    if not uris:
+        raise ValueError("source is empty: give a gs:// file, several of them, or a bq:// table")
+    sources = tuple(parse_address(uri) for uri in uris)
+    tables = [address for address in sources if isinstance(address, BigQueryAddress)]
+    if tables and len(sources) > 1:
+        mixed = len(tables) < len(sources)
+        raise ValueError(
+            f"source {uris} "
+            + ("mixes BigQuery and Cloud Storage" if mixed else "names several tables")
+            + ": one job reads one bq:// table, or any number of gs:// files"
+        )
+    for address in sources:
+        if isinstance(address, BigQueryAddress) and not address.is_table:
+            raise ValueError(f"source {address} is a dataset: name the table as well")
+        if isinstance(address, GcsAddress) and (not address.path or address.path.endswith("/")):
+            raise ValueError(
+                f"source {address} is a folder: name a file, or a pattern such as {address.child('*.jsonl')}"
+            )
+    return sources
+
+
+def parse_destination(destination: str | None) -> Address | None:
+    """Read where the answers go, ``None`` for "beside the source"; raises :class:`ValueError`."""
+    if not destination:
+        return None
+    address = parse_address(destination)
+    if isinstance(address, GcsAddress) and address.has_wildcard:
+        raise ValueError(f"destination {address} is a pattern: give a prefix, a folder of its own")
+    return address
+
+
+def output_place(source: Address, destination: Address | None, identity: str, attempt: int) -> Address:
+    """Return the place for one job's output, which no other job is ever given.
+
+    A table or a Cloud Storage prefix that the user names is taken as it is, since other tasks may count on
+    the name (below a prefix the service makes a folder for each job). A dataset, or no destination at all,
+    gets a fresh place.
+
+    :param attempt: number of earlier jobs with this identity.
+    """
+    name = f"{identity[:12]}_{attempt}" if attempt else identity[:12]
+    if isinstance(destination, GcsAddress):
+        return destination
+    if isinstance(destination, BigQueryAddress):
+        return destination if destination.is_table else destination.with_table(f"predictions_{name}")
+    if isinstance(source, GcsAddress):
+        return GcsAddress(source.bucket, source.folder).child(f"predictions/{name}")
+    # $ marks a partition in a table's name and is not legal in a new one.
+    return source.with_table(f"{source.table.partition('$')[0]}_predictions_{name}")

@@ -1,0 +1,85 @@
+"""The errors of this package.
+
+Each says whether another try can help: ``retryable`` is what the operators read to decide between an ordinary
+failure, which Airflow retries, and one that skips the task's remaining retries.
+"""
+
+from __future__ import annotations
+
+
+class GeminiBatchError(Exception):
+    """Base of all errors raised by this package."""
+
+    retryable = True
+
+
+class InvalidRequestError(GeminiBatchError, ValueError):
+    """What the DAG asks for can't be done; nothing was sent."""
+
+    retryable = False
+
+
+class SourceNotReadyError(GeminiBatchError):
+    """The source does not exist (yet) or holds nothing; nothing was submitted."""
+
+
+class VertexApiError(GeminiBatchError):
+    """Vertex AI answered a call with an error, or with something that is no answer.
+
+    :param message: what was asked and what came back.
+    :param code: HTTP status of the answer; ``None`` when there was none (no connection, time ran out).
+    :param reason: canonical status of the answer, such as ``NOT_FOUND``; empty when it gave none.
+    """
+
+    # A call that met one of these can be sent again as it is; every other 4xx asks for a change first.
+    TRANSIENT_CODES = frozenset({408, 409, 429})
+
+    def __init__(self, message: str, *, code: int | None = None, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed a moment later."""
+        return self.code is None or self.code < 400 or self.code >= 500 or self.code in self.TRANSIENT_CODES
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]
+        """As ``transient``, but credentials and roles get mended too while a task waits for its next try."""
+        return self.transient or self.code in (401, 403)
+
+
+class CredentialsError(VertexApiError):
+    """There are no credentials to ask with: the connection can't be read, or Google refuses what it holds."""
+
+    transient = False
+    retryable = True
+
+
+class SubmissionUnknownError(GeminiBatchError):
+    """A job was asked for and it is not known whether it exists; the next try looks before it creates."""
+
+
+class JobFailedError(GeminiBatchError):
+    """The batch job ended without a usable result; the next try submits a new one."""
+
+
+class JobTimeoutError(GeminiBatchError):
+    """The batch job did not start, or did not end, in the time allowed."""
+
+
+class JobLostError(GeminiBatchError):
+    """The batch job could not be asked about for a long time; it may still be running and billing."""
+
+
+class RowsFailedError(GeminiBatchError):
+    """The batch job ended, but too many of its rows hold no answer."""
+
+    retryable = False
+
+
+class OutputNotReadyError(GeminiBatchError):
+    """The output will not become ready: waiting on is of no use."""
+
+    retryable = False

@@ -1,0 +1,151 @@
+"""An Airflow connection → credentials → clients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_gemini_batch.core.jobs import JobName
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.storage.store import DataStore
+
+if TYPE_CHECKING:
+    from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+    from google.auth.credentials import Credentials
+
+    from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+    from airflow_gemini_batch.vertex.client import BatchJobClient
+
+DEFAULT_CONNECTION = "google_cloud_default"
+
+# The variable that google-genai itself reads.
+_BASE_URL_VARIABLE = "GOOGLE_VERTEX_BASE_URL"
+
+
+class GeminiBatchHook(BaseHook):
+    """Clients for batch jobs on Vertex AI and for the data around them.
+
+    Credentials come from the connection in every way that the Google provider knows: a key file, key file
+    JSON, a secret, a credential configuration, impersonation, or the environment's default credentials.
+    Besides its fields, three extras of the connection are read: ``location``, ``vertex_base_url`` (a private
+    endpoint or a local server; the variable ``GOOGLE_VERTEX_BASE_URL`` serves as well) and ``project``.
+
+    :param gcp_conn_id: a connection of type Google Cloud or Gemini batch.
+    :param project_id: project of the jobs; by default the connection's or the credentials' own.
+    :param location: location of the jobs, such as ``us-central1``; by default the connection's.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    """
+
+    conn_name_attr = "gcp_conn_id"
+    default_conn_name = DEFAULT_CONNECTION
+    conn_type = "gemini_batch"
+    hook_name = "Gemini batch (Vertex AI)"
+
+    def __init__(
+        self,
+        gcp_conn_id: str = DEFAULT_CONNECTION,
+        *,
+        project_id: str | None = None,
+        location: str | None = None,
+        impersonation_chain: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self._project_id = project_id
+        self._location = location
+        self._clients: dict[tuple[str, str], BatchJobClient] = {}
+
+    @cached_property
+    def google(self) -> GoogleBaseHook:
+        """The Google provider's hook, which turns the connection into credentials."""
+        from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
+
+        return GoogleBaseHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """The connection's credentials."""
+        if self._extra("is_anonymous"):
+            # google-genai and google-auth refuse AnonymousCredentials ("cannot be refreshed"). A server that
+            # asks for none takes any token.
+            from google.oauth2.credentials import Credentials
+
+            return Credentials(token="anonymous")  # noqa: S106 - no secret
+        return self.google.get_credentials()
+
+    @property
+    def project_id(self) -> str:
+        """Project of the jobs; raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` without one."""
+        project = self._project_id or self.google.get_credentials_and_project_id()[1]
+        if not project:
+            raise InvalidRequestError(
+                f"no project: give project_id, or set it in the connection {self.gcp_conn_id!r}"
+            )
+        return str(project)
+
+    @property
+    def location(self) -> str:
+        """Location of the jobs; raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` without one."""
+        location = self._location or self._extra("location")
+        if not location:
+            raise InvalidRequestError(
+                "no location: give location (us-central1, say), or put it into the extra of the connection "
+                f"{self.gcp_conn_id!r} as 'location'"
+            )
+        return str(location)
+
+    def get_conn(self, name: JobName | None = None) -> BatchJobClient:
+        """Return the client of the jobs in the project and location of a job, or of the hook."""
+        from airflow_gemini_batch.vertex.client import BatchJobClient
+
+        project, location = (name.project, name.location) if name else (self.project_id, self.location)
+        if (project, location) not in self._clients:
+            self._clients[project, location] = BatchJobClient(
+                credentials=self.credentials, project=project, location=location, base_url=self.base_url
+            )
+        return self._clients[project, location]
+
+    def get_async_conn(self, name: JobName) -> AsyncBatchJobClient:
+        """Return a client for the event loop, for the project and location of a job."""
+        from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+
+        return AsyncBatchJobClient(
+            credentials=self.credentials, project=name.project, location=name.location, base_url=self.base_url
+        )
+
+    @cached_property
+    def store(self) -> DataStore:
+        """Requests and answers on Cloud Storage and in BigQuery."""
+        from google.cloud import bigquery, storage
+
+        project, credentials = self.project_id, self.credentials
+        return DataStore(
+            lambda: storage.Client(project=project, credentials=credentials),
+            lambda: bigquery.Client(project=project, credentials=credentials),
+        )
+
+    @property
+    def base_url(self) -> str | None:
+        """Address of Vertex AI when it is not the location's own."""
+        url = self._extra("vertex_base_url") or os.environ.get(_BASE_URL_VARIABLE)
+        return str(url).rstrip("/") if url else None
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for one page of jobs: credentials, project, location and the right to list are all needed."""
+        try:
+            client = self.get_conn()
+            next(client.list(), None)
+        except Exception as error:
+            return False, f"{type(error).__name__}: {error}"
+        return True, f"Jobs of {client.project} in {client.location} can be listed"
+
+    def _extra(self, field: str) -> Any:
+        from airflow.providers.google.common.hooks.base_google import get_field
+
+        return get_field(self.google.extras, field)

@@ -1,0 +1,21 @@
+"""Errors on their way to Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_gemini_batch.exceptions import GeminiBatchError
+
+
+@contextmanager
+def no_retry_when_hopeless() -> Iterator[None]:
+    """Let errors that another try can't mend skip the task's remaining retries."""
+    try:
+        yield
+    except GeminiBatchError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error

@@ -1,0 +1,28 @@
+"""The link from a task to its job in the Google Cloud console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+from airflow_gemini_batch.core.jobs import JobName
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+
+class BatchJobLink(BaseOperatorLink):
+    """The batch job's page in the console; there from the moment the job is known, while the task waits too."""
+
+    name = "Vertex AI batch job"
+    key = "vertex_ai_batch_job_url"
+
+    @classmethod
+    def persist(cls, context: Context, job_name: JobName) -> None:
+        """Keep the address, so that showing the link asks nobody."""
+        context["ti"].xcom_push(key=cls.key, value=job_name.console_url)
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address; empty while there is no job."""
+        return XCom.get_value(ti_key=ti_key, key=self.key) or ""

@@ -1,0 +1,64 @@
+"""What Airflow is told about this provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PACKAGE = "airflow_gemini_batch"
+_INTEGRATION = "Gemini batch"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata: https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html"""
+    from airflow_gemini_batch import __version__
+
+    return {
+        # Has to be the distribution's name, with hyphens: `airflow providers list` fails otherwise.
+        "package-name": "airflow-gemini-batch",
+        "name": _INTEGRATION,
+        "description": "Gemini and embedding batch jobs on Vertex AI, paid once and ended truthfully.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini",
+                "tags": ["gcp", "ai"],
+            }
+        ],
+        "operators": [_modules("operators.gemini")],
+        "sensors": [_modules("sensors.job", "sensors.output")],
+        "hooks": [_modules("hooks.gemini_batch")],
+        "triggers": [_modules("triggers.gemini_batch", "triggers.readiness")],
+        "extra-links": [f"{_PACKAGE}.operators.links.BatchJobLink"],
+        "connection-types": [
+            {
+                "connection-type": "gemini_batch",
+                "hook-class-name": f"{_PACKAGE}.hooks.gemini_batch.GeminiBatchHook",
+                "hook-name": "Gemini batch (Vertex AI)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "login", "password", "port"],
+                    "relabeling": {},
+                    "placeholders": {},
+                },
+                "conn-fields": {
+                    "project": _text("Project id"),
+                    "location": _text("Location, such as us-central1"),
+                    "key_path": _text("Key file path"),
+                    "keyfile_dict": _text("Key file JSON", format="password"),
+                    "impersonation_chain": _text("Service account to impersonate (or a chain, with commas)"),
+                    "vertex_base_url": _text("Address of Vertex AI, for private endpoints"),
+                },
+            }
+        ],
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {
+        "integration-name": _INTEGRATION,
+        "python-modules": [f"{_PACKAGE}.{name}" for name in names],
+    }
+
+
+def _text(label: str, **schema: str) -> dict[str, Any]:
+    return {"label": label, "schema": {"type": ["string", "null"], **schema}}

@@ -1,0 +1,131 @@
+"""Wait for a job's complete output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.submission import parse_sources
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.sensors.job import check_job_name
+from airflow_gemini_batch.sensors.readiness import ReadinessSensor
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.hooks.probes import OutputProbe
+
+
+class OutputSensor(ReadinessSensor):
+    """Wait until a job's output is complete.
+
+    A job writes while it runs, so output that exists need not be complete. It is once it holds as many rows as
+    expected, and once the job that writes it has ended, whichever of the two is given; with both, both count.
+    The result is a dict: ``output``, ``rows``, ``failed``.
+
+    :param expected_rows: number of rows, or the address of the requests to compare with.
+    :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer; with more, the sensor
+        fails.
+    :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``: when that job fails, so does the
+        sensor, with the reason.
+    """
+
+    template_fields: Sequence[str] = (*ReadinessSensor.template_fields, "expected_rows", "job_name")
+
+    def __init__(
+        self,
+        *,
+        expected_rows: int | str | Sequence[str] | None = None,
+        max_failed_fraction: float = 0.05,
+        job_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.expected_rows = expected_rows
+        self.max_failed_fraction = max_failed_fraction
+        self.job_name = job_name
+
+    def _probe(self, output: str) -> OutputProbe:
+        from airflow_gemini_batch.hooks.probes import OutputProbe
+
+        if not 0 <= self.max_failed_fraction <= 1:
+            raise InvalidRequestError(
+                f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
+            )
+        if self.expected_rows is None and not self.job_name:
+            raise InvalidRequestError(
+                f"{self.task_id}: give expected_rows or job_name; without either, output that is still being "
+                "written can't be told from complete output"
+            )
+        if self.job_name:
+            check_job_name(self.job_name)
+        number, source = self._expected()
+        return OutputProbe(
+            output=output,
+            expected_rows=number,
+            expected_from=source,
+            max_failed_fraction=self.max_failed_fraction,
+            job_name=self.job_name or None,
+        )
+
+    def _expected(self) -> tuple[int | None, list[str]]:
+        expected = self.expected_rows
+        if isinstance(expected, str) and expected.strip().isdigit():
+            expected = int(expected)  # a number, rendered by a template
+        if expected is None:
+            return None, []
+        if isinstance(expected, int):
+            if expected < 0:
+                raise InvalidRequestError(f"expected_rows has to be 0 or more, got {expected}")
+            return expected, []
+        try:
+            return None, [str(address) for address in parse_sources(expected)]
+        except ValueError as error:
+            raise InvalidRequestError(f"expected_rows: {error}") from None
+
+
+class GeminiBatchOutputTableSensor(OutputSensor):
+    """Wait until a BigQuery table holds the complete output of a job; see :class:`OutputSensor`.
+
+    :param table: ``bq://PROJECT.DATASET.TABLE``.
+    """
+
+    template_fields: Sequence[str] = (*OutputSensor.template_fields, "table")
+
+    def __init__(self, *, table: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table = table
+
+    def probe(self) -> OutputProbe:
+        """Return the probe for the table."""
+        address = _address("table", self.table)
+        if not isinstance(address, BigQueryAddress) or not address.is_table:
+            raise InvalidRequestError(f"table {self.table!r} is no bq://PROJECT.DATASET.TABLE")
+        return self._probe(self.table)
+
+
+class GeminiBatchOutputFilesSensor(OutputSensor):
+    """Wait until the prediction files on Cloud Storage hold the complete output of a job; see :class:`OutputSensor`.
+
+    :param prefix: the job's output folder, or the ``gs://`` prefix that it was given as destination. A prefix
+        with the output of several jobs is refused.
+    """
+
+    template_fields: Sequence[str] = (*OutputSensor.template_fields, "prefix")
+
+    def __init__(self, *, prefix: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.prefix = prefix
+
+    def probe(self) -> OutputProbe:
+        """Return the probe for the files."""
+        address = _address("prefix", self.prefix)
+        if not isinstance(address, GcsAddress) or address.has_wildcard:
+            raise InvalidRequestError(f"prefix {self.prefix!r} is no gs:// folder")
+        return self._probe(self.prefix)
+
+
+def _address(field: str, uri: str) -> BigQueryAddress | GcsAddress:
+    try:
+        return parse_address(uri)
+    except ValueError as error:
+        raise InvalidRequestError(f"{field}: {error}") from None

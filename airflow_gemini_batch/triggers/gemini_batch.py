@@ -1,0 +1,122 @@
+"""Wait for a batch job in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_gemini_batch.core.jobs import JobName, JobState
+from airflow_gemini_batch.core.polling import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_QUEUE_TIMEOUT,
+    DEFAULT_RUN_TIMEOUT,
+    JobWait,
+    WaitOver,
+    WaitPolicy,
+    utc_now,
+)
+from airflow_gemini_batch.exceptions import VertexApiError
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+
+EVENT_VERSION = 1
+
+
+class GeminiBatchJobTrigger(BaseTrigger):
+    """Poll one batch job until it ends, or until a limit is reached.
+
+    It only asks: a trigger is started anew whenever its triggerer restarts, and may run twice at once, so it
+    never creates a job. Errors of the service are reasons to ask later, not the end of the job.
+
+    Its one event is a dict: ``version`` (1), ``outcome`` (``ended``, ``timed_out`` or ``lost``), ``job_name``,
+    ``state`` (the last one seen) and ``message`` (why, unless the job ended).
+
+    :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``.
+    :param submitted_at: when the job was created, in seconds since the epoch.
+    :param gcp_conn_id: the Airflow connection to ask with.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param poll_interval: time between two questions, in seconds.
+    :param queue_timeout: how long the job may wait to start, in seconds since its creation.
+    :param run_timeout: how long the job may run, in seconds since its start.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        submitted_at: float,
+        gcp_conn_id: str,
+        impersonation_chain: str | Sequence[str] | None = None,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+        queue_timeout: float = DEFAULT_QUEUE_TIMEOUT,
+        run_timeout: float = DEFAULT_RUN_TIMEOUT,
+    ) -> None:
+        super().__init__()
+        self.job_name = job_name
+        self.submitted_at = submitted_at
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.poll_interval = poll_interval
+        self.queue_timeout = queue_timeout
+        self.run_timeout = run_timeout
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that make this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "job_name": self.job_name,
+                "submitted_at": self.submitted_at,
+                "gcp_conn_id": self.gcp_conn_id,
+                "impersonation_chain": self.impersonation_chain,
+                "poll_interval": self.poll_interval,
+                "queue_timeout": self.queue_timeout,
+                "run_timeout": self.run_timeout,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then yield one event."""
+        from airflow_gemini_batch.triggers.connect import connect
+
+        name = JobName.parse(self.job_name)
+        wait = JobWait(
+            WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
+            datetime.fromtimestamp(self.submitted_at, UTC),
+        )
+        state = JobState.UNSPECIFIED
+        client: AsyncBatchJobClient | None = None
+        try:
+            while True:
+                try:
+                    client = client or await connect(name, self.gcp_conn_id, self.impersonation_chain)
+                    job = await client.get(name)
+                except VertexApiError as error:
+                    decision = wait.failed(error, transient=error.transient, now=utc_now())
+                    self.log.warning("No news of %s: %s", name, error)
+                else:
+                    decision = wait.answered(job, utc_now())
+                    if job.state is not state:
+                        self.log.info("%s", job)
+                        state = job.state
+                if isinstance(decision, WaitOver):
+                    break
+                await asyncio.sleep(decision.seconds)
+        finally:
+            if client is not None:
+                await client.close()
+        yield TriggerEvent(self._event(decision, state))
+
+    def _event(self, over: WaitOver, state: JobState) -> dict[str, str | int]:
+        return {
+            "version": EVENT_VERSION,
+            "outcome": over.outcome.value,
+            "job_name": self.job_name,
+            "state": state.value,
+            "message": over.reason,
+        }

@@ -1,0 +1,88 @@
+"""Wait in the triggerer until a job or its output is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_gemini_batch.core.readiness import Readiness
+
+EVENT_VERSION = 1
+
+
+class GeminiBatchReadinessTrigger(BaseTrigger):
+    """Look again and again until there is a verdict; each look runs in a thread, so the loop stays free.
+
+    Its one event is a dict: ``version`` (1), ``readiness`` (``ready`` or ``never``), ``reason`` and ``result``
+    (dict of JSON scalars, or ``None``).
+
+    :param probe: what to look at: see :func:`airflow_gemini_batch.hooks.probes.probe_to_json`.
+    :param gcp_conn_id: the Airflow connection to ask with.
+    :param project_id: project to look in; by default the connection's.
+    :param location: location to look in; by default the connection's.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param poll_interval: time between two looks, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        probe: Mapping[str, Any],
+        gcp_conn_id: str,
+        project_id: str | None = None,
+        location: str | None = None,
+        impersonation_chain: str | Sequence[str] | None = None,
+        poll_interval: float = 60.0,
+    ) -> None:
+        super().__init__()
+        self.probe = probe
+        self.gcp_conn_id = gcp_conn_id
+        self.project_id = project_id
+        self.location = location
+        self.impersonation_chain = impersonation_chain
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that make this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "probe": dict(self.probe),
+                "gcp_conn_id": self.gcp_conn_id,
+                "project_id": self.project_id,
+                "location": self.location,
+                "impersonation_chain": self.impersonation_chain,
+                "poll_interval": self.poll_interval,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, then yield one event."""
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+        from airflow_gemini_batch.hooks.probes import look_patiently, probe_from_json
+
+        hook = GeminiBatchHook(
+            self.gcp_conn_id,
+            project_id=self.project_id,
+            location=self.location,
+            impersonation_chain=self.impersonation_chain,
+        )
+        probe = probe_from_json(self.probe)
+        while True:
+            look = await sync_to_async(look_patiently, thread_sensitive=False)(probe, hook)
+            self.log.info("%s", look.reason)
+            if look.readiness is not Readiness.NOT_YET:
+                break
+            await asyncio.sleep(self.poll_interval)
+        yield TriggerEvent(
+            {
+                "version": EVENT_VERSION,
+                "readiness": look.readiness.value,
+                "reason": look.reason,
+                "result": None if look.result is None else dict(look.result),
+            }
+        )

@@ -1,0 +1,122 @@
+"""Submit a job that is paid for once: look first, create once, and when in doubt look again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from airflow_gemini_batch.core.jobs import BatchJob, Stage
+from airflow_gemini_batch.core.labels import IDENTITY_LABEL, labels_filter
+from airflow_gemini_batch.core.submission import JobRequest
+from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
+from airflow_gemini_batch.vertex.client import BatchJobClient
+
+# After a create call with no readable answer: when to look whether the job is there, in seconds. A new job
+# can take a moment to appear in the list.
+_LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+
+
+class Log(Protocol):
+    """Where to tell what is done; standard loggers and Airflow's own fit."""
+
+    def info(self, message: str, /, *values: Any) -> Any:
+        """Tell."""
+
+    def warning(self, message: str, /, *values: Any) -> Any:
+        """Warn."""
+
+    def error(self, message: str, /, *values: Any) -> Any:
+        """Alarm."""
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def submit_once(
+    client: BatchJobClient,
+    identity: str,
+    make_request: Callable[[int], JobRequest],
+    log: Log,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> BatchJob:
+    """Return the job with this identity: one that is there already, or a new one.
+
+    A job under way or succeeded is taken over. After one that ended badly, or that is being cancelled, a new
+    one is created.
+
+    :param make_request: makes the request from the number of earlier jobs with this identity.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` when the service could not be asked (then
+    nothing was submitted) or refused the job, and
+    :class:`~airflow_gemini_batch.exceptions.SubmissionUnknownError` when it stays open whether one exists.
+    """
+    earlier = jobs_of(client, identity)
+    if job := _usable(client, earlier, log):
+        log.info(
+            "This submission has a job already, nothing new is paid: %s\n%s\nTo pay for a new one, set "
+            "force_rerun=True.",
+            job,
+            job.name.console_url,
+        )
+        return job
+    for job in earlier:
+        log.info("An earlier job of this submission can't be used: %s", job)
+
+    request = make_request(len(earlier))
+    try:
+        job = client.create(request)
+    except VertexApiError as error:
+        if not error.transient:
+            raise
+        log.warning("It is not known whether the job was created, looking for it. %s", error)
+        job = _look_again(client, identity, {job.name.job_id for job in earlier}, error, log, sleep)
+    log.info("Created %s\n%s", job, job.name.console_url)
+    return job
+
+
+def jobs_of(client: BatchJobClient, identity: str) -> list[BatchJob]:
+    """Return all jobs with this identity, oldest first."""
+    found = client.list(labels_filter({IDENTITY_LABEL: identity}))
+    # The labels are compared here too: a filter that was not applied must not hand us another's job.
+    own = [job for job in found if job.labels.get(IDENTITY_LABEL) == identity]
+    return sorted(own, key=lambda job: (job.create_time or _LONG_AGO, job.name.job_id))
+
+
+def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob | None:
+    """Return the job to take over; of several under way the oldest is kept and the others are cancelled."""
+    for job in jobs:
+        if job.state.stage is Stage.SUCCEEDED:
+            return job
+    under_way = [job for job in jobs if job.state.stage in (Stage.QUEUED, Stage.RUNNING)]
+    for other in under_way[1:]:
+        log.error(
+            "Two jobs are under way for one submission: %s is kept, %s is cancelled", under_way[0], other
+        )
+        client.cancel(other.name)
+    return under_way[0] if under_way else None
+
+
+def _look_again(
+    client: BatchJobClient,
+    identity: str,
+    known: set[str],
+    cause: VertexApiError,
+    log: Log,
+    sleep: Callable[[float], None],
+) -> BatchJob:
+    for pause in _LOOK_AGAIN_AFTER:
+        sleep(pause)
+        try:
+            new = [job for job in jobs_of(client, identity) if job.name.job_id not in known]
+        except VertexApiError as error:
+            log.warning("Could not look for the job: %s", error)
+            continue
+        if new:
+            return new[0]
+    raise SubmissionUnknownError(
+        f"{cause}\nNo job with the label {IDENTITY_LABEL}={identity} has appeared in "
+        f"{sum(_LOOK_AGAIN_AFTER):.0f} seconds. The next try looks for it once more before it creates one."
+    ) from cause
