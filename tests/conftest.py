@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+GUARD = Path(__file__).parent / "guard"
+
+# Airflow reads its home when it is first imported.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="gemini-batch-tests-")
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "false"
+os.environ["NO_GCE_CHECK"] = "true"
+# Processes that tests start are guarded as well, and report here.
+os.environ["GUARD_REPORT"] = str(Path(os.environ["AIRFLOW_HOME"]) / "escaped.txt")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+
+import tests.guard.sitecustomize  # noqa: E402, F401
+
+pytest_plugins = ["airflow_gemini_batch.local.fixtures"]
+
+assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow is imported"
+
+
+@pytest.fixture(autouse=True)
+def no_other_host() -> Iterator[None]:
+    """Fail a test during which any process of it reached for another host."""
+    report = Path(os.environ["GUARD_REPORT"])
+    report.unlink(missing_ok=True)
+    yield
+    if report.exists():
+        pytest.fail(f"reached for another host: {report.read_text()}")
