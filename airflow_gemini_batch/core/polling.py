@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from airflow_gemini_batch.core.defaults import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_QUEUE_TIMEOUT,
+    DEFAULT_RUN_TIMEOUT,
+)
 from airflow_gemini_batch.core.jobs import BatchJob, Stage
+from airflow_gemini_batch.exceptions import InvalidRequestError
 
 HOUR = 3600.0
 
-# The longest honest wait: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
-DEFAULT_QUEUE_TIMEOUT = 72 * HOUR
-DEFAULT_RUN_TIMEOUT = 24 * HOUR
-DEFAULT_POLL_INTERVAL = 60.0
 
 # How long to go on asking when the service answers "no" (401, 403, 404), not "not now": new jobs are not
 # visible everywhere at once, and a role taken away by mistake comes back.
 REFUSAL_PATIENCE = 900.0
 
+SHORTEST_INTERVAL = 5.0
 LONGEST_BACKOFF = 300.0
 
 
@@ -27,7 +30,8 @@ LONGEST_BACKOFF = 300.0
 class WaitPolicy:
     """How to wait for a job; all in seconds.
 
-    :param poll_interval: time between two questions about one job.
+    :param poll_interval: longest time between two questions about one job; a young job is asked about more
+        often, after a tenth of its age.
     :param queue_timeout: how long a job may wait to start, counted from its creation.
     :param run_timeout: how long a job may run, counted from its start.
     """
@@ -40,7 +44,7 @@ class WaitPolicy:
         for name in ("poll_interval", "queue_timeout", "run_timeout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ValueError(f"{name} has to be a number of seconds above 0, got {value!r}")
+                raise InvalidRequestError(f"{name} has to be a number of seconds above 0, got {value!r}")
 
     @property
     def longest(self) -> float:
@@ -100,7 +104,11 @@ class JobWait:
         if not job.state.stage.waits:
             return WaitOver(WaitOutcome.ENDED)
         over = _over_limit(job, self.policy, now)
-        return WaitOver(WaitOutcome.TIMED_OUT, over) if over else AskAgain(_spread(self.policy.poll_interval))
+        if over:
+            return WaitOver(WaitOutcome.TIMED_OUT, over)
+        # A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
+        age = (now - (job.create_time or now)).total_seconds()
+        return AskAgain(_spread(min(max(age / 10, SHORTEST_INTERVAL), self.policy.poll_interval)))
 
     def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
         """Decide what follows an error, which says nothing about the job: only ever a reason to ask later.

@@ -118,7 +118,7 @@ def parse_sources(source: str | Sequence[str]) -> tuple[Address, ...]:
             "render_template_as_native_obj=True on the DAG"
         )
     uris = [source] if isinstance(source, str) else list(source or ())
-    if not uris:
+    if not any(uris):
         raise ValueError("source is empty: give a gs:// file, several of them, or a bq:// table")
     sources = tuple(parse_address(uri) for uri in uris)
     tables = [address for address in sources if isinstance(address, BigQueryAddress)]

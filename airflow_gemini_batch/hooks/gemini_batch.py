@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_gemini_batch.core.jobs import JobName
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.store import DataStore
 
 if TYPE_CHECKING:
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
     from google.auth.credentials import Credentials
 
+    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.storage.store import DataStore
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
     from airflow_gemini_batch.vertex.client import BatchJobClient
-
-DEFAULT_CONNECTION = "google_cloud_default"
 
 # The variable that google-genai itself reads.
 _BASE_URL_VARIABLE = "GOOGLE_VERTEX_BASE_URL"
@@ -123,6 +122,8 @@ class GeminiBatchHook(BaseHook):
     def store(self) -> DataStore:
         """Requests and answers on Cloud Storage and in BigQuery."""
         from google.cloud import bigquery, storage
+
+        from airflow_gemini_batch.storage.store import DataStore
 
         project, credentials = self.project_id, self.credentials
         return DataStore(

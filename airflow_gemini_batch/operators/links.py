@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from airflow_gemini_batch.core.jobs import JobName
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+    from airflow_gemini_batch.core.jobs import JobName
 
 
 class BatchJobLink(BaseOperatorLink):

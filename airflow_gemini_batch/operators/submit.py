@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_gemini_batch.core.addresses import Address
-from airflow_gemini_batch.core.endings import failure_of
-from airflow_gemini_batch.core.identity import TaskRun
-from airflow_gemini_batch.core.identity import identity as identity_of
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.labels import airflow_labels
-from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.core.polling import (
+from airflow_gemini_batch.core.defaults import (
+    DEFAULT_CONNECTION,
+    DEFAULT_MAX_FAILED_FRACTION,
     DEFAULT_POLL_INTERVAL,
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
-    JobWait,
-    WaitOutcome,
-    WaitOver,
-    WaitPolicy,
-    utc_now,
 )
-from airflow_gemini_batch.core.responses import Tally
-from airflow_gemini_batch.core.submission import JobRequest, Submission
-from airflow_gemini_batch.exceptions import (
-    InvalidRequestError,
-    JobLostError,
-    JobTimeoutError,
-    SourceNotReadyError,
-    VertexApiError,
-)
-from airflow_gemini_batch.hooks.gemini_batch import DEFAULT_CONNECTION, GeminiBatchHook
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.operators.errors import no_retry_when_hopeless
 from airflow_gemini_batch.operators.links import BatchJobLink
-from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.operators.run import BatchRun
 
 # The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
 _AFTER_THE_TRIGGER = timedelta(hours=1)
@@ -71,11 +53,14 @@ class SubmitBatchJobOperator(BaseOperator):
     :param display_name: readable name of the job; by default ``DAG.TASK``. The submission's identity is added.
     :param labels: labels of the job, for billing, say; DAG, task and run are added.
     :param model_parameters: parameters of the whole job, where the model takes any.
-    :param poll_interval: time between two questions to Vertex AI, in seconds.
+    :param poll_interval: longest time between two questions to Vertex AI, in seconds; a young job is asked
+        about more often.
     :param queue_timeout: how long the job may wait to start, in seconds; 72 hours by default.
     :param run_timeout: how long the job may run, in seconds; 24 hours by default.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; all rows without one always do.
+    :param force_rerun: pay for a new job even though this submission has one already; may be a template that
+        renders to ``True`` or ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, whose slot is then taken for as
         long as the job lasts.
     """
@@ -91,6 +76,7 @@ class SubmitBatchJobOperator(BaseOperator):
         "display_name",
         "labels",
         "model_parameters",
+        "force_rerun",
     )
     operator_extra_links = (BatchJobLink(),)
     ui_color = "#e6e9ff"
@@ -111,7 +97,8 @@ class SubmitBatchJobOperator(BaseOperator):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         queue_timeout: float = DEFAULT_QUEUE_TIMEOUT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
-        max_failed_fraction: float = 0.05,
+        max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        force_rerun: bool | str = False,
         deferrable: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -130,11 +117,14 @@ class SubmitBatchJobOperator(BaseOperator):
         self.queue_timeout = queue_timeout
         self.run_timeout = run_timeout
         self.max_failed_fraction = max_failed_fraction
+        self.force_rerun = force_rerun
         self.deferrable = deferrable
 
     @cached_property
     def hook(self) -> GeminiBatchHook:
         """The hook of this task's connection, project and location."""
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
         return GeminiBatchHook(
             self.gcp_conn_id,
             project_id=self.project_id,
@@ -143,137 +133,85 @@ class SubmitBatchJobOperator(BaseOperator):
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit or find the job, then wait for it: in the triggerer, or here."""
+        """Submit the job or find it, then wait for it: in the triggerer, or here."""
+        from airflow_gemini_batch.core.identity import TaskRun
+        from airflow_gemini_batch.core.polling import utc_now
+
         with no_retry_when_hopeless():
-            submission = self._submission()
-            identity, job = self._submit(context, submission)
+            run = self._run()
+            ti = context["ti"]
+            map_index = -1 if ti.map_index is None else ti.map_index
+            job, identity = run.submit(
+                TaskRun(ti.dag_id, ti.run_id, ti.task_id, map_index),
+                salt=f"try {ti.try_number}" if self._forced() else "",
+            )
             BatchJobLink.persist(context, job.name)
             submitted_at = (job.create_time or utc_now()).timestamp()
-            if self.deferrable and job.state.stage.waits:
-                self._defer(job.name, identity, submitted_at)
-            return self._finish(job.name, identity, submitted_at)
+            if job.state.stage.waits:
+                if self.deferrable:
+                    self._defer(job.name, identity, submitted_at)
+                job = run.wait(job.name, submitted_at)
+            return run.finish(job, identity)
 
     def resume(
         self, context: Context, event: dict[str, Any], identity: str, submitted_at: float
     ) -> dict[str, Any]:
         """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
+        from airflow_gemini_batch.core.jobs import JobName
+        from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver
+        from airflow_gemini_batch.operators.run import raise_unless_ended
+
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
             BatchJobLink.persist(context, name)
-            _raise_unless_ended(name, WaitOver(WaitOutcome(event["outcome"]), event["message"]))
-            return self._finish(name, identity, submitted_at)
+            raise_unless_ended(name, WaitOver(WaitOutcome(event["outcome"]), event["message"]))
+            run = self._run()
+            return run.finish(run.wait(name, submitted_at), identity)
 
-    def _submission(self) -> Submission:
+    def _run(self) -> BatchRun:
+        from airflow_gemini_batch.core.polling import WaitPolicy
+        from airflow_gemini_batch.core.submission import Submission
+        from airflow_gemini_batch.operators.run import BatchRun
+
         if not 0 <= self.max_failed_fraction <= 1:
             raise InvalidRequestError(
                 f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
             )
-        return Submission.checked(
-            model=self.model,
-            source=self.source,
-            destination=self.destination,
-            name=self.display_name or f"{self.dag_id}.{self.task_id}",
-            labels=self.labels,
-            model_parameters=self.model_parameters,
+        return BatchRun(
+            Submission.checked(
+                model=self.model,
+                source=self.source,
+                destination=self.destination,
+                name=self.display_name or f"{self.dag_id}.{self.task_id}",
+                labels=self.labels,
+                model_parameters=self.model_parameters,
+            ),
+            hook=self.hook,
+            policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
+            max_failed_fraction=self.max_failed_fraction,
+            log=self.log,
         )
 
-    def _submit(self, context: Context, submission: Submission) -> tuple[str, BatchJob]:
-        from airflow_gemini_batch.vertex.submit import submit_once
-
-        ti = context["ti"]
-        run = TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-        versions = self.hook.store.versions(submission.sources)
-        identity = identity_of(run, submission.fingerprint(versions))
-        labels = airflow_labels(run.dag_id, run.task_id, run.run_id)
-
-        def make_request(attempt: int) -> JobRequest:
-            request = submission.request(identity, attempt, labels)
-            self.hook.store.check_destination(request.destination)
-            self.log.info(
-                "Requests: %s\nAnswers: %s", ", ".join(map(str, request.sources)), request.destination
-            )
-            return request
-
-        return identity, submit_once(self.hook.get_conn(), identity, make_request, self.log)
+    def _forced(self) -> bool:
+        forced = str(self.force_rerun).strip().lower()
+        if forced not in ("true", "false"):
+            raise InvalidRequestError(f"force_rerun has to be True or False, got {self.force_rerun!r}")
+        return forced == "true"
 
     def _defer(self, name: JobName, identity: str, submitted_at: float) -> NoReturn:
-        policy = self._policy()
+        from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
+
         self.defer(
             trigger=GeminiBatchJobTrigger(
                 job_name=str(name),
                 submitted_at=submitted_at,
                 gcp_conn_id=self.gcp_conn_id,
                 impersonation_chain=self.impersonation_chain,
-                poll_interval=policy.poll_interval,
-                queue_timeout=policy.queue_timeout,
-                run_timeout=policy.run_timeout,
+                poll_interval=self.poll_interval,
+                queue_timeout=self.queue_timeout,
+                run_timeout=self.run_timeout,
             ),
-            method_name=self.resume.__name__,
+            method_name="resume",
             kwargs={"identity": identity, "submitted_at": submitted_at},
-            timeout=timedelta(seconds=policy.longest) + _AFTER_THE_TRIGGER,
+            timeout=timedelta(seconds=self.queue_timeout + self.run_timeout) + _AFTER_THE_TRIGGER,
         )
-
-    def _policy(self) -> WaitPolicy:
-        try:
-            return WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout)
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
-
-    def _finish(self, name: JobName, identity: str, submitted_at: float) -> dict[str, Any]:
-        """Wait for the end where it is not there yet, then judge it and describe it."""
-        job = self._wait(name, submitted_at)
-        submission = self._submission()
-        tally = self._tally(job, submission.sources)
-        if failure := failure_of(job, tally, max_failed_fraction=self.max_failed_fraction):
-            raise failure
-        self.log.info("%s\nAnswers: %s\n%s", job, job.output, tally)
-        for sample in tally.samples:
-            self.log.warning("Failed row: %s", sample)
-        one = Round.of(job, [str(source) for source in submission.sources], tally)
-        return Manifest(
-            identity=identity,
-            model=short_model_name(submission.model),
-            console_url=name.console_url,
-            counts=one.counts,
-            rounds=(one,),
-        ).to_json()
-
-    def _wait(self, name: JobName, submitted_at: float) -> BatchJob:
-        wait = JobWait(self._policy(), datetime.fromtimestamp(submitted_at, UTC))
-        client = self.hook.get_conn(name)
-        state = JobState.UNSPECIFIED
-        while True:
-            try:
-                job = client.get(name)
-            except VertexApiError as error:
-                self.log.warning("No news of %s: %s", name, error)
-                decision = wait.failed(error, transient=error.transient, now=utc_now())
-            else:
-                decision = wait.answered(job, utc_now())
-                if job.state is not state:
-                    self.log.info("%s", job)
-                    state = job.state
-            if isinstance(decision, WaitOver):
-                _raise_unless_ended(name, decision)
-                return job
-            time.sleep(decision.seconds)
-
-    def _tally(self, job: BatchJob, sources: Sequence[Address]) -> Tally:
-        tally = (self.hook.store.tally(job.output) if job.output else None) or Tally()
-        try:
-            tally.complete(self.hook.store.count_requests(sources))
-        except SourceNotReadyError as error:
-            # The answers are paid for and there; without the requests only the missing ones can't be counted.
-            self.log.warning("Requests without any answer can't be counted: %s", error)
-        return tally
-
-
-def _raise_unless_ended(name: JobName, over: WaitOver) -> None:
-    if over.outcome is WaitOutcome.ENDED:
-        return
-    error = JobTimeoutError if over.outcome is WaitOutcome.TIMED_OUT else JobLostError
-    raise error(
-        f"Gave up waiting for the batch job {name}: {over.reason}.\n"
-        "It was not cancelled: it may still be running, and billing. The next try looks for it and waits on.\n"
-        f"Console: {name.console_url}"
-    )

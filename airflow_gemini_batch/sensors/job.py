@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.core.jobs import JobName
-from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.sensors.readiness import ReadinessSensor
 
@@ -56,6 +54,7 @@ class GeminiBatchJobSensor(ReadinessSensor):
 
     def probe(self) -> JobProbe:
         """Return the probe for the job."""
+        from airflow_gemini_batch.core.labels import airflow_labels
         from airflow_gemini_batch.hooks.probes import JobProbe
 
         labels = {
@@ -75,6 +74,8 @@ class GeminiBatchJobSensor(ReadinessSensor):
 
 def check_job_name(job_name: str) -> None:
     """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless it is a full name."""
+    from airflow_gemini_batch.core.jobs import JobName
+
     try:
         JobName.parse(job_name)
     except ValueError as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
-from airflow_gemini_batch.core.submission import parse_sources
+from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.sensors.job import check_job_name
 from airflow_gemini_batch.sensors.readiness import ReadinessSensor
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.core.addresses import Address
     from airflow_gemini_batch.hooks.probes import OutputProbe
 
 
@@ -35,7 +35,7 @@ class OutputSensor(ReadinessSensor):
         self,
         *,
         expected_rows: int | str | Sequence[str] | None = None,
-        max_failed_fraction: float = 0.05,
+        max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         job_name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +68,8 @@ class OutputSensor(ReadinessSensor):
         )
 
     def _expected(self) -> tuple[int | None, list[str]]:
+        from airflow_gemini_batch.core.submission import parse_sources
+
         expected = self.expected_rows
         if isinstance(expected, str) and expected.strip().isdigit():
             expected = int(expected)  # a number, rendered by a template
@@ -97,6 +99,8 @@ class GeminiBatchOutputTableSensor(OutputSensor):
 
     def probe(self) -> OutputProbe:
         """Return the probe for the table."""
+        from airflow_gemini_batch.core.addresses import BigQueryAddress
+
         address = _address("table", self.table)
         if not isinstance(address, BigQueryAddress) or not address.is_table:
             raise InvalidRequestError(f"table {self.table!r} is no bq://PROJECT.DATASET.TABLE")
@@ -118,13 +122,17 @@ class GeminiBatchOutputFilesSensor(OutputSensor):
 
     def probe(self) -> OutputProbe:
         """Return the probe for the files."""
+        from airflow_gemini_batch.core.addresses import GcsAddress
+
         address = _address("prefix", self.prefix)
         if not isinstance(address, GcsAddress) or address.has_wildcard:
             raise InvalidRequestError(f"prefix {self.prefix!r} is no gs:// folder")
         return self._probe(self.prefix)
 
 
-def _address(field: str, uri: str) -> BigQueryAddress | GcsAddress:
+def _address(field: str, uri: str) -> Address:
+    from airflow_gemini_batch.core.addresses import parse_address
+
     try:
         return parse_address(uri)
     except ValueError as error:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
-from airflow_gemini_batch.core.readiness import Look, Readiness
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import OutputNotReadyError
-from airflow_gemini_batch.hooks.gemini_batch import DEFAULT_CONNECTION, GeminiBatchHook
 from airflow_gemini_batch.operators.errors import no_retry_when_hopeless
-from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_gemini_batch.core.readiness import Look
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.hooks.probes import JobProbe, OutputProbe
 
 
@@ -65,6 +65,8 @@ class ReadinessSensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> GeminiBatchHook:
         """The hook of this task's connection, project and location."""
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
         return GeminiBatchHook(
             self.gcp_conn_id,
             project_id=self.project_id,
@@ -77,6 +79,7 @@ class ReadinessSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         from airflow_gemini_batch.hooks.probes import probe_to_json
+        from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
 
         found = self.poke(context)
         if found.is_done:
@@ -96,6 +99,8 @@ class ReadinessSensor(BaseSensorOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
         """Take the verdict of the triggerer."""
+        from airflow_gemini_batch.core.readiness import Look, Readiness
+
         return self._verdict(Look(Readiness(event["readiness"]), event["reason"], event["result"])).xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -107,6 +112,8 @@ class ReadinessSensor(BaseSensorOperator):
         return self._verdict(look)
 
     def _verdict(self, look: Look) -> PokeReturnValue:
+        from airflow_gemini_batch.core.readiness import Readiness
+
         self.log.info("%s", look.reason)
         if look.readiness is Readiness.NEVER:
             if self.soft_fail:

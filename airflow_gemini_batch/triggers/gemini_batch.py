@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_gemini_batch.core.jobs import JobName, JobState
-from airflow_gemini_batch.core.polling import (
+from airflow_gemini_batch.core.defaults import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
-    JobWait,
-    WaitOver,
-    WaitPolicy,
-    utc_now,
 )
-from airflow_gemini_batch.exceptions import VertexApiError
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.core.jobs import JobState
+    from airflow_gemini_batch.core.polling import WaitOver
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 
 EVENT_VERSION = 1
@@ -40,7 +36,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
     :param submitted_at: when the job was created, in seconds since the epoch.
     :param gcp_conn_id: the Airflow connection to ask with.
     :param impersonation_chain: service account to impersonate, or a chain of them.
-    :param poll_interval: time between two questions, in seconds.
+    :param poll_interval: longest time between two questions, in seconds.
     :param queue_timeout: how long the job may wait to start, in seconds since its creation.
     :param run_timeout: how long the job may run, in seconds since its start.
     """
@@ -82,6 +78,9 @@ class GeminiBatchJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event."""
+        from airflow_gemini_batch.core.jobs import JobName, JobState
+        from airflow_gemini_batch.core.polling import JobWait, WaitOver, WaitPolicy, utc_now
+        from airflow_gemini_batch.exceptions import VertexApiError
         from airflow_gemini_batch.triggers.connect import connect
 
         name = JobName.parse(self.job_name)

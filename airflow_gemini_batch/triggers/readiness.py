@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
-
-from airflow_gemini_batch.core.readiness import Readiness
 
 EVENT_VERSION = 1
 
@@ -62,6 +59,9 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event."""
+        from asgiref.sync import sync_to_async
+
+        from airflow_gemini_batch.core.readiness import Readiness
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
         from airflow_gemini_batch.hooks.probes import look_patiently, probe_from_json
 

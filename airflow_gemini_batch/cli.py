@@ -1,0 +1,134 @@
+"""``gemini-batch``, the command."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.local.demo import DemoResult
+    from airflow_gemini_batch.local.workspace import Workspace
+
+app = typer.Typer(
+    name="gemini-batch",
+    help="Gemini batch jobs in Airflow: try the whole pipeline on this machine, with no cloud account.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+_DEFAULT_FOLDER = Path("gemini-batch-local")
+_SHOWN_ROWS = 5
+_SHOWN_FAILURES = 10
+
+# What is for people goes to stderr, so that the line of --json can be read by a program.
+_screen = Console(stderr=True)
+
+FolderOption = Annotated[Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")]
+FailRateOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Share of the rows, 0 to 1, that the local Vertex AI lets fail.")
+]
+
+
+@app.command()
+def demo(
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="CSV file with your own books: columns book_id and title at the least."),
+    ] = None,
+    fail_rate: FailRateOption = 0.0,
+    folder: FolderOption = _DEFAULT_FOLDER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+) -> None:
+    """Run the nightly example DAG once: books → requests → a batch job → descriptions beside the books."""
+    _require_local_extra()
+    from airflow_gemini_batch.local.books import SAMPLE, read_books
+    from airflow_gemini_batch.local.demo import run_demo
+
+    workspace = _workspace(folder, "demo")
+    try:
+        books = read_books(input_ or SAMPLE)
+        with _screen.status("") as status:
+            result = run_demo(workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text)))
+    except GeminiBatchError as error:
+        _screen.print(f"[red]{escape(str(error))}[/]")
+        raise typer.Exit(2 if isinstance(error, InvalidRequestError) else 1) from None
+    _show(result, workspace)
+    if as_json:
+        print(json.dumps(result.summary()))
+    if result.state != "success":
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(
+    fail_rate: FailRateOption = 0.0,
+    port: Annotated[int, typer.Option(help="Port of Airflow's web page.")] = 8080,
+    queue_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job waits to start.")] = 10.0,
+    run_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job runs.")] = 30.0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep all files here; by default in a temporary folder, removed at the end.")
+    ] = None,
+) -> None:
+    """Start the local stack and Airflow with the example DAGs; Ctrl-C stops and removes all of it."""
+    _require_local_extra()
+    from airflow_gemini_batch.local.up import run_until_interrupted
+
+    try:
+        run_until_interrupted(
+            folder,
+            port=port,
+            fail_rate=fail_rate,
+            queue_seconds=queue_seconds,
+            run_seconds=run_seconds,
+            tell=lambda text: _screen.print(escape(text)),
+        )
+    except GeminiBatchError as error:
+        _screen.print(f"[red]{escape(str(error))}[/]")
+        raise typer.Exit(1) from None
+
+
+def _require_local_extra() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("bqemulator") is None:
+        _screen.print(escape("The local servers are missing: pip install 'airflow-gemini-batch[local]'"))
+        raise typer.Exit(2)
+
+
+def _workspace(folder: Path, kind: str) -> Workspace:
+    from airflow_gemini_batch.local.workspace import Workspace
+
+    return Workspace(folder.absolute() / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def _show(result: DemoResult, workspace: Workspace) -> None:
+    """Print some rows of each kind, then the sum of it."""
+    if result.enriched:
+        table = Table("book", "title", "description", title="Some of the enriched books", title_justify="left")
+        for book in result.enriched[:_SHOWN_ROWS]:
+            table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["description"]))
+        _screen.print(table)
+    if result.failures:
+        table = Table("book", "title", "reason", title="Books without a description", title_justify="left")
+        for book in result.failures[:_SHOWN_FAILURES]:
+            table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["failure"][:120]))
+        _screen.print(table)
+        if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
+            _screen.print(f"… and {more} more")
+    colour = "green" if result.state == "success" else "red"
+    _screen.print(
+        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} described, "
+        f"{result.failed} failed, in {result.seconds:.0f} s"
+    )
+    _screen.print(f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}")
+    if result.state == "success":
+        _screen.print("The descriptions are stand-ins made on this machine: no model was asked.")

@@ -1,0 +1,18 @@
+"""Defaults that a DAG file needs while it is parsed; apart, so that parsing loads nothing else."""
+
+from __future__ import annotations
+
+DEFAULT_CONNECTION = "google_cloud_default"
+
+DEFAULT_POLL_INTERVAL = 60.0
+"""Seconds between two questions about one job."""
+
+# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
+DEFAULT_QUEUE_TIMEOUT = 72 * 3600.0
+"""Seconds that a job may wait to start: as long as Vertex AI lets it."""
+
+DEFAULT_RUN_TIMEOUT = 24 * 3600.0
+"""Seconds that a job may run: as long as Vertex AI lets it."""
+
+DEFAULT_MAX_FAILED_FRACTION = 0.05
+"""Share of the rows that may be without an answer in a task that succeeds."""

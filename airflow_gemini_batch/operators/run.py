@@ -1,0 +1,125 @@
+"""One try of one submission: everything that an operator does between Airflow and Vertex AI."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_gemini_batch.core.endings import failure_of
+from airflow_gemini_batch.core.identity import TaskRun, identity
+from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
+from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.manifest import Manifest, Round
+from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.core.polling import JobWait, WaitOutcome, WaitOver, WaitPolicy, utc_now
+from airflow_gemini_batch.core.responses import Tally
+from airflow_gemini_batch.core.submission import JobRequest, Submission
+from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, SourceNotReadyError, VertexApiError
+from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+from airflow_gemini_batch.vertex.submit import Log, submit_once
+
+
+class BatchRun:
+    """Submit a job or find it, wait for it, judge its end.
+
+    :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    """
+
+    def __init__(
+        self,
+        submission: Submission,
+        *,
+        hook: GeminiBatchHook,
+        policy: WaitPolicy,
+        max_failed_fraction: float,
+        log: Log,
+    ) -> None:
+        self._submission = submission
+        self._hook = hook
+        self._policy = policy
+        self._max_failed_fraction = max_failed_fraction
+        self._log = log
+
+    def submit(self, task_run: TaskRun, *, salt: str = "") -> tuple[BatchJob, str]:
+        """Return the job of this task run, found or new, and the identity that it is found by.
+
+        :param salt: sets a forced rerun apart from the runs before.
+        """
+        submission = self._submission
+        versions = self._hook.store.versions(submission.sources)
+        own_identity = identity(task_run, submission.fingerprint(versions), salt=salt)
+        labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
+
+        def make_request(attempt: int) -> JobRequest:
+            request = submission.request(own_identity, attempt, labels)
+            self._hook.store.check_destination(request.destination)
+            self._log.info("Requests: %s", ", ".join(map(str, request.sources)))
+            self._log.info("Answers: %s", request.destination)
+            return request
+
+        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log), own_identity
+
+    def wait(self, name: JobName, submitted_at: float) -> BatchJob:
+        """Wait here until the job has ended, and return it.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.JobTimeoutError` and
+        :class:`~airflow_gemini_batch.exceptions.JobLostError`.
+        """
+        wait = JobWait(self._policy, datetime.fromtimestamp(submitted_at, UTC))
+        client = self._hook.get_conn(name)
+        state: JobState | None = None
+        while True:
+            try:
+                job = client.get(name)
+            except VertexApiError as error:
+                self._log.warning("No news of %s: %s", name, error)
+                decision = wait.failed(error, transient=error.transient, now=utc_now())
+            else:
+                decision = wait.answered(job, utc_now())
+                if job.state is not state:
+                    self._log.info("%s", job)
+                    state = job.state
+            if isinstance(decision, WaitOver):
+                raise_unless_ended(name, decision)
+                return job
+            time.sleep(decision.seconds)
+
+    def finish(self, job: BatchJob, own_identity: str) -> dict[str, Any]:
+        """Judge a job that has ended and return the manifest as JSON; raises what its end amounts to."""
+        tally = self._tally(job)
+        if failure := failure_of(job, tally, max_failed_fraction=self._max_failed_fraction):
+            raise failure
+        self._log.info("Answers: %s", job.output)
+        self._log.info("%s", tally)
+        for sample in tally.samples:
+            self._log.warning("Failed row: %s", sample)
+        one = Round.of(job, [str(source) for source in self._submission.sources], tally)
+        return Manifest(
+            identity=own_identity,
+            model=short_model_name(self._submission.model),
+            console_url=job.name.console_url,
+            counts=one.counts,
+            rounds=(one,),
+        ).to_json()
+
+    def _tally(self, job: BatchJob) -> Tally:
+        tally = (self._hook.store.tally(job.output) if job.output else None) or Tally()
+        try:
+            tally.complete(self._hook.store.count_requests(self._submission.sources))
+        except SourceNotReadyError as error:
+            # The answers are paid for and there; without the requests only the missing ones can't be counted.
+            self._log.warning("Requests without any answer can't be counted: %s", error)
+        return tally
+
+
+def raise_unless_ended(name: JobName, over: WaitOver) -> None:
+    """Raise what a wait amounts to that came to its end before the job did."""
+    if over.outcome is WaitOutcome.ENDED:
+        return
+    error = JobTimeoutError if over.outcome is WaitOutcome.TIMED_OUT else JobLostError
+    raise error(
+        f"Gave up waiting for the batch job {name}: {over.reason}.\n"
+        "It was not cancelled: it may still be running, and billing. The next try looks for it and waits on.\n"
+        f"Console: {name.console_url}"
+    )

@@ -1,0 +1,37 @@
+"""Requests for the tests, and the way to Cloud Storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from airflow_gemini_batch.local.stack import PROJECT, LocalStack
+
+
+def request(text: str, **more: Any) -> dict[str, Any]:
+    return {"request": {"contents": [{"role": "user", "parts": [{"text": text}]}], **more}}
+
+
+BAD_REQUEST = {"request": {"contents": [{"role": "tester", "parts": [{"text": "whoever"}]}]}}
+
+
+def storage_client(stack: LocalStack) -> Any:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
+    return Client(PROJECT, AnonymousCredentials(), client_options={"api_endpoint": stack.storage.url})
+
+
+def upload(stack: LocalStack, bucket: str, name: str, rows: Iterable[dict[str, Any]]) -> str:
+    """Write JSON Lines and return their address."""
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    storage_client(stack).bucket(bucket).blob(name).upload_from_string(content)
+    return f"gs://{bucket}/{name}"
+
+
+def answers(stack: LocalStack, folder: str) -> list[dict[str, Any]]:
+    """Read the rows of a job's output folder."""
+    bucket, _, prefix = folder.removeprefix("gs://").partition("/")
+    blob = storage_client(stack).bucket(bucket).blob(f"{prefix}/predictions.jsonl")
+    return [json.loads(line) for line in blob.download_as_text().splitlines()]
