@@ -32,9 +32,12 @@ _SHOWN_FAILURES = 10
 # What is for people goes to stderr, so that the line of --json can be read by a program.
 _screen = Console(stderr=True)
 
-FolderOption = Annotated[Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")]
+FolderOption = Annotated[
+    Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")
+]
 FailRateOption = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Share of the rows, 0 to 1, that the local Vertex AI lets fail.")
+    float,
+    typer.Option(min=0.0, max=1.0, help="Share of the rows, 0 to 1, that the local Vertex AI lets fail."),
 ]
 
 
@@ -57,7 +60,9 @@ def demo(
     try:
         books = read_books(input_ or SAMPLE)
         with _screen.status("") as status:
-            result = run_demo(workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text)))
+            result = run_demo(
+                workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text))
+            )
     except GeminiBatchError as error:
         _screen.print(f"[red]{escape(str(error))}[/]")
         raise typer.Exit(2 if isinstance(error, InvalidRequestError) else 1) from None
@@ -75,7 +80,8 @@ def up(
     queue_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job waits to start.")] = 10.0,
     run_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job runs.")] = 30.0,
     folder: Annotated[
-        Path | None, typer.Option(help="Keep all files here; by default in a temporary folder, removed at the end.")
+        Path | None,
+        typer.Option(help="Keep all files here; by default in a temporary folder, removed at the end."),
     ] = None,
 ) -> None:
     """Start the local stack and Airflow with the example DAGs; Ctrl-C stops and removes all of it."""
@@ -113,7 +119,9 @@ def _workspace(folder: Path, kind: str) -> Workspace:
 def _show(result: DemoResult, workspace: Workspace) -> None:
     """Print some rows of each kind, then the sum of it."""
     if result.enriched:
-        table = Table("book", "title", "description", title="Some of the enriched books", title_justify="left")
+        table = Table(
+            "book", "title", "description", title="Some of the enriched books", title_justify="left"
+        )
         for book in result.enriched[:_SHOWN_ROWS]:
             table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["description"]))
         _screen.print(table)

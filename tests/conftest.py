@@ -11,7 +11,8 @@ import pytest
 GUARD = Path(__file__).parent / "guard"
 
 # Airflow reads its home when it is first imported.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="gemini-batch-tests-")
+_airflow_home = tempfile.TemporaryDirectory(prefix="gemini-batch-tests-", ignore_cleanup_errors=True)
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "false"
 os.environ["NO_GCE_CHECK"] = "true"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Self
 
 # https://cloud.google.com/storage/docs/buckets#naming
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects, domain-scoped ids included
-_PROJECT = re.compile(r"(?:[a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
+# or the project's number, which the service answers with.
+_PROJECT = re.compile(r"(?:[a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d+")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
-# Letters, marks, digits, connectors, dashes and spaces: https://cloud.google.com/bigquery/docs/tables
-_TABLE = re.compile(r"[\w \-$]{1,1024}")
+
+# Letters, marks and numbers, connectors, dashes and spaces: https://cloud.google.com/bigquery/docs/tables
+_TABLE_CHARACTERS = ("L", "M", "N", "Pc", "Pd", "Zs")
+LONGEST_TABLE_NAME = 1024
+PARTITION_MARK = "$"
 
 _WILDCARD = "*"
 
@@ -44,6 +49,14 @@ class GcsAddress:
         """The path's folder, without a trailing slash; empty at the top of the bucket."""
         fixed = self.path.split(_WILDCARD, 1)[0]
         return fixed.rpartition("/")[0]
+
+    def matches(self, path: str) -> bool:
+        """Whether an object of the same bucket is meant: ``*`` stays within a folder, ``**`` goes across."""
+        parts = re.split(r"(\*+)", self.path)
+        pattern = (
+            "[^/]*" if part == "*" else ".*" if part.startswith("*") else re.escape(part) for part in parts
+        )
+        return re.fullmatch("".join(pattern), path, re.DOTALL) is not None
 
     def child(self, name: str) -> GcsAddress:
         """Return the address of ``name`` below this prefix."""
@@ -79,7 +92,7 @@ class BigQueryAddress:
             raise ValueError(f"{uri!r}: {project!r} is not a project id")
         if not _DATASET.fullmatch(dataset):
             raise ValueError(f"{uri!r}: {dataset!r} is not a dataset name (letters, digits and _)")
-        if len(parts) == 2 and not _TABLE.fullmatch(table):
+        if len(parts) == 2 and not _is_table_name(table):
             raise ValueError(f"{uri!r}: {table!r} is not a table name")
         return cls(project, dataset, table)
 
@@ -91,7 +104,7 @@ class BigQueryAddress:
     @property
     def sql(self) -> str:
         """The quoted name for use in a GoogleSQL statement."""
-        return f"`{self.project}.{self.dataset}.{self.table}`"
+        return f"`{self.dotted}`"
 
     @property
     def dotted(self) -> str:
@@ -126,8 +139,22 @@ def parse_address(uri: str) -> Address:
     scheme, separator, _ = uri.partition("://")
     if separator:
         raise ValueError(f"{uri!r}: unknown scheme {scheme}://; use gs:// or bq://")
-    if re.fullmatch(r"[\w:.-]+\.\w+\.[\w$-]+", uri) and "/" not in uri:
-        raise ValueError(f"{uri!r} looks like a BigQuery table without its scheme: write bq://{uri}")
-    if "/" in uri:
-        raise ValueError(f"{uri!r} looks like a Cloud Storage path without its scheme: write gs://{uri}")
+    for scheme, kind in (("bq", "BigQuery table"), ("gs", "Cloud Storage path")):
+        suggestion = f"{scheme}://{uri.removeprefix(f'{scheme}:').lstrip('/')}"
+        if _can_be_parsed(suggestion) and (scheme == "bq" or "/" in uri):
+            raise ValueError(f"{uri!r} looks like a {kind} without its scheme: write {suggestion}")
     raise ValueError(f"{uri!r} has no scheme: use gs://BUCKET/PATH or bq://PROJECT.DATASET.TABLE")
+
+
+def _can_be_parsed(uri: str) -> bool:
+    try:
+        return isinstance(parse_address(uri), Address)
+    except ValueError:
+        return False
+
+
+def _is_table_name(name: str) -> bool:
+    characters = name.replace(PARTITION_MARK, "")
+    return 0 < len(characters) <= LONGEST_TABLE_NAME and all(
+        unicodedata.category(character).startswith(_TABLE_CHARACTERS) for character in characters
+    )

@@ -34,7 +34,7 @@ def failure_of(job: BatchJob, tally: Tally, *, max_failed_fraction: float) -> Ge
                 job,
                 tally,
                 f"succeeded, but {tally.failed} of {tally.rows} rows hold no answer "
-                f"({tally.failed_fraction:.1%}; max_failed_fraction allows {max_failed_fraction:.1%})",
+                f"({tally.failed_fraction:.2%}; max_failed_fraction allows {max_failed_fraction:.2%})",
                 _SAME_AGAIN,
             )
         )
@@ -62,7 +62,7 @@ def _report(job: BatchJob, tally: Tally, what: str, next_step: str) -> str:
     lines = [f"The batch job {job.name} {what}."]
     if job.error:
         lines.append(f"Vertex AI says: {job.error}")
-    lines.append(f"Rows: {tally}.")
+    lines.append(f"Of its {tally}.")
     lines += [f"  {sample}" for sample in tally.samples]
     if job.output:
         lines.append(f"Output: {job.output}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Any, Self
 
@@ -156,8 +156,8 @@ class BatchJob:
         return cls(
             name=name,
             state=JobState(resource.get("state") or JobState.UNSPECIFIED),
-            display_name=resource.get("displayName", ""),
-            model=resource.get("model", ""),
+            display_name=resource.get("displayName") or "",
+            model=resource.get("model") or "",
             labels=resource.get("labels") or {},
             output=_output(resource.get("outputInfo") or {}),
             error=JobError(int(error.get("code", 0)), str(error.get("message", ""))) if error else None,
@@ -173,10 +173,10 @@ class BatchJob:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time; the service sends up to nine decimals, Python holds six."""
+    """Read an RFC 3339 time as UTC; of the service's nine decimals Python keeps six."""
     if not text:
         return None
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _count(value: Any) -> int | None:
@@ -189,8 +189,8 @@ def _count(value: Any) -> int | None:
 def _output(info: Mapping[str, Any]) -> Address | None:
     if directory := info.get("gcsOutputDirectory"):
         return GcsAddress.parse(directory)
-    table = info.get("bigqueryOutputTable", "")
-    dataset = info.get("bigqueryOutputDataset", "")
+    table = info.get("bigqueryOutputTable") or ""
+    dataset = info.get("bigqueryOutputDataset") or ""
     # The table comes as a bare name in some answers and as a full address in others.
     if table.startswith("bq://"):
         return parse_address(table)

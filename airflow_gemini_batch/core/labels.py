@@ -43,6 +43,8 @@ def airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) 
 
 def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     """Return the user's labels as they are; raises :class:`ValueError` that names the first illegal one."""
+    if labels and not isinstance(labels, Mapping):
+        raise ValueError(f"labels has to be a dict, got {labels!r}")
     checked: dict[str, str] = {}
     for key, value in (labels or {}).items():
         if key in _RESERVED:

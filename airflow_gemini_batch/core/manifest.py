@@ -74,27 +74,33 @@ class Manifest:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read a manifest; raises :class:`ValueError` for what is none, or of a later version."""
-        if not isinstance(content, Mapping) or "version" not in content:
+        version = content.get("version") if isinstance(content, Mapping) else None
+        if not isinstance(version, int):
             raise ValueError(f"this is no manifest of a batch job: {content!r:.200}")
-        if content["version"] > VERSION:
+        if version > VERSION:
             raise ValueError(
-                f"the manifest has version {content['version']}, this release reads up to {VERSION}: "
+                f"the manifest has version {version}, this release reads up to {VERSION}: "
                 "upgrade airflow-gemini-batch where it is read"
             )
-        return cls(
-            identity=content["identity"],
-            model=content["model"],
-            console_url=content["console_url"],
-            counts=dict(content["counts"]),
-            rounds=tuple(
-                Round(
-                    job_name=one["job_name"],
-                    state=one["state"],
-                    source=tuple(one["source"]),
-                    output=one["output"],
-                    counts=dict(one["counts"]),
-                )
-                for one in content["rounds"]
-            ),
-            version=content["version"],
-        )
+        try:
+            return cls(
+                identity=content["identity"],
+                model=content["model"],
+                console_url=content["console_url"],
+                counts=dict(content["counts"]),
+                rounds=tuple(
+                    Round(
+                        job_name=one["job_name"],
+                        state=one["state"],
+                        source=tuple(one["source"]),
+                        output=one["output"],
+                        counts=dict(one["counts"]),
+                    )
+                    for one in content["rounds"]
+                ),
+                version=version,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"this is no manifest of a batch job, it has no {error}: {content!r:.200}"
+            ) from error

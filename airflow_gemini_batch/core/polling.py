@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from airflow_gemini_batch.core.defaults import (
@@ -24,6 +24,7 @@ REFUSAL_PATIENCE = 900.0
 
 SHORTEST_INTERVAL = 5.0
 LONGEST_BACKOFF = 300.0
+LONGEST_TIMEOUT = 365 * 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,14 @@ class WaitPolicy:
     def __post_init__(self) -> None:
         for name in ("poll_interval", "queue_timeout", "run_timeout"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InvalidRequestError(f"{name} has to be a number of seconds above 0, got {value!r}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 < value <= LONGEST_TIMEOUT
+            ):
+                raise InvalidRequestError(
+                    f"{name} has to be a number of seconds above 0 and up to a year, got {value!r}"
+                )
 
     @property
     def longest(self) -> float:
@@ -89,11 +96,11 @@ class JobWait:
 
     Times are wall-clock, since a wait outlives processes.
 
-    :param submitted: when the job was created, as far as is known; bounds the wait even when no answer comes.
+    :param give_up_at: when to stop asking even though no answer comes.
     """
 
     policy: WaitPolicy
-    submitted: datetime
+    give_up_at: datetime
     _errors: int = field(default=0, init=False)
     _refused_since: datetime | None = field(default=None, init=False)
 
@@ -104,6 +111,8 @@ class JobWait:
         if not job.state.stage.waits:
             return WaitOver(WaitOutcome.ENDED)
         over = _over_limit(job, self.policy, now)
+        if not over and now >= self.give_up_at:
+            over = f"it is still {job.state.short}, and it can't be told since when"
         if over:
             return WaitOver(WaitOutcome.TIMED_OUT, over)
         # A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
@@ -116,10 +125,10 @@ class JobWait:
         :param transient: whether the service said "not now" or nothing at all, rather than "no".
         """
         self._errors += 1
-        if now >= self.submitted + timedelta(seconds=self.policy.longest):
+        if now >= self.give_up_at:
             return WaitOver(
                 WaitOutcome.TIMED_OUT,
-                f"no answer about it in the whole time allowed; the last error: {error}",
+                f"the service gave no answer about it for too long; the last error: {error}",
             )
         self._refused_since = None if transient else self._refused_since or now
         if self._refused_since and (now - self._refused_since).total_seconds() >= REFUSAL_PATIENCE:

@@ -70,7 +70,7 @@ def look_at_rows(
     if rows == 0 and expected != 0:
         return never(f"{where} is complete, but holds no rows")
     failed_fraction = failed / rows if rows else 0.0
-    found = f"{where} holds {rows} rows, {failed} of them failed ({failed_fraction:.1%})"
+    found = f"{where} holds {rows} rows, {failed} of them failed ({failed_fraction:.2%})"
     if failed_fraction > max_failed_fraction:
-        return never(f"{found}, and max_failed_fraction allows {max_failed_fraction:.1%}")
+        return never(f"{found}, and max_failed_fraction allows {max_failed_fraction:.2%}")
     return ready(found, output=where, rows=rows, failed=failed)

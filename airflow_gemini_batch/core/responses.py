@@ -51,6 +51,7 @@ BLOCKED_FINISH_REASONS = frozenset(
 )
 
 STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d+)'
+OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0\s*[^{}]*)?\}'
 _LONGEST_MESSAGE = 300
 
 
@@ -76,13 +77,12 @@ def classify_row(status: Any, response: Any) -> RowResult:
     content = _object_of(response)
     if not content:
         return RowResult(Outcome.MISSING, "the row has no response")
-    candidates = content.get("candidates")
-    if not candidates:
-        reason = (content.get("promptFeedback") or {}).get("blockReason")
-        if reason:
-            return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
-        return RowResult(Outcome.MISSING, "the response has no candidates")
-    return _from_candidate(candidates[0])
+    candidate = _first_object(content.get("candidates"))
+    if candidate is not None:
+        return _from_candidate(candidate)
+    if reason := _object_of(content.get("promptFeedback")).get("blockReason"):
+        return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
+    return RowResult(Outcome.MISSING, "the response has no candidates")
 
 
 def _from_status(status: str) -> RowResult:
@@ -93,31 +93,38 @@ def _from_status(status: str) -> RowResult:
 
 
 def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
-    reason = candidate.get("finishReason") or ""
+    reason = str(candidate.get("finishReason") or "")
     if reason == "MAX_TOKENS":
         return RowResult(Outcome.TRUNCATED, "the answer reached maxOutputTokens")
     if reason in BLOCKED_FINISH_REASONS:
         return RowResult(Outcome.BLOCKED, f"the answer was blocked: {reason}")
     if reason != "STOP":
         return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
-    if not (candidate.get("content") or {}).get("parts"):
+    if not _first_object(_object_of(candidate.get("content")).get("parts")):
         return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
     return RowResult(Outcome.OK)
 
 
 def _text_of(status: Any) -> str:
-    if isinstance(status, Mapping):
-        return orjson.dumps(status).decode() if status else ""
-    return str(status or "").strip()
+    text = orjson.dumps(status).decode() if isinstance(status, Mapping) else str(status or "").strip()
+    # A google.rpc.Status with the code 0, or with none at all, means OK.
+    return "" if re.fullmatch(OK_STATUS_PATTERN, text) else text
 
 
-def _object_of(response: Any) -> Mapping[str, Any]:
-    if isinstance(response, (str, bytes)):
+def _object_of(value: Any) -> Mapping[str, Any]:
+    """Return the object that a value is, also as JSON text; an empty one when it is something else."""
+    if isinstance(value, (str, bytes)):
         try:
-            response = orjson.loads(response)
+            value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return {}
-    return response if isinstance(response, Mapping) else {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _first_object(value: Any) -> Mapping[str, Any] | None:
+    """Return the first of a list of objects, or the object that stands alone; ``None`` when there is none."""
+    first = value[0] if isinstance(value, list) and value else value
+    return first if isinstance(first, Mapping) else None
 
 
 @dataclass(slots=True)

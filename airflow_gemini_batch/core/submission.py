@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from airflow_gemini_batch.core import identity as identities
-from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.addresses import (
+    LONGEST_TABLE_NAME,
+    PARTITION_MARK,
+    Address,
+    BigQueryAddress,
+    GcsAddress,
+    parse_address,
+)
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL, checked_labels
 from airflow_gemini_batch.core.models import model_resource_name
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -79,11 +87,26 @@ class Submission:
             destination=checked(lambda: parse_destination(destination), None),
             name=name,
             labels=checked(lambda: checked_labels(labels), {}),
-            model_parameters=dict(model_parameters or {}),
+            model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
         )
+        if not faults:
+            checked(submission._check_apart, None)
         if faults:
             raise InvalidRequestError("\n".join(faults))
         return submission
+
+    def _check_apart(self) -> None:
+        """Refuse a pattern that the job's own output would match: the next try would read it as requests."""
+        place = output_place(self.sources[0], self.destination, "0" * 32, 0)
+        if not isinstance(place, GcsAddress):
+            return
+        file = place.child("prediction-model-X/predictions.jsonl")
+        for source in self.sources:
+            if isinstance(source, GcsAddress) and source.bucket == file.bucket and source.matches(file.path):
+                raise ValueError(
+                    f"source {source} would match the job's own output below {place}: give a destination outside "
+                    "the pattern, or a narrower pattern"
+                )
 
     def fingerprint(self, source_versions: Sequence[str]) -> str:
         """Digest of what is asked for; see :func:`airflow_gemini_batch.core.identity.fingerprint`."""
@@ -117,6 +140,8 @@ def parse_sources(source: str | Sequence[str]) -> tuple[Address, ...]:
             f"source {source!r} is a list turned into text by a template: pass the task's .output, or set "
             "render_template_as_native_obj=True on the DAG"
         )
+    if source and not isinstance(source, (str, Sequence)):
+        raise ValueError(f"source has to be an address or a list of addresses, got {source!r}")
     uris = [source] if isinstance(source, str) else list(source or ())
     if not any(uris):
         raise ValueError("source is empty: give a gs:// file, several of them, or a bq:// table")
@@ -132,6 +157,8 @@ def parse_sources(source: str | Sequence[str]) -> tuple[Address, ...]:
     for address in sources:
         if isinstance(address, BigQueryAddress) and not address.is_table:
             raise ValueError(f"source {address} is a dataset: name the table as well")
+        if isinstance(address, BigQueryAddress) and PARTITION_MARK in address.table:
+            raise ValueError(f"source {address} is a partition: write its rows to a table of their own first")
         if isinstance(address, GcsAddress) and (not address.path or address.path.endswith("/")):
             raise ValueError(
                 f"source {address} is a folder: name a file, or a pattern such as {address.child('*.jsonl')}"
@@ -146,6 +173,8 @@ def parse_destination(destination: str | None) -> Address | None:
     address = parse_address(destination)
     if isinstance(address, GcsAddress) and address.has_wildcard:
         raise ValueError(f"destination {address} is a pattern: give a prefix, a folder of its own")
+    if isinstance(address, BigQueryAddress) and PARTITION_MARK in address.table:
+        raise ValueError(f"destination {address} is a partition: a job writes to a new table only")
     return address
 
 
@@ -165,5 +194,16 @@ def output_place(source: Address, destination: Address | None, identity: str, at
         return destination if destination.is_table else destination.with_table(f"predictions_{name}")
     if isinstance(source, GcsAddress):
         return GcsAddress(source.bucket, source.folder).child(f"predictions/{name}")
-    # $ marks a partition in a table's name and is not legal in a new one.
-    return source.with_table(f"{source.table.partition('$')[0]}_predictions_{name}")
+    suffix = f"_predictions_{name}"
+    return source.with_table(f"{source.table[: LONGEST_TABLE_NAME - len(suffix)]}{suffix}")
+
+
+def _checked_parameters(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    if parameters and not isinstance(parameters, Mapping):
+        raise ValueError(f"model_parameters has to be a dict, got {parameters!r}")
+    checked = dict(parameters or {})
+    try:
+        json.dumps(checked)
+    except TypeError as error:
+        raise ValueError(f"model_parameters can't be sent as JSON: {error}") from None
+    return checked

@@ -47,7 +47,9 @@ Tell = Callable[[str], None]
 """Called with what is being done, each time that changes."""
 
 
-def run_demo(workspace: Workspace, books: list[dict[str, Any]], *, fail_rate: float, tell: Tell) -> DemoResult:
+def run_demo(
+    workspace: Workspace, books: list[dict[str, Any]], *, fail_rate: float, tell: Tell
+) -> DemoResult:
     """Start the stack, load the books, run the DAG through Airflow, and collect what it wrote.
 
     Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow could not be set up.
@@ -63,15 +65,7 @@ def run_demo(workspace: Workspace, books: list[dict[str, Any]], *, fail_rate: fl
         migration = workspace.airflow("db", "migrate", environment=environment)
         if migration.wait() != 0:
             raise GeminiBatchError(f"Airflow's database could not be set up; see {workspace.log}")
-        run = workspace.airflow("dags", "test", DAG_ID, environment=environment)
-        try:
-            while run.poll() is None:
-                tell(f"running {DAG_ID}: {_progress(workspace)}")
-                time.sleep(_LOOK_EVERY)
-        finally:
-            if run.poll() is None:
-                run.kill()
-        state = "success" if run.returncode == 0 else "failed"
+        state = _run_dag(workspace, environment, tell)
         described, failures = _results(stack)
     enriched = [
         {**book, "description": described.get(book["book_id"]), "failure": failures.get(book["book_id"])}
@@ -91,16 +85,35 @@ def run_demo(workspace: Workspace, books: list[dict[str, Any]], *, fail_rate: fl
     )
 
 
-def _progress(workspace: Workspace) -> str:
-    """Say which tasks are done and which one is at work, as Airflow's database has it."""
+def _run_dag(workspace: Workspace, environment: dict[str, str], tell: Tell) -> str:
+    """Run the DAG to its end and return its state."""
+    run = workspace.airflow("dags", "test", DAG_ID, environment=environment)
+    try:
+        while run.poll() is None:
+            states = _task_states(workspace)
+            if "up_for_retry" in states.values():
+                return "failed"  # nothing here gets better by waiting for the retry
+            tell(f"running {DAG_ID}: {_progress(states)}")
+            time.sleep(_LOOK_EVERY)
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+    return "success" if run.returncode == 0 else "failed"
+
+
+def _task_states(workspace: Workspace) -> dict[str, str | None]:
+    """Return the state of each task, as Airflow's database has it; empty while there is nothing to read."""
     database = f"file:{workspace.airflow_home / 'airflow.db'}?mode=ro"
     try:
         with closing(sqlite3.connect(database, uri=True)) as connection:
-            states = dict(
-                connection.execute("SELECT task_id, state FROM task_instance WHERE dag_id = ?", (DAG_ID,))
-            )
+            query = "SELECT task_id, state FROM task_instance WHERE dag_id = ?"
+            return dict(connection.execute(query, (DAG_ID,)).fetchall())
     except sqlite3.Error:  # being set up, or locked for a moment
-        return "…"
+        return {}
+
+
+def _progress(states: dict[str, str | None]) -> str:
     done = sum(state == "success" for state in states.values())
     at_work = [task_id for task_id, state in states.items() if state in ("running", "deferred")]
     return f"{done} of {len(states)} tasks done" + (f", {', '.join(at_work)} at work" if at_work else "")

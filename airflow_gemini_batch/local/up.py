@@ -58,7 +58,11 @@ def run_until_interrupted(
                     tell(f"Cloud Storage: {stack.storage.url}")
                     tell(f"BigQuery: {stack.bigquery.url}")
                     tell(f"Vertex AI: {stack.vertex.url}")
-                    tell("Ctrl-C stops and removes everything." if folder is None else "Ctrl-C stops everything.")
+                    tell(
+                        "Ctrl-C stops and removes everything."
+                        if folder is None
+                        else "Ctrl-C stops everything."
+                    )
                     airflow.wait()
                     raise GeminiBatchError(f"Airflow ended by itself; see {workspace.log}")
         except KeyboardInterrupt:

@@ -43,7 +43,9 @@ class Workspace:
     def environment(self, stack: LocalStack, **extra: str) -> dict[str, str]:
         """Return the environment of an Airflow process: this folder, the example DAGs, the local servers."""
         inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW_", "GOOGLE_", "BIGQUERY_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("AIRFLOW_", "GOOGLE_", "BIGQUERY_"))
         }
         return {
             **inherited,
@@ -57,6 +59,8 @@ class Workspace:
             "AIRFLOW_VAR_GEMINI_BATCH_LOCATION": LOCATION,
             "AIRFLOW_VAR_GEMINI_BATCH_DATASET": DATASET,
             "AIRFLOW_VAR_GEMINI_BATCH_BUCKET": BUCKET,
+            # Airflow's commands start one another by name.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "TMPDIR": str(self.folder / "tmp"),
             "PYTHONPYCACHEPREFIX": str(self.folder / "tmp" / "pycache"),
             **extra,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_gemini_batch.core.endings import failure_of
 from airflow_gemini_batch.core.identity import TaskRun, identity
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.labels import IDENTITY_LABEL, airflow_labels
 from airflow_gemini_batch.core.manifest import Manifest, Round
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.polling import JobWait, WaitOutcome, WaitOver, WaitPolicy, utc_now
@@ -18,6 +18,9 @@ from airflow_gemini_batch.core.submission import JobRequest, Submission
 from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, SourceNotReadyError, VertexApiError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.vertex.submit import Log, submit_once
+
+# A job known to have ended is asked about for this long before the try fails; the next one asks again.
+FINISHING_PATIENCE = timedelta(minutes=15)
 
 
 class BatchRun:
@@ -41,8 +44,8 @@ class BatchRun:
         self._max_failed_fraction = max_failed_fraction
         self._log = log
 
-    def submit(self, task_run: TaskRun, *, salt: str = "") -> tuple[BatchJob, str]:
-        """Return the job of this task run, found or new, and the identity that it is found by.
+    def submit(self, task_run: TaskRun, *, salt: str = "") -> BatchJob:
+        """Return the job of this task run, found or new.
 
         :param salt: sets a forced rerun apart from the runs before.
         """
@@ -58,15 +61,17 @@ class BatchRun:
             self._log.info("Answers: %s", request.destination)
             return request
 
-        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log), own_identity
+        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log)
 
-    def wait(self, name: JobName, submitted_at: float) -> BatchJob:
+    def wait(self, name: JobName, give_up_at: datetime) -> BatchJob:
         """Wait here until the job has ended, and return it.
+
+        :param give_up_at: when to stop asking even though no answer comes.
 
         Raises :class:`~airflow_gemini_batch.exceptions.JobTimeoutError` and
         :class:`~airflow_gemini_batch.exceptions.JobLostError`.
         """
-        wait = JobWait(self._policy, datetime.fromtimestamp(submitted_at, UTC))
+        wait = JobWait(self._policy, give_up_at)
         client = self._hook.get_conn(name)
         state: JobState | None = None
         while True:
@@ -85,7 +90,7 @@ class BatchRun:
                 return job
             time.sleep(decision.seconds)
 
-    def finish(self, job: BatchJob, own_identity: str) -> dict[str, Any]:
+    def finish(self, job: BatchJob) -> dict[str, Any]:
         """Judge a job that has ended and return the manifest as JSON; raises what its end amounts to."""
         tally = self._tally(job)
         if failure := failure_of(job, tally, max_failed_fraction=self._max_failed_fraction):
@@ -96,7 +101,7 @@ class BatchRun:
             self._log.warning("Failed row: %s", sample)
         one = Round.of(job, [str(source) for source in self._submission.sources], tally)
         return Manifest(
-            identity=own_identity,
+            identity=job.labels.get(IDENTITY_LABEL, ""),
             model=short_model_name(self._submission.model),
             console_url=job.name.console_url,
             counts=one.counts,

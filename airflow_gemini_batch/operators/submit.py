@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,7 +17,7 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_RUN_TIMEOUT,
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.operators.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
 from airflow_gemini_batch.operators.links import BatchJobLink
 
 if TYPE_CHECKING:
@@ -141,32 +141,30 @@ class SubmitBatchJobOperator(BaseOperator):
             run = self._run()
             ti = context["ti"]
             map_index = -1 if ti.map_index is None else ti.map_index
-            job, identity = run.submit(
+            job = run.submit(
                 TaskRun(ti.dag_id, ti.run_id, ti.task_id, map_index),
                 salt=f"try {ti.try_number}" if self._forced() else "",
             )
             BatchJobLink.persist(context, job.name)
-            submitted_at = (job.create_time or utc_now()).timestamp()
+            created = job.create_time or utc_now()
             if job.state.stage.waits:
                 if self.deferrable:
-                    self._defer(job.name, identity, submitted_at)
-                job = run.wait(job.name, submitted_at)
-            return run.finish(job, identity)
+                    self._defer(job.name, created)
+                job = run.wait(job.name, created + timedelta(seconds=self.queue_timeout + self.run_timeout))
+            return run.finish(job)
 
-    def resume(
-        self, context: Context, event: dict[str, Any], identity: str, submitted_at: float
-    ) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
         from airflow_gemini_batch.core.jobs import JobName
-        from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver
-        from airflow_gemini_batch.operators.run import raise_unless_ended
+        from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver, utc_now
+        from airflow_gemini_batch.operators.run import FINISHING_PATIENCE, raise_unless_ended
 
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
             BatchJobLink.persist(context, name)
             raise_unless_ended(name, WaitOver(WaitOutcome(event["outcome"]), event["message"]))
             run = self._run()
-            return run.finish(run.wait(name, submitted_at), identity)
+            return run.finish(run.wait(name, utc_now() + FINISHING_PATIENCE))
 
     def _run(self) -> BatchRun:
         from airflow_gemini_batch.core.polling import WaitPolicy
@@ -198,13 +196,13 @@ class SubmitBatchJobOperator(BaseOperator):
             raise InvalidRequestError(f"force_rerun has to be True or False, got {self.force_rerun!r}")
         return forced == "true"
 
-    def _defer(self, name: JobName, identity: str, submitted_at: float) -> NoReturn:
+    def _defer(self, name: JobName, created: datetime) -> NoReturn:
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         self.defer(
             trigger=GeminiBatchJobTrigger(
                 job_name=str(name),
-                submitted_at=submitted_at,
+                submitted_at=created.timestamp(),
                 gcp_conn_id=self.gcp_conn_id,
                 impersonation_chain=self.impersonation_chain,
                 poll_interval=self.poll_interval,
@@ -212,6 +210,5 @@ class SubmitBatchJobOperator(BaseOperator):
                 run_timeout=self.run_timeout,
             ),
             method_name="resume",
-            kwargs={"identity": identity, "submitted_at": submitted_at},
             timeout=timedelta(seconds=self.queue_timeout + self.run_timeout) + _AFTER_THE_TRIGGER,
         )

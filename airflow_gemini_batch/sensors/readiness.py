@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensor
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import OutputNotReadyError
-from airflow_gemini_batch.operators.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

@@ -103,10 +103,9 @@ class CloudStorage:
             if blob := self._client.bucket(source.bucket).get_blob(source.path):
                 yield blob
             return
-        pattern = _pattern(source.path)
         try:
             for blob in self._client.list_blobs(source.bucket, prefix=source.path.split("*", 1)[0]):
-                if pattern.fullmatch(blob.name):
+                if source.matches(blob.name):
                     yield blob
         except NotFound:
             raise SourceNotReadyError(f"source {source}: the bucket does not exist") from None
@@ -116,12 +115,6 @@ class CloudStorage:
         # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
         with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
             yield from iter_lines(stream)
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    """Return the expression of a path with ``*`` (within a folder) or ``**`` (across folders)."""
-    parts = (re.escape(part) for part in re.split(r"(\*\*?)", path))
-    return re.compile("".join({r"\*\*": ".*", r"\*": "[^/]*"}.get(part, part) for part in parts))
 
 
 def _classify_line(line: bytes) -> RowResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.responses import (
     BLOCKED_FINISH_REASONS,
+    OK_STATUS_PATTERN,
     REJECTED_CODES,
     STATUS_CODE_PATTERN,
     Outcome,
@@ -37,11 +38,16 @@ def tally_statement(table: BigQueryAddress) -> str:
     """
     return f"""WITH answers AS (
   SELECT
-    TRIM(IFNULL(status, '')) AS status_text,
+    IF(
+      REGEXP_CONTAINS(TRIM(status), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL(status, ''))
+    ) AS status_text,
     SAFE_CAST(REGEXP_EXTRACT(status, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code,
     JSON_QUERY(response, '$.candidates[0]') AS candidate,
     JSON_VALUE(response, '$.candidates[0].finishReason') AS finish_reason,
-    JSON_QUERY(response, '$.candidates[0].content.parts[0]') AS part,
+    COALESCE(
+      JSON_QUERY(response, '$.candidates[0].content.parts[0]'),
+      JSON_QUERY(response, '$.candidates[0].content.parts.text')
+    ) AS part,
     JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason
   FROM {table.sql}
 ), sorted_answers AS (

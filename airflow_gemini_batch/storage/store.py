@@ -65,7 +65,7 @@ class DataStore:
     def tally(self, output: Address) -> Tally | None:
         """Sort the rows of a job's output; ``None`` when there is none."""
         if isinstance(output, BigQueryAddress):
-            return self.tables.tally(output)
+            return self.tables.tally(output) if output.is_table else None
         return self.files.tally(output)
 
 

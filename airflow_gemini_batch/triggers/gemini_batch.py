@@ -86,7 +86,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         name = JobName.parse(self.job_name)
         wait = JobWait(
             WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
-            datetime.fromtimestamp(self.submitted_at, UTC),
+            give_up_at=datetime.fromtimestamp(self.submitted_at + self.queue_timeout + self.run_timeout, UTC),
         )
         state = JobState.UNSPECIFIED
         client: AsyncBatchJobClient | None = None

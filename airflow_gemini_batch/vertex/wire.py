@@ -67,6 +67,8 @@ def read_page(asked: str, body: bytes) -> tuple[list[BatchJob], str]:
     """Read one page of a list as its jobs and the next page's token; raises :class:`VertexApiError`."""
     try:
         page = orjson.loads(body)
+        if "error" in page:
+            raise ValueError("it holds an error")
         jobs = [BatchJob.from_json(resource) for resource in page.get("batchPredictionJobs", ())]
         return jobs, page.get("nextPageToken", "")
     except (ValueError, TypeError, AttributeError) as error:
@@ -89,7 +91,7 @@ def error_of(body: bytes) -> tuple[str, str]:
         if isinstance(content, list):  # some gateways wrap the envelope in a list
             content = content[0]
         error = content["error"]
-        return str(error["message"]), str(error.get("status", ""))
+        return str(error["message"] or "no message"), str(error.get("status") or "")
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return _quoted(body) or "an empty answer", ""
 

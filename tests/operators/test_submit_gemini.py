@@ -86,7 +86,7 @@ def test_fails_for_good_above_the_limit_and_shows_the_rows(gemini_batch_stack, m
     with pytest.raises(AirflowFailException) as failed:
         run_task(make_task(source))
     message = str(failed.value)
-    assert "1 of 2 rows hold no answer (50.0%; max_failed_fraction allows 5.0%)" in message
+    assert "1 of 2 rows hold no answer (50.00%; max_failed_fraction allows 5.00%)" in message
     assert "Please use a valid role: user, model." in message
     assert "https://console.cloud.google.com/" in message
 
@@ -163,7 +163,7 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "shop.books.requests"}, "write bq://shop.books.requests"),
+        ({"source": "my-shop.books.requests"}, "write bq://my-shop.books.requests"),
         ({"source": "bucket/in.jsonl"}, "write gs://bucket/in.jsonl"),
         ({"source": ["gs://b-1/a.jsonl", "bq://project-1.d.t"]}, "mixes BigQuery and Cloud Storage"),
         ({"source": ["bq://project-1.d.t", "bq://project-1.d.u"]}, "names several tables"),
@@ -184,7 +184,9 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         ({"force_rerun": "perhaps"}, "force_rerun has to be True or False"),
     ],
 )
-def test_refuses_what_makes_no_sense_before_anything_is_sent(gemini_batch_stack, make_task, source, arguments, message):
+def test_refuses_what_makes_no_sense_before_anything_is_sent(
+    gemini_batch_stack, make_task, source, arguments, message
+):
     before = sum(gemini_batch_stack.vertex.requests.counts.values())
     with pytest.raises(AirflowFailException) as refused:
         run_task(make_task(arguments.pop("source", source), **arguments))
@@ -194,8 +196,8 @@ def test_refuses_what_makes_no_sense_before_anything_is_sent(gemini_batch_stack,
 
 def test_names_all_faults_at_once(make_task):
     with pytest.raises(AirflowFailException) as refused:
-        run_task(make_task("a/b", model="models/x", labels={"A": "b"}))
-    assert all(name in str(refused.value) for name in ("gs://a/b", "'x'", "'A'"))
+        run_task(make_task("bucket/b", model="models/x", labels={"A": "b"}))
+    assert all(name in str(refused.value) for name in ("gs://bucket/b", "'x'", "'A'"))
 
 
 def test_missing_source_can_be_retried_and_costs_nothing(gemini_batch_stack, make_task, bucket):

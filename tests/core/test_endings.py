@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.endings import failure_of
+from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState
+from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
+
+NAME = JobName("my-shop", "us-central1", "42")
+
+
+def job(state: str, **fields: Any) -> BatchJob:
+    return BatchJob(name=NAME, state=JobState(f"JOB_STATE_{state}"), **fields)
+
+
+def tally(ok: int = 0, rejected: int = 0, missing: int = 0) -> Tally:
+    found = Tally()
+    if ok:
+        found.add(RowResult(Outcome.OK), ok)
+    if rejected:
+        found.add(RowResult(Outcome.REJECTED, "Bad Request: no such role"), rejected)
+    found.complete(ok + rejected + missing)
+    return found
+
+
+def report(failure: GeminiBatchError | None) -> str:
+    assert failure is not None
+    return str(failure)
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED"])
+@pytest.mark.parametrize(
+    ("rows", "allowed"),
+    [
+        pytest.param(tally(ok=10), 0.0, id="every-row-answered"),
+        pytest.param(tally(ok=19, rejected=1), 0.05, id="as-many-failures-as-allowed"),
+        pytest.param(tally(ok=7, missing=3), 0.3, id="missing-within-the-allowance"),
+        pytest.param(tally(ok=1, rejected=9), 1.0, id="one-answer-where-all-may-fail"),
+    ],
+)
+def test_end_is_a_success(state: str, rows: Tally, allowed: float) -> None:
+    assert failure_of(job(state), rows, max_failed_fraction=allowed) is None
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED"])
+@pytest.mark.parametrize(
+    ("rows", "allowed", "said"),
+    [
+        pytest.param(tally(), 1.0, "succeeded, but there is no output", id="no-rows"),
+        pytest.param(
+            tally(rejected=10), 1.0, "succeeded, but no row holds an answer", id="nothing-but-errors"
+        ),
+        pytest.param(tally(missing=10), 1.0, "succeeded, but no row holds an answer", id="nothing-came-back"),
+        pytest.param(
+            tally(ok=18, rejected=2),
+            0.05,
+            "2 of 20 rows hold no answer (10.00%; max_failed_fraction allows 5.00%)",
+            id="too-many-failures",
+        ),
+        pytest.param(
+            tally(ok=999, missing=1), 0.0, "1 of 1000 rows hold no answer", id="one-where-none-may-fail"
+        ),
+    ],
+)
+def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed: float, said: str) -> None:
+    failure = failure_of(job(state), rows, max_failed_fraction=allowed)
+    assert isinstance(failure, RowsFailedError)
+    assert not failure.retryable
+    assert said in str(failure)
+    assert "Another try would find the same job again" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("FAILED", "42 failed."),
+        ("CANCELLED", "42 was cancelled."),
+        ("EXPIRED", "42 expired: it did not start"),
+    ],
+)
+@pytest.mark.parametrize("rows", [tally(), tally(ok=10)], ids=["no-rows", "every-row-answered"])
+def test_job_that_ended_badly_is_a_failure_whatever_its_rows(state: str, said: str, rows: Tally) -> None:
+    failure = failure_of(job(state), rows, max_failed_fraction=1.0)
+    assert isinstance(failure, JobFailedError)
+    assert failure.retryable
+    assert said in str(failure)
+    assert str(failure).endswith("The next try submits a new job.")
+
+
+def test_stuck_job_may_hold_resources() -> None:
+    failure = failure_of(job("PAUSED"), tally(ok=10), max_failed_fraction=1.0)
+    assert isinstance(failure, JobFailedError)
+    assert "is PAUSED" in str(failure)
+    assert "cancel it in the console" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        pytest.param(tally(ok=7, missing=3), True, id="some-rows-finished"),
+        pytest.param(tally(missing=10), False, id="none-finished"),
+    ],
+)
+def test_report_says_what_is_kept_of_a_job_that_ended_early(rows: Tally, kept: bool) -> None:
+    text = report(failure_of(job("EXPIRED"), rows, max_failed_fraction=0.0))
+    assert ("Its 7 finished rows are kept." in text) is kept
+
+
+@pytest.mark.parametrize("state", ["FAILED", "PAUSED", "SUCCEEDED"])
+def test_report_holds_all_that_a_person_needs(state: str) -> None:
+    ended = job(state, error=JobError(8, "quota exhausted"), output=GcsAddress("books", "out/p"))
+    text = report(failure_of(ended, tally(ok=1, rejected=2, missing=1), max_failed_fraction=0.1))
+    for part in (
+        str(NAME),
+        NAME.console_url,
+        "Vertex AI says: [code 8] quota exhausted",
+        "4 rows: 1 ok, 2 rejected, 1 missing",
+        "rejected: Bad Request: no such role",
+        "Output: gs://books/out/p",
+    ):
+        assert part in text
+
+
+def test_report_leaves_out_what_is_not_known() -> None:
+    text = report(failure_of(job("FAILED"), tally(), max_failed_fraction=0.0))
+    assert "None" not in text
+    assert "Output:" not in text
+    assert "Vertex AI says" not in text

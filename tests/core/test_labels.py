@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.labels import (
+    DAG_LABEL,
+    IDENTITY_LABEL,
+    MAX_LABELS,
+    RUN_LABEL,
+    TASK_LABEL,
+    airflow_labels,
+    checked_labels,
+    label_value,
+    labels_filter,
+)
+
+OWN_KEYS = (IDENTITY_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL)
+LEGAL = re.compile(r"[a-z0-9_-]{0,63}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("", "", id="empty"),
+        pytest.param("nightly_books-2", "nightly_books-2", id="legal-already"),
+        pytest.param("Nightly.Books", "nightly-books", id="capitals-and-dot"),
+        pytest.param(
+            "scheduled__2025-01-02T03:04:05.678901+00:00",
+            "scheduled__2025-01-02t03-04-05-678901-00-00",
+            id="run-id",
+        ),
+        pytest.param("group.task", "group-task", id="task-in-a-group"),
+        pytest.param("bücher", "b-cher", id="letter-beyond-ascii"),
+        pytest.param("本", "-", id="nothing-legal"),
+        pytest.param('a" OR labels.b="c', "a--or-labels-b--c", id="quotes"),
+        pytest.param("a\nb", "a-b", id="newline"),
+        pytest.param("x" * 63, "x" * 63, id="longest"),
+    ],
+)
+def test_label_value_keeps_what_is_legal(text: str, value: str) -> None:
+    assert label_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x" * 64, id="one-too-long"),
+        pytest.param("Ärger." * 1000, id="very-long"),
+        pytest.param("İ" * 40, id="longer-in-small-letters"),
+        pytest.param("😀" * 64, id="emoji"),
+    ],
+)
+def test_label_value_of_a_long_text_is_legal_and_stable(text: str) -> None:
+    value = label_value(text)
+    assert LEGAL.fullmatch(value)
+    assert len(value) == 63
+    assert label_value(text) == value == label_value(value)
+
+
+def test_label_values_of_long_texts_stay_apart() -> None:
+    texts = [f"{'x' * 100}{tail}" for tail in ("a", "b", "A", ".", "-")]
+    assert len({label_value(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        pytest.param(
+            ("nightly", "group.submit", "manual__2025"),
+            {"airflow_dag": "nightly", "airflow_task": "group-submit", "airflow_run": "manual__2025"},
+            id="all",
+        ),
+        pytest.param(("nightly", None, None), {"airflow_dag": "nightly"}, id="dag-only"),
+        pytest.param(("nightly", "", "r"), {"airflow_dag": "nightly", "airflow_run": "r"}, id="empty-task"),
+        pytest.param((None, None, None), {}, id="none"),
+    ],
+)
+def test_airflow_labels_hold_what_is_known(
+    names: tuple[str | None, str | None, str | None], labels: dict[str, str]
+) -> None:
+    assert airflow_labels(*names) == labels
+
+
+def many(count: int) -> dict[str, str]:
+    return {f"label{number}": "x" for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"team": "books", "cost-centre_2": "a-1_b"}, id="legal"),
+        pytest.param({"team": ""}, id="empty-value"),
+        pytest.param({"team": "-_-"}, id="value-without-letters"),
+        pytest.param({"t" * 63: "v" * 63}, id="longest"),
+        pytest.param(many(MAX_LABELS - len(OWN_KEYS)), id="as-many-as-fit"),
+    ],
+)
+def test_legal_labels_are_left_as_they_are(labels: dict[str, str]) -> None:
+    assert checked_labels(labels) == labels
+
+
+def test_no_labels_are_legal() -> None:
+    assert checked_labels(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("labels", "culprit"),
+    [
+        *(pytest.param({key: "x"}, f"'{key}' is set by the operator", id=f"own-{key}") for key in OWN_KEYS),
+        pytest.param({"": "x"}, "label key ''", id="empty-key"),
+        pytest.param({"Team": "x"}, "label key 'Team'", id="capital-in-key"),
+        pytest.param({"1team": "x"}, "label key '1team'", id="digit-first"),
+        pytest.param({"_team": "x"}, "label key '_team'", id="underscore-first"),
+        pytest.param({"team.name": "x"}, "label key 'team.name'", id="dot-in-key"),
+        pytest.param({"team\n": "x"}, "label key 'team", id="newline-in-key"),
+        pytest.param({"t" * 64: "x"}, "label key 'ttt", id="key-too-long"),
+        pytest.param({5: "x"}, "label key 5", id="number-as-key"),
+        pytest.param({"team": "Books"}, "'Books' of label 'team'", id="capital-in-value"),
+        pytest.param({"team": "a b"}, "'a b' of label 'team'", id="space-in-value"),
+        pytest.param({"team": "a\n"}, "of label 'team'", id="newline-in-value"),
+        pytest.param({"team": "v" * 64}, "of label 'team'", id="value-too-long"),
+        pytest.param({"team": 5}, "value 5 of label 'team'", id="number-as-value"),
+        pytest.param({"team": None}, "value None of label 'team'", id="no-value"),
+        pytest.param({"fine": "x", "team": "É"}, "'É' of label 'team'", id="second-of-two"),
+        pytest.param(many(MAX_LABELS - len(OWN_KEYS) + 1), "61 labels are too many: 60", id="too-many"),
+    ],
+)
+def test_illegal_label_is_named(labels: dict[Any, Any], culprit: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(culprit)):
+        checked_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        pytest.param({}, "", id="none"),
+        pytest.param({"team": "books"}, 'labels.team="books"', id="one"),
+        pytest.param({"team": ""}, 'labels.team=""', id="empty-value"),
+        pytest.param({"b": "2", "a": "1"}, 'labels.a="1" AND labels.b="2"', id="sorted"),
+    ],
+)
+def test_filter_asks_for_all_labels(labels: dict[str, str], text: str) -> None:
+    assert labels_filter(labels) == text
+
+
+def test_own_keys_hold_no_hyphen() -> None:
+    assert [key for key in OWN_KEYS if not re.fullmatch(r"[a-z][a-z0-9_]*", key)] == []

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
+from airflow_gemini_batch.core.polling import (
+    LONGEST_BACKOFF,
+    REFUSAL_PATIENCE,
+    SHORTEST_INTERVAL,
+    AskAgain,
+    Decision,
+    JobWait,
+    WaitOutcome,
+    WaitOver,
+    WaitPolicy,
+    utc_now,
+)
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+POLICY = WaitPolicy(poll_interval=60, queue_timeout=10 * 3600, run_timeout=5 * 3600)
+
+
+def hours_ago(hours: float | None) -> datetime | None:
+    return None if hours is None else NOW - timedelta(hours=hours)
+
+
+def job(state: str, created: float | None = None, started: float | None = None) -> BatchJob:
+    """Return a job that was created and started so many hours ago."""
+    return BatchJob(
+        name=JobName("my-shop", "us-central1", "42"),
+        state=JobState(f"JOB_STATE_{state}"),
+        create_time=hours_ago(created),
+        start_time=hours_ago(started),
+    )
+
+
+def wait(policy: WaitPolicy = POLICY) -> JobWait:
+    return JobWait(policy, give_up_at=NOW + timedelta(seconds=POLICY.longest))
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def seconds_of(decision: Decision) -> float:
+    assert isinstance(decision, AskAgain), decision
+    return decision.seconds
+
+
+def about(seconds: float) -> Any:
+    # A pause varies by a tenth either way.
+    return pytest.approx(seconds, rel=0.1000001)
+
+
+@pytest.mark.parametrize("field", ["poll_interval", "queue_timeout", "run_timeout"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "60", None], ids=repr)
+def test_policy_refuses_what_is_no_time(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{field} has to be a number of seconds above 0"):
+        WaitPolicy(**{field: value})
+
+
+def test_policy_takes_fractions_and_adds_up_its_limits() -> None:
+    assert WaitPolicy(poll_interval=0.5, queue_timeout=1.5, run_timeout=2).longest == 3.5
+
+
+def test_default_policy_is_the_longest_honest_wait() -> None:
+    assert WaitPolicy().longest == 96 * 3600
+
+
+@pytest.mark.parametrize(
+    "state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PAUSED"]
+)
+def test_wait_is_over_when_the_job_stands_still(state: str) -> None:
+    # However late: an end that has come is never a timeout.
+    assert wait().answered(job(state, created=1000, started=900), NOW) == WaitOver(WaitOutcome.ENDED)
+
+
+@pytest.mark.parametrize(
+    "asked_about",
+    [
+        pytest.param(job("QUEUED", created=9.99), id="queued"),
+        pytest.param(job("PENDING", created=9.99), id="pending"),
+        pytest.param(job("UNSPECIFIED", created=9.99), id="unknown-state"),
+        pytest.param(job("PENDING", created=9.99, started=9.5), id="queued-again-after-a-start"),
+        pytest.param(job("RUNNING", created=100, started=4.99), id="running-after-a-long-queue"),
+        pytest.param(job("UPDATING", created=100, started=4.99), id="updating"),
+        pytest.param(job("CANCELLING", created=100, started=4.99), id="cancelling"),
+        pytest.param(job("RUNNING", created=14.99), id="running-with-no-start-known"),
+        pytest.param(job("CANCELLING", created=14.99), id="cancelled-in-the-queue"),
+    ],
+)
+def test_job_within_its_limits_is_asked_about_again(asked_about: BatchJob) -> None:
+    assert seconds_of(wait().answered(asked_about, NOW)) == about(60)
+
+
+@pytest.mark.parametrize(
+    ("asked_about", "limit"),
+    [
+        pytest.param(job("QUEUED", created=10), "(queue_timeout) is 10 h", id="queued"),
+        pytest.param(job("PENDING", created=11), "waiting to start since 2025-06-01 01:00 UTC", id="pending"),
+        pytest.param(job("UNSPECIFIED", created=10), "(queue_timeout) is 10 h", id="unknown-state"),
+        pytest.param(job("RUNNING", created=5, started=5), "(run_timeout) is 5 h", id="running"),
+        pytest.param(
+            job("UPDATING", created=6, started=6), "running since 2025-06-01 06:00 UTC", id="updating"
+        ),
+        pytest.param(job("CANCELLING", created=5, started=5), "(run_timeout) is 5 h", id="cancelling"),
+        pytest.param(
+            job("RUNNING", created=15),
+            "(queue_timeout and run_timeout together) is 15 h",
+            id="no-start-known",
+        ),
+    ],
+)
+def test_job_over_a_limit_is_given_up_with_the_reason(asked_about: BatchJob, limit: str) -> None:
+    decision = wait().answered(asked_about, NOW)
+    assert isinstance(decision, WaitOver)
+    assert decision.outcome is WaitOutcome.TIMED_OUT
+    assert limit in decision.reason
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLING"])
+def test_job_without_times_is_not_waited_for_without_end(state: str) -> None:
+    one = wait()
+    seconds_of(one.answered(job(state), after(POLICY.longest - 1)))
+    decision = one.answered(job(state), after(POLICY.longest))
+    assert isinstance(decision, WaitOver)
+    assert decision.outcome is WaitOutcome.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("age", "poll_interval", "pause"),
+    [
+        pytest.param(0, 60, SHORTEST_INTERVAL, id="new"),
+        pytest.param(40, 60, SHORTEST_INTERVAL, id="young"),
+        pytest.param(100, 60, 10, id="a-tenth-of-its-age"),
+        pytest.param(599, 60, 59.9, id="nearly-old"),
+        pytest.param(600, 60, 60, id="old"),
+        pytest.param(30_000, 60, 60, id="very-old"),
+        pytest.param(30_000, 600, 600, id="long-interval"),
+        pytest.param(0, 0.5, 0.5, id="interval-below-the-shortest"),
+        pytest.param(-30, 60, SHORTEST_INTERVAL, id="clock-behind-the-service"),
+    ],
+)
+def test_young_job_is_asked_about_more_often(age: float, poll_interval: float, pause: float) -> None:
+    one = wait(WaitPolicy(poll_interval=poll_interval))
+    assert seconds_of(one.answered(job("PENDING", created=age / 3600), NOW)) == about(pause)
+
+
+@pytest.mark.parametrize(
+    ("poll_interval", "pauses"),
+    [
+        pytest.param(60, [60, 120, 240, LONGEST_BACKOFF, LONGEST_BACKOFF], id="doubles-up-to-the-longest"),
+        pytest.param(10, [10, 20, 40, 80, 160, LONGEST_BACKOFF], id="short-interval"),
+        pytest.param(900, [900, 900, 900], id="long-interval-is-kept"),
+    ],
+)
+@pytest.mark.parametrize("transient", [True, False])
+def test_errors_in_a_row_are_reasons_to_ask_later_and_later(
+    poll_interval: float, pauses: list[float], transient: bool
+) -> None:
+    one = wait(WaitPolicy(poll_interval=poll_interval))
+    found = [seconds_of(one.failed(OSError("no route"), transient=transient, now=NOW)) for _ in pauses]
+    assert found == [about(pause) for pause in pauses]
+
+
+def test_answer_ends_the_backoff() -> None:
+    one = wait()
+    for _ in range(5):
+        one.failed(OSError("no route"), transient=True, now=NOW)
+    one.answered(job("RUNNING", created=1, started=1), NOW)
+    assert seconds_of(one.failed(OSError("no route"), transient=True, now=NOW)) == about(60)
+
+
+def test_backoff_survives_thousands_of_errors() -> None:
+    one = wait(WaitPolicy(poll_interval=0.001))
+    pauses = [seconds_of(one.failed(OSError(), transient=True, now=NOW)) for _ in range(3000)]
+    assert pauses[-1] == about(LONGEST_BACKOFF)
+
+
+def test_pauses_differ() -> None:
+    pauses = {seconds_of(wait().answered(job("RUNNING", created=1, started=1), NOW)) for _ in range(20)}
+    assert len(pauses) > 1
+
+
+def test_refusals_are_borne_for_a_while_then_the_job_is_lost() -> None:
+    one = wait()
+    for seconds in (0, 300, REFUSAL_PATIENCE - 1):
+        seconds_of(one.failed(PermissionError("403"), transient=False, now=after(seconds)))
+    assert one.failed(PermissionError("403 no"), transient=False, now=after(REFUSAL_PATIENCE)) == WaitOver(
+        WaitOutcome.LOST, "the service has refused to answer about it for 15 minutes: 403 no"
+    )
+
+
+@pytest.mark.parametrize("between", ["answer", "transient error"])
+def test_patience_with_refusals_starts_anew(between: str) -> None:
+    one = wait()
+    one.failed(PermissionError("403"), transient=False, now=NOW)
+    if between == "answer":
+        one.answered(job("RUNNING", created=1, started=1), after(600))
+    else:
+        one.failed(TimeoutError(), transient=True, now=after(600))
+    seconds_of(one.failed(PermissionError("403"), transient=False, now=after(REFUSAL_PATIENCE)))
+    late = one.failed(PermissionError("403"), transient=False, now=after(2 * REFUSAL_PATIENCE))
+    assert isinstance(late, WaitOver)
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_silence_is_borne_until_it_is_time_to_give_up(transient: bool) -> None:
+    one = wait()
+    seconds_of(one.failed(TimeoutError("no route"), transient=transient, now=after(POLICY.longest - 1)))
+    over = one.failed(TimeoutError("no route"), transient=transient, now=after(POLICY.longest))
+    assert isinstance(over, WaitOver)
+    assert over.outcome is WaitOutcome.TIMED_OUT
+    assert over.reason.endswith("no route")
+
+
+def test_transient_errors_never_lose_a_job() -> None:
+    one = wait()
+    for seconds in range(0, int(POLICY.longest), 600):
+        seconds_of(one.failed(TimeoutError(), transient=True, now=after(seconds)))
+
+
+def test_outcomes_travel_as_plain_text() -> None:
+    assert [str(outcome) for outcome in WaitOutcome] == ["ended", "timed_out", "lost"]
+
+
+def test_now_is_aware() -> None:
+    assert utc_now().utcoffset() == timedelta(0)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState
+from airflow_gemini_batch.core.readiness import Readiness, look_at_job, look_at_rows, never, not_yet, ready
+
+NAME = JobName("my-shop", "us-central1", "42")
+
+
+def job(state: str, **fields: Any) -> BatchJob:
+    return BatchJob(name=NAME, state=JobState(f"JOB_STATE_{state}"), **fields)
+
+
+@pytest.mark.parametrize(
+    ("state", "readiness"),
+    [
+        ("UNSPECIFIED", Readiness.NOT_YET),
+        ("QUEUED", Readiness.NOT_YET),
+        ("PENDING", Readiness.NOT_YET),
+        ("RUNNING", Readiness.NOT_YET),
+        ("UPDATING", Readiness.NOT_YET),
+        ("CANCELLING", Readiness.NOT_YET),
+        ("SUCCEEDED", Readiness.READY),
+        ("PARTIALLY_SUCCEEDED", Readiness.READY),
+        ("FAILED", Readiness.NEVER),
+        ("CANCELLED", Readiness.NEVER),
+        ("EXPIRED", Readiness.NEVER),
+        ("PAUSED", Readiness.NEVER),
+    ],
+)
+def test_job_is_judged_by_its_state(state: str, readiness: Readiness) -> None:
+    look = look_at_job(job(state))
+    assert look.readiness is readiness
+    assert f"{NAME} ({state})" in look.reason
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        pytest.param(
+            BigQueryAddress("my-shop", "books", "answers"), "bq://my-shop.books.answers", id="table"
+        ),
+        pytest.param(None, "", id="none"),
+    ],
+)
+def test_ready_job_hands_on_json_scalars(output: BigQueryAddress | None, text: str) -> None:
+    assert look_at_job(job("SUCCEEDED", output=output)).result == {
+        "job_name": str(NAME),
+        "state": "JOB_STATE_SUCCEEDED",
+        "output": text,
+    }
+
+
+def test_hopeless_job_says_why_and_where_to_look() -> None:
+    reason = look_at_job(job("FAILED", error=JobError(3, "no such dataset"))).reason
+    assert "Vertex AI says: [code 3] no such dataset" in reason
+    assert NAME.console_url in reason
+
+
+def test_hopeless_job_without_a_reason_makes_none_up() -> None:
+    assert "Vertex AI says" not in look_at_job(job("EXPIRED")).reason
+
+
+@pytest.mark.parametrize("look", [not_yet("later"), never("gone")], ids=["not-yet", "never"])
+def test_only_a_ready_look_has_a_result(look: Any) -> None:
+    assert look.result is None
+
+
+def test_ready_look_holds_what_it_is_given() -> None:
+    assert ready("there", rows=3, output="gs://books/out").result == {"rows": 3, "output": "gs://books/out"}
+
+
+READY, NOT_YET, NEVER = Readiness.READY, Readiness.NOT_YET, Readiness.NEVER
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "expected", "allowed", "readiness"),
+    [
+        pytest.param(9, 0, 10, 0.0, NOT_YET, id="one-row-short"),
+        pytest.param(9, 9, 10, 0.0, NOT_YET, id="failures-are-judged-when-complete"),
+        pytest.param(0, 0, 10, 1.0, NOT_YET, id="nothing-yet"),
+        pytest.param(10, 0, 10, 0.0, READY, id="complete"),
+        pytest.param(11, 0, 10, 0.0, READY, id="more-than-expected"),
+        pytest.param(10, 1, 10, 0.1, READY, id="as-many-failures-as-allowed"),
+        pytest.param(10, 2, 10, 0.1, NEVER, id="one-failure-too-many"),
+        pytest.param(10, 1, 10, 0.0, NEVER, id="no-failure-allowed"),
+        pytest.param(10, 10, 10, 1.0, READY, id="all-failures-allowed"),
+        pytest.param(0, 0, 0, 0.0, READY, id="nothing-expected"),
+        pytest.param(5, 0, None, 0.0, READY, id="complete-by-the-end-of-the-job"),
+        pytest.param(5, 5, None, 0.5, NEVER, id="failed-by-the-end-of-the-job"),
+        pytest.param(0, 0, None, 1.0, NEVER, id="empty-by-the-end-of-the-job"),
+    ],
+)
+def test_rows_are_judged(
+    rows: int, failed: int, expected: int | None, allowed: float, readiness: Readiness
+) -> None:
+    look = look_at_rows(
+        "gs://books/out", rows=rows, failed=failed, expected=expected, max_failed_fraction=allowed
+    )
+    assert look.readiness is readiness
+    assert look.reason.startswith("gs://books/out ")
+
+
+def test_ready_rows_hand_on_their_numbers() -> None:
+    look = look_at_rows("gs://books/out", rows=10, failed=1, expected=10, max_failed_fraction=0.1)
+    assert look.result == {"output": "gs://books/out", "rows": 10, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "expected", "reason"),
+    [
+        pytest.param(3, 0, 10, "holds 3 of 10 rows", id="missing-rows"),
+        pytest.param(0, 0, None, "is complete, but holds no rows", id="empty"),
+        pytest.param(
+            4, 1, 4, "1 of them failed (25.00%), and max_failed_fraction allows 5.00%", id="failures"
+        ),
+    ],
+)
+def test_reason_names_the_numbers(rows: int, failed: int, expected: int | None, reason: str) -> None:
+    look = look_at_rows(
+        "gs://books/out", rows=rows, failed=failed, expected=expected, max_failed_fraction=0.05
+    )
+    assert reason in look.reason
