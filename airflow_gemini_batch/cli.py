@@ -64,8 +64,7 @@ def demo(
                 workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text))
             )
     except GeminiBatchError as error:
-        _screen.print(f"[red]{escape(str(error))}[/]")
-        raise typer.Exit(2 if isinstance(error, InvalidRequestError) else 1) from None
+        raise _failed(error) from None
     _show(result, workspace)
     if as_json:
         print(json.dumps(result.summary()))
@@ -98,8 +97,13 @@ def up(
             tell=lambda text: _screen.print(escape(text)),
         )
     except GeminiBatchError as error:
-        _screen.print(f"[red]{escape(str(error))}[/]")
-        raise typer.Exit(1) from None
+        raise _failed(error) from None
+
+
+def _failed(error: GeminiBatchError) -> typer.Exit:
+    """Tell an error and return the way out: 2 when the caller can mend it, 1 otherwise."""
+    _screen.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
+    return typer.Exit(2 if isinstance(error, InvalidRequestError) else 1)
 
 
 def _require_local_extra() -> None:
@@ -132,11 +136,15 @@ def _show(result: DemoResult, workspace: Workspace) -> None:
         _screen.print(table)
         if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
             _screen.print(f"… and {more} more")
+    if result.error:
+        _screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
     colour = "green" if result.state == "success" else "red"
     _screen.print(
         f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} described, "
         f"{result.failed} failed, in {result.seconds:.0f} s"
     )
-    _screen.print(f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}")
+    _screen.print(
+        f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}", soft_wrap=True
+    )
     if result.state == "success":
         _screen.print("The descriptions are stand-ins made on this machine: no model was asked.")

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.triggers.base import BaseTrigger
 
 
 @dataclass
@@ -39,7 +38,7 @@ def run_task(task: Any, ti: TaskInstance | None = None) -> Any:
         return method(context, event=json.loads(json.dumps(event)), **kwargs)
 
 
-def reborn(trigger: BaseTrigger) -> Any:
+def reborn(trigger: Any) -> Any:
     """Return the trigger as another process would make it again."""
     path, arguments = trigger.serialize()
     module, _, name = path.rpartition(".")

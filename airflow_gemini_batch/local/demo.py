@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,13 +20,16 @@ from airflow_gemini_batch.local.workspace import DATASET, Workspace
 DAG_ID = "nightly_book_descriptions"
 
 _LOOK_EVERY = 0.5
+_LONGEST_ERROR = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
     """What came of a run.
 
+    :param failed: books without a description, for whatever reason.
     :param state: of the DAG run: ``success`` or ``failed``.
+    :param error: why the DAG run failed, as Airflow's log has it; empty when it did not.
     :param output: CSV file with one line for each book: its columns, ``description`` and ``failure``.
     """
 
@@ -35,12 +39,15 @@ class DemoResult:
     output: str
     seconds: float
     state: str
+    error: str
     enriched: list[dict[str, Any]]
     failures: list[dict[str, Any]]
 
     def summary(self) -> dict[str, Any]:
         """Return the figures without the rows."""
-        return {key: value for key, value in asdict(self).items() if key not in ("enriched", "failures")}
+        return {
+            key: value for key, value in asdict(self).items() if key not in ("error", "enriched", "failures")
+        }
 
 
 Tell = Callable[[str], None]
@@ -76,10 +83,11 @@ def run_demo(
     return DemoResult(
         rows=len(books),
         succeeded=len(described),
-        failed=len(failures),
+        failed=len(books) - len(described),
         output=str(output),
         seconds=round(time.monotonic() - started, 1),
         state=state,
+        error="" if state == "success" else _last_error(workspace.log),
         enriched=[book for book in enriched if book["description"]],
         failures=[book for book in enriched if book["failure"]],
     )
@@ -100,6 +108,16 @@ def _run_dag(workspace: Workspace, environment: dict[str, str], tell: Tell) -> s
             run.kill()
             run.wait()
     return "success" if run.returncode == 0 else "failed"
+
+
+def _last_error(log: Path) -> str:
+    """Return the last exception of a log: its message, up to the next entry."""
+    errors = re.findall(
+        r"^[\w.]*(?:Error|Exception|Timeout): .*?(?=^\[?\d{4}-\d\d-\d\d|\Z)",
+        log.read_text(errors="replace"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return str(errors[-1]).strip()[:_LONGEST_ERROR] if errors else ""
 
 
 def _task_states(workspace: Workspace) -> dict[str, str | None]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
@@ -72,7 +73,10 @@ def run_until_interrupted(
 def _airflow_settings(port: int) -> dict[str, str]:
     """Return the settings of the web server, under the names of Airflow 3 and of Airflow 2."""
     url = f"http://{HOST}:{port}"
+    worker_logs, trigger_logs = _free_ports(2)
     return {
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
@@ -86,6 +90,12 @@ def _airflow_settings(port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(closing(socket.create_server((HOST, 0)))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
 
 
 def _login(workspace: Workspace) -> str:

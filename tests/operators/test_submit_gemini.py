@@ -217,7 +217,7 @@ def test_missing_destination_bucket_is_told_before_the_job_is_created(gemini_bat
 
 
 def test_refusal_of_the_service_is_final_and_says_why(gemini_batch_stack, make_task, source):
-    with pytest.raises(AirflowFailException, match="creating the job .* 40[04]"):
+    with pytest.raises(AirflowFailException, match=r"creating the job .* 40[04]"):
         run_task(make_task(source, model="no-such-model"))
 
 

@@ -1,0 +1,80 @@
+"""The example DAGs, read by Airflow and run by it on the local stack."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from airflow_gemini_batch.local.stack import LOCATION
+from airflow_gemini_batch.local.workspace import BUCKET, Workspace, example_dags_folder
+from tests.requests_data import answers, storage_client
+
+DAG_IDS = {"nightly_book_descriptions", "recipes_from_files"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    workspace.create()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def environment(workspace, local_stack):
+    environment = workspace.environment(local_stack)
+    migrated = workspace.airflow("db", "migrate", environment=environment).wait()
+    assert migrated == 0, workspace.log.read_text()
+    return environment
+
+
+def test_examples_are_read_without_an_error_and_serialise(environment, tmp_path):
+    code = """
+import json, sys
+try:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization as Serialized
+except ImportError:  # Airflow 2
+    from airflow.models.dagbag import DagBag
+    from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+bag = DagBag(sys.argv[1])
+serialized = [dag_id for dag_id, dag in bag.dags.items() if Serialized.to_dict(dag)["dag"]]
+print(json.dumps({"dags": sorted(serialized), "errors": bag.import_errors}))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(example_dags_folder())],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert found == {"dags": sorted(DAG_IDS), "errors": {}}
+
+
+def test_recipes_go_from_files_to_files(workspace, environment, local_stack):
+    local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
+    run = workspace.airflow("dags", "test", "recipes_from_files", environment=environment)
+    assert run.wait(timeout=120) == 0, workspace.log.read_text()[-3000:]
+
+    blobs = storage_client(local_stack).list_blobs(BUCKET)
+    folders = {
+        blob.name.split("/answers/")[1].split("/")[0]: f"gs://{BUCKET}/{blob.name.rpartition('/')[0]}"
+        for blob in blobs
+        if blob.name.endswith("/predictions.jsonl")
+    }
+    assert set(folders) == {"text", "multimodal"}
+    for kind, folder in folders.items():
+        sent = (example_dags_folder() / "recipes" / f"{kind}_prompts.jsonl").read_text().splitlines()
+        rows = answers(local_stack, folder)
+        assert len(rows) == len(sent)
+        assert all(row["response"]["candidates"][0]["finishReason"] == "STOP" for row in rows)
+        texts = {part.get("text") for row in rows for part in row["request"]["contents"][0]["parts"]}
+        wanted = {
+            part.get("text") for line in sent for part in json.loads(line)["request"]["contents"][0]["parts"]
+        }
+        assert texts - {None} == wanted - {None}
