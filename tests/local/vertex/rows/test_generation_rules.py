@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.local.vertex.errors import RowError
+from airflow_gemini_batch.local.vertex.rows.generation_rules import check_request, read_request
+
+USER = {"role": "user", "parts": [{"text": "Hello"}]}
+
+
+def _with(**fields: Any) -> dict[str, Any]:
+    return {"contents": [USER], **fields}
+
+
+def _config(**fields: Any) -> dict[str, Any]:
+    return _with(generationConfig=fields)
+
+
+def _part(**part: Any) -> dict[str, Any]:
+    return {"contents": [{"role": "user", "parts": [part]}]}
+
+
+def _schema(schema: Any, **fields: Any) -> dict[str, Any]:
+    return _config(responseMimeType="application/json", responseSchema=schema, **fields)
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "OBJECT", "properties": properties}
+
+
+VIDEO = {"fileUri": "gs://b/a.mp4", "mimeType": "video/mp4"}
+
+ACCEPTED = {
+    "text": _with(),
+    "parts given as one object": {"contents": {"role": "user", "parts": {"text": "Hello"}}},
+    "several turns": {"contents": [USER, {"role": "model", "parts": [{"text": "Hi"}]}, USER]},
+    "snake case": _with(
+        system_instruction={"parts": [{"text": "Be brief."}]},
+        generation_config={"max_output_tokens": 5, "top_p": 0.5},
+    ),
+    "file": _part(fileData={"fileUri": "gs://b/a.png", "mimeType": "image/png"}),
+    "file in snake case": _part(
+        file_data={"file_uri": "https://example.com/a.mp4", "mime_type": "video/mp4"}
+    ),
+    "inline data": _part(inlineData={"mimeType": "image/png", "data": "aGVsbG8="}),
+    "explicit nulls": _part(text="Hello", fileData=None, inlineData=None),
+    "a clip of a video": _part(fileData=VIDEO, videoMetadata={"startOffset": "1s", "endOffset": "2.5s"}),
+    "the edges of the ranges": _config(temperature=2, topP=0, maxOutputTokens=1, candidateCount=8),
+    "number as string": _config(maxOutputTokens="64"),
+    "schema": _schema(_object(name={"type": "STRING"}, tags={"type": "ARRAY", "items": {"type": "STRING"}})),
+    "JSON schema": _config(
+        responseMimeType="application/json",
+        responseJsonSchema={"$ref": "#/$defs/a", "$defs": {"a": {"type": ["string", "null"]}}},
+    ),
+    "enum": _config(responseMimeType="text/x.enum", responseSchema={"type": "STRING", "enum": ["a", "b"]}),
+    "search": _with(tools=[{"googleSearch": {}}]),
+    "function": _with(
+        tools=[{"functionDeclarations": [{"name": "f", "parameters": _object(a={"type": "STRING"})}]}]
+    ),
+    "safety": _with(
+        safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}]
+    ),
+    "labels": _with(labels={"key": "b-1_2", "größe": "7"}),
+}
+
+
+@pytest.mark.parametrize("request_", ACCEPTED.values(), ids=ACCEPTED)
+def test_accepts(request_: dict[str, Any]) -> None:
+    check_request(read_request(request_))
+
+
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no object": ("Hello", "Invalid value at '' (message)"),
+    "no contents": ({}, "at least one contents field is required"),
+    "empty contents": ({"contents": []}, "at least one contents field is required"),
+    "unknown role": (
+        {"contents": [{"role": "tester", "parts": [{"text": "x"}]}]},
+        "Please use a valid role: user, model.",
+    ),
+    "system as a role": (
+        {"contents": [{"role": "system", "parts": [{"text": "x"}]}]},
+        "Please use a valid role",
+    ),
+    "no role": ({"contents": [{"parts": [{"text": "x"}]}]}, "Please use a valid role"),
+    "no parts": ({"contents": [{"role": "user"}]}, "contents[0] must include at least one parts field"),
+    "empty part": (_part(), "contents[0].parts[0].data: required oneof field 'data'"),
+    "empty text": (_part(text=""), "empty text parameter at contents[0].parts[0]"),
+    "two kinds of data": (_part(text="x", fileData=VIDEO), "oneof field is already set"),
+    "unknown field": (_with(prompt="x"), 'Unknown name "prompt": Cannot find field.'),
+    "unknown field of a part": (_part(image="x"), "Unknown name \"image\" at 'contents[0].parts[0]'"),
+    "text of another type": (_part(text=7), "Invalid value at 'contents[0].parts[0].text' (TYPE_STRING), 7"),
+    "one field twice": (_with(generationConfig={}, generation_config={}), "set twice"),
+    "file without type": (_part(fileData={"fileUri": "gs://b/a.png"}), "must have a mimeType"),
+    "type that is none": (
+        _part(fileData={"fileUri": "gs://b/a", "mimeType": "png"}),
+        "mimeType parameter with value png",
+    ),
+    "local file": (_part(fileData={"fileUri": "/a.png", "mimeType": "image/png"}), "Invalid file URI"),
+    "file without address": (_part(fileData={"mimeType": "image/png"}), "Invalid file URI"),
+    "inline data without type": (_part(inlineData={"data": "aGVsbG8="}), "must have a mimeType"),
+    "inline data without data": (_part(inlineData={"mimeType": "image/png"}), "has no data"),
+    "inline data not in base64": (_part(inlineData={"mimeType": "a/b", "data": "%%"}), "(TYPE_BYTES)"),
+    "clip of a picture": (
+        _part(
+            fileData={"fileUri": "gs://b/a.png", "mimeType": "image/png"}, videoMetadata={"startOffset": "1s"}
+        ),
+        "does not belong to a video",
+    ),
+    "offset without unit": (_part(fileData=VIDEO, videoMetadata={"startOffset": 1}), "protobuf.Duration"),
+    "too hot": (_config(temperature=2.1), "temperature value of 2.1"),
+    "too cold": (_config(temperature=-1), "temperature value of -1"),
+    "top p": (_config(topP=1.5), "topP value of 1.5"),
+    "no tokens": (_config(maxOutputTokens=0), "maxOutputTokens value of 0"),
+    "no whole tokens": (_config(maxOutputTokens=1.5), "(TYPE_INT32), 1.5"),
+    "too many stops": (_config(stopSequences=list("abcdef")), "more than 5 stopSequences"),
+    "unknown setting": (_config(heat=1), "Unknown name \"heat\" at 'generation_config'"),
+    "unknown response type": (_config(responseMimeType="text/html"), "responseMimeType of text/html"),
+    "schema without response type": (_config(responseSchema={"type": "STRING"}), "needs a responseMimeType"),
+    "two schemas": (_schema({"type": "STRING"}, responseJsonSchema={"type": "string"}), "Only one of"),
+    "unknown schema keyword": (_schema({"type": "STRING", "maxChars": 3}), 'Unknown name "maxChars"'),
+    "unknown JSON schema keyword": (
+        _config(responseMimeType="application/json", responseJsonSchema={"type": "string", "if": {}}),
+        'generation_config.response_json_schema: unknown schema keyword "if"',
+    ),
+    "schema of unknown type": (_schema({"type": "TEXT"}), '(Type), "TEXT"'),
+    "schema without type": (_schema({"description": "x"}), "response_schema.type: must be specified"),
+    "object without properties": (_schema({"type": "OBJECT"}), "should be non-empty for OBJECT type"),
+    "list without items": (_schema(_object(a={"type": "ARRAY"})), 'properties["a"].items: missing field'),
+    "required but unknown": (
+        _schema(_object(a={"type": "STRING"}) | {"required": ["b"]}),
+        "property 'b' is not defined",
+    ),
+    "empty tool": (_with(tools=[{}]), "tools[0].tool_type: required one_of 'tool_type'"),
+    "function without name": (_with(tools=[{"functionDeclarations": [{}]}]), "function name is required"),
+    "unknown harm": (
+        _with(safetySettings=[{"category": "HARM_CATEGORY_X", "threshold": "OFF"}]),
+        "(HarmCategory)",
+    ),
+    "unknown threshold": (
+        _with(safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "HIGH"}]),
+        "(HarmBlockThreshold)",
+    ),
+    "harm without threshold": (
+        _with(safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT"}]),
+        "threshold: value is required",
+    ),
+    "label in upper case": (_with(labels={"Key": "x"}), "Label key 'Key' is not valid"),
+    "label that is a number": (_with(labels={"key": 7}), "Invalid value at 'labels[key]' (TYPE_STRING), 7"),
+    "label with a space": (_with(labels={"key": "a b"}), "Label value 'a b' is not valid"),
+    "label too long": (_with(labels={"key": "x" * 64}), "has 64 characters. At most 63"),
+    "cached content": (
+        _with(cachedContent="projects/p/locations/l/cachedContents/1"),
+        "not supported in batch",
+    ),
+}
+
+
+@pytest.mark.parametrize(("request_", "message"), REFUSED.values(), ids=REFUSED)
+def test_refuses(request_: Any, message: str) -> None:
+    with pytest.raises(RowError) as refused:
+        check_request(read_request(request_))
+    assert refused.value.status == "INVALID_ARGUMENT"
+    assert message in refused.value.message
+
+
+def test_normalises_what_it_reads() -> None:
+    given = {
+        "contents": {
+            "role": "user",
+            "parts": {"file_data": {"file_uri": "gs://b/a", "mime_type": "a/b"}, "text": None},
+        }
+    }
+    assert read_request(given) == {
+        "contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}]
+    }
