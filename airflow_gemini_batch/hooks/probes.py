@@ -110,7 +110,13 @@ def probe_from_json(content: Mapping[str, Any]) -> JobProbe | OutputProbe:
 
 def look_patiently(probe: Probe, hook: GeminiBatchHook) -> Look:
     """Look once; where the service says "not now" or nothing at all, that is a reason to look again later."""
-    from google.api_core.exceptions import RetryError, ServerError, TooManyRequests
+    from google.api_core.exceptions import (
+        NotFound,
+        PreconditionFailed,
+        RetryError,
+        ServerError,
+        TooManyRequests,
+    )
     from requests.exceptions import ConnectionError as NoConnectionError
     from requests.exceptions import Timeout
 
@@ -122,5 +128,7 @@ def look_patiently(probe: Probe, hook: GeminiBatchHook) -> Look:
         return not_yet(str(error))
     except SourceNotReadyError as error:
         return not_yet(str(error))
+    except (NotFound, PreconditionFailed) as error:
+        return not_yet(f"the data changed while it was read: {error}")
     except (ServerError, TooManyRequests, RetryError, NoConnectionError, Timeout) as error:
         return not_yet(f"the data could not be read: {error}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -18,20 +17,20 @@ from airflow_gemini_batch.core.defaults import (
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.task import HookedTask
 from airflow_gemini_batch.operators.links import BatchJobLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.jobs import JobName
-    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.operators.run import BatchRun
 
 # The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
 _AFTER_THE_TRIGGER = timedelta(hours=1)
 
 
-class SubmitBatchJobOperator(BaseOperator):
+class SubmitBatchJobOperator(HookedTask, BaseOperator):
     """Submit one batch job on Vertex AI, wait for its end, and return its manifest.
 
     Every try first asks Vertex AI for a job of this very submission (same DAG run, task, model, parameters,
@@ -119,18 +118,6 @@ class SubmitBatchJobOperator(BaseOperator):
         self.max_failed_fraction = max_failed_fraction
         self.force_rerun = force_rerun
         self.deferrable = deferrable
-
-    @cached_property
-    def hook(self) -> GeminiBatchHook:
-        """The hook of this task's connection, project and location."""
-        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-
-        return GeminiBatchHook(
-            self.gcp_conn_id,
-            project_id=self.project_id,
-            location=self.location,
-            impersonation_chain=self.impersonation_chain,
-        )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it: in the triggerer, or here."""

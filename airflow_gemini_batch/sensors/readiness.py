@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
@@ -13,16 +12,16 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensor
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.task import HookedTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.readiness import Look
-    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.hooks.probes import JobProbe, OutputProbe
 
 
-class ReadinessSensor(BaseSensorOperator):
+class ReadinessSensor(HookedTask, BaseSensorOperator):
     """Wait until something is ready; fail at once when it never will be.
 
     With ``soft_fail=True``, what will never be ready skips the task instead. ``poke_interval`` and ``timeout``
@@ -61,18 +60,6 @@ class ReadinessSensor(BaseSensorOperator):
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that make no sense.
         """
-
-    @cached_property
-    def hook(self) -> GeminiBatchHook:
-        """The hook of this task's connection, project and location."""
-        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-
-        return GeminiBatchHook(
-            self.gcp_conn_id,
-            project_id=self.project_id,
-            location=self.location,
-            impersonation_chain=self.impersonation_chain,
-        )
 
     def execute(self, context: Context) -> Any:
         """Look once; when it is not ready yet, wait in the triggerer or in the worker."""

@@ -90,9 +90,13 @@ class BigQueryStorage:
         return tally
 
     def _count(self, table: BigQueryAddress) -> int:
-        rows = self._client.query_and_wait(
-            f"SELECT COUNT(*) AS row_count FROM {table.sql}",
-            api_timeout=_CALL_TIMEOUT,
-            wait_timeout=_QUERY_TIMEOUT,
-        )
+        from google.api_core.exceptions import NotFound
+
+        statement = f"SELECT COUNT(*) AS row_count FROM {table.sql}"
+        try:
+            rows = self._client.query_and_wait(
+                statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
+            )
+        except NotFound:
+            raise SourceNotReadyError(f"source {table}: there is no such table") from None
         return int(next(iter(rows))["row_count"])

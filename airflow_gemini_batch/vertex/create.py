@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import Address, GcsAddress
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.exceptions import VertexApiError
+from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
 from airflow_gemini_batch.vertex import wire
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def create_job(
     exist all the same.
     """
     from google import genai
+    from google.auth.exceptions import RefreshError
     from google.genai import errors, types
 
     asked = f"creating the job {request.display_name!r}"
@@ -59,6 +60,8 @@ def create_job(
             code=error.code,
             reason=error.status or "",
         ) from error
+    except RefreshError as error:
+        raise CredentialsError(f"{asked}: Google refuses the credentials ({error})") from error
     except Exception as error:
         # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown.
         raise VertexApiError(f"{asked}: no readable answer ({type(error).__name__}: {error})") from error

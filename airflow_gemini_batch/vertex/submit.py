@@ -95,7 +95,10 @@ def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob 
         log.error(
             "Two jobs are under way for one submission: %s is kept, %s is cancelled", under_way[0], other
         )
-        client.cancel(other.name)
+        try:
+            client.cancel(other.name)
+        except VertexApiError as error:
+            log.error("It could not be cancelled, and bills unless it has ended by now: %s", error)
     return under_way[0] if under_way else None
 
 

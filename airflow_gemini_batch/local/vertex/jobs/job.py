@@ -17,7 +17,10 @@ from airflow_gemini_batch.local.vertex.jobs.models import Model
 
 
 class State(StrEnum):
-    """The states of a BatchPredictionJob that this server walks through."""
+    """The states of a BatchPredictionJob that this server walks through.
+
+    Spelled out here again, so that a slip in the client's own table can't hide on both sides.
+    """
 
     QUEUED = "JOB_STATE_QUEUED"
     PENDING = "JOB_STATE_PENDING"

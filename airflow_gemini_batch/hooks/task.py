@@ -1,0 +1,31 @@
+"""How a task comes to its hook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
+
+class HookedTask:
+    """Operators and sensors that ask through one connection, in one project and location."""
+
+    gcp_conn_id: str
+    project_id: str | None
+    location: str | None
+    impersonation_chain: str | Sequence[str] | None
+
+    @cached_property
+    def hook(self) -> GeminiBatchHook:
+        """The hook of this task's connection, project and location."""
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
+        return GeminiBatchHook(
+            self.gcp_conn_id,
+            project_id=self.project_id,
+            location=self.location,
+            impersonation_chain=self.impersonation_chain,
+        )

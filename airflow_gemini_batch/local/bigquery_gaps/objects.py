@@ -1,0 +1,49 @@
+"""Fetch the ``gs://`` objects of a load job, from the local storage server only."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def local_files(uris: list[str], folder: Path) -> Iterator[Callable[[], list[Path]]]:
+    """Give a function that fetches the files of a load job, and remove the fetched ones afterwards.
+
+    :param uris: ``file://`` of an upload, or ``gs://bucket/name`` with ``*`` in the name or without.
+    :param folder: directory for what is fetched.
+
+    The function raises ``ValueError`` when an address matches no object, is of another kind, or when no local storage
+    server is set: this server never asks the real Cloud Storage.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as fetched:
+        yield lambda: [path for uri in uris for path in _fetch(uri, Path(fetched))]
+
+
+def _fetch(uri: str, folder: Path) -> list[Path]:
+    if uri.startswith("file://"):
+        return [Path(uri.removeprefix("file://"))]
+    if not uri.startswith("gs://"):
+        raise ValueError(f"Source {uri!r} is not a gs:// address.")
+    if not os.environ.get("STORAGE_EMULATOR_HOST"):
+        raise ValueError(
+            f"Source {uri!r} can't be read: set STORAGE_EMULATOR_HOST to the local storage server's address in the "
+            "process that runs the local BigQuery server."
+        )
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    bucket, _, pattern = uri.removeprefix("gs://").partition("/")
+    client = storage.Client(project="local", credentials=AnonymousCredentials())
+    paths = []
+    for blob in client.list_blobs(bucket, prefix=pattern.partition("*")[0]):
+        if blob.name == pattern or ("*" in pattern and fnmatch.fnmatchcase(blob.name, pattern)):
+            paths.append(folder / f"{len(list(folder.iterdir()))}{Path(blob.name).suffix}")
+            blob.download_to_filename(paths[-1])
+    if not paths:
+        raise ValueError(f"Not found: URI {uri}")
+    return paths

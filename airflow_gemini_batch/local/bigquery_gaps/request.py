@@ -1,0 +1,57 @@
+"""Which server the request at hand belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextvars import ContextVar
+from typing import Any
+
+from bqemulator.domain.errors import AlreadyExistsError
+
+
+@dataclasses.dataclass(frozen=True)
+class Serving:
+    """What the corrections need to know of the server that runs them.
+
+    :param context: bqemulator's ``AppContext``: engine, catalog, clock, settings.
+    :param default_location: location of datasets and jobs that are created without one.
+    :param job_locations: job id → location that its creator asked for.
+    """
+
+    context: Any
+    default_location: str
+    job_locations: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def location_of(self, job_id: str) -> str:
+        """Tell where a job runs."""
+        return self.job_locations.get(job_id, self.default_location)
+
+    def admit(self, project: str, reference: dict[str, str]) -> None:
+        """Take note of a new job's location.
+
+        :param reference: ``jobReference`` of the request.
+
+        Raises bqemulator's ``AlreadyExistsError`` (HTTP 409) for a job id that was used before, as Airflow's
+        operators rely on; bqemulator runs such a job once more.
+        """
+        job_id = reference.get("jobId")
+        if not job_id:
+            return
+        earlier = self.context.catalog.get_job(project, job_id)
+        if earlier is not None and not earlier.configuration.get("dryRun"):
+            raise AlreadyExistsError(f"Already Exists: Job {project}:{self.location_of(job_id)}.{job_id}")
+        if reference.get("location"):
+            self.job_locations[job_id] = reference["location"]
+
+
+_CURRENT: ContextVar[Serving] = ContextVar("serving")
+
+
+def current() -> Serving:
+    """Give the server whose request is being answered; ``LookupError`` outside of one."""
+    return _CURRENT.get()
+
+
+def enter(serving: Serving) -> None:
+    """Say, in this task, whose request is being answered from here on."""
+    _CURRENT.set(serving)
