@@ -9,7 +9,10 @@ _INTEGRATION = "Gemini batch"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's metadata: https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html"""
+    """Return the provider's metadata.
+
+    https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
+    """
     from airflow_gemini_batch import __version__
 
     return {
