@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobState, Stage
+from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState, Stage
 from airflow_gemini_batch.core.responses import Tally
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
 
@@ -68,3 +68,22 @@ def _report(job: BatchJob, tally: Tally, what: str, next_step: str) -> str:
         lines.append(f"Output: {job.output}")
     lines += [f"Console: {job.name.console_url}", next_step]
     return "\n".join(lines)
+
+
+LEFT_ALONE = (
+    "It was not cancelled: it may still be running, and billing. The next try looks for it and waits on, within "
+    "the same limits."
+)
+
+
+def gave_up(name: JobName, reason: str, what_became_of_it: str) -> str:
+    """Return the message about a job that was not waited for to its end."""
+    return f"Gave up waiting for the batch job {name}: {reason}.\n{what_became_of_it}\nConsole: {name.console_url}"
+
+
+def after_cancelling(job: BatchJob, tally: Tally) -> str:
+    """Return what became of a job that was cancelled because it was over a limit."""
+    if job.state.stage.waits:
+        return "It was asked to be cancelled, but has not ended yet, and may go on to bill."
+    kept = f" Its {tally.answered} finished rows are kept: {job.output}." if tally.answered else ""
+    return f"It was cancelled ({job.state.short}).{kept} The next try submits a new job."

@@ -6,18 +6,29 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_gemini_batch.core.endings import failure_of
+from airflow_gemini_batch.core.endings import LEFT_ALONE, after_cancelling, failure_of, gave_up
 from airflow_gemini_batch.core.identity import TaskRun, identity
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
+from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState, Stage
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL, airflow_labels
 from airflow_gemini_batch.core.manifest import Manifest, Round
 from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.core.polling import JobWait, WaitOutcome, WaitOver, WaitPolicy, utc_now
+from airflow_gemini_batch.core.polling import (
+    SHORTEST_INTERVAL,
+    AskAgain,
+    JobWait,
+    WaitOutcome,
+    WaitOver,
+    WaitPolicy,
+    utc_now,
+)
 from airflow_gemini_batch.core.responses import Tally
 from airflow_gemini_batch.core.submission import JobRequest, Submission
 from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, SourceNotReadyError, VertexApiError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.vertex.submit import Log, submit_once
+from airflow_gemini_batch.vertex.submit import Log, Submitted, submit_once
+
+# How long a cancelled job is waited for: it writes its finished rows meanwhile.
+CANCELLING_PATIENCE = timedelta(minutes=10)
 
 # A job known to have ended is asked about for this long before the try fails; the next one asks again.
 FINISHING_PATIENCE = timedelta(minutes=15)
@@ -27,6 +38,7 @@ class BatchRun:
     """Submit a job or find it, wait for it, judge its end.
 
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     """
 
     def __init__(
@@ -36,16 +48,18 @@ class BatchRun:
         hook: GeminiBatchHook,
         policy: WaitPolicy,
         max_failed_fraction: float,
+        cancel_on_timeout: bool,
         log: Log,
     ) -> None:
         self._submission = submission
         self._hook = hook
         self._policy = policy
         self._max_failed_fraction = max_failed_fraction
+        self._cancel_on_timeout = cancel_on_timeout
         self._log = log
 
-    def submit(self, task_run: TaskRun, *, salt: str = "") -> BatchJob:
-        """Return the job of this task run, found or new.
+    def submit(self, task_run: TaskRun, *, salt: str = "") -> Submitted:
+        """Submit the job of this task run, or find it.
 
         :param salt: sets a forced rerun apart from the runs before.
         """
@@ -64,12 +78,9 @@ class BatchRun:
         return submit_once(self._hook.get_conn(), own_identity, make_request, self._log)
 
     def wait(self, name: JobName, give_up_at: datetime) -> BatchJob:
-        """Wait here until the job has ended, and return it.
+        """Wait here until the job has ended, and return it; raises what :meth:`after_wait` raises.
 
         :param give_up_at: when to stop asking even though no answer comes.
-
-        Raises :class:`~airflow_gemini_batch.exceptions.JobTimeoutError` and
-        :class:`~airflow_gemini_batch.exceptions.JobLostError`.
         """
         wait = JobWait(self._policy, give_up_at)
         client = self._hook.get_conn(name)
@@ -85,10 +96,45 @@ class BatchRun:
                 if job.state is not state:
                     self._log.info("%s", job)
                     state = job.state
-            if isinstance(decision, WaitOver):
-                raise_unless_ended(name, decision)
+            if isinstance(decision, AskAgain):
+                time.sleep(decision.seconds)
+            elif decision.outcome is WaitOutcome.ENDED:
                 return job
-            time.sleep(decision.seconds)
+            else:
+                return self.after_timeout(name, decision)
+
+    def after_timeout(self, name: JobName, over: WaitOver) -> BatchJob:
+        """Deal with a job that has not ended in time: cancel it or leave it, as asked for.
+
+        Returns the job when it came to a good end all the same while it was being cancelled.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.JobTimeoutError`, and
+        :class:`~airflow_gemini_batch.exceptions.JobLostError` for a job that can't be asked about.
+        """
+        if over.outcome is WaitOutcome.LOST:
+            raise JobLostError(gave_up(name, over.reason, LEFT_ALONE))
+        if not self._cancel_on_timeout:
+            raise JobTimeoutError(gave_up(name, over.reason, LEFT_ALONE))
+        job = self._cancel(name, over.reason)
+        if job.state.stage is Stage.SUCCEEDED:
+            self._log.warning("%s ended well while it was being cancelled", name)
+            return job
+        raise JobTimeoutError(gave_up(name, over.reason, after_cancelling(job, self._tally(job))))
+
+    def _cancel(self, name: JobName, reason: str) -> BatchJob:
+        """Cancel a job and wait until it has ended, so that its finished rows are written."""
+        client = self._hook.get_conn(name)
+        self._log.warning("Cancelling %s: %s", name, reason)
+        deadline = utc_now() + CANCELLING_PATIENCE
+        try:
+            client.cancel(name)
+            while (job := client.get(name)).state.stage.waits and utc_now() < deadline:
+                time.sleep(min(self._policy.poll_interval, SHORTEST_INTERVAL))
+        except VertexApiError as error:
+            raise JobTimeoutError(
+                gave_up(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {error}")
+            ) from error
+        return job
 
     def finish(self, job: BatchJob) -> dict[str, Any]:
         """Judge a job that has ended and return the manifest as JSON; raises what its end amounts to."""
@@ -116,15 +162,3 @@ class BatchRun:
             # The answers are paid for and there; without the requests only the missing ones can't be counted.
             self._log.warning("Requests without any answer can't be counted: %s", error)
         return tally
-
-
-def raise_unless_ended(name: JobName, over: WaitOver) -> None:
-    """Raise what a wait amounts to that came to its end before the job did."""
-    if over.outcome is WaitOutcome.ENDED:
-        return
-    error = JobTimeoutError if over.outcome is WaitOutcome.TIMED_OUT else JobLostError
-    raise error(
-        f"Gave up waiting for the batch job {name}: {over.reason}.\n"
-        "It was not cancelled: it may still be running, and billing. The next try looks for it and waits on.\n"
-        f"Console: {name.console_url}"
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -23,7 +23,7 @@ from airflow_gemini_batch.operators.links import BatchJobLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.core.jobs import BatchJob, JobName
     from airflow_gemini_batch.operators.run import BatchRun
 
 # The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
@@ -56,6 +56,10 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         about more often.
     :param queue_timeout: how long the job may wait to start, in seconds; 72 hours by default.
     :param run_timeout: how long the job may run, in seconds; 24 hours by default.
+    :param on_timeout: what becomes of a job that is over one of these: ``cancel`` it (its finished rows are kept),
+        or ``leave`` it running.
+    :param cancel_on_kill: cancel the job when a user marks or clears the task while it waits; a restart of a
+        worker or triggerer never does.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; all rows without one always do.
     :param force_rerun: pay for a new job even though this submission has one already; may be a template that
@@ -96,6 +100,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         queue_timeout: float = DEFAULT_QUEUE_TIMEOUT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
+        on_timeout: Literal["cancel", "leave"] = "cancel",
+        cancel_on_kill: bool = True,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         force_rerun: bool | str = False,
         deferrable: bool = True,
@@ -115,9 +121,12 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         self.poll_interval = poll_interval
         self.queue_timeout = queue_timeout
         self.run_timeout = run_timeout
+        self.on_timeout = on_timeout
+        self.cancel_on_kill = cancel_on_kill
         self.max_failed_fraction = max_failed_fraction
         self.force_rerun = force_rerun
         self.deferrable = deferrable
+        self._waiting: tuple[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it: in the triggerer, or here."""
@@ -128,30 +137,57 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             run = self._run()
             ti = context["ti"]
             map_index = -1 if ti.map_index is None else ti.map_index
-            job = run.submit(
+            submitted = run.submit(
                 TaskRun(ti.dag_id, ti.run_id, ti.task_id, map_index),
                 salt=f"try {ti.try_number}" if self._forced() else "",
             )
+            job = submitted.job
             BatchJobLink.persist(context, job.name)
             created = job.create_time or utc_now()
             if job.state.stage.waits:
                 if self.deferrable:
-                    self._defer(job.name, created)
+                    self._defer(job.name, created, adopted=submitted.adopted)
+                self._waiting = (str(job.name), ti)
                 job = run.wait(job.name, created + timedelta(seconds=self.queue_timeout + self.run_timeout))
-            return run.finish(job)
+                self._waiting = None
+            return self._finish(context, run, job, adopted=submitted.adopted)
 
-    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
         from airflow_gemini_batch.core.jobs import JobName
         from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver, utc_now
-        from airflow_gemini_batch.operators.run import FINISHING_PATIENCE, raise_unless_ended
+        from airflow_gemini_batch.operators.run import FINISHING_PATIENCE
 
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
             BatchJobLink.persist(context, name)
-            raise_unless_ended(name, WaitOver(WaitOutcome(event["outcome"]), event["message"]))
             run = self._run()
-            return run.finish(run.wait(name, utc_now() + FINISHING_PATIENCE))
+            over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
+            if over.outcome is WaitOutcome.ENDED:
+                job = run.wait(name, utc_now() + FINISHING_PATIENCE)
+            else:
+                job = run.after_timeout(name, over)
+            return self._finish(context, run, job, adopted=adopted)
+
+    def on_kill(self) -> None:
+        """Cancel the job that is waited for here, if it was a user who killed the task."""
+        if not self.cancel_on_kill or self._waiting is None:
+            return
+        from airflow_gemini_batch.hooks.kill import cancel_if_killed
+
+        job_name, ti = self._waiting
+        cancel_if_killed(job_name, self.hook, ti, "running", self.log)
+
+    def _finish(self, context: Context, run: BatchRun, job: BatchJob, *, adopted: bool) -> dict[str, Any]:
+        from airflow_gemini_batch.core.jobs import JobState
+
+        if adopted and job.state is JobState.CANCELLED:
+            # The kill of the earlier try reached the job after this try had found it still under way.
+            self.log.warning(
+                "%s was taken over from an earlier try, and cancelled with it: submitting anew", job
+            )
+            return self.execute(context)
+        return run.finish(job)
 
     def _run(self) -> BatchRun:
         from airflow_gemini_batch.core.polling import WaitPolicy
@@ -162,6 +198,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             raise InvalidRequestError(
                 f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
             )
+        if self.on_timeout not in ("cancel", "leave"):
+            raise InvalidRequestError(f"on_timeout has to be 'cancel' or 'leave', got {self.on_timeout!r}")
         return BatchRun(
             Submission.checked(
                 model=self.model,
@@ -174,6 +212,7 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             hook=self.hook,
             policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
             max_failed_fraction=self.max_failed_fraction,
+            cancel_on_timeout=self.on_timeout == "cancel",
             log=self.log,
         )
 
@@ -183,7 +222,7 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             raise InvalidRequestError(f"force_rerun has to be True or False, got {self.force_rerun!r}")
         return forced == "true"
 
-    def _defer(self, name: JobName, created: datetime) -> NoReturn:
+    def _defer(self, name: JobName, created: datetime, *, adopted: bool) -> NoReturn:
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         self.defer(
@@ -195,7 +234,9 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
                 poll_interval=self.poll_interval,
                 queue_timeout=self.queue_timeout,
                 run_timeout=self.run_timeout,
+                cancel_on_kill=self.cancel_on_kill,
             ),
             method_name="resume",
+            kwargs={"adopted": adopted},
             timeout=timedelta(seconds=self.queue_timeout + self.run_timeout) + _AFTER_THE_TRIGGER,
         )

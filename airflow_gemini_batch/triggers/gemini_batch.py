@@ -39,6 +39,8 @@ class GeminiBatchJobTrigger(BaseTrigger):
     :param poll_interval: longest time between two questions, in seconds.
     :param queue_timeout: how long the job may wait to start, in seconds since its creation.
     :param run_timeout: how long the job may run, in seconds since its start.
+    :param cancel_on_kill: cancel the job when a user marks or clears the task; a restart of the triggerer never
+        does.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         poll_interval: float = DEFAULT_POLL_INTERVAL,
         queue_timeout: float = DEFAULT_QUEUE_TIMEOUT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
+        cancel_on_kill: bool = True,
     ) -> None:
         super().__init__()
         self.job_name = job_name
@@ -60,6 +63,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         self.poll_interval = poll_interval
         self.queue_timeout = queue_timeout
         self.run_timeout = run_timeout
+        self.cancel_on_kill = cancel_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make this trigger again."""
@@ -73,11 +77,50 @@ class GeminiBatchJobTrigger(BaseTrigger):
                 "poll_interval": self.poll_interval,
                 "queue_timeout": self.queue_timeout,
                 "run_timeout": self.run_timeout,
+                "cancel_on_kill": self.cancel_on_kill,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, then yield one event."""
+        try:
+            over, state = await self._wait()
+        except asyncio.CancelledError:
+            from airflow_gemini_batch.version_compat import TRIGGERS_HEAR_OF_KILLS
+
+            if not TRIGGERS_HEAR_OF_KILLS:
+                await self.on_kill()
+            raise
+        yield TriggerEvent(
+            {
+                "version": EVENT_VERSION,
+                "outcome": over.outcome.value,
+                "job_name": self.job_name,
+                "state": state.value,
+                "message": over.reason,
+            }
+        )
+
+    async def on_kill(self) -> None:
+        """Cancel the job, if Airflow says that the task does not wait for it any more.
+
+        Asked even where Airflow calls this for kills only: it has been called for a trigger that moved to
+        another triggerer.
+        """
+        if not self.cancel_on_kill:
+            return
+        from asgiref.sync import sync_to_async
+
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+        from airflow_gemini_batch.hooks.kill import cancel_if_killed
+
+        hook = GeminiBatchHook(self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        await sync_to_async(cancel_if_killed, thread_sensitive=False)(
+            self.job_name, hook, self.task_instance, "deferred", self.log
+        )
+
+    async def _wait(self) -> tuple[WaitOver, JobState]:
+        """Wait for the end, or for the end of patience, and return it with the last state seen."""
         from airflow_gemini_batch.core.jobs import JobName, JobState
         from airflow_gemini_batch.core.polling import JobWait, WaitOver, WaitPolicy, utc_now
         from airflow_gemini_batch.exceptions import VertexApiError
@@ -104,18 +147,8 @@ class GeminiBatchJobTrigger(BaseTrigger):
                         self.log.info("%s", job)
                         state = job.state
                 if isinstance(decision, WaitOver):
-                    break
+                    return decision, state
                 await asyncio.sleep(decision.seconds)
         finally:
             if client is not None:
                 await client.close()
-        yield TriggerEvent(self._event(decision, state))
-
-    def _event(self, over: WaitOver, state: JobState) -> dict[str, str | int]:
-        return {
-            "version": EVENT_VERSION,
-            "outcome": over.outcome.value,
-            "job_name": self.job_name,
-            "state": state.value,
-            "message": over.reason,
-        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -16,6 +17,17 @@ from airflow_gemini_batch.vertex.client import BatchJobClient
 # After a create call with no readable answer: when to look whether the job is there, in seconds. A new job
 # can take a moment to appear in the list.
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job of a submission.
+
+    :param adopted: whether it was there already, created by an earlier try.
+    """
+
+    job: BatchJob
+    adopted: bool
 
 
 class Log(Protocol):
@@ -41,7 +53,7 @@ def submit_once(
     log: Log,
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> BatchJob:
+) -> Submitted:
     """Return the job with this identity: one that is there already, or a new one.
 
     A job under way or succeeded is taken over. After one that ended badly, or that is being cancelled, a new
@@ -61,7 +73,7 @@ def submit_once(
             job,
             job.name.console_url,
         )
-        return job
+        return Submitted(job, adopted=True)
     for job in earlier:
         log.info("An earlier job of this submission can't be used: %s", job)
 
@@ -74,7 +86,7 @@ def submit_once(
         log.warning("It is not known whether the job was created, looking for it. %s", error)
         job = _look_again(client, identity, {job.name.job_id for job in earlier}, error, log, sleep)
     log.info("Created %s\n%s", job, job.name.console_url)
-    return job
+    return _only_one(client, identity, job, log)
 
 
 def jobs_of(client: BatchJobClient, identity: str) -> list[BatchJob]:
@@ -100,6 +112,18 @@ def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob 
         except VertexApiError as error:
             log.error("It could not be cancelled, and bills unless it has ended by now: %s", error)
     return under_way[0] if under_way else None
+
+
+def _only_one(client: BatchJobClient, identity: str, created: BatchJob, log: Log) -> Submitted:
+    """Keep one job when another scheduler has created one for the same submission at the same moment."""
+    try:
+        kept = _usable(client, jobs_of(client, identity), log)
+    except VertexApiError as error:
+        log.warning("It was not looked whether another job was created at the same moment: %s", error)
+        return Submitted(created, adopted=False)
+    if kept is None or kept.name.job_id == created.name.job_id:
+        return Submitted(created, adopted=False)
+    return Submitted(kept, adopted=True)
 
 
 def _look_again(

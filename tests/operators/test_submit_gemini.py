@@ -65,6 +65,7 @@ def test_defers_with_a_link_and_without_a_secret(gemini_batch_stack, make_task, 
         "poll_interval",
         "queue_timeout",
         "run_timeout",
+        "cancel_on_kill",
     }
     job_id = arguments["job_name"].rpartition("/")[2]
     assert ti.xcoms["vertex_ai_batch_job_url"].startswith(

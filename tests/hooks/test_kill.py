@@ -1,0 +1,95 @@
+"""Who may cancel a job, and when nobody may."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+
+from airflow_gemini_batch import GeminiBatchHook, SubmitGeminiBatchOperator
+from airflow_gemini_batch.core.identity import TaskRun
+from airflow_gemini_batch.core.jobs import JobName, JobState
+from airflow_gemini_batch.hooks import kill
+from tests.requests_data import request, upload
+from tests.tasks import TaskInstance
+
+LOG = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """Let Airflow say that the task has a state, or fail to say."""
+
+    def says(answer):
+        def task_state(*_):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(kill, "task_state", task_state)
+
+    return says
+
+
+@pytest.fixture
+def job_name(gemini_batch_stack, bucket):
+    """The name of a job that would run for an hour."""
+    gemini_batch_stack.vertex.faults.plan("slow")
+    source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
+    task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", source=source)
+    return task._run().submit(TaskRun(bucket, "r", "t")).job.name
+
+
+def state_of(name: JobName) -> JobState:
+    return GeminiBatchHook().get_conn(name).get(name).state
+
+
+def cancel(name: JobName, waiting_state: str = "deferred") -> bool:
+    return kill.cancel_if_killed(str(name), GeminiBatchHook(), TaskInstance(), waiting_state, LOG)
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "scheduled", "restarting", "removed", None])
+def test_cancels_when_the_task_does_not_wait_any_more(job_name, says, state):
+    says(state)
+    assert cancel(job_name)
+    assert state_of(job_name) in (JobState.CANCELLING, JobState.CANCELLED, JobState.PENDING)
+    deadline = time.monotonic() + 10
+    while state_of(job_name) is not JobState.CANCELLED:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("waiting_state", ["deferred", "running"])
+def test_leaves_the_job_alone_when_its_process_was_merely_stopped(
+    gemini_batch_stack, job_name, says, waiting_state
+):
+    says(waiting_state)
+    assert not cancel(job_name, waiting_state)
+    assert state_of(job_name) is JobState.PENDING
+
+
+@pytest.mark.parametrize("error", [LookupError("gone"), OSError("no answer"), RuntimeError("torn down")])
+def test_leaves_the_job_alone_when_airflow_can_not_be_asked(job_name, says, error, caplog):
+    says(error)
+    with caplog.at_level(logging.WARNING):
+        assert not cancel(job_name)
+    assert "it is not known whether its task was killed" in caplog.text
+    assert state_of(job_name) is JobState.PENDING
+
+
+def test_does_not_wait_for_an_answer_that_never_comes(job_name, monkeypatch):
+    monkeypatch.setattr(kill, "task_state", lambda *_: time.sleep(2))
+    monkeypatch.setattr(kill, "_ASKING_TAKES_AT_MOST", 0.1)
+    start = time.monotonic()
+    assert not cancel(job_name)
+    assert time.monotonic() - start < 1.5
+
+
+def test_tells_where_to_look_when_the_job_can_not_be_cancelled(gemini_batch_stack, job_name, says, caplog):
+    says("failed")
+    gemini_batch_stack.vertex.faults.plan("error", on="cancel", status="PERMISSION_DENIED")
+    with caplog.at_level(logging.ERROR):
+        assert not cancel(job_name)
+    assert "may go on and bill" in caplog.text
+    assert job_name.console_url in caplog.text
