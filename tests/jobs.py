@@ -47,7 +47,7 @@ def seed(vertex: LocalVertex, count: int = 1, **fields: Any) -> list[JobName]:
 
 def wait_for(client: BatchJobClient, name: JobName, *states: JobState) -> BatchJob:
     """Wait until a job is in one of the states."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 5
     while (job := client.get(name)).state not in states:
         assert time.monotonic() < deadline, f"{job} did not become {states} in time"
         time.sleep(0.02)

@@ -48,8 +48,8 @@ _END_OF = {
 }
 
 _SAME_AGAIN = (
-    "Another try would find the same job again. Look at the rows' status in the output, mend the requests or "
-    "allow more failures, then clear the task."
+    "Another try would find the same job again. Look at the rows' status in the output; then mend the requests, "
+    "allow more failures, or set force_rerun=True to pay for a new job, and clear the task."
 )
 
 
@@ -74,6 +74,8 @@ LEFT_ALONE = (
     "It was not cancelled: it may still be running, and billing. The next try looks for it and waits on, within "
     "the same limits."
 )
+
+HAS_ENDED = "It has ended, so it bills no more. The next try looks for it and takes its result."
 
 
 def gave_up(name: JobName, reason: str, what_became_of_it: str) -> str:

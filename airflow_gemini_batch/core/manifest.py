@@ -21,6 +21,7 @@ class Round:
     source: Sequence[str]
     output: str
     counts: Mapping[str, int]
+    surplus: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: BatchJob, source: Sequence[str], tally: Tally) -> Self:
@@ -31,6 +32,7 @@ class Round:
             source=tuple(source),
             output=str(job.output or ""),
             counts={outcome.value: count for outcome, count in tally.counts.items()},
+            surplus={"duplicate": tally.duplicates, "unknown": tally.unknown},
         )
 
 
@@ -40,7 +42,8 @@ class Manifest:
 
     As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the last job), ``outputs`` (list
     of ``gs://`` folders or ``bq://`` tables, one for each round), ``counts`` (rows by outcome; they add up to
-    the requests), ``rounds`` (list of ``job_name``, ``state``, ``source``, ``output``, ``counts``).
+    the requests), ``rounds`` (list of ``job_name``, ``state``, ``source``, ``output``, ``counts`` and ``surplus``:
+    rows counted in no outcome, ``duplicate`` or ``unknown``).
     """
 
     identity: str
@@ -66,6 +69,7 @@ class Manifest:
                     "source": list(one.source),
                     "output": one.output,
                     "counts": dict(one.counts),
+                    "surplus": dict(one.surplus),
                 }
                 for one in self.rounds
             ],
@@ -95,6 +99,7 @@ class Manifest:
                         source=tuple(one["source"]),
                         output=one["output"],
                         counts=dict(one["counts"]),
+                        surplus=dict(one.get("surplus", {})),
                     )
                     for one in content["rounds"]
                 ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from airflow_gemini_batch.core.defaults import (
@@ -110,14 +110,19 @@ class JobWait:
         self._refused_since = None
         if not job.state.stage.waits:
             return WaitOver(WaitOutcome.ENDED)
-        over = _over_limit(job, self.policy, now)
-        if not over and now >= self.give_up_at:
+        limit = _limit_of(job, self.policy)
+        if limit is not None and now >= limit.ends:
+            return WaitOver(WaitOutcome.TIMED_OUT, str(limit))
+        if now >= self.give_up_at:
             over = f"it is still {job.state.short}, and it can't be told since when"
-        if over:
-            return WaitOver(WaitOutcome.TIMED_OUT, over)
-        # A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
+            return WaitOver(WaitOutcome.LOST, over)
         age = (now - (job.create_time or now)).total_seconds()
-        return AskAgain(_spread(min(max(age / 10, SHORTEST_INTERVAL), self.policy.poll_interval)))
+        return AskAgain(spread(pause_for(age, self.policy.poll_interval)))
+
+    def decide_by(self, job: BatchJob) -> datetime:
+        """Return when the wait has to be decided on again although nothing about the job has changed."""
+        limit = _limit_of(job, self.policy)
+        return self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
 
     def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
         """Decide what follows an error, which says nothing about the job: only ever a reason to ask later.
@@ -127,7 +132,7 @@ class JobWait:
         self._errors += 1
         if now >= self.give_up_at:
             return WaitOver(
-                WaitOutcome.TIMED_OUT,
+                WaitOutcome.LOST,
                 f"the service gave no answer about it for too long; the last error: {error}",
             )
         self._refused_since = None if transient else self._refused_since or now
@@ -137,34 +142,58 @@ class JobWait:
                 WaitOutcome.LOST,
                 f"the service has refused to answer about it for {minutes:g} minutes: {error}",
             )
-        longest = max(LONGEST_BACKOFF, self.policy.poll_interval)
-        return AskAgain(_spread(min(self.policy.poll_interval * 2 ** min(self._errors - 1, 20), longest)))
+        return AskAgain(spread(backoff(self.policy.poll_interval, self._errors)))
 
 
-def _over_limit(job: BatchJob, policy: WaitPolicy, now: datetime) -> str:
-    """Return which limit the job is over; empty when it is over none."""
-    queued = job.state.stage is Stage.QUEUED
-    if job.start_time is not None and not queued:
-        since, limit, text = job.start_time, policy.run_timeout, "running"
-        name = "run_timeout"
-    elif job.create_time is not None and queued:
-        since, limit, text = job.create_time, policy.queue_timeout, "waiting to start"
-        name = "queue_timeout"
-    elif job.create_time is not None:
-        since, limit, text = job.create_time, policy.longest, "under way"
-        name = "queue_timeout and run_timeout together"
-    else:
-        return ""
-    if (now - since).total_seconds() < limit:
-        return ""
-    return (
-        f"it has been {text} since {since:%Y-%m-%d %H:%M} UTC, and the limit ({name}) is {limit / HOUR:g} h"
-    )
+def pause_for(age: float, poll_interval: float) -> float:
+    """Return how long not to ask about a job of that age; all in seconds.
+
+    A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
+    """
+    return min(max(age / 10, SHORTEST_INTERVAL), poll_interval)
 
 
-def _spread(seconds: float) -> float:
+def backoff(poll_interval: float, errors: int) -> float:
+    """Return how long not to ask after so many errors in a row, in seconds."""
+    return float(min(poll_interval * 2 ** min(errors - 1, 20), max(LONGEST_BACKOFF, poll_interval)))
+
+
+def spread(seconds: float) -> float:
     """Vary a pause by a tenth either way, so that many waits do not fall into step."""
     return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The limit that a job is under; its text tells of it as exceeded."""
+
+    since: datetime
+    seconds: float
+    doing: str
+    name: str
+
+    @property
+    def ends(self) -> datetime:
+        return self.since + timedelta(seconds=self.seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"it has been {self.doing} since {self.since:%Y-%m-%d %H:%M} UTC, and the limit ({self.name}) is "
+            f"{self.seconds / HOUR:g} h"
+        )
+
+
+def _limit_of(job: BatchJob, policy: WaitPolicy) -> _Limit | None:
+    """Return the limit that the job is under; ``None`` when it can't be told since when."""
+    queued = job.state.stage is Stage.QUEUED
+    if job.start_time is not None and not queued:
+        return _Limit(job.start_time, policy.run_timeout, "running", "run_timeout")
+    if job.create_time is not None and queued:
+        return _Limit(job.create_time, policy.queue_timeout, "waiting to start", "queue_timeout")
+    if job.create_time is not None:
+        name = "queue_timeout and run_timeout together"
+        return _Limit(job.create_time, policy.longest, "under way", name)
+    return None
 
 
 def utc_now() -> datetime:

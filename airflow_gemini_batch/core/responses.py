@@ -133,15 +133,21 @@ class Tally:
 
     :param counts: rows by outcome.
     :param samples: messages of failed rows; at most :attr:`MAX_SAMPLES`, no two alike.
+    :param duplicates: rows beyond the first for their request, counted in no outcome.
+    :param unknown: rows that belong to no request, counted in no outcome.
     """
 
     MAX_SAMPLES = 5
 
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     samples: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    unknown: int = 0
 
     def add(self, result: RowResult, count: int = 1) -> None:
         """Count ``count`` rows of this result."""
+        if not count:
+            return
         self.counts[result.outcome] += count
         if result.message and len(self.samples) < self.MAX_SAMPLES:
             sample = f"{result.outcome}: {result.message}"
@@ -155,10 +161,17 @@ class Tally:
         self.samples = list(dict.fromkeys([*self.samples, *other.samples]))[: self.MAX_SAMPLES]
 
     def complete(self, requests: int) -> None:
-        """Count the requests that came back in no row as missing, so that the outcomes add up to the input."""
+        """Make the outcomes add up to the requests.
+
+        Requests that came back in no row are missing. Where there are more rows than requests, which ones are
+        too many can't be told, so none is counted as good that may be one of them.
+        """
         absent = requests - self.rows
-        if absent > 0:
-            self.add(RowResult(Outcome.MISSING, "the output has no row for the request"), absent)
+        self.add(RowResult(Outcome.MISSING, "the output has no row for the request"), max(absent, 0))
+        for outcome in (Outcome.OK, *Outcome):
+            surplus = min(self.counts[outcome], max(self.rows - requests, 0))
+            self.counts[outcome] -= surplus
+            self.unknown += surplus
 
     @property
     def rows(self) -> int:
@@ -182,4 +195,8 @@ class Tally:
 
     def __str__(self) -> str:
         parts = [f"{count} {outcome}" for outcome, count in self.counts.items() if count]
+        if surplus := [
+            f"{n} {name}" for n, name in ((self.duplicates, "repeated"), (self.unknown, "unknown")) if n
+        ]:
+            parts.append(f"besides {' and '.join(surplus)} rows")
         return f"{self.rows} rows: {', '.join(parts) or 'none'}"

@@ -6,7 +6,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_gemini_batch.core.endings import LEFT_ALONE, after_cancelling, failure_of, gave_up
+from airflow_gemini_batch.core.endings import HAS_ENDED, LEFT_ALONE, after_cancelling, failure_of, gave_up
 from airflow_gemini_batch.core.identity import TaskRun, identity
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState, Stage
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL, airflow_labels
@@ -77,10 +77,11 @@ class BatchRun:
 
         return submit_once(self._hook.get_conn(), own_identity, make_request, self._log)
 
-    def wait(self, name: JobName, give_up_at: datetime) -> BatchJob:
-        """Wait here until the job has ended, and return it; raises what :meth:`after_wait` raises.
+    def wait(self, name: JobName, give_up_at: datetime, *, has_ended: bool = False) -> BatchJob:
+        """Wait here until the job has ended, and return it; raises what :meth:`after_timeout` raises.
 
         :param give_up_at: when to stop asking even though no answer comes.
+        :param has_ended: whether the job is known to have ended, and just has to be read once more.
         """
         wait = JobWait(self._policy, give_up_at)
         client = self._hook.get_conn(name)
@@ -101,9 +102,9 @@ class BatchRun:
             elif decision.outcome is WaitOutcome.ENDED:
                 return job
             else:
-                return self.after_timeout(name, decision)
+                return self.after_timeout(name, decision, has_ended=has_ended)
 
-    def after_timeout(self, name: JobName, over: WaitOver) -> BatchJob:
+    def after_timeout(self, name: JobName, over: WaitOver, *, has_ended: bool = False) -> BatchJob:
         """Deal with a job that has not ended in time: cancel it or leave it, as asked for.
 
         Returns the job when it came to a good end all the same while it was being cancelled.
@@ -112,7 +113,7 @@ class BatchRun:
         :class:`~airflow_gemini_batch.exceptions.JobLostError` for a job that can't be asked about.
         """
         if over.outcome is WaitOutcome.LOST:
-            raise JobLostError(gave_up(name, over.reason, LEFT_ALONE))
+            raise JobLostError(gave_up(name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE))
         if not self._cancel_on_timeout:
             raise JobTimeoutError(gave_up(name, over.reason, LEFT_ALONE))
         job = self._cancel(name, over.reason)
@@ -126,14 +127,20 @@ class BatchRun:
         client = self._hook.get_conn(name)
         self._log.warning("Cancelling %s: %s", name, reason)
         deadline = utc_now() + CANCELLING_PATIENCE
+        refusal: VertexApiError | None = None
         try:
-            client.cancel(name)
-            while (job := client.get(name)).state.stage.waits and utc_now() < deadline:
+            try:
+                client.cancel(name)
+            except VertexApiError as error:
+                refusal = error  # it may have ended in this very moment
+            while (job := client.get(name)).state.stage.waits and not refusal and utc_now() < deadline:
                 time.sleep(min(self._policy.poll_interval, SHORTEST_INTERVAL))
         except VertexApiError as error:
             raise JobTimeoutError(
                 gave_up(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {error}")
             ) from error
+        if refusal and job.state.stage.waits:
+            raise JobTimeoutError(gave_up(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {refusal}"))
         return job
 
     def finish(self, job: BatchJob) -> dict[str, Any]:
@@ -155,10 +162,14 @@ class BatchRun:
         ).to_json()
 
     def _tally(self, job: BatchJob) -> Tally:
-        tally = (self._hook.store.tally(job.output) if job.output else None) or Tally()
+        store, sources = self._hook.store, self._submission.sources
         try:
-            tally.complete(self._hook.store.count_requests(self._submission.sources))
+            tally = store.account(job.output, sources) if job.output else None
+            if tally is None:
+                tally = Tally()
+                tally.complete(store.count_requests(sources))
         except SourceNotReadyError as error:
             # The answers are paid for and there; without the requests only the missing ones can't be counted.
             self._log.warning("Requests without any answer can't be counted: %s", error)
+            tally = (store.tally(job.output) if job.output else None) or Tally()
         return tally

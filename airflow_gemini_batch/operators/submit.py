@@ -164,7 +164,7 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             run = self._run()
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
             if over.outcome is WaitOutcome.ENDED:
-                job = run.wait(name, utc_now() + FINISHING_PATIENCE)
+                job = run.wait(name, utc_now() + FINISHING_PATIENCE, has_ended=True)
             else:
                 job = run.after_timeout(name, over)
             return self._finish(context, run, job, adopted=adopted)

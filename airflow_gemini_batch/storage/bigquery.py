@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage.sql import tally_statement
+from airflow_gemini_batch.storage.sql import DUPLICATE, UNKNOWN, account_statement, tally_statement
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
@@ -79,14 +79,43 @@ class BigQueryStorage:
 
     def tally(self, table: BigQueryAddress) -> Tally | None:
         """Sort the rows of a job's output table; ``None`` when there is no such table."""
-        if self.find(table) is None:
+        return None if self.find(table) is None else self._tally(tally_statement(table))
+
+    def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Tally | None:
+        """Sort the rows of a job's output table by the requests of its source table.
+
+        ``None`` when there is no output table. Where the two can't be matched by their ``request``, the rows
+        are counted only.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the source is gone.
+        """
+        found, asked = self.find(table), self.find(source)
+        if found is None:
             return None
+        if asked is None:
+            raise SourceNotReadyError(f"source {source}: there is no such table")
+        table_type, source_type = _request_type(found), _request_type(asked)
+        if table_type and source_type:
+            statement = account_statement(table, source, table_type=table_type, source_type=source_type)
+            tally = self._tally(statement)
+            if tally.unknown <= tally.rows:
+                tally.complete(self._count(source))
+                return tally
+        tally = self._tally(tally_statement(table))
+        tally.complete(self._count(source))
+        return tally
+
+    def _tally(self, statement: str) -> Tally:
         tally = Tally()
-        rows = self._client.query_and_wait(
-            tally_statement(table), api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
-        )
-        for row in rows:
-            tally.add(RowResult(Outcome(row["outcome"]), row["sample"]), row["row_count"])
+        for row in self._client.query_and_wait(
+            statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
+        ):
+            if row["outcome"] == DUPLICATE:
+                tally.duplicates = row["row_count"]
+            elif row["outcome"] == UNKNOWN:
+                tally.unknown = row["row_count"]
+            else:
+                tally.add(RowResult(Outcome(row["outcome"]), row["sample"]), row["row_count"])
         return tally
 
     def _count(self, table: BigQueryAddress) -> int:
@@ -100,3 +129,9 @@ class BigQueryStorage:
         except NotFound:
             raise SourceNotReadyError(f"source {table}: there is no such table") from None
         return int(next(iter(rows))["row_count"])
+
+
+def _request_type(table: Table) -> str:
+    """Return the type of a table's column ``request``; empty when it has none to compare."""
+    types = {field.name: field.field_type for field in table.schema}
+    return types["request"] if types.get("request") in ("STRING", "JSON") else ""

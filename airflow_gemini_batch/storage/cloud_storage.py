@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.ledger import Ledger, request_digest
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally, classify_row
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.lines import iter_lines
@@ -70,9 +71,27 @@ class CloudStorage:
             if blob.id not in self._tallies:
                 self._tallies[blob.id] = one = Tally()
                 for line in self._lines(blob):
-                    one.add(_classify_line(line))
+                    one.add(_classify(_object(line), line))
             tally.merge(self._tallies[blob.id])
         return tally
+
+    def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Tally | None:
+        """Sort the rows of a job's output folder by the requests in its source files.
+
+        ``None`` when the folder holds no prediction files. Rows are matched by the digest of their request, in
+        constant memory but for 16 bytes a request and what goes with them.
+        """
+        files = self.prediction_files(folder)
+        if not files:
+            return None
+        ledger = Ledger(
+            _digest(_object(line)) for blob in self._objects(sources) for line in self._lines(blob)
+        )
+        for blob in files:
+            for line in self._lines(blob):
+                row = _object(line)
+                ledger.add(_digest(row), _classify(row, line))
+        return ledger.tally()
 
     def prediction_folders(self, prefix: GcsAddress) -> list[GcsAddress]:
         """Return the folders below a prefix that hold prediction files."""
@@ -117,10 +136,20 @@ class CloudStorage:
             yield from iter_lines(stream)
 
 
-def _classify_line(line: bytes) -> RowResult:
+def _object(line: bytes) -> Mapping[str, Any] | None:
     try:
-        row: Any = orjson.loads(line)
-        return classify_row(row.get("status"), row.get("response"))
-    except (orjson.JSONDecodeError, AttributeError):
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, Mapping) else None
+
+
+def _digest(row: Mapping[str, Any] | None) -> bytes:
+    return request_digest(None if row is None else row.get("request"))
+
+
+def _classify(row: Mapping[str, Any] | None, line: bytes) -> RowResult:
+    if row is None:
         # A line that can't be read is a row that can't be used, not a reason to lose the others.
         return RowResult(Outcome.RETRYABLE, f"the output line is no JSON object: {line[:100]!r}")
+    return classify_row(row.get("status"), row.get("response"))

@@ -13,6 +13,10 @@ from airflow_gemini_batch.core.responses import (
 
 SAMPLE_LENGTH = 300
 
+# Rows that count in no outcome.
+DUPLICATE = "duplicate"
+UNKNOWN = "unknown"
+
 
 def _outcome_case() -> str:
     """Return the CASE expression that sorts one output row as ``core.responses.classify_row`` does."""
@@ -30,13 +34,9 @@ def _outcome_case() -> str:
     END"""
 
 
-def tally_statement(table: BigQueryAddress) -> str:
-    """Return the statement that counts an output table's rows by outcome.
-
-    Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
-    one of the rows; empty for good ones). Works for a ``response`` column of type JSON or STRING.
-    """
-    return f"""WITH answers AS (
+def _sorted_answers(table: BigQueryAddress, digest: str) -> str:
+    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``."""
+    return f"""answers AS (
   SELECT
     IF(
       REGEXP_CONTAINS(TRIM(status), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL(status, ''))
@@ -48,14 +48,25 @@ def tally_statement(table: BigQueryAddress) -> str:
       JSON_QUERY(response, '$.candidates[0].content.parts[0]'),
       JSON_QUERY(response, '$.candidates[0].content.parts.text')
     ) AS part,
-    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason
+    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason,
+    {digest} AS digest
   FROM {table.sql}
 ), sorted_answers AS (
   SELECT
     {_outcome_case()} AS outcome,
-    SUBSTR(COALESCE(NULLIF(status_text, ''), block_reason, finish_reason, 'no response'), 1, {SAMPLE_LENGTH}) AS reason
+    SUBSTR(COALESCE(NULLIF(status_text, ''), block_reason, finish_reason, 'no response'), 1, {SAMPLE_LENGTH}) AS reason,
+    digest
   FROM answers
-)
+)"""
+
+
+def tally_statement(table: BigQueryAddress) -> str:
+    """Return the statement that counts an output table's rows by outcome.
+
+    Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
+    one of the rows; empty for good ones). Works for a ``response`` column of type JSON or STRING.
+    """
+    return f"""WITH {_sorted_answers(table, "''")}
 SELECT
   outcome,
   COUNT(*) AS row_count,
@@ -63,3 +74,49 @@ SELECT
 FROM sorted_answers
 GROUP BY outcome
 ORDER BY outcome"""
+
+
+def account_statement(
+    table: BigQueryAddress, source: BigQueryAddress, *, table_type: str, source_type: str
+) -> str:
+    """Return the statement that counts an output table's rows by the requests of its source table.
+
+    Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond those asked for
+    (of several, a good one counts), and ``unknown``, for rows that nobody asked for.
+
+    :param table_type: type of the column ``request`` in the output, STRING or JSON.
+    :param source_type: type of the column ``request`` in the source.
+    """
+    return f"""WITH asked AS (
+  SELECT {_digest(source_type)} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
+), {_sorted_answers(table, _digest(table_type))}, ranked AS (
+  SELECT
+    outcome,
+    reason,
+    digest,
+    ROW_NUMBER() OVER (PARTITION BY digest ORDER BY IF(outcome = '{Outcome.OK}', 0, 1)) AS place
+  FROM sorted_answers
+), accounted AS (
+  SELECT
+    CASE
+      WHEN asked.request_count IS NULL THEN '{UNKNOWN}'
+      WHEN ranked.place > asked.request_count THEN '{DUPLICATE}'
+      ELSE ranked.outcome
+    END AS outcome,
+    ranked.reason AS reason
+  FROM ranked
+  LEFT JOIN asked ON asked.digest = ranked.digest
+)
+SELECT
+  outcome,
+  COUNT(*) AS row_count,
+  IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample
+FROM accounted
+GROUP BY outcome
+ORDER BY outcome"""
+
+
+def _digest(column_type: str) -> str:
+    # As JSON, so that spaces in a STRING do not count.
+    text = "request" if column_type == "JSON" else "SAFE.PARSE_JSON(request)"
+    return f"TO_HEX(SHA256(COALESCE(TO_JSON_STRING({text}), '')))"

@@ -68,6 +68,22 @@ class DataStore:
             return self.tables.tally(output) if output.is_table else None
         return self.files.tally(output)
 
+    def account(self, output: Address, sources: Sequence[Address]) -> Tally | None:
+        """Sort the rows of a job's output by its requests, so that the outcomes add up to them.
+
+        ``None`` when there is no output. Where output and requests are of two kinds, rows are counted only.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when a source is gone.
+        """
+        if isinstance(output, GcsAddress) and not _are_tables(sources):
+            return self.files.account(output, cast("Sequence[GcsAddress]", sources))
+        if isinstance(output, BigQueryAddress) and output.is_table and _are_tables(sources):
+            return self.tables.account(output, cast("BigQueryAddress", sources[0]))
+        tally = self.tally(output)
+        if tally is not None:
+            tally.complete(self.count_requests(sources))
+        return tally
+
 
 def _are_tables(sources: Sequence[Address]) -> bool:
     # One job reads tables or files, never both: core.submission.parse_sources sees to it.

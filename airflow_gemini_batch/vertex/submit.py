@@ -98,20 +98,19 @@ def jobs_of(client: BatchJobClient, identity: str) -> list[BatchJob]:
 
 
 def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob | None:
-    """Return the job to take over; of several under way the oldest is kept and the others are cancelled."""
-    for job in jobs:
-        if job.state.stage is Stage.SUCCEEDED:
-            return job
+    """Return the job to take over; of several the oldest is kept, and what is under way besides is cancelled."""
+    succeeded = [job for job in jobs if job.state.stage is Stage.SUCCEEDED]
     under_way = [job for job in jobs if job.state.stage in (Stage.QUEUED, Stage.RUNNING)]
-    for other in under_way[1:]:
-        log.error(
-            "Two jobs are under way for one submission: %s is kept, %s is cancelled", under_way[0], other
-        )
+    kept = next(iter([*succeeded, *under_way]), None)
+    for other in under_way:
+        if other is kept:
+            continue
+        log.error("There is more than one job for this submission: %s is kept, %s is cancelled", kept, other)
         try:
             client.cancel(other.name)
         except VertexApiError as error:
             log.error("It could not be cancelled, and bills unless it has ended by now: %s", error)
-    return under_way[0] if under_way else None
+    return kept
 
 
 def _only_one(client: BatchJobClient, identity: str, created: BatchJob, log: Log) -> Submitted:

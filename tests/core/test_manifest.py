@@ -19,6 +19,7 @@ ROUND = Round(
     source=("gs://books/a.jsonl", "gs://books/b.jsonl"),
     output="gs://books/out/prediction-model-2025",
     counts=COUNTS,
+    surplus={"duplicate": 0, "unknown": 0},
 )
 MANIFEST = Manifest(
     identity="0123456789abcdef0123456789abcdef",
@@ -42,6 +43,7 @@ CONTENT: dict[str, Any] = {
             "source": ["gs://books/a.jsonl", "gs://books/b.jsonl"],
             "output": "gs://books/out/prediction-model-2025",
             "counts": COUNTS,
+            "surplus": {"duplicate": 0, "unknown": 0},
         }
     ],
 }

@@ -129,7 +129,7 @@ def test_job_without_times_is_not_waited_for_without_end(state: str) -> None:
     seconds_of(one.answered(job(state), after(POLICY.longest - 1)))
     decision = one.answered(job(state), after(POLICY.longest))
     assert isinstance(decision, WaitOver)
-    assert decision.outcome is WaitOutcome.TIMED_OUT
+    assert decision.outcome is WaitOutcome.LOST
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_silence_is_borne_until_it_is_time_to_give_up(transient: bool) -> None:
     seconds_of(one.failed(TimeoutError("no route"), transient=transient, now=after(POLICY.longest - 1)))
     over = one.failed(TimeoutError("no route"), transient=transient, now=after(POLICY.longest))
     assert isinstance(over, WaitOver)
-    assert over.outcome is WaitOutcome.TIMED_OUT
+    assert over.outcome is WaitOutcome.LOST  # never a reason to cancel a job
     assert over.reason.endswith("no route")
 
 

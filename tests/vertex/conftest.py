@@ -8,6 +8,8 @@ from airflow_gemini_batch.local.stack import LocalStack
 from airflow_gemini_batch.local.vertex import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.jobs import make_client
+from tests.requests_data import request, upload
+from tests.vertex.submission import Submission
 
 
 @pytest.fixture
@@ -24,3 +26,12 @@ def client(vertex: LocalVertex) -> Iterator[BatchJobClient]:
     client = make_client(vertex)
     yield client
     client.close()
+
+
+@pytest.fixture
+def submission(
+    gemini_batch_stack: LocalStack, vertex: LocalVertex, client: BatchJobClient, bucket: str
+) -> Submission:
+    """A submission of one request that has had no try yet."""
+    upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
+    return Submission(vertex, client, bucket)

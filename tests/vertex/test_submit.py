@@ -2,73 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import uuid
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobState
+from airflow_gemini_batch.core.jobs import JobState
 from airflow_gemini_batch.core.submission import JobRequest
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
 from airflow_gemini_batch.local.vertex import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from airflow_gemini_batch.vertex.submit import jobs_of, submit_once
-from tests.jobs import job_request, make_client, seed, wait_for
-from tests.requests_data import request, upload
+from tests.jobs import make_client, seed, wait_for
+from tests.vertex.submission import LOG, Submission, creates
 
-LOG = logging.getLogger("submission")
 LOOKS = [1, 2, 4, 8, 15, 30]
-
-
-class Submission:
-    """One submission: its identity, its tries, and what the tries have done."""
-
-    def __init__(self, vertex: LocalVertex, client: BatchJobClient, bucket: str) -> None:
-        self.identity = uuid.uuid4().hex
-        self.client = client
-        self.attempts: list[int] = []
-        self.pauses: list[float] = []
-        self._vertex = vertex
-        self._bucket = bucket
-
-    def request(self, attempt: int = 0) -> JobRequest:
-        labels = {"gemini_batch_id": self.identity, "attempt": str(attempt)}
-        return job_request(self._bucket, labels=labels)
-
-    def earlier(self, state: JobState, fault: str | None = None, **arguments: float) -> BatchJob:
-        """Create a job as an earlier try would have, and wait until it is in a state."""
-        if fault:
-            self._vertex.faults.plan(fault, **arguments)
-        job = wait_for(self.client, self.client.create(self.request()).name, state)
-        self._vertex.requests.clear()
-        return job
-
-    def submit(self, pause: float = 0.0) -> BatchJob:
-        """Run one try.
-
-        :param pause: seconds to wait in earnest where the try would wait longer.
-        """
-
-        def make_request(attempt: int) -> JobRequest:
-            self.attempts.append(attempt)
-            return self.request(attempt)
-
-        def sleep(seconds: float) -> None:
-            self.pauses.append(seconds)
-            time.sleep(pause)
-
-        return submit_once(self.client, self.identity, make_request, LOG, sleep=sleep).job
-
-
-@pytest.fixture
-def submission(gemini_batch_stack, vertex, client, bucket) -> Submission:
-    upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
-    return Submission(vertex, client, bucket)
-
-
-def creates(vertex: LocalVertex) -> int:
-    return vertex.requests.counts.get("create", 0)
 
 
 def test_first_try_creates_one_job(vertex, submission):
@@ -135,32 +82,6 @@ def test_job_that_is_being_cancelled_is_followed_by_a_new_one(gemini_batch_stack
         assert creates(slow) == 1
 
 
-def test_success_counts_more_than_a_later_job_under_way(vertex, submission):
-    done = submission.earlier(JobState.SUCCEEDED)
-    submission.earlier(JobState.PENDING, "slow")
-    assert submission.submit().name == done.name
-    assert creates(vertex) == 0
-
-
-def test_of_two_jobs_under_way_the_older_is_kept_and_the_younger_cancelled(vertex, submission, caplog):
-    older = submission.earlier(JobState.PENDING, "slow")
-    younger = submission.earlier(JobState.PENDING, "slow")
-    assert submission.submit().name == older.name
-    (alarm,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-    assert f"{older.name} (PENDING) is kept, {younger.name} (PENDING) is cancelled" in alarm.getMessage()
-    assert wait_for(submission.client, younger.name, JobState.CANCELLED)
-    assert submission.client.get(older.name).state is JobState.PENDING
-    assert creates(vertex) == 0
-
-
-def test_younger_job_that_has_just_ended_does_no_harm(vertex, submission):
-    older = submission.earlier(JobState.PENDING, "slow")
-    submission.earlier(JobState.PENDING, "slow")
-    # What the service answers when the job ended between the two calls.
-    vertex.faults.plan("error", on="cancel", status="FAILED_PRECONDITION")
-    assert submission.submit().name == older.name
-
-
 def test_jobs_of_others_are_not_taken_over(vertex, submission, bucket):
     seed(vertex, 3, labels={"gemini_batch_id": uuid.uuid4().hex})
     assert submission.submit().labels["gemini_batch_id"] == submission.identity
@@ -204,8 +125,8 @@ def test_job_whose_creation_was_not_confirmed_is_found(vertex, client, submissio
 
 def test_job_that_appears_late_in_the_list_is_found(vertex, submission):
     vertex.faults.plan("drop_after", on="create")
-    vertex.faults.plan("stale_list", seconds=0.5)
-    submission.submit(pause=0.25)
+    vertex.faults.plan("stale_list", seconds=1.0)
+    submission.submit(pause=0.3)
     assert 2 <= len(submission.pauses) < len(LOOKS)
     assert creates(vertex) == 1
 
