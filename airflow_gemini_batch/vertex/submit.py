@@ -116,10 +116,13 @@ def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob 
 def _only_one(client: BatchJobClient, identity: str, created: BatchJob, log: Log) -> Submitted:
     """Keep one job when another scheduler has created one for the same submission at the same moment."""
     try:
-        kept = _usable(client, jobs_of(client, identity), log)
+        found = jobs_of(client, identity)
     except VertexApiError as error:
         log.warning("It was not looked whether another job was created at the same moment: %s", error)
         return Submitted(created, adopted=False)
+    if created.name.job_id not in {job.name.job_id for job in found}:
+        found.append(created)  # a new job can take a moment to appear in the list
+    kept = _usable(client, found, log)
     if kept is None or kept.name.job_id == created.name.job_id:
         return Submitted(created, adopted=False)
     return Submitted(kept, adopted=True)

@@ -123,25 +123,26 @@ async def test_client_works_again_after_dropped_connections(vertex, reader):
 class SlowCredentials(Credentials):
     """Credentials whose refresh takes its time, like a call to a token server; counts the refreshes."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.1) -> None:
         super().__init__()
+        self._seconds = seconds
         self.refreshed_in: list[threading.Thread] = []
 
     def refresh(self, request):
         self.refreshed_in.append(threading.current_thread())
-        time.sleep(0.3)
+        time.sleep(self._seconds)
         self.token = "token"
 
 
 async def test_token_is_refreshed_once_for_many_callers_and_not_on_the_loop(vertex):
-    credentials = SlowCredentials()
+    credentials = SlowCredentials(seconds=0.8)
     names = seed(vertex, 50)
     async with make_async_client(vertex, credentials) as client, heartbeat() as heart:
         jobs = await asyncio.gather(*map(client.get, names))
     assert [job.name for job in jobs] == names
     (thread,) = credentials.refreshed_in
     assert thread is not threading.current_thread()
-    assert heart.worst_lag < 0.25
+    assert heart.worst_lag < 0.5
 
 
 async def test_token_that_was_taken_back_is_asked_for_again(vertex):
