@@ -18,7 +18,6 @@ from airflow_gemini_batch.core.defaults import (
 if TYPE_CHECKING:
     from airflow_gemini_batch.core.jobs import JobState
     from airflow_gemini_batch.core.polling import WaitOver
-    from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 
 EVENT_VERSION = 1
 
@@ -121,10 +120,9 @@ class GeminiBatchJobTrigger(BaseTrigger):
 
     async def _wait(self) -> tuple[WaitOver, JobState]:
         """Wait for the end, or for the end of patience, and return it with the last state seen."""
-        from airflow_gemini_batch.core.jobs import JobName, JobState
+        from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
         from airflow_gemini_batch.core.polling import JobWait, WaitOver, WaitPolicy, utc_now
-        from airflow_gemini_batch.exceptions import VertexApiError
-        from airflow_gemini_batch.triggers.connect import connect
+        from airflow_gemini_batch.triggers.watch import Watch
 
         name = JobName.parse(self.job_name)
         wait = JobWait(
@@ -132,23 +130,29 @@ class GeminiBatchJobTrigger(BaseTrigger):
             give_up_at=datetime.fromtimestamp(self.submitted_at + self.queue_timeout + self.run_timeout, UTC),
         )
         state = JobState.UNSPECIFIED
-        client: AsyncBatchJobClient | None = None
+        watch = Watch(
+            name,
+            self.gcp_conn_id,
+            self.impersonation_chain,
+            poll_interval=self.poll_interval,
+            created=self.submitted_at,
+        )
         try:
             while True:
-                try:
-                    client = client or await connect(name, self.gcp_conn_id, self.impersonation_chain)
-                    job = await client.get(name)
-                except VertexApiError as error:
-                    decision = wait.failed(error, transient=error.transient, now=utc_now())
-                    self.log.warning("No news of %s: %s", name, error)
+                news = await watch.news()
+                if isinstance(news, BatchJob):
+                    decision, decide_by = wait.answered(news, utc_now()), wait.decide_by(news)
+                    if news.state is not state:
+                        self.log.info("%s", news)
+                        state = news.state
                 else:
-                    decision = wait.answered(job, utc_now())
-                    if job.state is not state:
-                        self.log.info("%s", job)
-                        state = job.state
+                    decision, decide_by = (
+                        wait.failed(news, transient=news.transient, now=utc_now()),
+                        wait.give_up_at,
+                    )
+                    self.log.warning("No news of %s: %s", name, news)
                 if isinstance(decision, WaitOver):
                     return decision, state
-                await asyncio.sleep(decision.seconds)
+                watch.ask_again(decision.seconds, tell_by=decide_by)
         finally:
-            if client is not None:
-                await client.close()
+            await watch.leave()

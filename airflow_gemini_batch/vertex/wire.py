@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,9 @@ from airflow_gemini_batch.exceptions import VertexApiError
 
 API_VERSION = "v1"
 PAGE_SIZE = 100
+# No maximum is documented. Sibling lists of the API cut a larger number down, and some refuse it: whoever asks
+# for this many has to be ready for shorter pages and for a 400.
+LARGE_PAGE_SIZE = 1000
 
 # Connecting, and waiting for one answer, in seconds.
 CONNECT_TIMEOUT = 10.0
@@ -63,14 +67,39 @@ def read_job(asked: str, body: bytes) -> BatchJob:
         raise _no_answer(asked, body, error) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list as it came.
+
+    :param asked: what was asked for, for errors.
+    """
+
+    asked: str
+    body: bytes
+
+    def read(self) -> tuple[list[dict[str, Any]], str]:
+        """Return the plain resources, each with a name, and the next page's token, empty after the last.
+
+        Raises :class:`VertexApiError` when it is no page.
+        """
+        try:
+            page = orjson.loads(self.body)
+            if "error" in page:
+                raise ValueError("it holds an error")
+            resources = list(page.get("batchPredictionJobs", ()))
+            for resource in resources:
+                if not isinstance(resource.get("name"), str):
+                    raise TypeError("a job without a name")
+            return resources, page.get("nextPageToken", "")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _no_answer(self.asked, self.body, error) from error
+
+
 def read_page(asked: str, body: bytes) -> tuple[list[BatchJob], str]:
     """Read one page of a list as its jobs and the next page's token; raises :class:`VertexApiError`."""
+    resources, token = Page(asked, body).read()
     try:
-        page = orjson.loads(body)
-        if "error" in page:
-            raise ValueError("it holds an error")
-        jobs = [BatchJob.from_json(resource) for resource in page.get("batchPredictionJobs", ())]
-        return jobs, page.get("nextPageToken", "")
+        return [BatchJob.from_json(resource) for resource in resources], token
     except (ValueError, TypeError, AttributeError) as error:
         raise _no_answer(asked, body, error) from error
 

@@ -231,3 +231,21 @@ def test_outcomes_travel_as_plain_text() -> None:
 
 def test_now_is_aware() -> None:
     assert utc_now().utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("asked_about", "hours"),
+    [
+        pytest.param(job("PENDING", created=1), 9, id="queued"),
+        pytest.param(job("RUNNING", created=9, started=1), 4, id="running"),
+        pytest.param(job("RUNNING", created=9), 6, id="no-start-known"),
+        pytest.param(job("RUNNING", started=-20), 15, id="never-later-than-the-end-of-patience"),
+        pytest.param(job("RUNNING"), 15, id="no-times"),
+    ],
+)
+def test_unchanged_job_is_decided_on_again_when_its_limit_ends(asked_about: BatchJob, hours: float) -> None:
+    one = wait()
+    decide_by = one.decide_by(asked_about)
+    assert decide_by == after(hours * 3600)
+    seconds_of(one.answered(asked_about, decide_by - timedelta(seconds=1)))
+    assert isinstance(one.answered(asked_about, decide_by), WaitOver)

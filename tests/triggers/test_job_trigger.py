@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import json
 import time
 from typing import Any
 
+import aiohttp
 import pytest
 
 from airflow_gemini_batch.core import polling
@@ -20,6 +22,8 @@ from tests.tasks import first_event, reborn
 from tests.wire_format import BOTH_WAYS
 
 HOUR = 3600.0
+# A trigger may run twice at once, so that it must never ask for anything to be done.
+READS = {"get", "list"}
 
 
 def trigger(job_name: JobName | str, **arguments: Any) -> GeminiBatchJobTrigger:
@@ -135,11 +139,11 @@ def test_time_spent_waiting_to_start_does_not_count_as_running(vertex):
     assert event_of(name, run_timeout=0.45)["outcome"] == "ended"
 
 
-def test_no_answer_for_longer_than_a_job_can_take_ends_the_wait(vertex):
+def test_no_answer_for_longer_than_a_job_can_take_loses_the_job(vertex):
     (name,) = seed(vertex)
     vertex.faults.plan("error", on="get", times=None, status="UNAVAILABLE", message="try later")
     event = event_of(name, submitted_at=time.time() - 10, queue_timeout=6.0, run_timeout=3.0)
-    assert (event["outcome"], event["state"]) == ("timed_out", "JOB_STATE_UNSPECIFIED")
+    assert (event["outcome"], event["state"]) == ("lost", "JOB_STATE_UNSPECIFIED")
     assert "gave no answer about it for too long; the last error: reading" in event["message"]
     assert "try later" in event["message"]
 
@@ -180,7 +184,7 @@ def test_only_reads(vertex, create):
     job = create()
     vertex.requests.clear()
     event_of(job.name)
-    assert set(vertex.requests.counts) == {"get"}
+    assert set(vertex.requests.counts) <= READS
 
 
 async def test_two_copies_at_once_tell_the_same(vertex):
@@ -190,31 +194,26 @@ async def test_two_copies_at_once_tell_the_same(vertex):
     assert one["state"] == "JOB_STATE_SUCCEEDED"
 
 
-@pytest.fixture
-async def loop_complaints():
-    """What the loop complains about, such as a connection that was never closed."""
-    complaints: list[str] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: complaints.append(context["message"]))
-    yield complaints
-    loop.set_exception_handler(None)
+def open_sessions() -> set[int]:
+    """Return the HTTP sessions of this process that were not closed."""
+    found = (thing for thing in gc.get_objects() if isinstance(thing, aiohttp.ClientSession))
+    return {id(session) for session in found if not session.closed}
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-async def test_cancelled_trigger_leaves_the_job_alone_and_closes_its_connections(vertex, loop_complaints):
+async def test_cancelled_trigger_leaves_the_job_alone_and_closes_its_connections(vertex):
     (name,) = seed(vertex)
+    before = open_sessions()
     waiting = asyncio.create_task(first_event(trigger(name)))
-    while not vertex.requests.counts.get("get"):  # noqa: ASYNC110 - a counter gives no event
+    while not vertex.requests.counts:  # noqa: ASYNC110 - a counter gives no event
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
+    assert open_sessions() > before
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    del waiting
-    gc.collect()
-    assert loop_complaints == []
+    assert open_sessions() == before
     assert make_client(vertex).get(name).state is JobState.RUNNING
-    assert set(vertex.requests.counts) == {"get"}
+    assert set(vertex.requests.counts) <= READS
 
 
 async def test_trigger_that_was_cancelled_can_be_started_again(vertex):
@@ -248,28 +247,31 @@ async def test_loop_stays_free_while_a_connection_is_slow(vertex, monkeypatch):
     monkeypatch.setattr(GeminiBatchHook, "_extra", slow)
     async with heartbeat() as heart:
         await first_event(trigger(name))
-    assert heart.worst_lag < 0.3
+    assert heart.worst_lag < 0.5
 
 
 @pytest.mark.parametrize("both_ways", BOTH_WAYS)
 @pytest.mark.parametrize("chain", [None, "a@p.iam.gserviceaccount.com", ["a@p.iam", "b@p.iam"]])
 def test_survives_being_stored(both_ways, chain):
     name = "projects/demo-project/locations/us-central1/batchPredictionJobs/42"
-    before = trigger(
-        name,
-        submitted_at=1764547200.25,
-        gcp_conn_id="google_eu",
-        impersonation_chain=chain,
-        poll_interval=7.5,
-        queue_timeout=1800.0,
-        run_timeout=900.0,
-    )
-    path, arguments = before.serialize()
+    given = {
+        "job_name": name,
+        "submitted_at": 1764547200.25,
+        "gcp_conn_id": "google_eu",
+        "impersonation_chain": chain,
+        "poll_interval": 7.5,
+        "queue_timeout": 1800.0,
+        "run_timeout": 900.0,
+        "cancel_on_kill": False,
+    }
+    path, arguments = GeminiBatchJobTrigger(**given).serialize()
     assert path == "airflow_gemini_batch.triggers.gemini_batch.GeminiBatchJobTrigger"
-    after = GeminiBatchJobTrigger(**both_ways(arguments))
-    assert after.serialize() == (path, arguments)
-    assert vars(after).keys() >= arguments.keys()
-    assert {key: getattr(after, key) for key in arguments} == arguments
+    assert arguments == given
+    assert GeminiBatchJobTrigger(**both_ways(arguments)).serialize() == (path, given)
+
+
+def test_every_argument_is_stored():
+    assert trigger("x").serialize()[1].keys() == inspect.signature(GeminiBatchJobTrigger).parameters.keys()
 
 
 def test_arguments_of_an_older_release_are_enough():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from typing import Any
@@ -130,14 +131,14 @@ async def test_loop_stays_free_while_the_looks_take_long(vertex):
     names = seed(vertex, 10, run_seconds=0.0)
     for name in names:
         wait_for(make_client(vertex), name, JobState.SUCCEEDED)
-    vertex.faults.plan("delay", on="get", times=None, seconds=0.5)
+    vertex.faults.plan("delay", on="get", times=None, seconds=0.7)
     began = time.monotonic()
     async with heartbeat() as heart:
         events = await asyncio.gather(*(first_event(trigger(JobProbe(job_name=str(name)))) for name in names))
     assert {event["readiness"] for event in events} == {"ready"}
-    assert heart.worst_lag < 0.4
+    assert heart.worst_lag < 0.5
     # Side by side, not one after the other.
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5
 
 
 PROBES = [
@@ -152,19 +153,25 @@ PROBES = [
 @pytest.mark.parametrize("both_ways", BOTH_WAYS)
 @pytest.mark.parametrize("probe", PROBES)
 def test_survives_being_stored(both_ways, probe):
-    before = trigger(
-        probe,
-        gcp_conn_id="google_eu",
-        project_id="shop-project",
-        location="europe-west4",
-        impersonation_chain=["a@p.iam", "b@p.iam"],
-        poll_interval=7.5,
-    )
-    path, arguments = before.serialize()
+    given = {
+        "probe": probe_to_json(probe),
+        "gcp_conn_id": "google_eu",
+        "project_id": "shop-project",
+        "location": "europe-west4",
+        "impersonation_chain": ["a@p.iam", "b@p.iam"],
+        "poll_interval": 7.5,
+    }
+    path, arguments = GeminiBatchReadinessTrigger(**given).serialize()
     assert path == "airflow_gemini_batch.triggers.readiness.GeminiBatchReadinessTrigger"
+    assert arguments == given
     after = GeminiBatchReadinessTrigger(**both_ways(arguments))
-    assert after.serialize() == (path, arguments)
+    assert after.serialize() == (path, given)
     assert probe_from_json(after.probe) == probe
+
+
+def test_every_argument_is_stored():
+    stored = trigger(JobProbe()).serialize()[1]
+    assert stored.keys() == inspect.signature(GeminiBatchReadinessTrigger).parameters.keys()
 
 
 SECRET = "planted-secret-7d1f"

@@ -1,0 +1,284 @@
+"""One poller for all the triggers of a process that wait for jobs of one project and location."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_gemini_batch.core.defaults import DEFAULT_POLL_INTERVAL
+from airflow_gemini_batch.core.jobs import BatchJob, JobName
+from airflow_gemini_batch.core.polling import backoff, spread
+from airflow_gemini_batch.core.rounds import created_filter, pages_worth, ripe, unfinished_filter
+from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
+from airflow_gemini_batch.triggers.connect import connect
+from airflow_gemini_batch.vertex import wire
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.triggers.watch import Watch
+    from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+
+# Questions by name under way at once; so many in a row without an answer are not the single jobs' fault.
+AT_ONCE = 16
+
+# Triggers woken before others on the loop get their turn: each takes some 0.1 ms, and nobody should wait for 50.
+WOKEN_AT_ONCE = 100
+
+News = BatchJob | VertexApiError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What jobs have in common that one poller asks about."""
+
+    gcp_conn_id: str
+    impersonation_chain: str | tuple[str, ...] | None
+    project: str
+    location: str
+
+    @classmethod
+    def of(cls, name: JobName, gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None) -> Self:
+        """Return the group of a job that is asked about with a connection."""
+        chain = impersonation_chain
+        if chain is not None and not isinstance(chain, str):
+            chain = tuple(chain)
+        return cls(gcp_conn_id, chain, name.project, name.location)
+
+
+class Poller:
+    """Asks about all watched jobs of a group, in one task that starts at once.
+
+    A round reads the list of unfinished jobs; when many are not in it, also that of all jobs as old as these;
+    who is still missing is asked about by name, as are the few of a small round.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._watches: dict[str, list[Watch]] = {}
+        self._client: AsyncBatchJobClient | None = None
+        self._page_size = wire.LARGE_PAGE_SIZE
+        self._list_refused = False
+        self._errors = 0
+        self._rest_until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rung = asyncio.Event()
+        # In a context of its own: it outlives the trigger that comes first, and must not write into its log.
+        self._task = self._loop.create_task(self._poll(), context=contextvars.Context())
+        self._task.add_done_callback(self._tell_of_the_end)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it asks no more."""
+        return self._task.done()
+
+    def add(self, watch: Watch) -> None:
+        """Begin to ask about a job."""
+        self._watches.setdefault(watch.name.job_id, []).append(watch)
+
+    async def remove(self, watch: Watch) -> None:
+        """Cease to ask about a job; without any left the poller ends and closes its connections."""
+        watches = self._watches.get(watch.name.job_id, [])
+        if watch in watches:
+            watches.remove(watch)
+        if not watches:
+            self._watches.pop(watch.name.job_id, None)
+        if not self._watches and not self.ended:
+            self.stop()
+            await asyncio.wait({self._task})
+
+    def stop(self) -> None:
+        """End at once; whoever is still waiting hears of it, and whoever comes now gets another poller."""
+        self._retire()
+        self._task.cancel()
+
+    def look_at(self, due: float) -> None:
+        """Have the next round at that time of the loop at the latest, unless the service is given a rest."""
+        due = max(due, self._rest_until)
+        if self._alarm is not None:
+            if self._alarm.when() <= due:
+                return
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(due, self._rung.set)
+
+    async def _poll(self) -> None:
+        try:
+            while True:
+                await self._rung.wait()
+                self._rung.clear()
+                self._alarm = None
+                open_ = ripe(self._all(), self._loop.time())
+                interval = min((watch.poll_interval for watch in open_), default=DEFAULT_POLL_INTERVAL)
+                try:
+                    await self._round(open_)
+                except VertexApiError as error:
+                    self._errors += 1
+                    self._rest_until = self._loop.time() + spread(backoff(interval, self._errors))
+                    await self._tell([(watch, error) for watch in open_])
+                else:
+                    self._errors = 0
+                due = min((watch.due for watch in self._all()), default=math.inf)
+                if due < math.inf:
+                    self.look_at(due)
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            if self._client is not None:
+                await self._client.close()
+
+    async def _round(self, open_: set[Watch]) -> None:
+        """Ask about jobs; each that is answered leaves ``open_``.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` for what concerns all of them.
+        """
+        if not open_:
+            return
+        if self._client is None:
+            one = next(iter(open_)).name
+            self._client = await connect(one, self._group.gcp_conn_id, self._group.impersonation_chain)
+        if pages := pages_worth(len(open_)):
+            await self._list(self._client, unfinished_filter(), pages, open_)
+        # Many ends at once, such as after a night without a triggerer: not in the list of the unfinished.
+        if pages := pages_worth(len(open_)):
+            await self._list(self._client, created_filter(open_), pages, open_)
+        await self._ask_by_name(self._client, open_)
+
+    async def _list(self, client: AsyncBatchJobClient, filter_: str, pages: int, open_: set[Watch]) -> None:
+        token = ""
+        while open_ and pages:
+            try:
+                page = await client.page(filter_, token, self._page_size)
+                token, changed = self._read(page, open_)
+            except VertexApiError as error:
+                if error.code == 400 and self._page_size > wire.PAGE_SIZE:
+                    self._page_size = wire.PAGE_SIZE
+                    continue
+                if _concerns_all(error):
+                    raise
+                if not self._list_refused:
+                    self._list_refused = True
+                    _log.warning("Jobs are asked about one by one, which costs far more: %s", error)
+                return
+            await self._tell((watch, _news_of(watch, resource)) for watch, resource in changed)
+            pages -= 1
+            if not token:
+                return
+
+    def _read(self, page: wire.Page, open_: set[Watch]) -> tuple[str, list[tuple[Watch, Mapping[str, Any]]]]:
+        """Return the next page's token, and the jobs about which a page has news."""
+        now, wall, factor = self._loop.time(), time.time(), spread(1)
+        changed: list[tuple[Watch, Mapping[str, Any]]] = []
+        with _garbage_left_alone():
+            resources, token = page.read()
+            while resources:
+                resource = resources.pop()
+                # The list names the project by its number, whoever asks may do so by its id: the rest is the same.
+                for watch in self._watches.get(resource["name"].rpartition("/")[2], ()):
+                    open_.discard(watch)
+                    if watch.is_news(resource, wall):
+                        changed.append((watch, resource))
+                    else:
+                        watch.keep_quiet(now, wall, factor)
+        return token, changed
+
+    async def _ask_by_name(self, client: AsyncBatchJobClient, open_: set[Watch]) -> None:
+        names = iter({watch.name.job_id: watch.name for watch in open_}.values())
+        in_vain: list[VertexApiError] = []
+
+        async def ask() -> None:
+            for name in names:
+                if name.job_id not in self._watches:
+                    continue
+                news = await _get(client, name)
+                if isinstance(news, VertexApiError) and _concerns_all(news):
+                    in_vain.append(news)
+                else:
+                    in_vain.clear()
+                watches = self._watches.get(name.job_id, [])
+                open_.difference_update(watches)
+                await self._tell([(watch, news) for watch in watches])
+                if len(in_vain) >= AT_ONCE:
+                    return
+
+        async with asyncio.TaskGroup() as askers:
+            for _ in range(min(AT_ONCE, len(open_))):
+                askers.create_task(ask())
+        if len(in_vain) >= AT_ONCE:
+            raise in_vain[-1]
+
+    async def _tell(self, all_news: Iterable[tuple[Watch, News]]) -> None:
+        for count, (watch, news) in enumerate(all_news, 1):
+            watch.tell(news)
+            if count % WOKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _all(self) -> Iterator[Watch]:
+        return (watch for watches in self._watches.values() for watch in watches)
+
+    def _retire(self) -> None:
+        if _pollers.get((self._loop, self._group)) is self:
+            del _pollers[self._loop, self._group]
+
+    def _tell_of_the_end(self, task: asyncio.Task[None]) -> None:
+        self._retire()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("The poller of %s has failed", self._group, exc_info=error)
+        for watch in self._all():
+            watch.tell(
+                VertexApiError(f"reading {watch.name}: the poller has stopped ({error or 'cancelled'})")
+            )
+
+
+_pollers: dict[tuple[asyncio.AbstractEventLoop, Group], Poller] = {}
+
+
+def poller_of(group: Group) -> Poller:
+    """Return the poller that asks about a group in the running loop, a new one if there is none."""
+    key = (asyncio.get_running_loop(), group)
+    if key not in _pollers:
+        _pollers[key] = Poller(group)
+    return _pollers[key]
+
+
+def _concerns_all(error: VertexApiError) -> bool:
+    return error.transient or isinstance(error, CredentialsError)
+
+
+async def _get(client: AsyncBatchJobClient, name: JobName) -> News:
+    try:
+        return await client.get(name)
+    except VertexApiError as error:
+        return error
+
+
+def _news_of(watch: Watch, resource: Mapping[str, Any]) -> News:
+    try:
+        return BatchJob.from_json(resource)
+    except (ValueError, TypeError, AttributeError) as error:
+        return VertexApiError(f"reading {watch.name} in the list: it can't be read ({error})", code=200)
+
+
+@contextlib.contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Keep Python from looking for garbage while a page, thousands of dicts, comes and goes without any.
+
+    It would take them for objects that stay, and soon search all of the process again: in a triggerer with
+    10,000 triggers, half a second for every second list.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.jobs import JobState
+from airflow_gemini_batch.core.rounds import (
+    FIRST_PAUSE,
+    QUESTIONS_PER_PAGE,
+    Turn,
+    created_filter,
+    pages_worth,
+    ripe,
+    unfinished_filter,
+)
+
+NOW = 1000.0
+WALL = 1_764_547_200.0  # 2025-12-01 00:00 UTC
+
+
+def turn(*, age: float = 0.0, poll_interval: float = 60.0, tell_by: float = math.inf) -> Turn:
+    made = Turn(poll_interval, WALL - age)
+    made.tell_by = tell_by
+    return made
+
+
+@pytest.mark.parametrize(("poll_interval", "longest"), [(60.0, FIRST_PAUSE), (0.1, 0.1)])
+def test_first_turn_comes_soon_but_not_for_all_at_once(poll_interval: float, longest: float) -> None:
+    dues = set()
+    for _ in range(50):
+        new = turn(poll_interval=poll_interval)
+        new.begin(NOW)
+        assert longest / 2 <= new.due - NOW <= longest
+        dues.add(new.due)
+    assert len(dues) > 10
+
+
+def test_new_job_goes_along_with_the_first_round() -> None:
+    new = turn()
+    new.begin(NOW)
+    assert ripe([new], NOW) == {new}
+
+
+@pytest.mark.parametrize(("later", "goes"), [(44, False), (46, True), (60, True), (100, True)])
+def test_job_near_its_turn_goes_along_with_others(later: float, goes: bool) -> None:
+    one = turn()
+    one.pause(NOW, 60)
+    assert one.due == NOW + 60
+    assert ripe([one], NOW + later) == ({one} if goes else set())
+
+
+def test_suspended_job_has_no_turn() -> None:
+    one = turn()
+    one.begin(NOW)
+    one.suspend()
+    assert ripe([one], NOW + 1e9) == set()
+
+
+RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news"),
+    [
+        pytest.param(None, RUNNING, True, id="first-answer"),
+        pytest.param(RUNNING, RUNNING, False, id="same"),
+        pytest.param(RUNNING, {**RUNNING, "updateTime": "later"}, False, id="other-fields"),
+        pytest.param(RUNNING, {**RUNNING, "state": "JOB_STATE_SUCCEEDED"}, True, id="state"),
+        pytest.param({"state": "JOB_STATE_RUNNING"}, RUNNING, True, id="start"),
+        pytest.param({}, {}, False, id="nothing-at-all"),
+    ],
+)
+def test_news_is_what_decides(before: Any, after: Any, news: bool) -> None:
+    one = turn()
+    if before is not None:
+        one.is_news(before, WALL)
+    assert one.is_news(after, WALL) is news
+
+
+def test_same_answer_is_news_when_its_waiter_has_to_decide() -> None:
+    one = turn(tell_by=WALL + 10)
+    one.is_news(RUNNING, WALL)
+    assert not one.is_news(RUNNING, WALL + 9)
+    assert one.is_news(RUNNING, WALL + 10)
+
+
+def test_answer_after_an_error_is_news() -> None:
+    one = turn()
+    one.is_news(RUNNING, WALL)
+    one.forget()
+    assert one.is_news(RUNNING, WALL)
+
+
+@pytest.mark.parametrize(
+    ("age", "tell_by", "pause"),
+    [
+        pytest.param(0, math.inf, 5.0, id="new"),
+        pytest.param(200, math.inf, 20.0, id="a-tenth-of-its-age"),
+        pytest.param(9000, math.inf, 60.0, id="old"),
+        pytest.param(9000, WALL + 7, 7.0, id="decision-due-earlier"),
+    ],
+)
+def test_unchanged_job_is_asked_about_by_its_age(age: float, tell_by: float, pause: float) -> None:
+    one = turn(age=age, tell_by=tell_by)
+    one.keep_quiet(NOW, WALL, 1.0)
+    assert one.due == NOW + pause
+
+
+def test_pause_after_a_list_varies_as_its_factor() -> None:
+    one = turn(age=9000)
+    one.keep_quiet(NOW, WALL, 1.1)
+    assert one.due == pytest.approx(NOW + 66)
+
+
+def test_few_jobs_are_not_worth_a_page() -> None:
+    assert pages_worth(QUESTIONS_PER_PAGE - 1) == 0
+    assert pages_worth(QUESTIONS_PER_PAGE) == 1
+    assert pages_worth(10_000) == 2500
+
+
+def test_filter_leaves_out_exactly_the_states_that_nobody_waits_in() -> None:
+    terms = unfinished_filter().split(" AND ")
+    assert all(term.startswith('state!="') for term in terms)
+    left_out = {term.removeprefix('state!="').removesuffix('"') for term in terms}
+    assert left_out == {state.value for state in JobState if not state.stage.waits}
+
+
+def test_filter_by_age_holds_all_jobs_and_a_minute_around() -> None:
+    assert created_filter([turn(age=3600), turn(age=0), turn(age=60)]) == (
+        'create_time>="2025-11-30T22:59:00Z" AND create_time<="2025-12-01T00:01:00Z"'
+    )
