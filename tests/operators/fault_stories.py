@@ -31,10 +31,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The task succeeds; outcomes that are not named count no rows."""
+    """The task succeeds; outcomes that are not named count no rows.
+
+    :param surplus: rows beside the outcomes: ``duplicate``, ``unknown``.
+    """
 
     counts: Mapping[str, int]
     state: str = "SUCCEEDED"
+    surplus: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,12 @@ class Story:
     bad: int = 0
     alike: bool = False
 
+    @property
+    def delays(self) -> bool:
+        """Whether the service answers later than a client waits."""
+        faults = (fault for one in self.tries for fault in (*one.faults, *one.waiting, *one.ended))
+        return any(fault.name in ("delay", "delay_after") for fault in faults)
+
 
 def fault(name: str, *on: str, **arguments: Any) -> Fault:
     return Fault(name, on, arguments)
@@ -116,12 +126,18 @@ SLOW = fault("slow")
 SLOW_RUN = fault("slow", queue_seconds=0.0)
 
 
-def succeeds(name: str, *faults: Fault, counts: Mapping[str, int] | None = None, **more: Any) -> Story:
-    settings: dict[str, Any] = {
-        key: more.pop(key) for key in ("deferrable", "max_failed_fraction") if key in more
-    }
-    end = Answers(counts or ALL_ANSWERED.counts, more.pop("state", "SUCCEEDED"))
-    return Story(name, (Try(end, end.state, faults, settings=settings),), **more)
+def succeeds(
+    name: str,
+    *faults: Fault,
+    counts: Mapping[str, int] = ALL_ANSWERED.counts,
+    state: str = "SUCCEEDED",
+    surplus: Mapping[str, int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Story:
+    """One try is enough."""
+    end = Answers(counts, state, surplus or {})
+    return Story(name, (Try(end, state, faults, settings=settings or {}),), **more)
 
 
 def next_try_pays(name: str, end: Fails, *faults: Fault, jobs: str = "") -> Story:

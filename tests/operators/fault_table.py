@@ -49,7 +49,7 @@ STORIES = [
     next_try_pays(
         "create: acts after the try has failed",
         NO_NEWS,
-        fault("delay", "create", seconds=1.2),
+        fault("delay", "create", seconds=1.8),
         jobs="SUCCEEDED",
     ),
     next_try_pays(
@@ -110,8 +110,10 @@ STORIES = [
     waits_on("wait: HTML", asking("html_answer")),
     waits_on("wait: too late", asking("delay", seconds=0.8, times=1)),
     waits_on("wait: stale list", fault("stale_list", "list")),
-    succeeds("wait in the worker: 503", fault("error", "get", times=2), deferrable=False),
-    succeeds("wait in the worker: dropped", fault("drop_before", "get", times=2), deferrable=False),
+    succeeds("wait in the worker: 503", fault("error", "get", times=2), settings={"deferrable": False}),
+    succeeds(
+        "wait in the worker: dropped", fault("drop_before", "get", times=2), settings={"deferrable": False}
+    ),
     Story(
         "wait: refused for good",
         (
@@ -218,7 +220,7 @@ STORIES = [
         "job: PARTIALLY_SUCCEEDED as far as allowed",
         fault("partly_succeed", share=0.5),
         state="PARTIALLY_SUCCEEDED",
-        max_failed_fraction=0.5,
+        settings={"max_failed_fraction": 0.5},
         counts=HALF_DONE,
     ),
     ends_badly(
@@ -232,7 +234,7 @@ STORIES = [
     ),
     ends_badly(
         "job: cancelled by somebody while running",
-        fault("slow", queue_seconds=0.0, run_seconds=1.0),
+        fault("slow", queue_seconds=0.0, run_seconds=2.0),
         cancelled_after=0.4,
         state="CANCELLED",
         words=("was cancelled", "finished rows are kept."),
@@ -327,21 +329,33 @@ STORIES = [
     succeeds(
         "rows: one missing in a table", fault("missing_rows", share=0.0), table=True, counts=ONE_MISSING
     ),
-    succeeds("rows: repeated", fault("repeat_rows", share=0.0)),
-    succeeds("rows: repeated in a table", fault("repeat_rows", share=0.0), table=True),
+    succeeds("rows: repeated", fault("repeat_rows", share=0.0), surplus={"duplicate": 1}),
+    succeeds(
+        "rows: repeated in a table", fault("repeat_rows", share=0.0), table=True, surplus={"duplicate": 1}
+    ),
     succeeds(
         "rows: one repeated in place of another",
         fault("missing_rows", share=0.0),
         fault("repeat_rows", share=0.0),
         counts=ONE_MISSING,
+        surplus={"duplicate": 1},
     ),
-    succeeds("rows: unknown", fault("foreign_rows", count=2)),
-    succeeds("rows: unknown in a table", fault("foreign_rows", count=2), table=True),
+    succeeds(
+        "rows: one repeated in place of another in a table",
+        fault("missing_rows", share=0.0),
+        fault("repeat_rows", share=0.0),
+        table=True,
+        counts=ONE_MISSING,
+        surplus={"duplicate": 1},
+    ),
+    succeeds("rows: unknown", fault("foreign_rows", count=2), surplus={"unknown": 2}),
+    succeeds("rows: unknown in a table", fault("foreign_rows", count=2), table=True, surplus={"unknown": 2}),
     succeeds(
         "rows: an unknown one in place of another",
         fault("missing_rows", share=0.0),
         fault("foreign_rows"),
         counts=ONE_MISSING,
+        surplus={"unknown": 1},
     ),
     succeeds("rows: alike because the requests are", alike=True),
     rows_fail(
