@@ -88,4 +88,9 @@ def after_cancelling(job: BatchJob, tally: Tally) -> str:
     if job.state.stage.waits:
         return "It was asked to be cancelled, but has not ended yet, and may go on to bill."
     kept = f" Its {tally.answered} finished rows are kept: {job.output}." if tally.answered else ""
-    return f"It was cancelled ({job.state.short}).{kept} The next try submits a new job."
+    end = (
+        "was cancelled"
+        if job.state is JobState.CANCELLED
+        else "had come to another end before it was cancelled"
+    )
+    return f"It {end} ({job.state.short}).{kept} The next try submits a new job."

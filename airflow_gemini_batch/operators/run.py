@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -113,6 +114,9 @@ class BatchRun:
         :class:`~airflow_gemini_batch.exceptions.JobLostError` for a job that can't be asked about.
         """
         if over.outcome is WaitOutcome.LOST:
+            with suppress(VertexApiError):  # asked once more: the silence may be over by now
+                if (job := self._hook.get_conn(name).get(name)).state.stage.ended:
+                    return job
             raise JobLostError(gave_up(name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE))
         if not self._cancel_on_timeout:
             raise JobTimeoutError(gave_up(name, over.reason, LEFT_ALONE))

@@ -84,8 +84,8 @@ class BigQueryStorage:
     def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Tally | None:
         """Sort the rows of a job's output table by the requests of its source table.
 
-        ``None`` when there is no output table. Where the two can't be matched by their ``request``, the rows
-        are counted only.
+        ``None`` when there is no output table. Rows are matched by the columns that pass through; where those do not
+        match, the rows are counted only.
 
         Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the source is gone.
         """
@@ -94,10 +94,8 @@ class BigQueryStorage:
             return None
         if asked is None:
             raise SourceNotReadyError(f"source {source}: there is no such table")
-        table_type, source_type = _request_type(found), _request_type(asked)
-        if table_type and source_type:
-            statement = account_statement(table, source, table_type=table_type, source_type=source_type)
-            tally = self._tally(statement)
+        if columns := _matching_columns(asked, found):
+            tally = self._tally(account_statement(table, source, columns))
             if tally.unknown <= tally.rows:
                 tally.complete(self._count(source))
                 return tally
@@ -131,7 +129,13 @@ class BigQueryStorage:
         return int(next(iter(rows))["row_count"])
 
 
-def _request_type(table: Table) -> str:
-    """Return the type of a table's column ``request``; empty when it has none to compare."""
-    types = {field.name: field.field_type for field in table.schema}
-    return types["request"] if types.get("request") in ("STRING", "JSON") else ""
+def _matching_columns(source: Table, output: Table) -> list[str]:
+    """Return the columns that tell the requests of a source table apart, and come back in the output.
+
+    The key columns pass through as they are; ``request`` is echoed in the service's own spelling, so it serves
+    only where there are no others.
+    """
+    echoed = {field.name for field in output.schema}
+    columns = [field.name for field in source.schema if field.name in echoed]
+    keys = [column for column in columns if column != "request"]
+    return keys or columns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.responses import (
     BLOCKED_FINISH_REASONS,
@@ -76,20 +78,18 @@ GROUP BY outcome
 ORDER BY outcome"""
 
 
-def account_statement(
-    table: BigQueryAddress, source: BigQueryAddress, *, table_type: str, source_type: str
-) -> str:
+def account_statement(table: BigQueryAddress, source: BigQueryAddress, columns: Sequence[str]) -> str:
     """Return the statement that counts an output table's rows by the requests of its source table.
 
     Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond those asked for
     (of several, a good one counts), and ``unknown``, for rows that nobody asked for.
 
-    :param table_type: type of the column ``request`` in the output, STRING or JSON.
-    :param source_type: type of the column ``request`` in the source.
+    :param columns: what tells requests apart in both tables.
     """
+    digest = _digest(columns)
     return f"""WITH asked AS (
-  SELECT {_digest(source_type)} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
-), {_sorted_answers(table, _digest(table_type))}, ranked AS (
+  SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
+), {_sorted_answers(table, digest)}, ranked AS (
   SELECT
     outcome,
     reason,
@@ -116,7 +116,7 @@ GROUP BY outcome
 ORDER BY outcome"""
 
 
-def _digest(column_type: str) -> str:
-    # As JSON, so that spaces in a STRING do not count.
-    text = "request" if column_type == "JSON" else "SAFE.PARSE_JSON(request)"
-    return f"TO_HEX(SHA256(COALESCE(TO_JSON_STRING({text}), '')))"
+def _digest(columns: Sequence[str]) -> str:
+    # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
+    texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING(`{column}`), 'null')" for column in columns)
+    return f"TO_HEX(SHA256(CONCAT({texts})))"

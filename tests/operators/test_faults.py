@@ -171,7 +171,8 @@ def make_source(stack: LocalStack, story: Story, bucket: str) -> str:
     lines = [request("the same" if story.alike else f"prompt {n}") for n in range(ROWS)]
     lines[: story.bad] = [BAD_REQUEST] * story.bad
     if story.table:
-        return fill(stack, f"{make_dataset(stack)}.requests", {"request": "JSON"}, lines)
+        rows = [{"id": f"row {n}", **line} for n, line in enumerate(lines)]
+        return fill(stack, f"{make_dataset(stack)}.requests", {"id": "STRING", "request": "JSON"}, rows)
     return upload(stack, bucket, "in.jsonl", lines)
 
 
