@@ -15,6 +15,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError
 if TYPE_CHECKING:
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
     from google.auth.credentials import Credentials
+    from google.cloud import bigquery, storage
 
     from airflow_gemini_batch.core.jobs import JobName
     from airflow_gemini_batch.storage.store import DataStore
@@ -121,15 +122,20 @@ class GeminiBatchHook(BaseHook):
     @cached_property
     def store(self) -> DataStore:
         """Requests and answers on Cloud Storage and in BigQuery."""
-        from google.cloud import bigquery, storage
-
         from airflow_gemini_batch.storage.store import DataStore
 
-        project, credentials = self.project_id, self.credentials
-        return DataStore(
-            lambda: storage.Client(project=project, credentials=credentials),
-            lambda: bigquery.Client(project=project, credentials=credentials),
-        )
+        return DataStore(self._storage_client, self._bigquery_client)
+
+    def _storage_client(self) -> storage.Client:
+        from google.cloud import storage
+
+        return storage.Client(project=self.project_id, credentials=self.credentials)
+
+    def _bigquery_client(self) -> bigquery.Client:
+        # Imported only when a table is asked for: it brings pandas and pyarrow, more than half a second.
+        from google.cloud import bigquery
+
+        return bigquery.Client(project=self.project_id, credentials=self.credentials)
 
     @property
     def base_url(self) -> str | None:

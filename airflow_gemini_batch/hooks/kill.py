@@ -12,6 +12,9 @@ from airflow_gemini_batch.version_compat import task_state
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
+# What a user's mark or clear makes of a running task.
+_LEFT_BY_USERS = frozenset({"restarting", "success", "failed", "skipped", "removed"})
+
 # Airflow gives a killed trigger half a minute in all, and its first answer in a triggerer's life can take more than
 # ten seconds on a busy machine: Airflow 3 builds its whole internal API for it.
 _ASKING_TAKES_AT_MOST = 25.0
@@ -36,8 +39,8 @@ def cancel_if_killed(
     except Exception as error:
         log.warning("%s goes on: it is not known whether its task was killed (%s)", job_name, error)
         return False
-    if state == waiting_state:
-        log.info("%s goes on: its task is still %s", job_name, state)
+    if not _is_of_a_kill(state, waiting_state):
+        log.info("%s goes on: nobody killed its task, which is %s now", job_name, state)
         return False
     name = JobName.parse(job_name)
     try:
@@ -47,6 +50,15 @@ def cancel_if_killed(
         return False
     log.warning("Cancelled %s: its task was killed (its state is %s now)", name, state)
     return True
+
+
+def _is_of_a_kill(state: str | None, waiting_state: str) -> bool:
+    """Whether a user put the task into this state while it was waiting."""
+    if waiting_state == "running":
+        # A restarted scheduler puts the tasks of lost workers back in the queue, and stops the workers that were
+        # not lost after all; such a task runs again and wants its job.
+        return state in _LEFT_BY_USERS
+    return state != waiting_state
 
 
 def _state_of(task_instance: Any) -> str | None:

@@ -59,9 +59,10 @@ class BatchRun:
         self._cancel_on_timeout = cancel_on_timeout
         self._log = log
 
-    def submit(self, task_run: TaskRun, *, salt: str = "") -> Submitted:
+    def submit(self, task_run: TaskRun, *, first_try: bool = True, salt: str = "") -> Submitted:
         """Submit the job of this task run, or find it.
 
+        :param first_try: whether no try of this task run came before.
         :param salt: sets a forced rerun apart from the runs before.
         """
         submission = self._submission
@@ -76,7 +77,7 @@ class BatchRun:
             self._log.info("Answers: %s", request.destination)
             return request
 
-        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log)
+        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log, first_try=first_try)
 
     def wait(self, name: JobName, give_up_at: datetime, *, has_ended: bool = False) -> BatchJob:
         """Wait here until the job has ended, and return it; raises what :meth:`after_timeout` raises.

@@ -139,6 +139,7 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             map_index = -1 if ti.map_index is None else ti.map_index
             submitted = run.submit(
                 TaskRun(ti.dag_id, ti.run_id, ti.task_id, map_index),
+                first_try=ti.try_number <= 1 or self._forced(),
                 salt=f"try {ti.try_number}" if self._forced() else "",
             )
             job = submitted.job

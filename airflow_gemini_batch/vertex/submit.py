@@ -14,6 +14,10 @@ from airflow_gemini_batch.core.submission import JobRequest
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
 from airflow_gemini_batch.vertex.client import BatchJobClient
 
+# When an earlier try may have died with its create call on the way, or before the list showed the job: when to
+# look again before a job is created, in seconds.
+_LOOK_TWICE_AFTER = (2.0, 4.0, 8.0)
+
 # After a create call with no readable answer: when to look whether the job is there, in seconds. A new job
 # can take a moment to appear in the list.
 _LOOK_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -52,6 +56,7 @@ def submit_once(
     make_request: Callable[[int], JobRequest],
     log: Log,
     *,
+    first_try: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Submitted:
     """Return the job with this identity: one that is there already, or a new one.
@@ -60,12 +65,19 @@ def submit_once(
     one is created.
 
     :param make_request: makes the request from the number of earlier jobs with this identity.
+    :param first_try: whether nobody has tried before; a later try that finds no job looks again for a while.
 
     Raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` when the service could not be asked (then
     nothing was submitted) or refused the job, and
     :class:`~airflow_gemini_batch.exceptions.SubmissionUnknownError` when it stays open whether one exists.
     """
     earlier = jobs_of(client, identity)
+    for pause in () if first_try else _LOOK_TWICE_AFTER:
+        if earlier:
+            break
+        log.info("No job of an earlier try is to be seen; looking again in %g s", pause)
+        sleep(pause)
+        earlier = jobs_of(client, identity)
     if job := _usable(client, earlier, log):
         log.info(
             "This submission has a job already, nothing new is paid: %s\n%s\nTo pay for a new one, set "

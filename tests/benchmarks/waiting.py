@@ -20,7 +20,7 @@ of its own, and nothing reaches another host. Each of the two has:
 ``detect_p99_s``         from a job's end, as its server says, to its trigger's event
 ``interval_s``           mean time between two polls of one job, as far as ``job_polls`` were counted
 
-``ratio`` is the peer's ``cpu_ms_per_job_poll`` over ours. Logs are off below warnings for both.
+``ratio`` is the peer's ``cpu_ms_per_job_poll`` over ours. Logs are off below errors for both.
 
     python tests/benchmarks/waiting.py --jobs 10000 --seconds 60 --json
 """
@@ -57,7 +57,6 @@ SETTLED = 0.2  # of our run
 PEER_SECONDS = 40.0
 PEER_INTERVAL = 5
 _spawn = multiprocessing.get_context("spawn")
-_home = tempfile.TemporaryDirectory(prefix="waiting-benchmark-", ignore_cleanup_errors=True)
 
 
 @dataclass(frozen=True)
@@ -259,20 +258,18 @@ def child(serve: Callable[..., None], *first: object) -> Iterator[Connection]:
 
 def prepare(**variables: str) -> None:
     """Set up Airflow in this process, before it is imported; nothing leaves this machine from here on."""
-    home = _home.name
     connection = {"conn_type": "google_cloud_platform", "extra": {"is_anonymous": True, "project": PROJECT}}
     os.environ |= {
-        "AIRFLOW_HOME": home,
         "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
-        "GUARD_REPORT": f"{home}/escaped.txt",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "GUARD_REPORT": f"{os.environ['AIRFLOW_HOME']}/escaped.txt",
         "NO_GCE_CHECK": "true",
         **variables,
     }
     sys.path.insert(0, str(ROOT))
     import tests.guard.sitecustomize  # noqa: F401
 
-    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger().setLevel(logging.ERROR)
 
 
 def measure_ours(jobs: int, seconds: float, progress: Progress) -> dict[str, Any]:
@@ -361,14 +358,16 @@ def main() -> None:
         "--json", action="store_true", help="print one JSON line (the default, and the only form)"
     )
     asked = parser.parse_args()
-    with progress_bar() as progress:
-        ours = measure_ours(asked.jobs, asked.seconds, progress)
-    result: dict[str, Any] = dict(ours)
-    if asked.peer_jobs:
-        with child(measure_peer, asked.peer_jobs) as peer:
-            result["peer"] = peer.recv()
-        if theirs := result["peer"].get("cpu_ms_per_job_poll"):
-            result["ratio"] = round(theirs / ours["cpu_ms_per_job_poll"], 1)
+    with tempfile.TemporaryDirectory(prefix="waiting-benchmark-", ignore_cleanup_errors=True) as home:
+        os.environ["AIRFLOW_HOME"] = home  # the children inherit it
+        with progress_bar() as progress:
+            ours = measure_ours(asked.jobs, asked.seconds, progress)
+        result: dict[str, Any] = dict(ours)
+        if asked.peer_jobs:
+            with child(measure_peer, asked.peer_jobs) as peer:
+                result["peer"] = peer.recv()
+            if theirs := result["peer"].get("cpu_ms_per_job_poll"):
+                result["ratio"] = round(theirs / ours["cpu_ms_per_job_poll"], 1)
     print(json.dumps(result))
 
 

@@ -60,6 +60,19 @@ def test_cancels_when_the_task_does_not_wait_any_more(job_name, says, state):
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("state", ["restarting", "failed", "success"])
+def test_cancels_what_a_worker_waits_for_when_a_user_marked_or_cleared_its_task(job_name, says, state):
+    says(state)
+    assert cancel(job_name, "running")
+
+
+@pytest.mark.parametrize("state", ["queued", "scheduled", "up_for_retry", None])
+def test_leaves_the_job_alone_when_the_scheduler_puts_the_task_back(job_name, says, state):
+    says(state)
+    assert not cancel(job_name, "running")
+    assert state_of(job_name) is JobState.PENDING
+
+
 @pytest.mark.parametrize("waiting_state", ["deferred", "running"])
 def test_leaves_the_job_alone_when_its_process_was_merely_stopped(
     gemini_batch_stack, job_name, says, waiting_state

@@ -40,7 +40,9 @@ class Submission:
         self._vertex.requests.clear()
         return job
 
-    def submit(self, pause: float = 0.0, meanwhile: Callable[[], object] | None = None) -> BatchJob:
+    def submit(
+        self, pause: float = 0.0, meanwhile: Callable[[], object] | None = None, *, first_try: bool = True
+    ) -> BatchJob:
         """Run one try.
 
         :param pause: seconds to wait in earnest where the try would wait longer.
@@ -57,7 +59,9 @@ class Submission:
             self.pauses.append(seconds)
             time.sleep(pause)
 
-        return submit_once(self.client, self.identity, make_request, LOG, sleep=sleep).job
+        return submit_once(
+            self.client, self.identity, make_request, LOG, first_try=first_try, sleep=sleep
+        ).job
 
 
 def creates(vertex: LocalVertex) -> int:

@@ -201,3 +201,17 @@ def test_request_that_can_t_be_made_is_not_sent(vertex, client):
     with pytest.raises(ValueError, match="no place"):
         submit_once(client, uuid.uuid4().hex, make_request, LOG)
     assert creates(vertex) == 0
+
+
+def test_later_try_looks_again_before_it_creates(vertex, submission):
+    """An earlier try may have died with its create call on the way."""
+    submission.earlier(JobState.PENDING, "slow")
+    vertex.faults.plan("stale_list", seconds=3600.0, times=2)
+    assert submission.submit(first_try=False) is not None
+    assert creates(vertex) == 0
+
+
+def test_later_try_that_finds_nothing_creates_one_job(vertex, submission):
+    submission.submit(first_try=False)
+    assert creates(vertex) == 1
+    assert submission.pauses == [0.01, 0.01]

@@ -1,0 +1,188 @@
+"""Airflow 3 as separate processes, so that each can be killed by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from airflow_gemini_batch.local.serving import HOST
+from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.local.workspace import Workspace
+
+SCHEDULER = "scheduler"
+TRIGGERER = "triggerer"
+# Without their log servers, which would listen on every interface.
+_COMMANDS = {
+    "api-server": ("api-server",),
+    "dag-processor": ("dag-processor",),
+    SCHEDULER: (SCHEDULER, "--skip-serve-logs"),
+    TRIGGERER: (TRIGGERER, "--skip-serve-logs"),
+}
+
+# Airflow notices a death after minutes, by default; here it takes seconds.
+_IMPATIENT = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "6",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "8",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+}
+
+_READY_WITHIN = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """What Airflow's database says about one task of a run."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    pid: int | None
+
+
+class AirflowParts:
+    """An API server, a DAG processor, a scheduler with its workers, and a triggerer, on 127.0.0.1."""
+
+    def __init__(self, workspace: Workspace, stack: LocalStack, dags: Path) -> None:
+        self._workspace = workspace
+        with closing(socket.create_server((HOST, 0))) as free:
+            self._port = free.getsockname()[1]
+        url = f"http://{HOST}:{self._port}"
+        self._environment = workspace.environment(
+            stack,
+            **_IMPATIENT,
+            AIRFLOW__CORE__DAGS_FOLDER=str(dags),
+            AIRFLOW__CORE__PARALLELISM="4",
+            AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{url}/execution/",
+            AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS="true",
+            AIRFLOW__API__HOST=HOST,
+            AIRFLOW__API__PORT=str(self._port),
+            AIRFLOW__API__BASE_URL=url,
+            AIRFLOW__API__WORKERS="1",
+            AIRFLOW__API_AUTH__JWT_SECRET=secrets.token_hex(32),
+        )
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        # A process group outlives its leader: workers of a scheduler that was killed are found by it.
+        self._groups: list[int] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._command("db", "migrate")
+            for name in _COMMANDS:
+                self.start(name)
+            self._wait_for(self._answers, "the API server does not answer")
+            self._wait_for(lambda: bool(self._query("SELECT 1 FROM serialized_dag")), "the DAG was not read")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for group in self._groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        for process in self._running.values():
+            process.wait()
+
+    def start(self, name: str) -> None:
+        """Start a component."""
+        self._running[name] = self._workspace.airflow(*_COMMANDS[name], environment=self._environment)
+        self._groups.append(self._running[name].pid)
+
+    def kill(self, name: str) -> None:
+        """Kill a component's own process with SIGKILL; what it has started lives on."""
+        self._running[name].kill()
+        self._running[name].wait()
+
+    def kill_workers(self, run_id: str) -> int:
+        """Kill the workers that run a task of this run, each with its task; returns how many there were."""
+        tasks = [row.pid for row in self.tasks(run_id) if row.state == "running" and row.pid]
+        pairs = [(worker, task) for task in tasks if self._is_ours(worker := _parent(task))]
+        for worker, task in pairs:
+            # The worker first, or it would report the death of its task.
+            for pid in (worker, task):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return len(pairs)
+
+    def trigger(self, dag_id: str, run_id: str, conf: dict[str, Any]) -> None:
+        """Start a DAG run."""
+        self._command("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf))
+
+    def run_state(self, run_id: str) -> str | None:
+        """Return the state of a DAG run."""
+        rows = self._query("SELECT state FROM dag_run WHERE run_id = ?", run_id)
+        return rows[0][0] if rows else None
+
+    def tasks(self, run_id: str) -> list[TaskRow]:
+        """Return the tasks of a DAG run."""
+        wanted = "SELECT task_id, state, try_number, pid FROM task_instance WHERE run_id = ?"
+        return [TaskRow(*row) for row in self._query(wanted, run_id)]
+
+    def results(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return what the tasks of a DAG run returned, by task."""
+        wanted = "SELECT task_id, value FROM xcom WHERE key = 'return_value' AND run_id = ?"
+        return {task_id: json.loads(value) for task_id, value in self._query(wanted, run_id)}
+
+    def _is_ours(self, pid: int) -> bool:
+        # The task of a worker that has just died belongs to process 1, which is nobody's to kill.
+        try:
+            return os.getpgid(pid) in self._groups
+        except ProcessLookupError:
+            return False
+
+    def _command(self, *arguments: str) -> None:
+        if self._workspace.airflow(*arguments, environment=self._environment).wait() != 0:
+            raise RuntimeError(
+                f"airflow {' '.join(arguments)} failed: {self._workspace.log.read_text()[-4000:]}"
+            )
+
+    def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
+        database = f"file:{self._workspace.airflow_home / 'airflow.db'}?mode=ro"
+        try:
+            with closing(sqlite3.connect(database, uri=True)) as connection:
+                return connection.execute(sql, values).fetchall()
+        except sqlite3.OperationalError:  # being written
+            return []
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((HOST, self._port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _wait_for(self, ready: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + _READY_WITHIN
+        while not ready():
+            dead = [name for name, process in self._running.items() if process.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                raise RuntimeError(f"{complaint}, ended: {dead}; {self._workspace.log.read_text()[-4000:]}")
+            time.sleep(0.3)
+
+
+def _parent(pid: int) -> int:
+    """Return the id of a process's parent, 1 when there is no such process."""
+    try:
+        # The name in brackets, the second field, may hold blanks.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 1
