@@ -115,9 +115,9 @@ REFUSED: dict[str, tuple[Any, tuple[int, str], str]] = {
         "The PublisherModel gemnii-2.5-flash does not exist",
     ),
     "model that has no batches": (
-        _body(model="publishers/anthropic/models/claude-sonnet-4"),
+        _body(model="publishers/mistralai/models/mistral-large"),
         BAD,
-        "Do not support publisher model claude-sonnet-4",
+        "Do not support publisher model mistral-large",
     ),
     "tuned model without number": (
         _body(model=f"{LOCATION_PREFIX}/models/mine"),
