@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.pricing import Cost, PriceTable, cost_of, dollars
+from airflow_gemini_batch.core.rates import Prices, Rate
+from airflow_gemini_batch.core.usage import Usage
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+MILLION = 1_000_000
+
+
+def flat(price_in: float, price_out: float, as_of: str = "2026-11") -> Rate:
+    prices = Prices(price_in, price_out, price_in)
+    return Rate(prices, prices, as_of)
+
+
+TABLE = PriceTable(
+    {
+        "gemini-2.5-flash": flat(1, 2),
+        "gemini-2.5-flash-lite": flat(3, 4, "2026-09"),
+        "gemini-embedding-001": flat(5, 0),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("gemini-2.5-flash", "gemini-2.5-flash"),
+        ("gemini-2.5-flash-001", "gemini-2.5-flash"),
+        ("gemini-2.5-flash@001", "gemini-2.5-flash"),
+        ("gemini-2.5-flash@default", "gemini-2.5-flash"),
+        ("gemini-2.5-flash-001@default", "gemini-2.5-flash"),
+        ("publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("publishers/google/models/gemini-2.5-flash-001", "gemini-2.5-flash"),
+        ("projects/p/locations/global/publishers/google/models/gemini-2.5-flash@001", "gemini-2.5-flash"),
+        ("gemini-2.5-flash-lite", "gemini-2.5-flash-lite"),
+        ("gemini-2.5-flash-lite-001", "gemini-2.5-flash-lite"),
+        ("gemini-embedding-001", "gemini-embedding-001"),
+    ],
+)
+def test_model_is_found_under_its_names(model: str, found: str) -> None:
+    assert TABLE.rate(model) is TABLE.rates[found]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "",
+        "gemini-2.5",
+        "gemini-2.5-flash-image",
+        "gemini-2.5-flash-preview-09-2025",
+        "gemini-2.5-flash-lite-preview-09-2025",
+        "gemini-2.5-flash-01",
+        "gemini-2.5-flash-001\n",
+        "gemini-2.5-flash-001-tuned",
+        "gemini-embedding",
+        "gemini-embedding-002",
+        "projects/p/locations/us-central1/endpoints/001",
+    ],
+)
+def test_near_miss_is_unknown(model: str) -> None:
+    assert TABLE.rate(model) is None
+
+
+def test_version_may_have_a_rate_of_its_own() -> None:
+    table = PriceTable({**TABLE.rates, "gemini-2.5-flash-002": flat(9, 9)})
+    assert table.rate("publishers/google/models/gemini-2.5-flash-002") == flat(9, 9)
+
+
+def test_packaged_table_holds_batch_rates() -> None:
+    rate = PriceTable.load().rate("publishers/google/models/gemini-2.5-flash")
+    assert rate == Rate(Prices(0.15, 1.25, 0.03), Prices(0.15, 1.25, 0.03), "2026-11")
+
+
+def test_packaged_table_knows_the_tier_for_long_prompts() -> None:
+    rate = PriceTable.load().rate("gemini-2.5-pro")
+    assert rate == Rate(Prices(0.625, 5, 0.125), Prices(1.25, 7.5, 0.25), "2026-11")
+
+
+@pytest.mark.parametrize("model", ["text-embedding-005", "text-multilingual-embedding-002"])
+def test_packaged_table_has_no_price_for_what_is_billed_by_the_character(model: str) -> None:
+    assert PriceTable.load().rate(model) is None
+
+
+@pytest.mark.parametrize(("model", "rate"), PriceTable.load().rates.items())
+def test_packaged_rates_make_sense(model: str, rate: Rate) -> None:
+    for prices in (rate.usual, rate.long):
+        assert 0 < prices.cached_input <= prices.input < 10
+        assert prices.output == 0 if "embedding" in model else prices.output > prices.input
+    assert rate.long.input >= rate.usual.input
+    assert rate.long.output >= rate.usual.output
+
+
+def test_packaged_table_is_read_once() -> None:
+    assert PriceTable.load().rates is PriceTable.load().rates
+
+
+def test_own_rates_win_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    # A spreadsheet puts a byte order mark in front.
+    path.write_text(
+        "model,input,output,as_of\ngemini-2.5-flash,0.1,1,2027-01\n1234567890,0.2,2,2027-01\n", "utf-8-sig"
+    )
+    table = PriceTable.load(str(path))
+    assert table.rate("gemini-2.5-flash-001") == flat(0.1, 1, "2027-01")
+    assert table.rate("projects/p/locations/us-central1/endpoints/1234567890") == flat(0.2, 2, "2027-01")
+    assert table.rate("gemini-2.5-pro") == PriceTable.load().rate("gemini-2.5-pro")
+    assert PriceTable.load().rate("gemini-2.5-flash") != table.rate("gemini-2.5-flash")
+
+
+def test_bad_price_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("model,input,output,as_of\nm,free,1,2027-01\n")
+    with pytest.raises(InvalidRequestError, match=r"mine\.csv, line 2, column input: 'free' is no price"):
+        PriceTable.load(str(path))
+
+
+@pytest.mark.parametrize("content", [None, b"model,\xff"], ids=["absent", "not-utf-8"])
+def test_unreadable_price_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "mine.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidRequestError, match=r"mine\.csv can't be read: "):
+        PriceTable.load(str(path))
+
+
+USED = Usage(rows=1, prompt_tokens=MILLION, output_tokens=MILLION)
+
+
+def test_cost_is_the_sum_over_models_at_the_oldest_date() -> None:
+    used = {"gemini-2.5-flash-001": USED, "gemini-2.5-flash-lite": USED}
+    assert cost_of(used, TABLE) == Cost(1 + 2 + 3 + 4, "2026-09")
+
+
+def test_model_without_a_rate_does_not_stop_the_others() -> None:
+    used = {"gemini-9": USED, "gemini-2.5-flash": USED, "": USED}
+    assert cost_of(used, TABLE) == Cost(3, "2026-11", ("gemini-9", ""))
+
+
+def test_cost_is_unknown_when_no_model_has_a_rate() -> None:
+    assert cost_of({"gemini-9": USED}, TABLE) == Cost(None, "", ("gemini-9",))
+
+
+def test_no_tokens_cost_nothing() -> None:
+    assert cost_of({}, TABLE) == Cost(0)
+
+
+def test_small_amounts_are_not_rounded_away() -> None:
+    table = PriceTable({"m": flat(0.0375, 0.15)})
+    assert cost_of({"m": Usage(1, 1, 0)}, table).amount == pytest.approx(3.75e-8)
+
+
+def test_amount_is_free_of_float_noise() -> None:
+    table = PriceTable({"a": flat(0.1, 0), "b": flat(0.2, 0)})
+    assert cost_of({"a": USED, "b": USED}, table).amount == 0.3
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (Cost(0.01234, "2026-11"), "$0.0123 at batch rates of 2026-11"),
+        (Cost(12.3, "2026-11", ("x", "y")), "$12.30 at batch rates of 2026-11 (no rate for x, y)"),
+        (Cost(3, "2026-11", ("",)), "$3.00 at batch rates of 2026-11 (no rate for a model without a name)"),
+        (Cost(None, "", ("x",)), "cost unknown (no rate for x)"),
+        (Cost(0), "$0.00"),
+    ],
+)
+def test_cost_reads_well(cost: Cost, text: str) -> None:
+    assert str(cost) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0, "$0.00"),
+        (0.00001, "<$0.0001"),
+        (0.0001, "$0.0001"),
+        (0.5, "$0.5000"),
+        (1, "$1.00"),
+        (1234.567, "$1,234.57"),
+    ],
+)
+def test_dollars_show_what_matters(amount: float, text: str) -> None:
+    assert dollars(amount) == text
+
+
+def test_cost_has_the_documented_shape() -> None:
+    assert Cost(0.5, "2026-11", ("x",)).to_json() == {
+        "amount": 0.5,
+        "currency": "USD",
+        "rates_as_of": "2026-11",
+        "unpriced": ["x"],
+    }
+
+
+@pytest.mark.parametrize("cost", [Cost(0.5, "2026-11", ("x",)), Cost(None, "", ("x",)), Cost(0)])
+def test_cost_survives_json(cost: Cost) -> None:
+    assert Cost.from_json(json.loads(json.dumps(cost.to_json()))) == cost
+
+
+@pytest.mark.parametrize("content", [None, {}, [], "0.5", {"amount": 0.5}])
+def test_what_is_no_cost_is_refused(content: Any) -> None:
+    with pytest.raises(ValueError, match="no cost"):
+        Cost.from_json(content)

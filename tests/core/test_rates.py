@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airflow_gemini_batch.core.rates import Prices, Rate, read_rates
+from airflow_gemini_batch.core.usage import Usage
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+HEADER = "model,input,output,as_of"
+FULL_HEADER = (
+    "model,input,output,cached_input,input_above_200k,output_above_200k,cached_input_above_200k,as_of"
+)
+
+
+def read(*lines: str) -> dict[str, Rate]:
+    return read_rates("\n".join(lines), "my.csv")
+
+
+def only_rate(*lines: str) -> Rate:
+    [rate] = read(*lines).values()
+    return rate
+
+
+def test_full_row_is_read() -> None:
+    assert read(FULL_HEADER, "pro,1,6,0.1,2,9,0.2,2026-11-05") == {
+        "pro": Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11-05")
+    }
+
+
+def test_required_columns_are_enough() -> None:
+    assert only_rate(HEADER, "flash,1,5,2026-11") == Rate(Prices(1, 5, 1), Prices(1, 5, 1), "2026-11")
+
+
+@pytest.mark.parametrize(
+    ("row", "usual", "long"),
+    [
+        pytest.param("m,1,6,,,,,2026-11", Prices(1, 6, 1), Prices(1, 6, 1), id="one-price"),
+        pytest.param("m,1,6,0.1,,,,2026-11", Prices(1, 6, 0.1), Prices(1, 6, 0.1), id="cached"),
+        pytest.param("m,1,6,,2,9,,2026-11", Prices(1, 6, 1), Prices(2, 9, 2), id="tier"),
+        # Not the usual cached price: an account that is too low misleads more than one that is too high.
+        pytest.param("m,1,6,0.1,2,9,,2026-11", Prices(1, 6, 0.1), Prices(2, 9, 2), id="tier-and-cached"),
+        pytest.param("m,1,6,0,,,,2026-11", Prices(1, 6, 0), Prices(1, 6, 0), id="cached-for-nothing"),
+    ],
+)
+def test_empty_cell_takes_the_nearest_price_known(row: str, usual: Prices, long: Prices) -> None:
+    assert only_rate(FULL_HEADER, row) == Rate(usual, long, "2026-11")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["# mine", "", HEADER, "# new", "m,1,5,2026-11", ""], id="comments-and-empty-lines"),
+        pytest.param(["as_of,output,input,model", "2026-11,5,1,m"], id="other-order"),
+        pytest.param([" model , input,output,as_of", "m, 1 ,5 ,2026-11"], id="spaces"),
+        pytest.param(['"model","input","output","as_of"', '"m","1","5","2026-11"'], id="quotes"),
+        pytest.param([f"{HEADER}\r", "m,1,5,2026-11\r", ",,,\r"], id="from-a-spreadsheet"),
+        pytest.param([HEADER, "publishers/google/models/m,1,5,2026-11"], id="resource-name"),
+        pytest.param([HEADER, "m,1e0,5.0,2026-11"], id="other-numbers"),
+    ],
+)
+def test_ways_to_write_a_row(lines: list[str]) -> None:
+    assert read(*lines) == {"m": Rate(Prices(1, 5, 1), Prices(1, 5, 1), "2026-11")}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        pytest.param([], "the column 'model' is missing", id="empty"),
+        pytest.param(["m,1,5,2026-11"], "line 1, column 'm': it is unknown", id="no-header"),
+        pytest.param(["model;input"], "line 1, column 'model;input': it is unknown", id="semicolons"),
+        pytest.param(["model,input,ouput,as_of"], "line 1, column 'ouput'", id="typo"),
+        pytest.param(["model,input,output"], "line 1: the column 'as_of' is missing", id="no-date"),
+        pytest.param([f"{HEADER},input"], "column 'input': it is unknown or there twice", id="column-twice"),
+        pytest.param([HEADER, "m,$1,5,2026-11"], "line 2, column input: '$1' is no price", id="currency"),
+        pytest.param([HEADER, "# why", "m,1,x,2026-11"], "line 3, column output: 'x'", id="after-a-comment"),
+        pytest.param([HEADER, "m,,5,2026-11"], "line 2, column input: '' is no price", id="no-input"),
+        pytest.param([HEADER, "m,1,,2026-11"], "line 2, column output: '' is no price", id="no-output"),
+        pytest.param([HEADER, "m,-1,5,2026-11"], "column input: '-1' is no price", id="negative"),
+        pytest.param([HEADER, "m,nan,5,2026-11"], "column input: 'nan' is no price", id="nan"),
+        pytest.param([HEADER, "m,inf,5,2026-11"], "column input: 'inf' is no price", id="infinite"),
+        pytest.param([HEADER, 'm,"0,15",5,2026-11'], "column input: '0,15'", id="decimal-comma"),
+        pytest.param(
+            [FULL_HEADER, "m,1,5,free,,,,2026-11"], "line 2, column cached_input: 'free'", id="optional-cell"
+        ),
+        pytest.param([HEADER, "m,1,5,today"], "column as_of: 'today' is no date", id="date"),
+        pytest.param([HEADER, "m,1,5,"], "column as_of: '' is no date", id="no-date-cell"),
+        pytest.param([HEADER, ",1,5,2026-11"], "line 2, column model: the name", id="no-model"),
+        pytest.param([HEADER, "m,1,5"], "line 2: there are 3 cells for 4 columns", id="too-few-cells"),
+        pytest.param([HEADER, "m,0,15,5,2026-11"], "line 2: there are 5 cells", id="too-many-cells"),
+        pytest.param(
+            [HEADER, "m,1,5,2026-11", "m,2,6,2026-11"], "line 3, column model: 'm' is there twice", id="twice"
+        ),
+        pytest.param([HEADER, "m" * 200_000], "line 2: field larger", id="not-for-a-csv-reader"),
+    ],
+)
+def test_bad_file_is_refused_with_its_place(lines: list[str], message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
+        read(*lines)
+    assert str(caught.value).startswith("the price file my.csv, line ")
+
+
+TIERED = Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11")
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "amount"),
+    [
+        pytest.param(Usage(), 0, id="nothing"),
+        pytest.param(Usage(1, MILLION), 1, id="prompt"),
+        pytest.param(Usage(1, 0, MILLION), 6, id="output"),
+        pytest.param(Usage(1, 0, 0, MILLION), 6, id="thoughts"),
+        pytest.param(Usage(1, MILLION, 0, 0, MILLION), 0.1, id="cached"),
+        pytest.param(Usage(1, MILLION, 0, 0, MILLION // 2), 0.55, id="half-cached"),
+        pytest.param(Usage(1, MILLION, 0, 0, 9 * MILLION), 0.1, id="more-cached-than-there-is"),
+        pytest.param(
+            Usage(1, MILLION, MILLION, MILLION, 0, MILLION, 2 * MILLION), 2 + 9 + 9, id="long-prompt"
+        ),
+        pytest.param(Usage(1, MILLION, 0, 0, MILLION, MILLION, 0, MILLION), 0.2, id="long-and-cached"),
+        pytest.param(
+            Usage(2, 3 * MILLION, 2 * MILLION, 0, 0, 2 * MILLION, MILLION), 1 + 4 + 6 + 9, id="long-and-short"
+        ),
+    ],
+)
+def test_each_kind_of_token_has_its_price(usage: Usage, amount: float) -> None:
+    assert TIERED.cost(usage) == pytest.approx(amount)
