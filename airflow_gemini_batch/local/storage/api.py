@@ -53,6 +53,7 @@ class StorageApi:
             web.patch(_BUCKET, self._change_bucket),
             web.put(_BUCKET, self._change_bucket),
             web.delete(_BUCKET, self._delete_bucket),
+            web.get(_BUCKET + "/iam/testPermissions", self._test_permissions),
             web.get(_BUCKET + "/o", self._list_objects),
             web.get(_OBJECT, self._get_object),
             web.patch(_OBJECT, self._change_object),
@@ -101,6 +102,12 @@ class StorageApi:
         conditions = Preconditions.from_query(request.query)
         await asyncio.to_thread(self._store.delete_bucket, request.match_info["bucket"], conditions)
         return web.Response(status=204)
+
+    async def _test_permissions(self, request: web.Request) -> web.Response:
+        """Grant what is asked for: nobody is asked for credentials here."""
+        await asyncio.to_thread(self._store.bucket, request.match_info["bucket"])
+        permissions = request.query.getall("permissions", [])
+        return web.json_response({"kind": "storage#testIamPermissionsResponse", "permissions": permissions})
 
     async def _list_objects(self, request: web.Request) -> web.Response:
         query = ListQuery.from_query(request.query)

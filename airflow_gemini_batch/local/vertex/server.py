@@ -8,6 +8,7 @@ from typing import Self
 
 from aiohttp import web
 
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.local.serving import ServerThread
 from airflow_gemini_batch.local.vertex.api import BatchPredictionApi
 from airflow_gemini_batch.local.vertex.call_log import CallLog
@@ -15,7 +16,6 @@ from airflow_gemini_batch.local.vertex.control import Controls
 from airflow_gemini_batch.local.vertex.data.clients import DataClients
 from airflow_gemini_batch.local.vertex.faults import Faults
 from airflow_gemini_batch.local.vertex.jobs.life import Clock
-from airflow_gemini_batch.local.vertex.jobs.models import Family
 from airflow_gemini_batch.local.vertex.jobs.runner import Runner
 from airflow_gemini_batch.local.vertex.rows.failures import RowFailures
 from airflow_gemini_batch.local.vertex.rows.gemini_embedding import GeminiEmbeddingRows
@@ -63,7 +63,7 @@ class LocalVertex:
         cancel_seconds: float = 0.2,
         fail_rate: float = 0.0,
         responder: Responder | None = None,
-        max_rows: Mapping[Family, int] | None = None,
+        max_rows: Mapping[RequestFormat, int] | None = None,
     ) -> None:
         self.faults = Faults()
         self.requests = CallLog()
@@ -72,12 +72,12 @@ class LocalVertex:
         self._clock = Clock(queue_seconds, run_seconds, cancel_seconds)
         self._clients = DataClients(storage_url=storage_url, bigquery_url=bigquery_url, project=project)
         failures = RowFailures(rate=fail_rate, seed=seed)
-        formats: dict[Family, RowFormat] = {
-            Family.GENERATION: GenerationRows(responder or stand_in, failures),
-            Family.TEXT_EMBEDDING: TextEmbeddingRows(failures),
-            Family.GEMINI_EMBEDDING: GeminiEmbeddingRows(failures),
+        formats: dict[RequestFormat, RowFormat] = {
+            RequestFormat.GENERATE_CONTENT: GenerationRows(responder or stand_in, failures),
+            RequestFormat.TEXT_EMBEDDING: TextEmbeddingRows(failures),
+            RequestFormat.GEMINI_EMBEDDING: GeminiEmbeddingRows(failures),
         }
-        limits = {family: family.value for family in Family} | dict(max_rows or {})
+        limits = {family: family.max_rows for family in RequestFormat} | dict(max_rows or {})
         self._runner = Runner(self._clients, formats, seed=seed, max_rows=limits)
         self._server = ServerThread(self._application, port=port)
 

@@ -98,3 +98,10 @@ def test_unserved_path_says_so(http: Http) -> None:
     answer = http.post("/storage/v1/b/any/acl")
     assert answer.json()["error"]["errors"][0]["reason"] == "notImplemented"
     assert "POST /storage/v1/b/any/acl" in answer.json()["error"]["message"]
+
+
+def test_every_permission_on_a_bucket_is_granted(client: storage.Client, bucket: storage.Bucket) -> None:
+    asked = ["storage.objects.create", "storage.objects.get"]
+    assert bucket.test_iam_permissions(asked) == asked
+    with pytest.raises(NotFound):
+        client.bucket("never-created").test_iam_permissions(asked)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.local.vertex import Family, LocalVertex
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.local.vertex import LocalVertex
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import VertexCaller, job_body, prompt, prompts, short
 
@@ -113,7 +114,7 @@ def test_reads_several_files_and_wildcards(call: VertexCaller, folder: Folder) -
 def test_fails_a_job_whose_file_does_not_fit(
     start_vertex: Callable[..., LocalVertex], folder: Folder, rows: list[Any], code: int, message: str
 ) -> None:
-    call = VertexCaller(start_vertex(max_rows={Family.GENERATION: 5}).url)
+    call = VertexCaller(start_vertex(max_rows={RequestFormat.GENERATE_CONTENT: 5}).url)
     job = call.run(_body(folder, rows))
     assert (job["state"], job["error"]["code"]) == ("JOB_STATE_FAILED", code)
     assert message in job["error"]["message"]

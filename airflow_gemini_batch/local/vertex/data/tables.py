@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.local.vertex.data.clients import DataClients
 from airflow_gemini_batch.local.vertex.data.row import Column, InputRow, OutputRow
-from airflow_gemini_batch.local.vertex.data.table_rules import MAIN_COLUMN, check_table
+from airflow_gemini_batch.local.vertex.data.table_rules import check_table
 from airflow_gemini_batch.local.vertex.errors import import_error
 from airflow_gemini_batch.local.vertex.jobs.job import Job
-from airflow_gemini_batch.local.vertex.jobs.models import Family
 
 _EMBEDDING_COLUMNS = frozenset({"content", "task_type", "title"})
 _PAGE_ROWS = 10_000
@@ -26,7 +26,9 @@ _PAGE_ROWS = 10_000
 class TableSource:
     """A table in the job's own location; looked at when this is made, read by :meth:`rows`."""
 
-    def __init__(self, address: BigQueryAddress, family: Family, location: str, clients: DataClients) -> None:
+    def __init__(
+        self, address: BigQueryAddress, family: RequestFormat, location: str, clients: DataClients
+    ) -> None:
         self._address = address
         self._family = family
         self._clients = clients
@@ -36,17 +38,17 @@ class TableSource:
     def columns(self) -> list[Column]:
         """The table's columns; for embeddings those that the model reads, the others are dropped."""
         schema = self._table.schema
-        if self._family is Family.TEXT_EMBEDDING:
+        if self._family is RequestFormat.TEXT_EMBEDDING:
             schema = [item for item in schema if item.name in _EMBEDDING_COLUMNS]
         return [Column(item.name, item.field_type) for item in schema]
 
     def rows(self) -> Iterator[InputRow]:
         """Read the table's rows, page by page."""
-        main = MAIN_COLUMN[self._family]
+        main = self._family.main_column
         for row in self._clients.bigquery.list_rows(self._table, page_size=_PAGE_ROWS):
             values = {name: _json_value(value) for name, value in row.items()}
             content = values.pop(main)
-            if self._family is Family.TEXT_EMBEDDING:
+            if self._family is RequestFormat.TEXT_EMBEDDING:
                 beside = {name: values[name] for name in _EMBEDDING_COLUMNS & values.keys()}
                 yield InputRow({main: content, **beside}, beside)
             else:

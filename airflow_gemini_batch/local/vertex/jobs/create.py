@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_rules.label_rules import label_fault
+from airflow_gemini_batch.core.request_rules.wire import WireError, read, snake_case
 from airflow_gemini_batch.local.vertex.errors import CallError
 from airflow_gemini_batch.local.vertex.jobs.job import JobRequest
 from airflow_gemini_batch.local.vertex.jobs.message import BATCH_PREDICTION_JOB, OUTPUT_ONLY
-from airflow_gemini_batch.local.vertex.jobs.models import Family, Model, parse_model
-from airflow_gemini_batch.local.vertex.labels import label_fault
-from airflow_gemini_batch.local.vertex.wire import WireError, read, snake_case
+from airflow_gemini_batch.local.vertex.jobs.models import Model, parse_model
 
 _LONGEST_NAME = 128
 _ROOT = "batch_prediction_job"
@@ -147,7 +148,7 @@ def _gcs(uri: str, field: str) -> GcsAddress:
 
 
 def _check_family(model: Model, *places: object) -> None:
-    if model.family is Family.GEMINI_EMBEDDING and any(
+    if model.family is RequestFormat.GEMINI_EMBEDDING and any(
         isinstance(place, BigQueryAddress) for place in places
     ):
         raise CallError(
@@ -162,7 +163,7 @@ def _check_parameters(body: dict[str, Any], model: Model) -> None:
         return
     if not isinstance(parameters, dict):
         raise CallError("INVALID_ARGUMENT", "model_parameters must be a JSON object.")
-    if model.family is not Family.TEXT_EMBEDDING or "outputDimensionality" not in parameters:
+    if model.family is not RequestFormat.TEXT_EMBEDDING or "outputDimensionality" not in parameters:
         return
     dimensions = parameters["outputDimensionality"]
     if not str(dimensions).isdigit() or not 1 <= int(dimensions) <= model.dimensions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_gemini_batch.local.vertex.wire import MapOf, Message, Repeated, Scalar
+from airflow_gemini_batch.core.request_rules.wire import MapOf, Message, Repeated, Scalar
 
 _STRING = Scalar.STRING
 

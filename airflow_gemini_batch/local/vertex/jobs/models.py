@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
 
+from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
 from airflow_gemini_batch.local.vertex.errors import CallError
 
 _NAME = r"[a-z0-9][a-z0-9.-]{0,126}[a-z0-9]"
@@ -19,24 +19,7 @@ _TUNED_MODEL = re.compile(
 )
 
 
-class Family(Enum):
-    """What a model's request rows look like; the value is the most rows one job may hold."""
-
-    GENERATION = 200_000
-    TEXT_EMBEDDING = 30_000
-    GEMINI_EMBEDDING = 1_000_000
-
-
-_FAMILIES = (
-    (re.compile(r"gemini-embedding-.+"), Family.GEMINI_EMBEDDING),
-    (
-        re.compile(r"(text-embedding|textembedding-gecko|text-multilingual-embedding).*"),
-        Family.TEXT_EMBEDDING,
-    ),
-    (re.compile(r"gemini-.+"), Family.GENERATION),
-)
-
-
+_SERVED = ("gemini-", "text-embedding-", "text-multilingual-embedding-", "textembedding-gecko")
 _MULTI_REGIONS = frozenset({"global", "us", "eu"})
 # Models that are served in regions only (True), or in the multi-regions only (False).
 _REGIONAL = ((re.compile(r"gemini-embedding-001"), True), (re.compile(r"gemini-embedding-2.*"), False))
@@ -53,13 +36,13 @@ class Model:
 
     resource: str
     short_name: str
-    family: Family
+    family: RequestFormat
     tuned: bool = False
 
     @property
     def dimensions(self) -> int:
         """Length of the model's vectors unless a shorter one is asked for."""
-        return 3072 if self.family is Family.GEMINI_EMBEDDING else 768
+        return self.family.dimensions
 
 
 def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Model:
@@ -75,10 +58,9 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
         name, publisher = match["name"], match["publisher"]
         if publisher != "google":
             raise CallError("INVALID_ARGUMENT", f"Do not support publisher model {name}")
-        for pattern, family in _FAMILIES:
-            if pattern.fullmatch(name):
-                _check_location(name, location)
-                return Model(f"publishers/google/models/{resource.rpartition('/')[2]}", name, family)
+        if name.startswith(_SERVED) and (family := format_of(name)):
+            _check_location(name, location)
+            return Model(f"publishers/google/models/{resource.rpartition('/')[2]}", name, family)
         raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
     if match := _TUNED_MODEL.fullmatch(resource):
         _check_owner(match, resource, projects, location)
@@ -86,7 +68,7 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
             raise CallError(
                 "INVALID_ARGUMENT", f"Tuned model {resource} can't be used at the global endpoint."
             )
-        return Model(resource, resource.rpartition("/")[2], Family.GENERATION, tuned=True)
+        return Model(resource, resource.rpartition("/")[2], RequestFormat.GENERATE_CONTENT, tuned=True)
     raise CallError("INVALID_ARGUMENT", f"Invalid model resource name: {resource}")
 
 

@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.local.vertex.data.clients import DataClients
 from airflow_gemini_batch.local.vertex.data.files import FileSink, FileSource
 from airflow_gemini_batch.local.vertex.data.row import InputRow, Sink, Source
 from airflow_gemini_batch.local.vertex.data.tables import TableSink, TableSource
 from airflow_gemini_batch.local.vertex.errors import JobError, import_error
 from airflow_gemini_batch.local.vertex.jobs.job import Job
-from airflow_gemini_batch.local.vertex.jobs.models import Family
 from airflow_gemini_batch.local.vertex.rows.order import repeated, shuffled, thinned
 from airflow_gemini_batch.local.vertex.rows.row_format import RowFormat
 
@@ -50,10 +50,10 @@ class Runner:
     def __init__(
         self,
         clients: DataClients,
-        formats: Mapping[Family, RowFormat],
+        formats: Mapping[RequestFormat, RowFormat],
         *,
         seed: int,
-        max_rows: Mapping[Family, int],
+        max_rows: Mapping[RequestFormat, int],
     ) -> None:
         self._clients = clients
         self._formats = formats

@@ -6,31 +6,20 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.request_rules.embedding_rules import (
+    embedded_text,
+    gemini_embedding_faults,
+    read_gemini_embedding_request,
+)
 from airflow_gemini_batch.local.vertex.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.local.vertex.errors import RowError
 from airflow_gemini_batch.local.vertex.jobs.job import Job
 from airflow_gemini_batch.local.vertex.rows.echo import echoed_request
 from airflow_gemini_batch.local.vertex.rows.failures import RowFailures
-from airflow_gemini_batch.local.vertex.rows.generation_message import CONTENT
+from airflow_gemini_batch.local.vertex.rows.refusals import as_read, refuse
 from airflow_gemini_batch.local.vertex.rows.row_format import planned_failure, row_status
-from airflow_gemini_batch.local.vertex.rows.task_types import MOST_TOKENS, check_task, count_tokens
+from airflow_gemini_batch.local.vertex.rows.tokens import MOST_TOKENS, count_tokens
 from airflow_gemini_batch.local.vertex.rows.vectors import embed
-from airflow_gemini_batch.local.vertex.wire import Message, Scalar, WireError, read
-
-_EMBED_CONTENT_REQUEST = Message(
-    {
-        "model": Scalar.STRING,
-        "content": CONTENT,
-        "embedContentConfig": Message(
-            {
-                "outputDimensionality": Scalar.INT32,
-                "taskType": Scalar.STRING,
-                "title": Scalar.STRING,
-                "autoTruncate": Scalar.BOOL,
-            }
-        ),
-    }
-)
 
 
 class GeminiEmbeddingRows:
@@ -57,7 +46,7 @@ class GeminiEmbeddingRows:
         line["request"] = row.content.get("request")
         error: RowError | None = None
         try:
-            request = _read(line["request"])
+            request = as_read(read_gemini_embedding_request, line["request"])
             line["request"] = echoed_request(request)
             line["response"] = self._respond(request, job)
         except RowError as raised:
@@ -66,15 +55,10 @@ class GeminiEmbeddingRows:
         return OutputRow(line, {}, error.rpc_status if error else None)
 
     def _respond(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
-        config = request.get("embedContentConfig", {})
-        text = _text(request)
-        check_task(config.get("taskType"), config.get("title"))
+        refuse(gemini_embedding_faults(request))
+        text = embedded_text(request)
         full = job.request.model.dimensions
-        dimensions = int(config.get("outputDimensionality", full))
-        if not 1 <= dimensions <= full:
-            raise RowError(
-                "INVALID_ARGUMENT", f"output_dimensionality is {dimensions}, not a number from 1 to {full}."
-            )
+        dimensions = int(request.get("embedContentConfig", {}).get("outputDimensionality", full))
         failure = planned_failure(job) or self._failures.decide(
             orjson.dumps(request, option=orjson.OPT_SORT_KEYS), can_block=False
         )
@@ -83,20 +67,3 @@ class GeminiEmbeddingRows:
         tokens = min(count_tokens(text), MOST_TOKENS)
         values = embed(text, full if job.fault("full_vectors") else dimensions)
         return {"tokenCount": str(tokens), "embedding": {"values": values}}
-
-
-def _read(value: object) -> dict[str, Any]:
-    try:
-        return read(value, _EMBED_CONTENT_REQUEST)
-    except WireError as error:
-        raise RowError("INVALID_ARGUMENT", str(error)) from error
-
-
-def _text(request: dict[str, Any]) -> str:
-    parts = request.get("content", {}).get("parts", [])
-    if any("text" not in part for part in parts):
-        raise RowError("INVALID_ARGUMENT", "Only text parts can be embedded.")
-    text = " ".join(part["text"] for part in parts)
-    if not text.strip():
-        raise RowError("INVALID_ARGUMENT", "The content is empty: at least one part with text is required.")
-    return text

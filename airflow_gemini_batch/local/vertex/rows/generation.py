@@ -8,12 +8,16 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.request_rules.generation_rules import (
+    generation_faults,
+    read_generation_request,
+)
 from airflow_gemini_batch.local.vertex.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.local.vertex.errors import RowError
 from airflow_gemini_batch.local.vertex.jobs.job import Job
 from airflow_gemini_batch.local.vertex.rows.echo import echoed_request
 from airflow_gemini_batch.local.vertex.rows.failures import BLOCKED, RowFailures
-from airflow_gemini_batch.local.vertex.rows.generation_rules import check_request, read_request
+from airflow_gemini_batch.local.vertex.rows.refusals import as_read, refuse
 from airflow_gemini_batch.local.vertex.rows.responder import Responder, complete
 from airflow_gemini_batch.local.vertex.rows.row_format import planned_failure, row_status
 
@@ -51,9 +55,9 @@ class GenerationRows:
         error: RowError | None = None
         response: dict[str, Any] = {}
         try:
-            request = read_request(echo)
+            request = as_read(read_generation_request, echo)
             echo = echoed_request(request, with_labels=job.fault("no_labels") is None)
-            check_request(request)
+            refuse(generation_faults(request))
             response = self._respond(request, job)
         except RowError as raised:
             error = raised

@@ -33,7 +33,7 @@ def stand_in(request: dict[str, Any]) -> dict[str, Any]:
     asked = {name: value for name, value in request.items() if name != "labels"}
     seed = hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
     if schema:
-        value = answer_schema(schema, seed=seed, text=f"{LABEL} {shorten(prompt, 60)}")
+        value = answer_schema(schema, seed=seed, text=f"{LABEL} {shorten(prompt, _PROMPT_SHOWN)}")
         # text/x.enum answers with the bare word.
         bare = config.get("responseMimeType") == "text/x.enum" and isinstance(value, str)
         return text_response(value if bare else orjson.dumps(value).decode())

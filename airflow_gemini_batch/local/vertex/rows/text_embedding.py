@@ -7,12 +7,14 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.request_rules.embedding_rules import text_embedding_faults
 from airflow_gemini_batch.local.vertex.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.local.vertex.errors import RowError
 from airflow_gemini_batch.local.vertex.jobs.job import Job
 from airflow_gemini_batch.local.vertex.rows.failures import RowFailures
+from airflow_gemini_batch.local.vertex.rows.refusals import refuse
 from airflow_gemini_batch.local.vertex.rows.row_format import planned_failure, row_status
-from airflow_gemini_batch.local.vertex.rows.task_types import MOST_TOKENS, check_task, count_tokens
+from airflow_gemini_batch.local.vertex.rows.tokens import MOST_TOKENS, count_tokens
 from airflow_gemini_batch.local.vertex.rows.vectors import embed
 
 _READ = ("content", "task_type", "title")
@@ -49,10 +51,8 @@ class TextEmbeddingRows:
         return OutputRow(line, cells, error.rpc_status if error else None)
 
     def _embedding(self, instance: Mapping[str, Any], job: Job) -> dict[str, Any]:
-        content = instance.get("content")
-        if not isinstance(content, str) or not content.strip():
-            raise RowError("INVALID_ARGUMENT", "The text content is empty.")
-        check_task(instance.get("task_type"), instance.get("title"))
+        refuse(text_embedding_faults(instance))
+        content: str = instance["content"]
         failure = planned_failure(job) or self._failures.decide(
             orjson.dumps(instance, option=orjson.OPT_SORT_KEYS), can_block=False
         )

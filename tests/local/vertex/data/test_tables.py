@@ -145,12 +145,12 @@ def test_writes_table_rows_to_files(
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"prompt": "STRING"}, "has no column 'request'"),
-        ({"request": "INT64"}, "Column 'request' .* is INT(64|EGER), not JSON or STRING"),
-        ({"request": "JSON", "response": "STRING"}, "Column 'response' .* reserved name"),
-        ({"request": "JSON", "status": "STRING"}, "Column 'status' .* reserved name"),
-        ({"request": "JSON", "tags": "STRING REPEATED"}, "Column 'tags' .* unsupported type ARRAY"),
-        ({"request": "JSON", "sold": "DATETIME"}, "Column 'sold' .* unsupported type DATETIME"),
+        ({"prompt": "STRING"}, "there is no column 'request'"),
+        ({"request": "INT64"}, "column 'request' is INT(64|EGER), not JSON or STRING"),
+        ({"request": "JSON", "response": "STRING"}, "column 'response' .* reserved name"),
+        ({"request": "JSON", "status": "STRING"}, "column 'status' .* reserved name"),
+        ({"request": "JSON", "tags": "STRING REPEATED"}, "column 'tags' .* unsupported type ARRAY"),
+        ({"request": "JSON", "sold": "DATETIME"}, "column 'sold' .* unsupported type DATETIME"),
         ({"request": "JSON"}, "The input holds no rows"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

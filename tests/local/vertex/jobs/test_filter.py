@@ -5,15 +5,18 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.local.vertex.errors import CallError
 from airflow_gemini_batch.local.vertex.jobs.filter import parse_filter
 from airflow_gemini_batch.local.vertex.jobs.job import Job, JobRequest, State
-from airflow_gemini_batch.local.vertex.jobs.models import Family, Model
+from airflow_gemini_batch.local.vertex.jobs.models import Model
 
 JOB = Job(
     JobRequest(
         location="us-central1",
-        model=Model("publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash", Family.GENERATION),
+        model=Model(
+            "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash", RequestFormat.GENERATE_CONTENT
+        ),
         sources=(GcsAddress("books", "in.jsonl"),),
         destination=GcsAddress("books", "out"),
         body={

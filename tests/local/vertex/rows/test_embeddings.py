@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from google.cloud import bigquery as bq
 
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.local.bigquery import LocalBigQuery
-from airflow_gemini_batch.local.vertex import Family, LocalVertex
+from airflow_gemini_batch.local.vertex import LocalVertex
 from airflow_gemini_batch.local.vertex.rows.vectors import embed
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import PROJECT, VertexCaller, job_body
@@ -188,12 +189,8 @@ def test_adds_texts_that_nobody_asked_for(
     assert len(_run(call, folder, rows, model)) == 2
 
 
-def test_has_limits_of_its_own() -> None:
-    assert (Family.TEXT_EMBEDDING.value, Family.GEMINI_EMBEDDING.value) == (30_000, 1_000_000)
-
-
 def test_holds_texts_to_their_limit(start_vertex: Callable[..., LocalVertex], folder: Folder) -> None:
-    call = VertexCaller(start_vertex(max_rows={Family.TEXT_EMBEDDING: 2}).url)
+    call = VertexCaller(start_vertex(max_rows={RequestFormat.TEXT_EMBEDDING: 2}).url)
     source = folder.write([{"content": str(number)} for number in range(3)])
     job = call.run(job_body(source, folder.uri("out"), model=TEXT))
     assert "The input has 3 rows, more than the limit of 2" in job["error"]["message"]

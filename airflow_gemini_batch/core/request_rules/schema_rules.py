@@ -25,6 +25,8 @@ _KEYWORDS = {
     *("properties", "required", "additionalProperties", "propertyOrdering", "minProperties", "maxProperties"),
     *("anyOf", "oneOf", "$id", "$anchor", "$ref", "$defs", "ref", "defs"),
 }
+_OBJECTS = {"properties", "$defs", "defs"}
+_LISTS = {"anyOf", "oneOf", "prefixItems", "required", "enum"}
 _DEEPEST = 32
 
 
@@ -39,7 +41,19 @@ def schema_fault(schema: object, *, at: str, depth: int = 0) -> str | None:
         return f"{at}: the schema is nested more than {_DEEPEST} deep"
     if unknown := sorted(schema.keys() - _KEYWORDS):
         return f'{at}: unknown schema keyword "{unknown[0]}"'
-    return _own_fault(schema, at) or _nested_fault(schema, at, depth)
+    given = {name: value for name, value in schema.items() if value is not None or name == "const"}
+    return _kind_fault(given, at) or _own_fault(given, at) or _nested_fault(given, at, depth)
+
+
+def _kind_fault(schema: Mapping[str, Any], at: str) -> str | None:
+    for name, value in schema.items():
+        if name in _OBJECTS and not isinstance(value, Mapping):
+            return f"{at}.{name}: must be an object"
+        if name in _LISTS and not isinstance(value, list):
+            return f"{at}.{name}: must be a list"
+        if name == "type" and not isinstance(value, str | list):
+            return f"{at}.type: must be a string or a list of strings"
+    return None
 
 
 def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
@@ -52,7 +66,7 @@ def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
     if "array" in kinds and not schema.keys() & {"items", "prefixItems"}:
         return f"{at}.items: missing field"
     for name in schema.get("required", []):
-        if name not in (properties or {}):
+        if not isinstance(name, str) or name not in (properties or {}):
             return f"{at}.required: property '{name}' is not defined"
     if "enum" in schema and not schema["enum"]:
         return f"{at}.enum: should be non-empty"
@@ -62,10 +76,10 @@ def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
 def _nested_fault(schema: Mapping[str, Any], at: str, depth: int) -> str | None:
     nested: list[tuple[str, object]] = []
     for group in ("properties", "$defs", "defs"):
-        nested += [(f'{at}.{group}["{name}"]', inner) for name, inner in (schema.get(group) or {}).items()]
+        nested += [(f'{at}.{group}["{name}"]', inner) for name, inner in schema.get(group, {}).items()]
     for group in ("anyOf", "oneOf", "prefixItems"):
         nested += [
-            (f"{at}.{group}[{position}]", inner) for position, inner in enumerate(schema.get(group) or [])
+            (f"{at}.{group}[{position}]", inner) for position, inner in enumerate(schema.get(group, []))
         ]
     if "items" in schema:
         nested.append((f"{at}.items", schema["items"]))

@@ -151,7 +151,7 @@ def _invalid(at: str, expected: str, value: object) -> str:
 
 def _is_whole(value: object, bits: int) -> bool:
     if isinstance(value, str):
-        return re.fullmatch(r"-?\d+", value) is not None and _is_whole(int(value), bits)
+        return re.fullmatch(r"-?\d{1,20}", value) is not None and _is_whole(int(value), bits)
     if not isinstance(value, int | float) or isinstance(value, bool) or value != int(value):
         return False
     limit = 1 << (bits - 1)

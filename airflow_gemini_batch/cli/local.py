@@ -1,4 +1,4 @@
-"""``gemini-batch``, the command."""
+"""``gemini-batch demo`` and ``gemini-batch up``: the whole pipeline on this machine."""
 
 from __future__ import annotations
 
@@ -8,29 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
+from airflow_gemini_batch.cli.screen import failed, screen
+from airflow_gemini_batch.exceptions import GeminiBatchError
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.local.demo import DemoResult
     from airflow_gemini_batch.local.workspace import Workspace
 
-app = typer.Typer(
-    name="gemini-batch",
-    help="Gemini batch jobs in Airflow: try the whole pipeline on this machine, with no cloud account.",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-)
-
 _DEFAULT_FOLDER = Path("gemini-batch-local")
 _SHOWN_ROWS = 5
 _SHOWN_FAILURES = 10
-
-# What is for people goes to stderr, so that the line of --json can be read by a program.
-_screen = Console(stderr=True)
 
 FolderOption = Annotated[
     Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")
@@ -41,7 +31,6 @@ FailRateOption = Annotated[
 ]
 
 
-@app.command()
 def demo(
     input_: Annotated[
         Path | None,
@@ -59,12 +48,12 @@ def demo(
     workspace = _workspace(folder, "demo")
     try:
         books = read_books(input_ or SAMPLE)
-        with _screen.status("") as status:
+        with screen.status("") as status:
             result = run_demo(
                 workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text))
             )
     except GeminiBatchError as error:
-        raise _failed(error) from None
+        raise failed(error) from None
     _show(result, workspace)
     if as_json:
         print(json.dumps(result.summary()))
@@ -72,7 +61,6 @@ def demo(
         raise typer.Exit(1)
 
 
-@app.command()
 def up(
     fail_rate: FailRateOption = 0.0,
     port: Annotated[int, typer.Option(help="Port of Airflow's web page.")] = 8080,
@@ -94,23 +82,17 @@ def up(
             fail_rate=fail_rate,
             queue_seconds=queue_seconds,
             run_seconds=run_seconds,
-            tell=lambda text: _screen.print(escape(text)),
+            tell=lambda text: screen.print(escape(text)),
         )
     except GeminiBatchError as error:
-        raise _failed(error) from None
-
-
-def _failed(error: GeminiBatchError) -> typer.Exit:
-    """Tell an error and return the way out: 2 when the caller can mend it, 1 otherwise."""
-    _screen.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
-    return typer.Exit(2 if isinstance(error, InvalidRequestError) else 1)
+        raise failed(error) from None
 
 
 def _require_local_extra() -> None:
     from importlib.util import find_spec
 
     if find_spec("bqemulator") is None:
-        _screen.print(escape("The local servers are missing: pip install 'airflow-gemini-batch[local]'"))
+        screen.print(escape("The local servers are missing: pip install 'airflow-gemini-batch[local]'"))
         raise typer.Exit(2)
 
 
@@ -128,23 +110,23 @@ def _show(result: DemoResult, workspace: Workspace) -> None:
         )
         for book in result.enriched[:_SHOWN_ROWS]:
             table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["description"]))
-        _screen.print(table)
+        screen.print(table)
     if result.failures:
         table = Table("book", "title", "reason", title="Books without a description", title_justify="left")
         for book in result.failures[:_SHOWN_FAILURES]:
             table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["failure"][:120]))
-        _screen.print(table)
+        screen.print(table)
         if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
-            _screen.print(f"… and {more} more")
+            screen.print(f"… and {more} more")
     if result.error:
-        _screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
+        screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
     colour = "green" if result.state == "success" else "red"
-    _screen.print(
+    screen.print(
         f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} described, "
         f"{result.failed} failed, in {result.seconds:.0f} s"
     )
-    _screen.print(
+    screen.print(
         f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}", soft_wrap=True
     )
     if result.state == "success":
-        _screen.print("The descriptions are stand-ins made on this machine: no model was asked.")
+        screen.print("The descriptions are stand-ins made on this machine: no model was asked.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_gemini_batch.local.vertex.wire import FieldType, MapOf, Message, Repeated, Scalar, choice
+from airflow_gemini_batch.core.request_rules.wire import FieldType, MapOf, Message, Repeated, Scalar, choice
 
 _STRING = Scalar.STRING
 _BOOL = Scalar.BOOL

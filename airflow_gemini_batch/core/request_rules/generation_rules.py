@@ -1,15 +1,14 @@
-"""Checking one GenerateContentRequest of a batch, as strictly as the service does."""
+"""The rules of a GenerateContentRequest in a batch, as strict as the service's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from airflow_gemini_batch.local.vertex.errors import RowError
-from airflow_gemini_batch.local.vertex.labels import label_fault
-from airflow_gemini_batch.local.vertex.rows.generation_message import GENERATE_CONTENT_REQUEST, PART_DATA
-from airflow_gemini_batch.local.vertex.rows.schema_rules import schema_fault
-from airflow_gemini_batch.local.vertex.wire import WireError, read
+from airflow_gemini_batch.core.request_rules.generation_message import GENERATE_CONTENT_REQUEST, PART_DATA
+from airflow_gemini_batch.core.request_rules.label_rules import label_fault
+from airflow_gemini_batch.core.request_rules.schema_rules import schema_fault
+from airflow_gemini_batch.core.request_rules.wire import read
 
 _ROLES = ("user", "model")
 _MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
@@ -29,26 +28,19 @@ _MOST_STOP_SEQUENCES = 5
 _Faults = Iterator[str]
 
 
-def read_request(value: object) -> dict[str, Any]:
+def read_generation_request(value: object) -> dict[str, Any]:
     """Read the JSON of a request; returns it with camelCase names, without nulls, with lists where they belong.
 
-    Raises :class:`~airflow_gemini_batch.local.vertex.errors.RowError` for a field that does not exist or is of
-    another type.
+    Raises :class:`~airflow_gemini_batch.core.request_rules.wire.WireError` for a field that does not exist or is
+    of another type.
     """
-    try:
-        return read(value, GENERATE_CONTENT_REQUEST)
-    except WireError as error:
-        raise RowError("INVALID_ARGUMENT", str(error)) from error
+    return read(value, GENERATE_CONTENT_REQUEST)
 
 
-def check_request(request: dict[str, Any]) -> None:
-    """Hold a request that was read against the service's rules.
-
-    Raises :class:`~airflow_gemini_batch.local.vertex.errors.RowError` with what the service would say.
-    """
+def generation_faults(request: dict[str, Any]) -> Iterator[str]:
+    """Hold a request that was read against the service's rules; yields what the service would say."""
     for rule in _RULES:
-        for fault in rule(request):
-            raise RowError("INVALID_ARGUMENT", fault)
+        yield from rule(request)
 
 
 def _contents(request: dict[str, Any]) -> _Faults:

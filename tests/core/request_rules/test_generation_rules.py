@@ -4,8 +4,14 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.local.vertex.errors import RowError
-from airflow_gemini_batch.local.vertex.rows.generation_rules import check_request, read_request
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_rules.generation_rules import read_generation_request
+from airflow_gemini_batch.core.request_rules.row_rules import request_faults
+
+
+def _faults(request: Any) -> list[str]:
+    return request_faults(request, RequestFormat.GENERATE_CONTENT)
+
 
 USER = {"role": "user", "parts": [{"text": "Hello"}]}
 
@@ -24,6 +30,10 @@ def _part(**part: Any) -> dict[str, Any]:
 
 def _schema(schema: Any, **fields: Any) -> dict[str, Any]:
     return _config(responseMimeType="application/json", responseSchema=schema, **fields)
+
+
+def _json_schema(schema: Any) -> dict[str, Any]:
+    return _config(responseMimeType="application/json", responseJsonSchema=schema)
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -68,7 +78,7 @@ ACCEPTED = {
 
 @pytest.mark.parametrize("request_", ACCEPTED.values(), ids=ACCEPTED)
 def test_accepts(request_: dict[str, Any]) -> None:
-    check_request(read_request(request_))
+    assert _faults(request_) == []
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -113,6 +123,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "too cold": (_config(temperature=-1), "temperature value of -1"),
     "top p": (_config(topP=1.5), "topP value of 1.5"),
     "no tokens": (_config(maxOutputTokens=0), "maxOutputTokens value of 0"),
+    "more tokens than digits": (_config(maxOutputTokens="9" * 5000), "(TYPE_INT32)"),
     "no whole tokens": (_config(maxOutputTokens=1.5), "(TYPE_INT32), 1.5"),
     "too many stops": (_config(stopSequences=list("abcdef")), "more than 5 stopSequences"),
     "unknown setting": (_config(heat=1), "Unknown name \"heat\" at 'generation_config'"),
@@ -124,6 +135,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
         _config(responseMimeType="application/json", responseJsonSchema={"type": "string", "if": {}}),
         'generation_config.response_json_schema: unknown schema keyword "if"',
     ),
+    "properties in a list": (
+        _json_schema({"type": "object", "properties": ["a"]}),
+        "properties: must be an object",
+    ),
+    "required as text": (_json_schema({"type": "object", "required": "a"}), "required: must be a list"),
+    "required names as numbers": (
+        _json_schema({"type": "object", "properties": {"a": {"type": "string"}}, "required": [{}]}),
+        "is not defined",
+    ),
+    "alternatives as a number": (_json_schema({"anyOf": 5}), "anyOf: must be a list"),
+    "type as a number": (_json_schema({"type": 5}), "type: must be a string"),
     "schema of unknown type": (_schema({"type": "TEXT"}), '(Type), "TEXT"'),
     "schema without type": (_schema({"description": "x"}), "response_schema.type: must be specified"),
     "object without properties": (_schema({"type": "OBJECT"}), "should be non-empty for OBJECT type"),
@@ -159,10 +181,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("request_", "message"), REFUSED.values(), ids=REFUSED)
 def test_refuses(request_: Any, message: str) -> None:
-    with pytest.raises(RowError) as refused:
-        check_request(read_request(request_))
-    assert refused.value.status == "INVALID_ARGUMENT"
-    assert message in refused.value.message
+    assert message in "\n".join(_faults(request_))
+
+
+def test_names_every_fault() -> None:
+    request = {"contents": [{"role": "tester", "parts": [{"text": ""}]}], "cachedContent": "x"}
+    assert len(_faults(request)) == 3
 
 
 def test_normalises_what_it_reads() -> None:
@@ -172,6 +196,14 @@ def test_normalises_what_it_reads() -> None:
             "parts": {"file_data": {"file_uri": "gs://b/a", "mime_type": "a/b"}, "text": None},
         }
     }
-    assert read_request(given) == {
+    assert read_generation_request(given) == {
         "contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}]
     }
+
+
+def test_names_a_request_that_is_nested_beyond_reading() -> None:
+    schema: dict[str, Any] = {"type": "STRING"}
+    for _ in range(900):
+        schema = {"type": "ARRAY", "items": schema}
+    (fault,) = _faults(_schema(schema))
+    assert "nested" in fault

@@ -1,0 +1,17 @@
+"""``gemini-batch``, the command."""
+
+from __future__ import annotations
+
+import typer
+
+from airflow_gemini_batch.cli.local import demo, up
+from airflow_gemini_batch.cli.requests import estimate, validate
+
+app = typer.Typer(
+    name="gemini-batch",
+    help="Gemini batch jobs in Airflow: check and price requests, and try the whole pipeline on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+for _command in (demo, up, validate, estimate):
+    app.command()(_command)

@@ -1,0 +1,204 @@
+"""``gemini-batch validate`` and ``estimate``: what becomes of a request file, told without Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from airflow_gemini_batch.cli.screen import failed, screen
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.core.estimate import Estimate, check_ceiling
+from airflow_gemini_batch.core.findings import Finding, Severity
+from airflow_gemini_batch.core.models import model_resource_name
+from airflow_gemini_batch.core.preflight import LONGEST_LINE, SAMPLE_ROWS, RequestSample, size_findings
+from airflow_gemini_batch.core.pricing import PriceTable, dollars
+from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
+from airflow_gemini_batch.core.request_size import SizeSample, inferred
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
+
+_File = Annotated[str, typer.Argument(help="JSON Lines file on this machine, or gs://bucket/file.jsonl.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON line last.")]
+
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+
+
+def validate(
+    file: _File,
+    request_format: Annotated[
+        RequestFormat, typer.Option("--format", help="What the model reads.")
+    ] = RequestFormat.GENERATE_CONTENT,
+    check_all: Annotated[
+        bool, typer.Option("--all", help=f"Check every line, not the first {SAMPLE_ROWS:,} only.")
+    ] = False,
+    max_failed_fraction: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the requests, 0 to 1, that may be rejected.")
+    ] = DEFAULT_MAX_FAILED_FRACTION,
+    as_json: _AsJson = False,
+) -> None:
+    """Check a file of requests as Vertex AI will; exits with 1 when a job would fail on it."""
+    sample = RequestSample(request_format)
+    try:
+        with _opened(file) as (size, lines):
+            is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
+    except GeminiBatchError as error:
+        raise failed(error) from None
+    findings = [
+        *sample.findings(max_failed_fraction),
+        *size_findings(sample.rows if is_whole else None, size, request_format),
+    ]
+    errors = sum(finding.severity is Severity.ERROR for finding in findings)
+    _show(findings, sample, size, is_whole=is_whole)
+    if as_json:
+        summary = {
+            "file": file,
+            "format": request_format.value,
+            "checked": sample.rows,
+            "rejected": sample.rejected,
+            "complete": is_whole,
+            "errors": errors,
+            "warnings": len(findings) - errors,
+            "findings": [asdict(finding) for finding in findings],
+        }
+        print(json.dumps(summary))
+    if errors:
+        raise typer.Exit(1)
+
+
+def estimate(
+    file: _File,
+    model: Annotated[str, typer.Option(help="Plain or resource name of the model.")],
+    request_format: Annotated[
+        RequestFormat | None,
+        typer.Option("--format", help="What the model reads, if its name does not tell."),
+    ] = None,
+    prices: Annotated[
+        str | None, typer.Option(help="CSV file with rates that go before those of this release.")
+    ] = None,
+    sample_rows: Annotated[
+        int, typer.Option("--sample", min=1, help="How many requests to look at.")
+    ] = SAMPLE_ROWS,
+    max_cost_usd: Annotated[
+        float | None, typer.Option(min=0.0, help="Exit with 1 when more is expected, in US dollars.")
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Tell what a file of requests will cost as a batch job, about; exits with 1 above the ceiling."""
+    try:
+        table = PriceTable.load(prices)
+        sample = SizeSample(request_format or _format_of(model))
+        with _opened(file) as (size, lines):
+            is_whole = sample.add_lines(lines, sample_rows)
+        if not sample.lines:
+            raise InvalidRequestError(f"{file} holds no requests")
+        if is_whole:
+            found = sample.estimate(model, table)
+        else:
+            found = inferred(sample.estimate(model, table, sample.rows_in(size)))
+    except GeminiBatchError as error:
+        raise failed(error) from None
+    _show_estimate(found)
+    if as_json:
+        summary = {"file": file, "sampled": sample.rows, "complete": is_whole, "max_cost_usd": max_cost_usd}
+        print(json.dumps({**found.to_json(), **summary}))
+    try:
+        if told := check_ceiling(found, max_cost_usd):
+            screen.print(f"[yellow]{escape(told)}[/]")
+    except InvalidRequestError as above:
+        screen.print(f"[red]{escape(str(above))}[/]", soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _format_of(model: str) -> RequestFormat:
+    try:
+        if found := format_of(model_resource_name(model)):
+            return found
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+    raise InvalidRequestError(f"what the model {model} reads is not known: give --format")
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Open a file; gives its size in bytes and its lines.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't be read.
+    """
+    from airflow_gemini_batch.storage.raw_lines import raw_lines
+
+    if file.startswith("gs://"):
+        with _reading_from_google(file) as opened:
+            yield opened
+        return
+    try:
+        with Path(file).open("rb") as stream:
+            yield Path(file).stat().st_size, raw_lines(stream, LONGEST_LINE)
+    except OSError as error:
+        raise InvalidRequestError(f"{file} can't be read: {error.strerror or error}") from None
+
+
+@contextmanager
+def _reading_from_google(uri: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage import Client
+    from requests.exceptions import RequestException
+
+    from airflow_gemini_batch.storage.inspection import FileInspection
+
+    try:
+        address = GcsAddress.parse(uri)
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+    try:
+        inspection = FileInspection(Client())
+        blobs = inspection.objects([address])
+        if len(blobs) > 1:
+            raise InvalidRequestError(f"{uri} names {len(blobs)} files: name one of them")
+        yield blobs[0].size, inspection.lines(blobs[0], LONGEST_LINE)
+    except SourceNotReadyError as error:
+        raise InvalidRequestError(str(error)) from None
+    except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
+        raise InvalidRequestError(f"{uri} can't be read: {error}") from None
+
+
+def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole: bool) -> None:
+    """Print the findings, then the sum of it."""
+    if findings:
+        table = Table("where", "what is wrong", "what to do")
+        for finding in findings:
+            colour = _COLOURS[finding.severity]
+            what = f"[{colour}]{finding.severity}:[/] {escape(finding.message)}"
+            table.add_row(escape(finding.place), what, escape(finding.way_out))
+        screen.print(table)
+    if is_whole:
+        checked = f"{sample.rows:,} of {sample.rows:,} lines checked"
+    else:
+        about = round(size * sample.rows / sample.bytes) if sample.bytes else 0
+        checked = (
+            f"{sample.rows:,} of about {max(about, sample.rows):,} lines checked (--all checks every one)"
+        )
+    screen.print(f"{checked}; would be rejected: {sample.rejected:,}; findings: {len(findings)}")
+
+
+def _show_estimate(found: Estimate) -> None:
+    table = Table("model", "rows", "prompt tokens", "output tokens", "cost", "rates of")
+    amount = found.cost.amount
+    table.add_row(
+        escape(found.model),
+        f"{found.rows:,}",
+        f"{found.prompt_tokens:,}",
+        f"{found.output_tokens:,}",
+        "unknown" if amount is None else dollars(amount),
+        found.cost.rates_as_of or "-",
+    )
+    screen.print(table)
+    screen.print(escape(found.basis))

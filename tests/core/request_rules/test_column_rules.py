@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_rules.column_rules import column_faults
+
+GENERATE, TEXT = RequestFormat.GENERATE_CONTENT, RequestFormat.TEXT_EMBEDDING
+
+
+@pytest.mark.parametrize(
+    ("request_format", "columns"),
+    [
+        (GENERATE, {"request": "JSON", "id": "INTEGER", "sold": "TIMESTAMP"}),
+        (GENERATE, {"request": "STRING"}),
+        (TEXT, {"content": "STRING", "tags": "ARRAY", "response": "STRING"}),
+    ],
+)
+def test_accepts(request_format: RequestFormat, columns: dict[str, str]) -> None:
+    assert list(column_faults(columns.items(), request_format)) == []
+
+
+@pytest.mark.parametrize(
+    ("request_format", "columns", "faults"),
+    [
+        (GENERATE, {"prompt": "STRING"}, ["there is no column 'request' (JSON or STRING)"]),
+        (GENERATE, {"request": "ARRAY"}, ["column 'request' is ARRAY, not JSON or STRING"]),
+        (TEXT, {"content": "JSON"}, ["column 'content' is JSON, not STRING"]),
+        (TEXT, {"content": "STRING", "predictions": "JSON"}, ["column 'predictions' has a reserved name"]),
+        (
+            GENERATE,
+            {"request": "JSON", "a": "ARRAY", "b": "RECORD", "c": "RANGE", "d": "DATETIME", "e": "GEOGRAPHY"},
+            [
+                "column 'a' has the unsupported type ARRAY",
+                "column 'b' has the unsupported type RECORD",
+                "column 'c' has the unsupported type RANGE",
+                "column 'd' has the unsupported type DATETIME",
+                "column 'e' has the unsupported type GEOGRAPHY",
+            ],
+        ),
+        (
+            GENERATE,
+            {"request": "JSON", "Status": "STRING", "response": "JSON"},
+            ["column 'Status' has a reserved name", "column 'response' has a reserved name"],
+        ),
+    ],
+)
+def test_refuses(request_format: RequestFormat, columns: dict[str, str], faults: list[str]) -> None:
+    assert list(column_faults(columns.items(), request_format)) == faults

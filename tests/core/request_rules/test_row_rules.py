@@ -1,0 +1,85 @@
+"""Rows of all formats: their outer shape, and the requests of embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_rules.row_rules import request_faults, row_faults
+
+CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
+CONTENT = {"parts": [{"text": "Hello"}]}
+CHAT = [{"role": "user", "content": "Hello"}]
+
+GENERATE, TEXT, GEMINI = (
+    RequestFormat.GENERATE_CONTENT,
+    RequestFormat.TEXT_EMBEDDING,
+    RequestFormat.GEMINI_EMBEDDING,
+)
+
+
+def _embed(text: str = "Hello", **config: Any) -> dict[str, Any]:
+    return {"content": {"parts": [{"text": text}]}, "embed_content_config": config}
+
+
+@pytest.mark.parametrize(
+    ("request_format", "row"),
+    [
+        (GENERATE, {"request": {"contents": CONTENTS}}),
+        (GENERATE, {"request": {"contents": CONTENTS}, "key": "1", "anything": 7}),
+        (TEXT, {"content": "Hello", "task_type": "RETRIEVAL_DOCUMENT", "title": "T", "id": 7}),
+        (TEXT, {"content": "Hello", "task_type": None, "title": None}),
+        (GEMINI, {"key": "1", "request": _embed(output_dimensionality=768, task_type="CLUSTERING")}),
+        (GEMINI, {"request": {"content": CONTENT}}),
+    ],
+)
+def test_accepts(request_format: RequestFormat, row: dict[str, Any]) -> None:
+    assert row_faults(row, request_format) == []
+
+
+@pytest.mark.parametrize(
+    ("request_format", "row", "message"),
+    [
+        (GENERATE, {"contents": CONTENTS}, 'wrap it in {"request": …}'),
+        (GENERATE, {"model": "m", "messages": CHAT}, "OpenAI's form"),
+        (GENERATE, {"custom_id": "1", "body": {"model": "m", "messages": CHAT}}, "OpenAI's form"),
+        (GENERATE, {"content": "Hello"}, 'there is no "request"'),
+        (GENERATE, {"Request": {"contents": CONTENTS}}, 'there is no "request"'),
+        (GENERATE, {"request": None}, "Invalid value at '' (message)"),
+        (GENERATE, {"request": "Hello"}, "Invalid value at '' (message)"),
+        (GENERATE, {"request": {"messages": CHAT}}, 'Unknown name "messages"'),
+        (TEXT, {"request": _embed()}, "looks like a row for Gemini models"),
+        (TEXT, {"text": "Hello"}, 'there is no "content"'),
+        (TEXT, {"content": " "}, "The text content is empty"),
+        (TEXT, {"content": None}, "The text content is empty"),
+        (TEXT, {"content": 7}, "The text content is empty"),
+        (TEXT, {"content": "Hello", "task_type": ["CLUSTERING"]}, "Unsupported task type ['CLUSTERING']"),
+        (TEXT, {"content": "Hello", "title": "T"}, "only valid with the task type RETRIEVAL_DOCUMENT"),
+        (GEMINI, {"key": "1", "content": CONTENT}, 'wrap it in {"request": …}'),
+        (GEMINI, {"key": "1", "request": {"contents": CONTENTS}}, 'Unknown name "contents"'),
+        (GEMINI, {"key": "1", "request": _embed("")}, "The content is empty"),
+        (GEMINI, {"key": "1", "request": {}}, "The content is empty"),
+        (GEMINI, {"key": "1", "request": _embed(task_type="SEARCH")}, "Unsupported task type 'SEARCH'"),
+        (GEMINI, {"key": "1", "request": _embed(output_dimensionality=0)}, "not a number from 1 to 3072"),
+        (
+            GEMINI,
+            {"request": {"content": {"parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}}},
+            "Only text parts",
+        ),
+    ],
+)
+def test_refuses(request_format: RequestFormat, row: dict[str, Any], message: str) -> None:
+    (fault,) = row_faults(row, request_format)
+    assert message in fault
+
+
+def test_names_every_fault() -> None:
+    assert len(request_faults(_embed("", task_type="SEARCH", output_dimensionality=9999), GEMINI)) == 3
+
+
+@pytest.mark.parametrize("request_format", RequestFormat)
+@pytest.mark.parametrize("request_", [None, 7, "Hello", [], True])
+def test_refuses_what_is_no_object(request_format: RequestFormat, request_: Any) -> None:
+    assert len(request_faults(request_, request_format)) == 1
