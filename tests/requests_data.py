@@ -30,8 +30,13 @@ def upload(stack: LocalStack, bucket: str, name: str, rows: Iterable[dict[str, A
     return f"gs://{bucket}/{name}"
 
 
+def lines(stack: LocalStack, address: str) -> list[dict[str, Any]]:
+    """Read JSON Lines."""
+    bucket, _, name = address.removeprefix("gs://").partition("/")
+    text = storage_client(stack).bucket(bucket).blob(name).download_as_text()
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
 def answers(stack: LocalStack, folder: str) -> list[dict[str, Any]]:
     """Read the rows of a job's output folder."""
-    bucket, _, prefix = folder.removeprefix("gs://").partition("/")
-    blob = storage_client(stack).bucket(bucket).blob(f"{prefix}/predictions.jsonl")
-    return [json.loads(line) for line in blob.download_as_text().splitlines()]
+    return lines(stack, f"{folder}/predictions.jsonl")

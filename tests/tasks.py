@@ -27,15 +27,19 @@ class TaskInstance:
 
 
 def run_task(task: Any, ti: TaskInstance | None = None) -> Any:
-    """Run a task to its end; a trigger crosses to another process, as JSON, and so does its event."""
+    """Run a task to its end, however often it defers.
+
+    A trigger crosses to another process, as JSON, and so does its event.
+    """
     context = {"ti": ti or TaskInstance(task_id=task.task_id)}
-    try:
-        return task.execute(context)
-    except TaskDeferred as deferred:
-        event = asyncio.run(first_event(reborn(deferred.trigger)))
-        method = getattr(task, deferred.method_name)
-        kwargs = json.loads(json.dumps(deferred.kwargs or {}))
-        return method(context, event=json.loads(json.dumps(event)), **kwargs)
+    method, arguments = "execute", {}
+    while True:
+        try:
+            return getattr(task, method)(context, **arguments)
+        except TaskDeferred as deferred:
+            event = asyncio.run(first_event(reborn(deferred.trigger)))
+            method = deferred.method_name
+            arguments = json.loads(json.dumps({**(deferred.kwargs or {}), "event": event}))
 
 
 def reborn(trigger: Any) -> Any:

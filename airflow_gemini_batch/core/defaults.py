@@ -16,3 +16,6 @@ DEFAULT_RUN_TIMEOUT = 24 * 3600.0
 
 DEFAULT_MAX_FAILED_FRACTION = 0.05
 """Share of the rows that may be without an answer in a task that succeeds."""
+
+DEFAULT_MAX_ROW_RETRIES = 1
+"""Follow-up jobs for rows that are worth another one."""

@@ -7,38 +7,53 @@ from airflow_gemini_batch.core.responses import Tally
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
 
 
-def failure_of(job: BatchJob, tally: Tally, *, max_failed_fraction: float) -> GeminiBatchError | None:
-    """Return the error that a job's end amounts to, ``None`` when it is a success.
+def failure_of(
+    job: BatchJob,
+    tally: Tally,
+    *,
+    max_failed_fraction: float,
+    has_result: bool = False,
+    follow_up: bool = False,
+) -> GeminiBatchError | None:
+    """Return the error that the end of a submission amounts to, ``None`` when it is a success.
 
-    :param tally: the outcomes of its rows, adding up to the requests.
+    :param job: its last job.
+    :param tally: the outcomes of its rows over all jobs, adding up to the requests.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param has_result: whether the job's rows are judged although its state is no success.
+    :param follow_up: whether the job only sent again what an earlier one had not answered. The end of such a job
+        is no failure as long as enough rows are answered.
     """
-    if job.state.stage is Stage.STUCK:
-        return JobFailedError(
-            _report(
-                job,
-                tally,
-                f"is {job.state.short}, a state that nobody takes it out of",
-                "It may still hold resources: cancel it in the console. The next try submits a new job.",
-            )
-        )
-    if job.state.stage is not Stage.SUCCEEDED:
-        return JobFailedError(_report(job, tally, _END_OF[job.state], _after_failure(job, tally)))
+    ended_well = has_result or job.state.stage is Stage.SUCCEEDED
+    if lacking := _lacking(tally, max_failed_fraction):
+        if ended_well:
+            what = f"{end_of(job)}, but {lacking}"
+            return RowsFailedError(_report(job, tally, what, _SAME_AGAIN, follow_up=follow_up))
+    elif ended_well or follow_up:
+        return None
+    next_step = _after_failure(job, tally, follow_up=follow_up)
+    return JobFailedError(_report(job, tally, end_of(job), next_step, follow_up=follow_up))
+
+
+def _lacking(tally: Tally, max_failed_fraction: float) -> str:
+    """Say in which way there are too few answers; empty when there are enough."""
     if tally.rows == 0:
-        return RowsFailedError(_report(job, tally, "succeeded, but there is no output", _SAME_AGAIN))
+        return "there is no output"
     if tally.answered == 0:
-        return RowsFailedError(_report(job, tally, "succeeded, but no row holds an answer", _SAME_AGAIN))
+        return "no row holds an answer"
     if tally.failed_fraction > max_failed_fraction:
-        return RowsFailedError(
-            _report(
-                job,
-                tally,
-                f"succeeded, but {tally.failed} of {tally.rows} rows hold no answer "
-                f"({tally.failed_fraction:.2%}; max_failed_fraction allows {max_failed_fraction:.2%})",
-                _SAME_AGAIN,
-            )
+        return (
+            f"{tally.failed} of {tally.rows} rows hold no answer "
+            f"({tally.failed_fraction:.2%}; max_failed_fraction allows {max_failed_fraction:.2%})"
         )
-    return None
+    return ""
+
+
+def end_of(job: BatchJob) -> str:
+    """Say how a job has ended."""
+    if job.state.stage is Stage.STUCK:
+        return f"is {job.state.short}, a state that nobody takes it out of"
+    return _END_OF.get(job.state, "succeeded")
 
 
 _END_OF = {
@@ -52,17 +67,25 @@ _SAME_AGAIN = (
     "allow more failures, or set force_rerun=True to pay for a new job, and clear the task."
 )
 
+_SAME_FOLLOW_UP = (
+    "The rows of the rounds before are kept: the next try goes on from there, and submits this follow-up again, "
+    "nothing else."
+)
 
-def _after_failure(job: BatchJob, tally: Tally) -> str:
-    kept = f"Its {tally.answered} finished rows are kept. " if tally.answered else ""
-    return f"{kept}The next try submits a new job."
+
+def _after_failure(job: BatchJob, tally: Tally, *, follow_up: bool) -> str:
+    if job.state.stage is Stage.STUCK:
+        kept = "It may still hold resources: cancel it in the console. "
+    else:
+        kept = f"Its {tally.answered} finished rows are kept. " if tally.answered and not follow_up else ""
+    return kept + (_SAME_FOLLOW_UP if follow_up else "The next try submits a new job.")
 
 
-def _report(job: BatchJob, tally: Tally, what: str, next_step: str) -> str:
-    lines = [f"The batch job {job.name} {what}."]
+def _report(job: BatchJob, tally: Tally, what: str, next_step: str, *, follow_up: bool) -> str:
+    lines = [f"The {'follow-up' if follow_up else 'batch'} job {job.name} {what}."]
     if job.error:
         lines.append(f"Vertex AI says: {job.error}")
-    lines.append(f"Of its {tally}.")
+    lines.append(f"Of all {tally}." if follow_up else f"Of its {tally}.")
     lines += [f"  {sample}" for sample in tally.samples]
     if job.output:
         lines.append(f"Output: {job.output}")
@@ -77,17 +100,28 @@ LEFT_ALONE = (
 
 HAS_ENDED = "It has ended, so it bills no more. The next try looks for it and takes its result."
 
+EARLIER_ROUNDS_KEPT = (
+    "It is a follow-up: the rows of the rounds before are kept, and the next try goes on from there."
+)
 
-def gave_up(name: JobName, reason: str, what_became_of_it: str) -> str:
+
+def gave_up(name: JobName, reason: str, what_became_of_it: str, *, follow_up: bool = False) -> str:
     """Return the message about a job that was not waited for to its end."""
-    return f"Gave up waiting for the batch job {name}: {reason}.\n{what_became_of_it}\nConsole: {name.console_url}"
+    kept = f"\n{EARLIER_ROUNDS_KEPT}" if follow_up else ""
+    return (
+        f"Gave up waiting for the batch job {name}: {reason}.\n{what_became_of_it}{kept}\n"
+        f"Console: {name.console_url}"
+    )
 
 
-def after_cancelling(job: BatchJob, tally: Tally) -> str:
-    """Return what became of a job that was cancelled because it was over a limit."""
+def after_cancelling(job: BatchJob, answered: int) -> str:
+    """Return what became of a job that was cancelled because it was over a limit.
+
+    :param answered: its rows with an answer.
+    """
     if job.state.stage.waits:
         return "It was asked to be cancelled, but has not ended yet, and may go on to bill."
-    kept = f" Its {tally.answered} finished rows are kept: {job.output}." if tally.answered else ""
+    kept = f" Its {answered} finished rows are kept: {job.output}." if answered else ""
     end = (
         "was cancelled"
         if job.state is JobState.CANCELLED

@@ -56,6 +56,17 @@ def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
     return _digest({**asdict(run), "request": request_fingerprint, "salt": salt})[:32]
 
 
+def rerun_identity(root: str, number: int, after: str) -> str:
+    """Return the identity of a follow-up job, 32 hexadecimal digits.
+
+    :param root: identity of the submission.
+    :param number: number of the follow-up, from 1.
+    :param after: id of the job whose rows are sent again, so that a follow-up is never taken for that of another
+        job with the same identity.
+    """
+    return _digest({"root": root, "round": number, "after": after})[:32]
+
+
 def display_name(name: str, identity: str) -> str:
     """Return the job's display name: the readable ``name``, then the identity."""
     suffix = f" {identity}"

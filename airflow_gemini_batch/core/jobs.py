@@ -139,6 +139,7 @@ class BatchJob:
     display_name: str = ""
     model: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
     output: Address | None = None
     error: JobError | None = None
     successful_count: int | None = None
@@ -159,6 +160,7 @@ class BatchJob:
             display_name=resource.get("displayName") or "",
             model=resource.get("model") or "",
             labels=resource.get("labels") or {},
+            sources=_sources(resource.get("inputConfig") or {}),
             output=_output(resource.get("outputInfo") or {}),
             error=JobError(int(error.get("code", 0)), str(error.get("message", ""))) if error else None,
             successful_count=_count(stats.get("successfulCount")),
@@ -184,6 +186,11 @@ def _count(value: Any) -> int | None:
     if value is None or int(value) < 0:
         return None
     return int(value)
+
+
+def _sources(config: Mapping[str, Any]) -> tuple[str, ...]:
+    table = (config.get("bigquerySource") or {}).get("inputUri")
+    return (table,) if table else tuple((config.get("gcsSource") or {}).get("uris") or ())
 
 
 def _output(info: Mapping[str, Any]) -> Address | None:

@@ -10,6 +10,10 @@ import re
 from collections.abc import Mapping
 
 IDENTITY_LABEL = "gemini_batch_id"
+# On follow-up jobs only: the identity of the submission, the number of the round, and the id of the job before.
+ROOT_LABEL = "gemini_batch_root"
+ROUND_LABEL = "gemini_batch_round"
+AFTER_LABEL = "gemini_batch_after"
 # Keys hold no hyphen: in a list filter (labels.KEY="VALUE") it could be read as a minus sign.
 DAG_LABEL = "airflow_dag"
 TASK_LABEL = "airflow_task"
@@ -19,7 +23,9 @@ MAX_LABELS = 64
 _LONGEST = 63
 _KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _VALUE = re.compile(r"[a-z0-9_-]{0,63}")
-_RESERVED = frozenset({IDENTITY_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL})
+_RESERVED = frozenset(
+    {IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL}
+)
 
 
 def label_value(text: str) -> str:

@@ -10,17 +10,45 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.responses import RowResult, Tally
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+
+RequestId = str | bytes
+"""What tells a request apart: its key, or the digest of its content."""
 
 # Fields that Vertex AI takes as one object and echoes as a list.
 _LISTS = frozenset({"contents", "parts", "tools", "safetySettings"})
 
 
+def line_key(row: Mapping[str, Any]) -> str | None:
+    """Return the key that a line carries, as a legal label value; ``None`` when it carries none.
+
+    It is in the request's labels, or stands in full beside the request: whichever of the two the service gives
+    back, a request and its answer have the same.
+    """
+    request = row.get("request")
+    labels = request.get("labels") if isinstance(request, Mapping) else None
+    if isinstance(labels, Mapping) and (label := labels.get(KEY_LABEL)):
+        return str(label)
+    key = row.get("key")
+    return None if key is None else key_label(str(key))
+
+
+def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
+    """Return what tells the request of a line apart; ``None`` stands for a line that can't be read."""
+    if row is None:
+        return request_digest(None)
+    return (line_key(row) if by_key else None) or request_digest(row.get("request"))
+
+
 def request_digest(request: Any) -> bytes:
     """Digest of a request that stays the same when the service echoes it in its own spelling.
 
-    Vertex AI writes fields in camelCase, in another order, with explicit nulls, and lists for single objects.
+    Vertex AI writes fields in camelCase, in another order, with explicit nulls, and lists for single objects. It may
+    leave out the labels, which change no answer.
     """
+    if isinstance(request, Mapping):
+        request = {name: value for name, value in request.items() if name != "labels"}
     return hashlib.blake2b(
         orjson.dumps(_canonical(request), option=orjson.OPT_SORT_KEYS), digest_size=16
     ).digest()
@@ -43,46 +71,66 @@ def _canonical(value: Any) -> Any:
 
 
 class Ledger:
-    """The requests of a job, and the rows that came back."""
+    """The requests of a job, and the rows that came back.
 
-    def __init__(self, asked: Iterable[bytes]) -> None:
-        """Take the digests of the requests; equal requests are counted."""
-        self._asked = Counter(asked)
-        self._rows: dict[bytes, list[RowResult]] = {}
+    Made for a million rows: a request takes one entry in one dictionary, a row that failed another one, a good
+    row none.
+    """
+
+    def __init__(self, asked: Iterable[RequestId]) -> None:
+        """Take the ids of the requests; equal requests are counted."""
+        self._open = Counter(asked)
+        self.requests = self._open.total()
+        """Number of requests."""
+        self._answered = 0
+        self._failed: dict[Outcome, Counter[RequestId]] = {
+            outcome: Counter() for outcome in sorted(Outcome, key=lambda outcome: outcome.rerun)
+        }
+        self._all = Tally()
+        self._surplus = Tally()
 
     @property
-    def requests(self) -> int:
-        """Number of requests."""
-        return self._asked.total()
+    def has_repeats(self) -> bool:
+        """Whether an id stands for more than one request; to be asked before rows are added."""
+        return len(self._open) < self.requests
 
-    def add(self, digest: bytes, result: RowResult) -> None:
+    def add(self, id_: RequestId, result: RowResult) -> None:
         """Take one row."""
-        self._rows.setdefault(digest, []).append(result)
+        self._all.add(result)
+        left = self._open.get(id_)
+        if left is None:
+            self._surplus.unknown += 1
+        elif not result.outcome.answered:
+            self._failed[result.outcome][id_] += 1
+        elif left:
+            self._open[id_] = left - 1
+            self._answered += 1
+        else:
+            self._surplus.duplicates += 1
 
-    def tally(self) -> Tally:
-        """Sort the rows: one outcome for each request, what was repeated and what nobody asked for apart.
+    def close(self) -> tuple[Tally, Mapping[RequestId, int] | None]:
+        """Sort the rows, when the last one was added: one outcome for each request.
 
-        Of several rows for one request a good one counts.
+        Of several rows for one request a good one counts, else one whose failure is final. What was repeated and
+        what nobody asked for is counted apart.
+
+        Returns the outcomes, which add up to the requests, and the requests that are worth another job: how many
+        of each id. ``None`` where the rows can't be told apart, since most of them, or all, answer no request.
         """
-        tally = Tally()
-        for digest, results in self._rows.items():
-            asked = self._asked[digest]
-            if not asked:
-                tally.unknown += len(results)
-                continue
-            results = sorted(results, key=lambda result: not result.outcome.answered)
-            for result in results[:asked]:
-                tally.add(result)
-            tally.duplicates += len(results[asked:])
+        tally = Tally(duplicates=self._surplus.duplicates, unknown=self._surplus.unknown)
+        tally.counts[Outcome.OK] = self._answered
+        reruns: dict[RequestId, int] = {}
+        for outcome, rows in self._failed.items():
+            if outcome.rerun and not reruns:
+                reruns = {id_: left for id_, left in self._open.items() if left}
+            for id_, count in rows.items():
+                taken = min(count, self._open[id_])
+                self._open[id_] -= taken
+                tally.counts[outcome] += taken
+                tally.duplicates += count - taken
+        told_apart = 0 < tally.rows >= tally.unknown
         if tally.unknown > tally.rows:
-            tally = self._tally_by_number()
+            tally = Tally(self._all.counts)  # the echo is not understood: rows can be counted only
+        tally.samples = [text for text in self._all.samples if tally.counts[Outcome(text.partition(":")[0])]]
         tally.complete(self.requests)
-        return tally
-
-    def _tally_by_number(self) -> Tally:
-        """Count the rows without telling them apart, for an echo that is not understood."""
-        tally = Tally()
-        for results in self._rows.values():
-            for result in results:
-                tally.add(result)
-        return tally
+        return tally, reruns if told_apart else None

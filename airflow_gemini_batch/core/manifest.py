@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from airflow_gemini_batch.core.jobs import BatchJob
-from airflow_gemini_batch.core.responses import Tally
+from airflow_gemini_batch.core.jobs import BatchJob, JobState, Stage
+from airflow_gemini_batch.core.responses import Outcome, Tally
 
 VERSION = 1
 
@@ -24,15 +24,25 @@ class Round:
     surplus: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, job: BatchJob, source: Sequence[str], tally: Tally) -> Self:
-        """Describe a job that has ended."""
+    def of(cls, job: BatchJob, source: Sequence[str], tally: Tally, *, has_output: bool = True) -> Self:
+        """Describe a job that has ended.
+
+        :param has_output: whether there is anything at the place that the job names.
+        """
         return cls(
             job_name=str(job.name),
             state=job.state.value,
             source=tuple(source),
-            output=str(job.output or ""),
+            output=str(job.output or "") if has_output else "",
             counts={outcome.value: count for outcome, count in tally.counts.items()},
             surplus={"duplicate": tally.duplicates, "unknown": tally.unknown},
+        )
+
+    @property
+    def had_answers(self) -> bool:
+        """Whether there were answers when the job had ended."""
+        return bool(self.output) and (
+            JobState(self.state).stage is Stage.SUCCEEDED or self.counts.get(Outcome.OK, 0) > 0
         )
 
 
@@ -41,9 +51,11 @@ class Manifest:
     """The result of a submit task, as it goes to XCom.
 
     As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the last job), ``outputs`` (list
-    of ``gs://`` folders or ``bq://`` tables, one for each round), ``counts`` (rows by outcome; they add up to
-    the requests), ``rounds`` (list of ``job_name``, ``state``, ``source``, ``output``, ``counts`` and ``surplus``:
-    rows counted in no outcome, ``duplicate`` or ``unknown``).
+    of ``gs://`` folders or ``bq://`` tables, one for each round; empty for a round without output), ``counts``
+    (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
+    ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
+    ``unknown``; the first round, then its follow-ups), ``usage`` (tokens by kind for each model version) and
+    ``cost`` (dict, or ``None`` when it is not known).
     """
 
     identity: str
@@ -51,6 +63,8 @@ class Manifest:
     console_url: str
     counts: Mapping[str, int]
     rounds: Sequence[Round] = field(default_factory=tuple)
+    usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    cost: Mapping[str, Any] | None = None
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +87,8 @@ class Manifest:
                 }
                 for one in self.rounds
             ],
+            "usage": {model: dict(tokens) for model, tokens in self.usage.items()},
+            "cost": None if self.cost is None else dict(self.cost),
         }
 
     @classmethod
@@ -103,6 +119,8 @@ class Manifest:
                     )
                     for one in content["rounds"]
                 ),
+                usage={model: dict(tokens) for model, tokens in content.get("usage", {}).items()},
+                cost=content.get("cost"),
                 version=version,
             )
         except (KeyError, TypeError) as error:

@@ -23,12 +23,19 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     BLOCKED = "blocked"
     TRUNCATED = "truncated"
+    INVALID = "invalid"
+    """The answer does not fit the schema; only landing looks at that."""
     MISSING = "missing"
 
     @property
     def answered(self) -> bool:
         """Whether there is an answer to use."""
         return self is Outcome.OK
+
+    @property
+    def rerun(self) -> bool:
+        """Whether the request is worth another job."""
+        return self in (Outcome.RETRYABLE, Outcome.MISSING)
 
 
 # HTTP codes, and the gRPC codes of a bare google.rpc.Status: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
@@ -63,6 +70,9 @@ class RowResult:
     message: str = ""
 
 
+_GOOD = RowResult(Outcome.OK)
+
+
 def classify_row(status: Any, response: Any) -> RowResult:
     """Sort one row of generated content.
 
@@ -71,9 +81,8 @@ def classify_row(status: Any, response: Any) -> RowResult:
     :param response: the row's ``response``: a ``GenerateContentResponse`` as an object or as JSON text,
         ``{}`` or ``None``.
     """
-    status_text = _text_of(status)
-    if status_text:
-        return _from_status(status_text)
+    if failure := status_failure(status):
+        return failure
     content = _object_of(response)
     if not content:
         return RowResult(Outcome.MISSING, "the row has no response")
@@ -83,6 +92,12 @@ def classify_row(status: Any, response: Any) -> RowResult:
     if reason := _object_of(content.get("promptFeedback")).get("blockReason"):
         return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
     return RowResult(Outcome.MISSING, "the response has no candidates")
+
+
+def status_failure(status: Any) -> RowResult | None:
+    """Return what a row's ``status`` says went wrong; ``None`` when it says nothing, or OK."""
+    text = _text_of(status)
+    return _from_status(text) if text else None
 
 
 def _from_status(status: str) -> RowResult:
@@ -102,7 +117,7 @@ def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
         return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
     if not _first_object(_object_of(candidate.get("content")).get("parts")):
         return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
-    return RowResult(Outcome.OK)
+    return _GOOD
 
 
 def _text_of(status: Any) -> str:
@@ -149,7 +164,12 @@ class Tally:
         if not count:
             return
         self.counts[result.outcome] += count
-        if result.message and len(self.samples) < self.MAX_SAMPLES:
+        if result.message:
+            self.show(result)
+
+    def show(self, result: RowResult) -> None:
+        """Take the message of a row among the samples, without counting the row."""
+        if len(self.samples) < self.MAX_SAMPLES:
             sample = f"{result.outcome}: {result.message}"
             if sample not in self.samples:
                 self.samples.append(sample)
@@ -159,6 +179,15 @@ class Tally:
         for outcome, count in other.counts.items():
             self.counts[outcome] += count
         self.samples = list(dict.fromkeys([*self.samples, *other.samples]))[: self.MAX_SAMPLES]
+
+    def followed_by(self, later: Tally) -> Tally:
+        """Return the tally of this round and the next: what was sent again counts as it came back then."""
+        both = Tally(duplicates=self.duplicates + later.duplicates, unknown=self.unknown + later.unknown)
+        both.merge(later)
+        final = {outcome: 0 if outcome.rerun else count for outcome, count in self.counts.items()}
+        samples = [text for text in self.samples if not Outcome(text.partition(":")[0]).rerun]
+        both.merge(Tally(final, samples))
+        return both
 
     def complete(self, requests: int) -> None:
         """Make the outcomes add up to the requests.
@@ -187,6 +216,11 @@ class Tally:
     def failed(self) -> int:
         """Rows without one."""
         return self.rows - self.answered
+
+    @property
+    def reruns(self) -> int:
+        """Rows whose requests are worth another job."""
+        return sum(count for outcome, count in self.counts.items() if outcome.rerun)
 
     @property
     def failed_fraction(self) -> float:

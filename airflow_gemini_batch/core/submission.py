@@ -16,8 +16,10 @@ from airflow_gemini_batch.core.addresses import (
     GcsAddress,
     parse_address,
 )
-from airflow_gemini_batch.core.labels import IDENTITY_LABEL, checked_labels
-from airflow_gemini_batch.core.models import model_resource_name
+from airflow_gemini_batch.core.labels import checked_labels
+from airflow_gemini_batch.core.models import model_resource_name, short_model_name
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.reruns import RoundId
 from airflow_gemini_batch.exceptions import InvalidRequestError
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Submission:
     name: str
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
+    format: RequestFormat = RequestFormat.GENERATE_CONTENT
 
     @classmethod
     def checked(
@@ -67,8 +70,13 @@ class Submission:
         name: str,
         labels: Mapping[str, str] | None,
         model_parameters: Mapping[str, Any] | None,
+        format: RequestFormat = RequestFormat.GENERATE_CONTENT,
+        reruns: bool = False,
     ) -> Self:
         """Read a task's parameters, as they are after rendering.
+
+        :param format: what the rows of the job look like; the model decides.
+        :param reruns: whether there may be follow-up jobs, whose requests need a place as well.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` with all that is wrong.
         """
@@ -88,25 +96,38 @@ class Submission:
             name=name,
             labels=checked(lambda: checked_labels(labels), {}),
             model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
+            format=format,
         )
         if not faults:
-            checked(submission._check_apart, None)
+            checked(submission._check_kinds, None)
+            checked(lambda: submission._check_apart(reruns=reruns), None)
         if faults:
             raise InvalidRequestError("\n".join(faults))
         return submission
 
-    def _check_apart(self) -> None:
-        """Refuse a pattern that the job's own output would match: the next try would read it as requests."""
+    def _check_kinds(self) -> None:
+        """Refuse tables where the model takes none."""
+        tables = [place for place in (*self.sources, self.destination) if isinstance(place, BigQueryAddress)]
+        if tables and not self.format.takes_tables:
+            raise ValueError(
+                f"{short_model_name(self.model)} reads and writes files only, not {' or '.join(map(str, tables))}: give "
+                "gs:// addresses. BuildEmbeddingRequestsOperator lets BigQuery write a table's rows to such files"
+            )
+
+    def _check_apart(self, *, reruns: bool) -> None:
+        """Refuse a pattern that what we write would match: the next try would read it as requests."""
         place = output_place(self.sources[0], self.destination, "0" * 32, 0)
         if not isinstance(place, GcsAddress):
             return
         file = place.child("prediction-model-X/predictions.jsonl")
         for source in self.sources:
-            if isinstance(source, GcsAddress) and source.bucket == file.bucket and source.matches(file.path):
+            if _names(source, file):
                 raise ValueError(
                     f"source {source} would match the job's own output below {place}: give a destination outside "
                     "the pattern, or a narrower pattern"
                 )
+        if reruns:
+            rerun_place(self.sources, self.destination, RoundId("0" * 32, 1))
 
     def fingerprint(self, source_versions: Sequence[str]) -> str:
         """Digest of what is asked for; see :func:`airflow_gemini_batch.core.identity.fingerprint`."""
@@ -117,18 +138,25 @@ class Submission:
             destination=str(self.destination or ""),
         )
 
-    def request(self, identity: str, attempt: int, labels: Mapping[str, str]) -> JobRequest:
-        """Return the create call.
+    def sources_of(self, one: RoundId) -> tuple[Address, ...]:
+        """Return where the requests of a round lie."""
+        return (rerun_place(self.sources, self.destination, one),) if one.number else self.sources
+
+    def request(self, one: RoundId, attempt: int, labels: Mapping[str, str]) -> JobRequest:
+        """Return the create call of a round.
 
         :param attempt: number of earlier jobs with this identity.
         :param labels: what the job is labelled with besides the user's labels and the identity.
         """
+        name = f"{self.name} rerun {one.number}" if one.number else self.name
         return JobRequest(
             model=self.model,
-            sources=self.sources,
-            destination=output_place(self.sources[0], self.destination, identity, attempt),
-            display_name=identities.display_name(self.name, identity),
-            labels={**self.labels, **labels, IDENTITY_LABEL: identity},
+            sources=self.sources_of(one),
+            destination=output_place(
+                self.sources[0], self.destination, one.identity, attempt, rerun=one.number > 0
+            ),
+            display_name=identities.display_name(name, one.identity),
+            labels={**self.labels, **labels, **one.labels},
             model_parameters=self.model_parameters,
         )
 
@@ -178,24 +206,55 @@ def parse_destination(destination: str | None) -> Address | None:
     return address
 
 
-def output_place(source: Address, destination: Address | None, identity: str, attempt: int) -> Address:
+def output_place(
+    source: Address, destination: Address | None, identity: str, attempt: int, *, rerun: bool = False
+) -> Address:
     """Return the place for one job's output, which no other job is ever given.
 
     A table or a Cloud Storage prefix that the user names is taken as it is, since other tasks may count on
-    the name (below a prefix the service makes a folder for each job). A dataset, or no destination at all,
-    gets a fresh place.
+    the name (below a prefix the service makes a folder for each job); a follow-up, which can't write to the same
+    table, gets one beside it. A dataset, or no destination at all, gets a fresh place.
 
     :param attempt: number of earlier jobs with this identity.
+    :param rerun: whether the job is a follow-up.
     """
     name = f"{identity[:12]}_{attempt}" if attempt else identity[:12]
     if isinstance(destination, GcsAddress):
         return destination
     if isinstance(destination, BigQueryAddress):
-        return destination if destination.is_table else destination.with_table(f"predictions_{name}")
+        if not destination.is_table:
+            return destination.with_table(f"predictions_{name}")
+        return _beside(destination, f"_rerun_{name}") if rerun else destination
     if isinstance(source, GcsAddress):
         return GcsAddress(source.bucket, source.folder).child(f"predictions/{name}")
-    suffix = f"_predictions_{name}"
-    return source.with_table(f"{source.table[: LONGEST_TABLE_NAME - len(suffix)]}{suffix}")
+    return _beside(source, f"_predictions_{name}")
+
+
+def rerun_place(sources: Sequence[Address], destination: Address | None, one: RoundId) -> Address:
+    """Return the place for the requests of a follow-up: beside the source, or where a pattern names that, the answers.
+
+    Raises :class:`ValueError` when the sources are patterns that name both.
+    """
+    first = sources[0]
+    if isinstance(first, BigQueryAddress):
+        return _beside(first, f"_rerun_{one.short_name}")
+    for folder in (GcsAddress(first.bucket, first.folder), output_place(first, destination, one.root, 0)):
+        if isinstance(folder, GcsAddress):
+            place = folder.child(f"reruns/{one.short_name}.jsonl")
+            if not any(_names(source, place) for source in sources):
+                return place
+    raise ValueError(
+        f"source {first} would match the requests of a follow-up job below {GcsAddress(first.bucket, first.folder)}: "
+        "give a destination outside the pattern, a narrower pattern, or max_row_retries=0"
+    )
+
+
+def _names(source: Address, file: GcsAddress) -> bool:
+    return isinstance(source, GcsAddress) and source.bucket == file.bucket and source.matches(file.path)
+
+
+def _beside(table: BigQueryAddress, suffix: str) -> BigQueryAddress:
+    return table.with_table(f"{table.table[: LONGEST_TABLE_NAME - len(suffix)]}{suffix}")
 
 
 def _checked_parameters(parameters: Mapping[str, Any] | None) -> dict[str, Any]:

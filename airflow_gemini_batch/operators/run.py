@@ -7,10 +7,17 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_gemini_batch.core.endings import HAS_ENDED, LEFT_ALONE, after_cancelling, failure_of, gave_up
+from airflow_gemini_batch.core.endings import (
+    HAS_ENDED,
+    LEFT_ALONE,
+    after_cancelling,
+    end_of,
+    failure_of,
+    gave_up,
+)
 from airflow_gemini_batch.core.identity import TaskRun, identity
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState, Stage
-from airflow_gemini_batch.core.labels import IDENTITY_LABEL, airflow_labels
+from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.core.manifest import Manifest, Round
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.polling import (
@@ -22,10 +29,12 @@ from airflow_gemini_batch.core.polling import (
     WaitPolicy,
     utc_now,
 )
-from airflow_gemini_batch.core.responses import Tally
+from airflow_gemini_batch.core.reruns import EndedRound, RoundId, merged
 from airflow_gemini_batch.core.submission import JobRequest, Submission
-from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, SourceNotReadyError, VertexApiError
+from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, VertexApiError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+from airflow_gemini_batch.operators.rounds import Rounds
+from airflow_gemini_batch.vertex.client import BatchJobClient
 from airflow_gemini_batch.vertex.submit import Log, Submitted, submit_once
 
 # How long a cancelled job is waited for: it writes its finished rows meanwhile.
@@ -36,8 +45,10 @@ FINISHING_PATIENCE = timedelta(minutes=15)
 
 
 class BatchRun:
-    """Submit a job or find it, wait for it, judge its end.
+    """Submit a job or find it, wait for it, send again what it left unanswered, judge the end.
 
+    :param first_try: whether no try of this task run came before.
+    :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     """
@@ -45,39 +56,94 @@ class BatchRun:
     def __init__(
         self,
         submission: Submission,
+        task_run: TaskRun,
         *,
+        first_try: bool,
         hook: GeminiBatchHook,
         policy: WaitPolicy,
+        max_row_retries: int,
         max_failed_fraction: float,
         cancel_on_timeout: bool,
         log: Log,
     ) -> None:
         self._submission = submission
+        self._task_run = task_run
+        self._first_try = first_try
         self._hook = hook
         self._policy = policy
+        self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
         self._cancel_on_timeout = cancel_on_timeout
         self._log = log
+        self._rounds = Rounds(submission, hook.store, self._read_ended, log)
 
-    def submit(self, task_run: TaskRun, *, first_try: bool = True, salt: str = "") -> Submitted:
-        """Submit the job of this task run, or find it.
+    def submit(self, *, salt: str = "") -> Submitted:
+        """Submit the first job of this task run, or find it.
 
-        :param first_try: whether no try of this task run came before.
         :param salt: sets a forced rerun apart from the runs before.
         """
-        submission = self._submission
-        versions = self._hook.store.versions(submission.sources)
-        own_identity = identity(task_run, submission.fingerprint(versions), salt=salt)
+        versions = self._hook.store.versions(self._submission.sources)
+        root = identity(self._task_run, self._submission.fingerprint(versions), salt=salt)
+        return self._submit(RoundId(root), self._hook.get_conn())
+
+    def follow_up(self, job: BatchJob) -> Submitted | None:
+        """Submit the follow-up of a job that has ended, or find it; ``None`` when none is due.
+
+        It asks once more what is worth it: rows that failed in passing or did not come back. It may go on from an
+        expired job, but not from one that failed or was cancelled.
+        """
+        last = self._rounds.up_to(job)[-1]
+        if not self._may_be_followed(job) or not last.tally.reruns:
+            return None
+        if not last.can_be_followed:
+            if job.state.stage is Stage.SUCCEEDED and last.has_output:
+                self._log.warning(
+                    "%d rows are worth a follow-up job, but which ones can't be told: requests and answers have to "
+                    "be both in files or both in tables, and what comes back has to tell the requests apart (key "
+                    "columns that are unique, say)",
+                    last.tally.reruns,
+                )
+            return None
+        self._log.info(
+            "%d of %d rows hold no answer and are worth a follow-up job", last.tally.reruns, last.tally.rows
+        )
+        return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), last)
+
+    def _submit(self, one: RoundId, client: BatchJobClient, before: EndedRound | None = None) -> Submitted:
+        """Submit the job of a round, or find it.
+
+        :param before: the round whose unanswered requests the job asks again.
+        """
+        task_run = self._task_run
         labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
 
         def make_request(attempt: int) -> JobRequest:
-            request = submission.request(own_identity, attempt, labels)
+            request = self._submission.request(one, attempt, labels)
             self._hook.store.check_destination(request.destination)
+            if before and before.account.write_reruns:
+                before.account.write_reruns(request.sources[0])
             self._log.info("Requests: %s", ", ".join(map(str, request.sources)))
             self._log.info("Answers: %s", request.destination)
             return request
 
-        return submit_once(self._hook.get_conn(), own_identity, make_request, self._log, first_try=first_try)
+        return submit_once(
+            client,
+            one.identity,
+            make_request,
+            self._log,
+            first_try=self._first_try,
+            is_worth_keeping=self._has_result,
+        )
+
+    def _may_be_followed(self, job: BatchJob) -> bool:
+        return RoundId.of(job).number < self._max_row_retries
+
+    def _has_result(self, job: BatchJob) -> bool:
+        """Whether there are rows to go on from, whatever the job's state says."""
+        return self._may_be_followed(job) and self._rounds.up_to(job)[-1].can_be_followed
+
+    def _read_ended(self, name: JobName) -> BatchJob:
+        return self.wait(name, utc_now() + FINISHING_PATIENCE, has_ended=True)
 
     def wait(self, name: JobName, give_up_at: datetime, *, has_ended: bool = False) -> BatchJob:
         """Wait here until the job has ended, and return it; raises what :meth:`after_timeout` raises.
@@ -109,23 +175,26 @@ class BatchRun:
     def after_timeout(self, name: JobName, over: WaitOver, *, has_ended: bool = False) -> BatchJob:
         """Deal with a job that has not ended in time: cancel it or leave it, as asked for.
 
-        Returns the job when it came to a good end all the same while it was being cancelled.
+        Returns the job when it has ended all the same, or came to a good end while it was being cancelled.
 
         Raises :class:`~airflow_gemini_batch.exceptions.JobTimeoutError`, and
         :class:`~airflow_gemini_batch.exceptions.JobLostError` for a job that can't be asked about.
         """
-        if over.outcome is WaitOutcome.LOST:
-            with suppress(VertexApiError):  # asked once more: the silence may be over by now
+        if over.outcome is WaitOutcome.LOST or not self._cancel_on_timeout:
+            follow_up = False
+            with suppress(VertexApiError):  # asked once more: the silence may be over by now, or the job
                 if (job := self._hook.get_conn(name).get(name)).state.stage.ended:
                     return job
-            raise JobLostError(gave_up(name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE))
-        if not self._cancel_on_timeout:
-            raise JobTimeoutError(gave_up(name, over.reason, LEFT_ALONE))
+                follow_up = _is_follow_up(job)
+            message = gave_up(name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE, follow_up=follow_up)
+            raise (JobLostError if over.outcome is WaitOutcome.LOST else JobTimeoutError)(message)
         job = self._cancel(name, over.reason)
         if job.state.stage is Stage.SUCCEEDED:
             self._log.warning("%s ended well while it was being cancelled", name)
             return job
-        raise JobTimeoutError(gave_up(name, over.reason, after_cancelling(job, self._tally(job))))
+        answered = 0 if job.state.stage.waits else self._rounds.up_to(job)[-1].tally.answered
+        message = after_cancelling(job, answered)
+        raise JobTimeoutError(gave_up(name, over.reason, message, follow_up=_is_follow_up(job)))
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""
@@ -149,32 +218,37 @@ class BatchRun:
         return job
 
     def finish(self, job: BatchJob) -> dict[str, Any]:
-        """Judge a job that has ended and return the manifest as JSON; raises what its end amounts to."""
-        tally = self._tally(job)
-        if failure := failure_of(job, tally, max_failed_fraction=self._max_failed_fraction):
+        """Judge the end of the last job and return the manifest as JSON; raises what the end amounts to."""
+        rounds = self._rounds.up_to(job)
+        tally = merged(rounds)
+        if failure := failure_of(
+            job,
+            tally,
+            max_failed_fraction=self._max_failed_fraction,
+            has_result=self._has_result(job),
+            follow_up=_is_follow_up(job),
+        ):
             raise failure
-        self._log.info("Answers: %s", job.output)
+        if job.state.stage is not Stage.SUCCEEDED:
+            self._log.warning("Enough rows are answered, though the last job, %s, %s", job, end_of(job))
+        for one in rounds:
+            self._log.info("Answers: %s", one.job.output)
         self._log.info("%s", tally)
         for sample in tally.samples:
             self._log.warning("Failed row: %s", sample)
-        one = Round.of(job, [str(source) for source in self._submission.sources], tally)
         return Manifest(
-            identity=job.labels.get(IDENTITY_LABEL, ""),
+            identity=RoundId.of(job).root,
             model=short_model_name(self._submission.model),
             console_url=job.name.console_url,
-            counts=one.counts,
-            rounds=(one,),
+            counts={outcome.value: count for outcome, count in tally.counts.items()},
+            rounds=tuple(
+                Round.of(
+                    one.job, [str(source) for source in one.sources], one.tally, has_output=one.has_output
+                )
+                for one in rounds
+            ),
         ).to_json()
 
-    def _tally(self, job: BatchJob) -> Tally:
-        store, sources = self._hook.store, self._submission.sources
-        try:
-            tally = store.account(job.output, sources) if job.output else None
-            if tally is None:
-                tally = Tally()
-                tally.complete(store.count_requests(sources))
-        except SourceNotReadyError as error:
-            # The answers are paid for and there; without the requests only the missing ones can't be counted.
-            self._log.warning("Requests without any answer can't be counted: %s", error)
-            tally = (store.tally(job.output) if job.output else None) or Tally()
-        return tally
+
+def _is_follow_up(job: BatchJob) -> bool:
+    return RoundId.of(job).number > 0

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_gemini_batch.core.defaults import (
     DEFAULT_CONNECTION,
     DEFAULT_MAX_FAILED_FRACTION,
+    DEFAULT_MAX_ROW_RETRIES,
     DEFAULT_POLL_INTERVAL,
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
@@ -23,8 +24,9 @@ from airflow_gemini_batch.operators.links import BatchJobLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.jobs import BatchJob, JobName
+    from airflow_gemini_batch.core.jobs import JobName
     from airflow_gemini_batch.operators.run import BatchRun
+    from airflow_gemini_batch.vertex.submit import Submitted
 
 # The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
 _AFTER_THE_TRIGGER = timedelta(hours=1)
@@ -36,6 +38,10 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
     Every try first asks Vertex AI for a job of this very submission (same DAG run, task, model, parameters,
     source data and destination): one under way is waited for, one that succeeded is taken as the result. Only
     otherwise a job is created, and paid for.
+
+    Rows that failed in passing, or did not come back, are sent again in a small follow-up job, under the same rule
+    and with the same wait; rows that failed for good are not. Its requests are written beside the source: to
+    ``reruns/`` as a file, or to ``TABLE_rerun_…``, a table that goes by itself after a week.
 
     The result (XCom) is a manifest: see :class:`airflow_gemini_batch.core.manifest.Manifest`.
 
@@ -60,6 +66,9 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         or ``leave`` it running.
     :param cancel_on_kill: cancel the job when a user marks or clears the task while it waits; a restart of a
         worker or triggerer never does.
+    :param max_row_retries: how many follow-up jobs there may be, each for the rows that the one before has left
+        unanswered; with 0, none. Rows and requests are matched by what the service gives back of a request, so
+        that both have to be files, or both tables.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; all rows without one always do.
     :param force_rerun: pay for a new job even though this submission has one already; may be a template that
@@ -102,6 +111,7 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
         on_timeout: Literal["cancel", "leave"] = "cancel",
         cancel_on_kill: bool = True,
+        max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         force_rerun: bool | str = False,
         deferrable: bool = True,
@@ -123,52 +133,36 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         self.run_timeout = run_timeout
         self.on_timeout = on_timeout
         self.cancel_on_kill = cancel_on_kill
+        self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
         self.force_rerun = force_rerun
         self.deferrable = deferrable
         self._waiting: tuple[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Submit the job or find it, then wait for it: in the triggerer, or here."""
-        from airflow_gemini_batch.core.identity import TaskRun
-        from airflow_gemini_batch.core.polling import utc_now
-
+        """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
         with no_retry_when_hopeless():
-            run = self._run()
-            ti = context["ti"]
-            map_index = -1 if ti.map_index is None else ti.map_index
-            submitted = run.submit(
-                TaskRun(ti.dag_id, ti.run_id, ti.task_id, map_index),
-                first_try=ti.try_number <= 1 or self._forced(),
-                salt=f"try {ti.try_number}" if self._forced() else "",
-            )
-            job = submitted.job
-            BatchJobLink.persist(context, job.name)
-            created = job.create_time or utc_now()
-            if job.state.stage.waits:
-                if self.deferrable:
-                    self._defer(job.name, created, adopted=submitted.adopted)
-                self._waiting = (str(job.name), ti)
-                job = run.wait(job.name, created + timedelta(seconds=self.queue_timeout + self.run_timeout))
-                self._waiting = None
-            return self._finish(context, run, job, adopted=submitted.adopted)
+            run = self._run(context)
+            salt = f"try {context['ti'].try_number}" if self._forced() else ""
+            return self._see_through(context, run, run.submit(salt=salt))
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
         from airflow_gemini_batch.core.jobs import JobName
         from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver, utc_now
         from airflow_gemini_batch.operators.run import FINISHING_PATIENCE
+        from airflow_gemini_batch.vertex.submit import Submitted
 
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
             BatchJobLink.persist(context, name)
-            run = self._run()
+            run = self._run(context)
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
             if over.outcome is WaitOutcome.ENDED:
                 job = run.wait(name, utc_now() + FINISHING_PATIENCE, has_ended=True)
             else:
                 job = run.after_timeout(name, over)
-            return self._finish(context, run, job, adopted=adopted)
+            return self._see_through(context, run, Submitted(job, adopted))
 
     def on_kill(self) -> None:
         """Cancel the job that is waited for here, if it was a user who killed the task."""
@@ -179,18 +173,32 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         job_name, ti = self._waiting
         cancel_if_killed(job_name, self.hook, ti, "running", self.log)
 
-    def _finish(self, context: Context, run: BatchRun, job: BatchJob, *, adopted: bool) -> dict[str, Any]:
+    def _see_through(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
+        """Wait for a job, then for its follow-ups, one after the other, and return the manifest."""
         from airflow_gemini_batch.core.jobs import JobState
+        from airflow_gemini_batch.core.polling import utc_now
 
-        if adopted and job.state is JobState.CANCELLED:
-            # The kill of the earlier try reached the job after this try had found it still under way.
-            self.log.warning(
-                "%s was taken over from an earlier try, and cancelled with it: submitting anew", job
-            )
-            return self.execute(context)
+        while submitted:
+            job = submitted.job
+            BatchJobLink.persist(context, job.name)
+            if job.state.stage.waits:
+                created = job.create_time or utc_now()
+                if self.deferrable:
+                    self._defer(job.name, created, adopted=submitted.adopted)
+                self._waiting = (str(job.name), context["ti"])
+                job = run.wait(job.name, created + timedelta(seconds=self.queue_timeout + self.run_timeout))
+                self._waiting = None
+            if submitted.adopted and job.state is JobState.CANCELLED:
+                # The kill of the earlier try reached the job after this try had found it still under way.
+                self.log.warning(
+                    "%s was taken over from an earlier try, and cancelled with it: submitting anew", job
+                )
+                return self.execute(context)
+            submitted = run.follow_up(job)
         return run.finish(job)
 
-    def _run(self) -> BatchRun:
+    def _run(self, context: Context) -> BatchRun:
+        from airflow_gemini_batch.core.identity import TaskRun
         from airflow_gemini_batch.core.polling import WaitPolicy
         from airflow_gemini_batch.core.submission import Submission
         from airflow_gemini_batch.operators.run import BatchRun
@@ -199,8 +207,11 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             raise InvalidRequestError(
                 f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
             )
+        if not isinstance(self.max_row_retries, int) or self.max_row_retries < 0:
+            raise InvalidRequestError(f"max_row_retries has to be 0 or more, got {self.max_row_retries!r}")
         if self.on_timeout not in ("cancel", "leave"):
             raise InvalidRequestError(f"on_timeout has to be 'cancel' or 'leave', got {self.on_timeout!r}")
+        ti = context["ti"]
         return BatchRun(
             Submission.checked(
                 model=self.model,
@@ -209,9 +220,13 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
                 name=self.display_name or f"{self.dag_id}.{self.task_id}",
                 labels=self.labels,
                 model_parameters=self.model_parameters,
+                reruns=self.max_row_retries > 0,
             ),
+            TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
+            first_try=ti.try_number <= 1 or self._forced(),
             hook=self.hook,
             policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
+            max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
             cancel_on_timeout=self.on_timeout == "cancel",
             log=self.log,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
-from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.addresses import Address, BigQueryAddress
+from airflow_gemini_batch.core.reruns import Account
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.storage.reruns import way_out_when_forbidden
+from airflow_gemini_batch.storage.reruns_sql import mixed_requests_statement, reruns_statement
 from airflow_gemini_batch.storage.sql import DUPLICATE, UNKNOWN, account_statement, tally_statement
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Table
+    from google.cloud.bigquery import Client, Row, Table
 
 _CALL_TIMEOUT = 60.0
 _QUERY_TIMEOUT = 600.0
@@ -81,7 +85,7 @@ class BigQueryStorage:
         """Sort the rows of a job's output table; ``None`` when there is no such table."""
         return None if self.find(table) is None else self._tally(tally_statement(table))
 
-    def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Tally | None:
+    def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Account | None:
         """Sort the rows of a job's output table by the requests of its source table.
 
         ``None`` when there is no output table. Rows are matched by the columns that pass through; where those do not
@@ -97,17 +101,36 @@ class BigQueryStorage:
         if columns := _matching_columns(asked, found):
             tally = self._tally(account_statement(table, source, columns))
             if tally.unknown <= tally.rows:
+                told_apart = tally.rows > 0
                 tally.complete(self._count(source))
-                return tally
+                if tally.reruns and self._mixes_requests(asked, source, columns):
+                    told_apart = False
+                write_reruns = partial(self._write_reruns, table, source, columns)
+                return Account(tally, write_reruns if told_apart else None)
         tally = self._tally(tally_statement(table))
         tally.complete(self._count(source))
-        return tally
+        return Account(tally)
+
+    def _mixes_requests(self, asked: Table, source: BigQueryAddress, columns: Sequence[str]) -> bool:
+        """Whether rows of a source are alike in these columns and differ in others."""
+        others = [field.name for field in asked.schema if field.name not in columns]
+        if not others:
+            return False
+        rows = self._query(mixed_requests_statement(source, columns, others))
+        return bool(next(iter(rows))["row_count"])
+
+    def _write_reruns(
+        self, table: BigQueryAddress, source: BigQueryAddress, columns: Sequence[str], place: Address
+    ) -> None:
+        """Write the rows of a source that are worth another job to a table that goes by itself after some days."""
+        # Requests of a follow-up lie where those of the source do: core.submission.rerun_place sees to it.
+        statement = reruns_statement(cast("BigQueryAddress", place), table, source, columns)
+        with way_out_when_forbidden(place):
+            self._query(statement)
 
     def _tally(self, statement: str) -> Tally:
         tally = Tally()
-        for row in self._client.query_and_wait(
-            statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
-        ):
+        for row in self._query(statement):
             if row["outcome"] == DUPLICATE:
                 tally.duplicates = row["row_count"]
             elif row["outcome"] == UNKNOWN:
@@ -121,12 +144,16 @@ class BigQueryStorage:
 
         statement = f"SELECT COUNT(*) AS row_count FROM {table.sql}"
         try:
-            rows = self._client.query_and_wait(
-                statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
-            )
+            rows = self._query(statement)
         except NotFound:
             raise SourceNotReadyError(f"source {table}: there is no such table") from None
         return int(next(iter(rows))["row_count"])
+
+    def _query(self, statement: str) -> Iterable[Row]:
+        rows: Iterable[Row] = self._client.query_and_wait(
+            statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
+        )
+        return rows
 
 
 def _matching_columns(source: Table, output: Table) -> list[str]:

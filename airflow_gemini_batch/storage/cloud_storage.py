@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.ledger import Ledger, request_digest
+from airflow_gemini_batch.core.addresses import Address, GcsAddress
+from airflow_gemini_batch.core.ledger import Ledger, RequestId, line_id, line_key
+from airflow_gemini_batch.core.reruns import Account
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally, classify_row
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.lines import iter_lines
+from airflow_gemini_batch.storage.reruns import way_out_when_forbidden
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
 # rows that the final file holds too.
 _PREDICTIONS = re.compile(r"predictions\.jsonl(-\d+-of-\d+)?")
 _CHUNK = 8 * 1024 * 1024
+
+# Whether keys come back is a matter of the whole job, so its first rows tell; some of them may be broken.
+_ROWS_THAT_TELL = 20
 
 
 class CloudStorage:
@@ -40,12 +48,12 @@ class CloudStorage:
 
         Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when one names none.
         """
-        return [f"gs://{blob.bucket.name}/{blob.name}#{blob.generation}" for blob in self._objects(sources)]
+        return [f"gs://{blob.bucket.name}/{blob.name}#{blob.generation}" for blob in self.objects(sources)]
 
     def count_requests(self, sources: Sequence[GcsAddress]) -> int:
         """Return the number of requests: the lines that are not blank."""
         count = 0
-        for blob in self._objects(sources):
+        for blob in self.objects(sources):
             if blob.id not in self._line_counts:
                 self._line_counts[blob.id] = sum(1 for _ in self._lines(blob))
             count += self._line_counts[blob.id]
@@ -75,23 +83,56 @@ class CloudStorage:
             tally.merge(self._tallies[blob.id])
         return tally
 
-    def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Tally | None:
+    def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Account | None:
         """Sort the rows of a job's output folder by the requests in its source files.
 
-        ``None`` when the folder holds no prediction files. Rows are matched by the digest of their request, in
-        constant memory but for 16 bytes a request and what goes with them.
+        ``None`` when the folder holds no prediction files. Rows are matched by their key where the service gives it
+        back and no two requests share one, else by the digest of their request; in constant memory but for one
+        entry a request.
         """
         files = self.prediction_files(folder)
         if not files:
             return None
-        ledger = Ledger(
-            _digest(_object(line)) for blob in self._objects(sources) for line in self._lines(blob)
-        )
-        for blob in files:
-            for line in self._lines(blob):
-                row = _object(line)
-                ledger.add(_digest(row), _classify(row, line))
-        return ledger.tally()
+        requests = list(self.objects(sources))
+        by_key = self._holds_keys(files)
+        ledger = Ledger(self._ids(requests, by_key=by_key))
+        if by_key and ledger.has_repeats:
+            by_key = False
+            ledger = Ledger(self._ids(requests, by_key=by_key))
+        for line in self.lines(files):
+            row = _object(line)
+            ledger.add(line_id(row, by_key=by_key), _classify(row, line))
+        tally, reruns = ledger.close()
+        if reruns is None:
+            return Account(tally)
+        return Account(tally, partial(self._write_reruns, requests, reruns, by_key))
+
+    def _holds_keys(self, files: Sequence[Blob]) -> bool:
+        rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
+        return any(line_key(row) is not None for row in rows)
+
+    def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
+        return (line_id(_object(line), by_key=by_key) for line in self.lines(requests))
+
+    def _write_reruns(
+        self, requests: Sequence[Blob], reruns: Mapping[RequestId, int], by_key: bool, place: Address
+    ) -> None:
+        """Copy the lines of these requests to a new file, as many of each as said."""
+        # Requests of a follow-up lie where those of the source do: core.submission.rerun_place sees to it.
+        target = cast("GcsAddress", place)
+        left, open_ = dict(reruns), sum(reruns.values())
+        # Uploaded as a whole: a file that was cut off would be a job for some of them.
+        with tempfile.TemporaryFile() as file:
+            for line in self.lines(requests):
+                if not open_:
+                    break
+                id_ = line_id(_object(line), by_key=by_key)
+                if left.get(id_):
+                    left[id_] -= 1
+                    open_ -= 1
+                    file.write(line + b"\n")
+            with way_out_when_forbidden(place):
+                self._client.bucket(target.bucket).blob(target.path).upload_from_file(file, rewind=True)
 
     def prediction_folders(self, prefix: GcsAddress) -> list[GcsAddress]:
         """Return the folders below a prefix that hold prediction files."""
@@ -105,7 +146,11 @@ class CloudStorage:
         found = [blob for blob in blobs if _PREDICTIONS.fullmatch(blob.name.rpartition("/")[2])]
         return sorted(found, key=lambda blob: str(blob.name))
 
-    def _objects(self, sources: Sequence[GcsAddress]) -> Iterator[Blob]:
+    def objects(self, sources: Sequence[GcsAddress]) -> Iterator[Blob]:
+        """Yield the objects that the sources name.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that names none.
+        """
         for source in sources:
             found = 0
             for blob in self._matches(source):
@@ -129,6 +174,11 @@ class CloudStorage:
         except NotFound:
             raise SourceNotReadyError(f"source {source}: the bucket does not exist") from None
 
+    def lines(self, blobs: Iterable[Blob]) -> Iterator[bytes]:
+        """Yield the lines of objects, one object after the other, without blank ones and line ends."""
+        for blob in blobs:
+            yield from self._lines(blob)
+
     @staticmethod
     def _lines(blob: Blob) -> Iterator[bytes]:
         # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
@@ -142,10 +192,6 @@ def _object(line: bytes) -> Mapping[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return row if isinstance(row, Mapping) else None
-
-
-def _digest(row: Mapping[str, Any] | None) -> bytes:
-    return request_digest(None if row is None else row.get("request"))
 
 
 def _classify(row: Mapping[str, Any] | None, line: bytes) -> RowResult:

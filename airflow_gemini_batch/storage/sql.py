@@ -19,14 +19,18 @@ SAMPLE_LENGTH = 300
 DUPLICATE = "duplicate"
 UNKNOWN = "unknown"
 
+RERUN = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.rerun)
+"""The outcomes that are worth another job, for an ``IN (…)``."""
 
-def _outcome_case() -> str:
-    """Return the CASE expression that sorts one output row as ``core.responses.classify_row`` does."""
-    rejected = ", ".join(map(str, sorted(REJECTED_CODES)))
+
+def outcome_case() -> str:
+    """Return the CASE expression that sorts one output row as ``core.responses.classify_row`` does.
+
+    It reads what :func:`outcome_fields` selects.
+    """
     blocked = ", ".join(f"'{reason}'" for reason in sorted(BLOCKED_FINISH_REASONS))
     return f"""CASE
-      WHEN status_text != '' AND status_code IN ({rejected}) THEN '{Outcome.REJECTED}'
-      WHEN status_text != '' THEN '{Outcome.RETRYABLE}'
+      {status_case()}
       WHEN candidate IS NULL AND block_reason IS NOT NULL THEN '{Outcome.BLOCKED}'
       WHEN candidate IS NULL THEN '{Outcome.MISSING}'
       WHEN finish_reason = 'MAX_TOKENS' THEN '{Outcome.TRUNCATED}'
@@ -36,26 +40,43 @@ def _outcome_case() -> str:
     END"""
 
 
-def _sorted_answers(table: BigQueryAddress, digest: str) -> str:
-    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``."""
-    return f"""answers AS (
-  SELECT
-    IF(
-      REGEXP_CONTAINS(TRIM(status), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL(status, ''))
-    ) AS status_text,
-    SAFE_CAST(REGEXP_EXTRACT(status, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code,
+def outcome_fields() -> str:
+    """Return what :func:`outcome_case` reads, as items of a SELECT from columns ``status`` and ``response``."""
+    return f"""{status_fields()},
     JSON_QUERY(response, '$.candidates[0]') AS candidate,
     JSON_VALUE(response, '$.candidates[0].finishReason') AS finish_reason,
     COALESCE(
       JSON_QUERY(response, '$.candidates[0].content.parts[0]'),
       JSON_QUERY(response, '$.candidates[0].content.parts.text')
     ) AS part,
-    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason,
+    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason"""
+
+
+def status_fields() -> str:
+    """Return what a row's ``status`` says, as items of a SELECT: ``status_text``, empty for OK, and ``status_code``."""
+    return f"""IF(
+      REGEXP_CONTAINS(TRIM(status), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL(status, ''))
+    ) AS status_text,
+    SAFE_CAST(REGEXP_EXTRACT(status, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code"""
+
+
+def status_case() -> str:
+    """Return the first branches of a CASE expression: how a row failed that has a ``status_text``."""
+    rejected = ", ".join(map(str, sorted(REJECTED_CODES)))
+    return f"""WHEN status_text != '' AND status_code IN ({rejected}) THEN '{Outcome.REJECTED}'
+      WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
+
+
+def sorted_answers(table: BigQueryAddress, digest: str) -> str:
+    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``."""
+    return f"""answers AS (
+  SELECT
+    {outcome_fields()},
     {digest} AS digest
   FROM {table.sql}
 ), sorted_answers AS (
   SELECT
-    {_outcome_case()} AS outcome,
+    {outcome_case()} AS outcome,
     SUBSTR(COALESCE(NULLIF(status_text, ''), block_reason, finish_reason, 'no response'), 1, {SAMPLE_LENGTH}) AS reason,
     digest
   FROM answers
@@ -68,7 +89,7 @@ def tally_statement(table: BigQueryAddress) -> str:
     Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
     one of the rows; empty for good ones). Works for a ``response`` column of type JSON or STRING.
     """
-    return f"""WITH {_sorted_answers(table, "''")}
+    return f"""WITH {sorted_answers(table, "''")}
 SELECT
   outcome,
   COUNT(*) AS row_count,
@@ -82,19 +103,23 @@ def account_statement(table: BigQueryAddress, source: BigQueryAddress, columns: 
     """Return the statement that counts an output table's rows by the requests of its source table.
 
     Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond those asked for
-    (of several, a good one counts), and ``unknown``, for rows that nobody asked for.
+    (of several, a good one counts, else one whose failure is final), and ``unknown``, for rows that nobody asked
+    for.
 
     :param columns: what tells requests apart in both tables.
     """
-    digest = _digest(columns)
+    digest = digest_of(columns)
     return f"""WITH asked AS (
   SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
-), {_sorted_answers(table, digest)}, ranked AS (
+), {sorted_answers(table, digest)}, ranked AS (
   SELECT
     outcome,
     reason,
     digest,
-    ROW_NUMBER() OVER (PARTITION BY digest ORDER BY IF(outcome = '{Outcome.OK}', 0, 1)) AS place
+    ROW_NUMBER() OVER (
+      PARTITION BY digest
+      ORDER BY CASE WHEN outcome = '{Outcome.OK}' THEN 0 WHEN outcome IN ({RERUN}) THEN 2 ELSE 1 END
+    ) AS place
   FROM sorted_answers
 ), accounted AS (
   SELECT
@@ -116,7 +141,8 @@ GROUP BY outcome
 ORDER BY outcome"""
 
 
-def _digest(columns: Sequence[str]) -> str:
+def digest_of(columns: Sequence[str]) -> str:
+    """Return the expression for a digest of these columns, as hexadecimal text."""
     # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
     texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING(`{column}`), 'null')" for column in columns)
     return f"TO_HEX(SHA256(CONCAT({texts})))"

@@ -7,9 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.reruns import Account
 from airflow_gemini_batch.core.responses import Tally
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.storage.inspection import FileInspection, TableInspection
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -40,6 +42,16 @@ class DataStore:
         """The tables in BigQuery."""
         return BigQueryStorage(self._bigquery_client())
 
+    @cached_property
+    def file_inspection(self) -> FileInspection:
+        """What a preflight asks about files."""
+        return FileInspection(self._storage_client())
+
+    @cached_property
+    def table_inspection(self) -> TableInspection:
+        """What a preflight asks about tables."""
+        return TableInspection(self._bigquery_client())
+
     def versions(self, sources: Sequence[Address]) -> list[str]:
         """Return one text for each file or table of the sources, naming it and its version.
 
@@ -68,7 +80,7 @@ class DataStore:
             return self.tables.tally(output) if output.is_table else None
         return self.files.tally(output)
 
-    def account(self, output: Address, sources: Sequence[Address]) -> Tally | None:
+    def account(self, output: Address, sources: Sequence[Address]) -> Account | None:
         """Sort the rows of a job's output by its requests, so that the outcomes add up to them.
 
         ``None`` when there is no output. Where output and requests are of two kinds, rows are counted only.
@@ -80,9 +92,10 @@ class DataStore:
         if isinstance(output, BigQueryAddress) and output.is_table and _are_tables(sources):
             return self.tables.account(output, cast("BigQueryAddress", sources[0]))
         tally = self.tally(output)
-        if tally is not None:
-            tally.complete(self.count_requests(sources))
-        return tally
+        if tally is None:
+            return None
+        tally.complete(self.count_requests(sources))
+        return Account(tally)
 
 
 def _are_tables(sources: Sequence[Address]) -> bool:

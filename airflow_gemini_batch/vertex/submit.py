@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from airflow_gemini_batch.core.jobs import BatchJob, Stage
+from airflow_gemini_batch.core.jobs import BatchJob, JobState, Stage
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL, labels_filter
 from airflow_gemini_batch.core.submission import JobRequest
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
@@ -47,6 +47,10 @@ class Log(Protocol):
         """Alarm."""
 
 
+def _nothing_to_keep(job: BatchJob) -> bool:
+    return False
+
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -57,6 +61,7 @@ def submit_once(
     log: Log,
     *,
     first_try: bool = True,
+    is_worth_keeping: Callable[[BatchJob], bool] = _nothing_to_keep,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Submitted:
     """Return the job with this identity: one that is there already, or a new one.
@@ -66,6 +71,7 @@ def submit_once(
 
     :param make_request: makes the request from the number of earlier jobs with this identity.
     :param first_try: whether nobody has tried before; a later try that finds no job looks again for a while.
+    :param is_worth_keeping: whether an expired job is taken over as well, for the rows that it has finished.
 
     Raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` when the service could not be asked (then
     nothing was submitted) or refused the job, and
@@ -78,7 +84,8 @@ def submit_once(
         log.info("No job of an earlier try is to be seen; looking again in %g s", pause)
         sleep(pause)
         earlier = jobs_of(client, identity)
-    if job := _usable(client, earlier, log):
+    job = _usable(client, earlier, log) or _expired(earlier, is_worth_keeping)
+    if job:
         log.info(
             "This submission has a job already, nothing new is paid: %s\n%s\nTo pay for a new one, set "
             "force_rerun=True.",
@@ -123,6 +130,11 @@ def _usable(client: BatchJobClient, jobs: list[BatchJob], log: Log) -> BatchJob 
         except VertexApiError as error:
             log.error("It could not be cancelled, and bills unless it has ended by now: %s", error)
     return kept
+
+
+def _expired(jobs: list[BatchJob], is_worth_keeping: Callable[[BatchJob], bool]) -> BatchJob | None:
+    expired = (job for job in jobs if job.state is JobState.EXPIRED)
+    return next((job for job in expired if is_worth_keeping(job)), None)
 
 
 def _only_one(client: BatchJobClient, identity: str, created: BatchJob, log: Log) -> Submitted:

@@ -130,3 +130,24 @@ def test_report_leaves_out_what_is_not_known() -> None:
     assert "None" not in text
     assert "Output:" not in text
     assert "Vertex AI says" not in text
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "PAUSED"])
+def test_bad_end_of_a_follow_up_is_no_failure_while_enough_is_answered(state: str) -> None:
+    assert failure_of(job(state), tally(ok=9, missing=1), max_failed_fraction=0.1, follow_up=True) is None
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "PAUSED"])
+def test_bad_end_of_a_follow_up_that_leaves_too_much_open_can_be_mended_by_itself(state: str) -> None:
+    failure = failure_of(job(state), tally(ok=8, missing=2), max_failed_fraction=0.1, follow_up=True)
+    assert isinstance(failure, JobFailedError)
+    assert "The follow-up job" in str(failure)
+    assert "Of all 10 rows: 8 ok, 2 missing" in str(failure)
+    assert str(failure).endswith("submits this follow-up again, nothing else.")
+    assert "submits a new job" not in str(failure)
+
+
+@pytest.mark.parametrize(("rows", "fails"), [(tally(ok=9, missing=1), False), (tally(ok=8, missing=2), True)])
+def test_rows_of_an_expired_job_that_are_gone_on_from_are_judged(rows: Tally, fails: bool) -> None:
+    failure = failure_of(job("EXPIRED"), rows, max_failed_fraction=0.1, has_result=True)
+    assert isinstance(failure, RowsFailedError) is fails

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.identity import TaskRun, display_name, fingerprint, identity
+from airflow_gemini_batch.core.identity import TaskRun, display_name, fingerprint, identity, rerun_identity
 
 RUN = TaskRun("nightly", "scheduled__2025-01-02", "submit", 3)
 REQUEST: dict[str, Any] = {
@@ -124,3 +124,15 @@ def test_identity_is_a_legal_label_whatever_the_names(run: TaskRun) -> None:
 def test_display_name_is_cut_before_the_identity(name: str, shown: str) -> None:
     assert display_name(name, IDENTITY) == shown
     assert len(shown) <= 128
+
+
+def test_identity_of_a_follow_up_tells_submission_round_and_job_before() -> None:
+    same = rerun_identity("a" * 32, 1, "42")
+    assert rerun_identity("a" * 32, 1, "42") == same
+    assert re.fullmatch(r"[0-9a-f]{32}", same)
+    others = [
+        rerun_identity("b" * 32, 1, "42"),
+        rerun_identity("a" * 32, 2, "42"),
+        rerun_identity("a" * 32, 1, "43"),
+    ]
+    assert len({same, *others}) == 4

@@ -122,6 +122,7 @@ def test_from_json_reads_a_whole_resource() -> None:
         display_name="nightly 0123",
         model="publishers/google/models/gemini-2.5-flash",
         labels={"gemini_batch_id": "0123"},
+        sources=("gs://books/in.jsonl",),
         output=GcsAddress("books", "out/prediction-model-2025"),
         error=JobError(8, "quota"),
         successful_count=9,
@@ -149,6 +150,8 @@ def test_from_json_reads_the_least_there_can_be() -> None:
         {"outputInfo": None},
         {"outputInfo": {"gcsOutputDirectory": None}},
         {"outputInfo": {"bigqueryOutputDataset": None, "bigqueryOutputTable": None}},
+        {"inputConfig": None},
+        {"inputConfig": {"gcsSource": None, "bigquerySource": None}},
         {"error": None},
         {"completionStats": None},
         {"completionStats": {"successfulCount": None, "failedCount": None}},
@@ -173,6 +176,13 @@ def test_null_reads_as_left_out(fields: dict[str, Any]) -> None:
 def test_from_json_refuses_what_is_no_job(resource: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is not the name of a batch job"):
         BatchJob.from_json(resource)
+
+
+def test_from_json_reads_the_table_that_a_job_reads() -> None:
+    config = {"instancesFormat": "bigquery", "bigquerySource": {"inputUri": "bq://my-shop.books.requests"}}
+    assert BatchJob.from_json({"name": NAME, "inputConfig": config}).sources == (
+        "bq://my-shop.books.requests",
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.ledger import Ledger, request_digest
+from airflow_gemini_batch.core.keys import key_label
+from airflow_gemini_batch.core.ledger import Ledger, line_id, line_key, request_digest
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 
 OK = RowResult(Outcome.OK)
 FAILED = RowResult(Outcome.RETRYABLE, "503")
+REFUSED = RowResult(Outcome.REJECTED, "400")
+EMPTY = RowResult(Outcome.MISSING, "no response")
 
 
 def digest(text: str) -> bytes:
@@ -19,7 +22,7 @@ def tally_of(asked: str, came: list[tuple[str, RowResult]]) -> Tally:
     ledger = Ledger(digest(text) for text in asked)
     for text, result in came:
         ledger.add(digest(text), result)
-    return ledger.tally()
+    return ledger.close()[0]
 
 
 def counts(tally: Tally) -> dict[str, int]:
@@ -34,6 +37,7 @@ def counts(tally: Tally) -> dict[str, int]:
         pytest.param({"parts": {"text": "a"}}, {"parts": [{"text": "a", "fileData": None}]}, id="one-part"),
         pytest.param({"contents": {"parts": []}}, {"contents": [{"parts": []}]}, id="one-content"),
         pytest.param({"temperature": 1}, {"temperature": 1.0}, id="whole-number"),
+        pytest.param({"contents": [], "labels": {"a": "b"}}, {"contents": []}, id="labels-left-out"),
     ],
 )
 def test_digest_survives_the_service_s_own_spelling(sent: Any, echoed: Any) -> None:
@@ -71,6 +75,15 @@ def test_digest_tells_requests_apart(one: Any, other: Any) -> None:
         pytest.param("ab", [("a", OK), ("x", OK)], {"ok": 1, "missing": 1}, (0, 1), id="unknown"),
         pytest.param("ab", [], {"missing": 2}, (0, 0), id="nothing"),
         pytest.param("", [], {}, (0, 0), id="nothing-asked"),
+        pytest.param("a", [("a", FAILED), ("a", REFUSED)], {"rejected": 1}, (1, 0), id="a-final-one-counts"),
+        pytest.param(
+            "aaa",
+            [("a", FAILED), ("a", OK), ("a", REFUSED), ("a", FAILED)],
+            {"ok": 1, "rejected": 1, "retryable": 1},
+            (1, 0),
+            id="equal-requests-with-several-ends",
+        ),
+        pytest.param("a", [("a", FAILED), ("a", EMPTY)], {"retryable": 1}, (1, 0), id="failed-twice"),
     ],
 )
 def test_outcomes_add_up_to_the_requests(
@@ -97,3 +110,70 @@ def test_rows_with_an_echo_that_is_not_understood_are_counted_all_the_same(
     assert counts(tally) == expected
     assert tally.unknown == unknown
     assert tally.rows == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "came", "reruns"),
+    [
+        pytest.param("ab", [("a", OK), ("b", OK)], {}, id="none"),
+        pytest.param("abc", [("a", OK), ("b", FAILED)], {"b": 1, "c": 1}, id="failed-and-missing"),
+        pytest.param("ab", [("a", REFUSED), ("b", EMPTY)], {"b": 1}, id="refused-for-good"),
+        pytest.param("aaab", [("a", OK), ("a", REFUSED), ("b", OK)], {"a": 1}, id="as-many-as-are-open"),
+        pytest.param("a", [("a", FAILED), ("a", OK)], {}, id="good-in-the-end"),
+        pytest.param("ab", [("a", FAILED), ("a", FAILED), ("b", FAILED)], {"a": 1, "b": 1}, id="repeated"),
+        pytest.param("ab", [("a", FAILED), ("x", OK)], {"a": 1, "b": 1}, id="unknown-besides"),
+        pytest.param("ab", [("x", OK), ("y", FAILED)], None, id="echo-not-understood"),
+        pytest.param("ab", [], None, id="no-rows"),
+    ],
+)
+def test_requests_worth_another_job(
+    asked: str, came: list[tuple[str, RowResult]], reruns: dict[str, int] | None
+) -> None:
+    ledger = Ledger(asked)
+    for text, result in came:
+        ledger.add(text, result)
+    tally, found = ledger.close()
+    assert found == reruns
+    assert found is None or sum(found.values()) == tally.reruns
+
+
+def test_samples_are_those_of_outcomes_that_count() -> None:
+    assert tally_of("ab", [("a", FAILED), ("a", OK), ("b", REFUSED)]).samples == ["rejected: 400"]
+
+
+def test_repeated_ids_are_noticed() -> None:
+    assert Ledger(["a", "b", "a"]).has_repeats
+    assert not Ledger(["a", "b"]).has_repeats
+
+
+LABELLED = {"request": {"labels": {"gemini_batch_key": "978-0"}}}
+
+
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        (LABELLED, "978-0"),
+        ({"key": "978-0"}, "978-0"),
+        ({**LABELLED, "key": "978-1"}, "978-0"),
+        ({"key": 7}, "7"),
+        ({"key": "ISBN 978/0"}, key_label("ISBN 978/0")),
+        ({"request": {"labels": None}}, None),
+        ({"request": {"labels": {"team": "books"}}}, None),
+        ({"request": "text"}, None),
+        ({}, None),
+    ],
+)
+def test_key_of_a_line(row: dict[str, Any], key: str | None) -> None:
+    assert line_key(row) == key
+
+
+@pytest.mark.parametrize("echo", ["label", "key"])
+def test_key_is_the_same_whichever_of_the_two_comes_back(echo: str) -> None:
+    sent = {"key": "a/b", "request": {"labels": {"gemini_batch_key": key_label("a/b")}}}
+    came = {"key": "a/b", "request": {}} if echo == "key" else {"request": sent["request"]}
+    assert line_id(sent, by_key=True) == line_id(came, by_key=True)
+
+
+def test_line_without_a_key_is_told_by_its_content() -> None:
+    row = {"request": {"contents": []}}
+    assert line_id(row, by_key=True) == line_id(row, by_key=False) == request_digest(row["request"])

@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 
 NAME = JobName("1234567890", "us-central1", "42")
 
-COUNTS = {"ok": 98, "retryable": 1, "rejected": 0, "blocked": 0, "truncated": 0, "missing": 1}
+COUNTS = {"ok": 98, "retryable": 1, "rejected": 0, "blocked": 0, "truncated": 0, "invalid": 0, "missing": 1}
 ROUND = Round(
     job_name=str(NAME),
     state="JOB_STATE_SUCCEEDED",
@@ -27,6 +27,8 @@ MANIFEST = Manifest(
     console_url=NAME.console_url,
     counts=COUNTS,
     rounds=(ROUND,),
+    usage={"gemini-2.5-flash": {"prompt": 1090, "output": 95}},
+    cost={"amount": 0.1, "currency": "USD"},
 )
 # What is in XCom of runs made by this release: readers of these names exist outside of this package.
 CONTENT: dict[str, Any] = {
@@ -46,6 +48,8 @@ CONTENT: dict[str, Any] = {
             "surplus": {"duplicate": 0, "unknown": 0},
         }
     ],
+    "usage": {"gemini-2.5-flash": {"prompt": 1090, "output": 95}},
+    "cost": {"amount": 0.1, "currency": "USD"},
 }
 
 
@@ -59,6 +63,13 @@ def test_manifest_has_the_documented_shape() -> None:
 
 def test_manifest_survives_json() -> None:
     assert Manifest.from_json(json.loads(json.dumps(MANIFEST.to_json()))) == MANIFEST
+
+
+def test_manifest_of_a_release_that_knew_no_money_is_read() -> None:
+    earlier = {key: value for key, value in CONTENT.items() if key not in ("usage", "cost")}
+    manifest = Manifest.from_json(earlier)
+    assert (manifest.usage, manifest.cost) == ({}, None)
+    assert manifest.counts == COUNTS
 
 
 def test_manifest_of_no_rounds_survives_json() -> None:
@@ -87,6 +98,11 @@ def test_round_describes_a_job() -> None:
 
 def test_round_of_a_job_without_output_names_none() -> None:
     assert Round.of(BatchJob(NAME, JobState.FAILED), [], Tally()).output == ""
+
+
+def test_round_whose_output_is_not_where_the_job_says_names_none() -> None:
+    job = BatchJob(NAME, JobState.FAILED, output=GcsAddress("books", "out/prediction-model-2025"))
+    assert Round.of(job, [], Tally(), has_output=False).output == ""
 
 
 def test_round_keeps_its_counts_when_the_tally_goes_on() -> None:
@@ -131,3 +147,16 @@ def test_refusal_quotes_only_the_beginning() -> None:
 def test_later_version_asks_for_an_upgrade() -> None:
     with pytest.raises(ValueError, match=f"has version {VERSION + 1}, .* upgrade airflow-gemini-batch"):
         Manifest.from_json({**CONTENT, "version": VERSION + 1})
+
+
+@pytest.mark.parametrize(
+    ("state", "output", "ok", "had"),
+    [
+        ("JOB_STATE_SUCCEEDED", "gs://books/out", 0, True),
+        ("JOB_STATE_EXPIRED", "gs://books/out", 3, True),
+        ("JOB_STATE_EXPIRED", "gs://books/out", 0, False),
+        ("JOB_STATE_SUCCEEDED", "", 0, False),
+    ],
+)
+def test_round_tells_whether_there_were_answers(state: str, output: str, ok: int, had: bool) -> None:
+    assert Round(str(NAME), state, (), output, {"ok": ok}).had_answers is had

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.reruns import RoundId
 from airflow_gemini_batch.core.submission import (
     JobRequest,
     Submission,
@@ -280,7 +281,7 @@ def test_output_place_is_a_legal_address(source: str, attempt: int) -> None:
 
 def test_request_is_the_whole_create_call() -> None:
     asked = submission(labels={"team": "books"}, model_parameters={"a": 1})
-    assert asked.request(IDENTITY, 2, {"airflow_dag": "nightly"}) == JobRequest(
+    assert asked.request(RoundId(IDENTITY), 2, {"airflow_dag": "nightly"}) == JobRequest(
         model="publishers/google/models/gemini-2.5-flash",
         sources=(GcsAddress("books", "in/a.jsonl"),),
         destination=GcsAddress("books", "in/predictions/0123456789ab_2"),
@@ -291,7 +292,59 @@ def test_request_is_the_whole_create_call() -> None:
 
 
 def test_request_carries_its_identity_whatever_the_labels() -> None:
-    assert submission().request(IDENTITY, 0, {"gemini_batch_id": "x"}).labels == {"gemini_batch_id": IDENTITY}
+    assert submission().request(RoundId(IDENTITY), 0, {"gemini_batch_id": "x"}).labels == {
+        "gemini_batch_id": IDENTITY
+    }
+
+
+FOLLOW_UP = RoundId(IDENTITY, 1, "42")
+SHORT = FOLLOW_UP.identity[:12]
+
+
+def test_request_of_a_follow_up_has_places_of_its_own() -> None:
+    asked = submission(labels={"team": "books"}).request(FOLLOW_UP, 0, {"airflow_dag": "nightly"})
+    assert asked.sources == (GcsAddress("books", f"in/reruns/{SHORT}_1.jsonl"),)
+    assert asked.destination == GcsAddress("books", f"in/predictions/{SHORT}")
+    assert asked.display_name == f"nightly.submit rerun 1 {FOLLOW_UP.identity}"
+    assert asked.labels == {"team": "books", "airflow_dag": "nightly", **FOLLOW_UP.labels}
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "place"),
+    [
+        ("gs://books/a.jsonl", None, f"gs://books/reruns/{SHORT}_1.jsonl"),
+        ("gs://books/in/2024-*/part-*.jsonl", None, f"gs://books/in/reruns/{SHORT}_1.jsonl"),
+        ("gs://books/in/*/a*", "gs://books/out", f"gs://books/in/reruns/{SHORT}_1.jsonl"),
+        ("gs://books/in/**", "gs://books/out", f"gs://books/out/reruns/{SHORT}_1.jsonl"),
+        (
+            "gs://books/in/*/*",
+            None,
+            f"gs://books/in/predictions/{IDENTITY[:12]}/reruns/{SHORT}_1.jsonl",
+        ),
+        ("bq://my-shop.books.rows", None, f"bq://my-shop.books.rows_rerun_{SHORT}_1"),
+        ("bq://my-shop.books.rows", "bq://my-shop.answers.out", f"bq://my-shop.books.rows_rerun_{SHORT}_1"),
+        (f"bq://my-shop.books.{'t' * 1024}", None, f"bq://my-shop.books.{'t' * 1003}_rerun_{SHORT}_1"),
+    ],
+)
+def test_requests_of_a_follow_up_lie_where_no_source_is(
+    source: str, destination: str | None, place: str
+) -> None:
+    (found,) = submission(source=source, destination=destination).sources_of(FOLLOW_UP)
+    assert str(found) == place
+    assert parse_address(place) == found
+
+
+def test_pattern_over_every_place_is_refused_where_there_may_be_follow_ups() -> None:
+    everywhere = "gs://books/in/**_1.jsonl"
+    with pytest.raises(InvalidRequestError, match="max_row_retries=0"):
+        submission(source=everywhere, reruns=True)
+    assert submission(source=everywhere).sources == (GcsAddress("books", "in/**_1.jsonl"),)
+
+
+def test_follow_up_writes_beside_the_table_that_the_user_named() -> None:
+    destination = parse_destination("bq://my-shop.answers.out")
+    place = output_place(parse_address("bq://my-shop.books.rows"), destination, IDENTITY, 1, rerun=True)
+    assert str(place) == "bq://my-shop.answers.out_rerun_0123456789ab_1"
 
 
 VERSIONS = ["gs://books/in/a.jsonl#1"]

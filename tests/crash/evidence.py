@@ -19,7 +19,7 @@ _HEADERS = {"Authorization": "Bearer token"}
 class Outcome:
     """What a run came to.
 
-    :param duplicate_jobs: jobs beyond the first, whatever became of them: each was paid for.
+    :param duplicate_jobs: jobs beyond those that the run needs, whatever became of them: each was paid for.
     :param lost_rows: requests without an answer in the manifest or in the output that it names.
     :param stuck: the run did not come to its end in time.
     :param missed: the run ended without a crash, so it says nothing.

@@ -32,6 +32,7 @@ class CrashPoint:
     :param hold: the message after which the worker stands still.
     :param seen: whether that process is at the point, from what the server has seen.
     :param faults: planned on the server before the round: name → parameters.
+    :param jobs: how many a run needs; the faults see to it when it is more than one.
     :param linger: longest time from the point to the kill, in seconds; each round draws its own.
     """
 
@@ -41,6 +42,7 @@ class CrashPoint:
     hold: str = ""
     seen: Callable[[Calls, LocalVertex], bool] | None = None
     faults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    jobs: int = 1
     linger: float = 0.0
 
 
@@ -50,6 +52,15 @@ def _looking_up(calls: Calls, vertex: LocalVertex) -> bool:
 
 def _created(calls: Calls, vertex: LocalVertex) -> bool:
     return calls["create"] > 0 and len(jobs_of(vertex)) > 0
+
+
+def _asking_for_follow_up(calls: Calls, vertex: LocalVertex) -> bool:
+    # A worker that takes a task up again reads the job first.
+    return calls["get"] > 0 and calls["create"] > 0
+
+
+def _follow_up_created(calls: Calls, vertex: LocalVertex) -> bool:
+    return calls["get"] > 0 and len(jobs_of(vertex)) > 1
 
 
 def _polling(calls: Calls, vertex: LocalVertex) -> bool:
@@ -81,6 +92,28 @@ POINTS = (
         hold=children.DEFERRED,
         seen=_polling,
         linger=0.25,
+    ),
+    CrashPoint(
+        "worker_before_follow_up_create",
+        on=WORKER,
+        kills=(WORKER,),
+        seen=_asking_for_follow_up,
+        faults={
+            "partly_succeed": {"share": 0.5},
+            "delay": {"on": "create", "job": "* rerun *", "seconds": _NEVER},
+        },
+        jobs=2,
+    ),
+    CrashPoint(
+        "worker_after_follow_up_create_unanswered",
+        on=WORKER,
+        kills=(WORKER,),
+        seen=_follow_up_created,
+        faults={
+            "partly_succeed": {"share": 0.5},
+            "delay_after": {"on": "create", "job": "* rerun *", "seconds": _NEVER},
+        },
+        jobs=2,
     ),
     CrashPoint("worker_before_result_is_stored", on=WORKER, kills=(WORKER,), hold=children.FINISHING),
 )

@@ -185,7 +185,7 @@ def play_round(point: CrashPoint, number: int, stack: LocalStack, log: Path) -> 
         finally:
             played.clean_up()
         return Outcome(
-            duplicate_jobs=max(0, len(jobs_of(vertex)) - 1),
+            duplicate_jobs=max(0, len(jobs_of(vertex)) - point.jobs),
             lost_rows=lost_rows(stack, prompts, manifest),
             stuck=stuck,
             missed=not played.struck,

@@ -8,7 +8,7 @@ triggerer and API server. Both talk to the local servers; nothing leaves this ma
 
 The full level needs Airflow 3 and takes about a minute for each crash point and round.
 
-Prints one JSON line last: ``runs``, ``duplicate_jobs`` (jobs beyond the first of a submission), ``lost_rows``
+Prints one JSON line last: ``runs``, ``duplicate_jobs`` (jobs beyond those that a submission needs), ``lost_rows``
 (requests without an answer), ``stuck_runs`` (not ended in time) and ``missed_crashes`` (rounds in which nothing was
 killed), all of which but ``runs`` have to be 0, and the same for each crash point under ``points``. The exit code
 is 1 when one is not.

@@ -58,9 +58,20 @@ class Fails:
     hopeless: bool = False
 
 
+DEFERRED = "deferred"
+BEFORE_CREATE = "before create"
+AFTER_CREATE = "after create"
+
+
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """The worker dies when the job is submitted, before the task has deferred."""
+    """The worker dies.
+
+    :param at: when the job is submitted, before the task has deferred; or right before or after the create call of
+        a follow-up.
+    """
+
+    at: str = DEFERRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ class Try:
     :param ended: planned when the wait in the triggerer is over.
     :param cancelled_after: seconds in the deferred state after which somebody cancels the job.
     :param resumed_after: seconds from the end of that wait until a worker takes the task up again.
+    :param deferral: which deferral of this try, from 0, the four before and a worker that dies deferred mean.
     :param settings: arguments of the operator.
     """
 
@@ -83,6 +95,7 @@ class Try:
     ended: tuple[Fault, ...] = ()
     cancelled_after: float | None = None
     resumed_after: float = 0.0
+    deferral: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

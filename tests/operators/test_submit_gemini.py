@@ -40,6 +40,7 @@ def test_returns_a_manifest_that_accounts_for_every_row(gemini_batch_stack, make
         "rejected": 0,
         "blocked": 0,
         "truncated": 0,
+        "invalid": 0,
         "missing": 0,
     }
     assert Manifest.from_json(manifest).to_json() == manifest

@@ -146,6 +146,7 @@ def test_tally_counts_by_outcome_and_shows_why(storage, table, kind):
         Outcome.REJECTED: 1,
         Outcome.BLOCKED: 1,
         Outcome.TRUNCATED: 0,
+        Outcome.INVALID: 0,
         Outcome.MISSING: 1,
     }
     assert f"rejected: {rejected}" in tally.samples

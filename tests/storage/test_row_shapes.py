@@ -12,9 +12,12 @@ from airflow_gemini_batch.storage.bigquery import BigQueryStorage
 from tests.storage.row_shapes import SHAPES
 from tests.tables import bigquery_client, fill, make_dataset
 
+# Whether an answer fits its schema is another matter.
+OUTCOMES = [outcome for outcome in Outcome if outcome is not Outcome.INVALID]
+
 
 def test_every_outcome_has_a_shape():
-    assert {shape.outcome for shape in SHAPES} == set(Outcome)
+    assert {shape.outcome for shape in SHAPES} == set(OUTCOMES)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
@@ -28,7 +31,7 @@ def test_python_sorts_the_row_with_its_response_as_text(shape):
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_sql_sorts_the_rows(gemini_batch_stack, outcome, kind):
     # A statement takes a while, so that all shapes of one outcome share a table. The first has one row, the
     # second two, the third four: a count that is wrong tells which of them were sorted otherwise.

@@ -41,7 +41,12 @@ class Submission:
         return job
 
     def submit(
-        self, pause: float = 0.0, meanwhile: Callable[[], object] | None = None, *, first_try: bool = True
+        self,
+        pause: float = 0.0,
+        meanwhile: Callable[[], object] | None = None,
+        *,
+        first_try: bool = True,
+        is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
     ) -> BatchJob:
         """Run one try.
 
@@ -60,7 +65,13 @@ class Submission:
             time.sleep(pause)
 
         return submit_once(
-            self.client, self.identity, make_request, LOG, first_try=first_try, sleep=sleep
+            self.client,
+            self.identity,
+            make_request,
+            LOG,
+            first_try=first_try,
+            is_worth_keeping=is_worth_keeping,
+            sleep=sleep,
         ).job
 
 

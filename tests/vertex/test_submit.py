@@ -57,6 +57,27 @@ def test_job_that_ended_badly_is_followed_by_a_new_one(vertex, submission, state
     assert submission.attempts == [1]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_expired_job_is_taken_over_where_its_rows_are_worth_keeping(vertex, submission, kept):
+    earlier = submission.earlier(JobState.EXPIRED, "expire_running", share=0.5)
+    asked = []
+
+    def is_worth_keeping(job):
+        asked.append(job.name)
+        return kept
+
+    job = submission.submit(is_worth_keeping=is_worth_keeping)
+    assert (job.name == earlier.name) is kept
+    assert creates(vertex) == (0 if kept else 1)
+    assert asked == [earlier.name]
+
+
+@pytest.mark.parametrize(("state", "fault"), [(JobState.FAILED, "fail"), (JobState.SUCCEEDED, None)])
+def test_only_expired_jobs_are_asked_about_their_rows(submission, state, fault):
+    submission.earlier(state, fault)
+    submission.submit(is_worth_keeping=lambda job: pytest.fail(f"asked about {job}"))
+
+
 def test_job_that_was_cancelled_is_followed_by_a_new_one(vertex, submission):
     earlier = submission.earlier(JobState.RUNNING, "slow", queue_seconds=0.0)
     submission.client.cancel(earlier.name)

@@ -1,0 +1,71 @@
+"""For the stories of faults and of follow-ups: a server of their own, requests, and nobody who waits for long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from airflow_gemini_batch.local.stack import PROJECT, LocalStack
+from airflow_gemini_batch.local.vertex import LocalVertex
+from tests.requests_data import request, upload
+from tests.tables import fill, make_dataset
+
+LOOK_AGAIN_AFTER = (0.05, 0.1, 0.5)
+PATIENCE = 0.4
+
+
+@pytest.fixture(scope="module")
+def own_vertex(local_stack: LocalStack) -> Iterator[LocalVertex]:
+    """A server of its own: faster than the shared one, and a fault that is left over harms no other test."""
+    with LocalVertex(
+        storage_url=local_stack.storage.url,
+        bigquery_url=local_stack.bigquery.url,
+        project=PROJECT,
+        queue_seconds=0.04,
+        run_seconds=0.06,
+        cancel_seconds=0.4,
+    ) as vertex:
+        yield vertex
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_gemini_batch.vertex.submit._LOOK_AGAIN_AFTER", LOOK_AGAIN_AFTER)
+    monkeypatch.setattr("airflow_gemini_batch.core.polling.REFUSAL_PATIENCE", PATIENCE)
+    monkeypatch.setattr(
+        "airflow_gemini_batch.operators.run.FINISHING_PATIENCE", timedelta(seconds=2 * PATIENCE)
+    )
+
+
+@pytest.fixture
+def vertex(own_vertex, gemini_batch_stack, monkeypatch) -> Iterator[LocalVertex]:
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", own_vertex.url)
+    yield own_vertex
+    own_vertex.faults.clear()
+
+
+@pytest.fixture
+def source(gemini_batch_stack, bucket):
+    """The address of a file with ten requests."""
+    rows = [request(f"prompt {n}") for n in range(10)]
+    return upload(gemini_batch_stack, bucket, "in/prompts.jsonl", rows)
+
+
+@pytest.fixture
+def dataset(gemini_batch_stack):
+    return make_dataset(gemini_batch_stack)
+
+
+@pytest.fixture
+def books(gemini_batch_stack, dataset):
+    """The address of a table with ten requests."""
+    rows = [{"isbn": f"978-{n}", **request(f"prompt {n}")} for n in range(10)]
+    return fill(gemini_batch_stack, f"{dataset}.books", {"isbn": "STRING", "request": "JSON"}, rows)
+
+
+@pytest.fixture
+def half_comes(vertex):
+    """Let the first job leave out half of its rows."""
+    vertex.faults.plan("partly_succeed", share=0.5)
