@@ -124,14 +124,18 @@ class GeminiBatchHook(BaseHook):
         """Requests and answers on Cloud Storage and in BigQuery."""
         from airflow_gemini_batch.storage.store import DataStore
 
-        return DataStore(self._storage_client, self._bigquery_client)
+        return DataStore(lambda: self.storage_client, lambda: self.bigquery_client)
 
-    def _storage_client(self) -> storage.Client:
+    @cached_property
+    def storage_client(self) -> storage.Client:
+        """A client of Cloud Storage with the connection's credentials."""
         from google.cloud import storage
 
         return storage.Client(project=self.project_id, credentials=self.credentials)
 
-    def _bigquery_client(self) -> bigquery.Client:
+    @cached_property
+    def bigquery_client(self) -> bigquery.Client:
+        """A client of BigQuery with the connection's credentials; its statements run in the hook's project."""
         # Imported only when a table is asked for: it brings pandas and pyarrow, more than half a second.
         from google.cloud import bigquery
 

@@ -1,8 +1,111 @@
-"""Batch jobs for text, images, audio and video with Gemini."""
+"""Batch jobs for text, images, audio and video with Gemini: build requests, submit them, land the answers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.operators.build import BuildRequestsOperator
+from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.core.landing import LandingPlan
+    from airflow_gemini_batch.core.request_formats import RequestFormat
+    from airflow_gemini_batch.core.request_templates import RequestTemplate
+
+
+class BuildGeminiRequestsOperator(BuildRequestsOperator):
+    """Make one ``generateContent`` request of each row that needs an answer.
+
+    Example::
+
+        build = BuildGeminiRequestsOperator(
+            task_id="build_requests",
+            source="bq://shop.books.books",
+            key="book_id",
+            prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
+            model="gemini-2.5-flash",
+            response_schema={"description": str, "genres": list[str]},
+            skip_done="bq://shop.books.descriptions",
+        )
+
+    :param prompt: text with a placeholder ``[[ column ]]`` for each value of the row; ``[[ column | text ]]`` says
+        what stands for NULL. Airflow's own ``{{ … }}`` is rendered before. Values are taken as they are, whatever
+        characters they hold.
+    :param system_instruction: what holds for all rows.
+    :param generation_config: ``GenerationConfig`` fields, such as ``{"temperature": 0.2, "maxOutputTokens": 512}``.
+    :param response_schema: what an answer is made of: a Pydantic model, a dataclass, a dict of names and types, or a
+        JSON schema. It is sent in the form that batch jobs take.
+    :param safety_settings: list of ``{"category": …, "threshold": …}``.
+    :param media: columns that hold addresses (``gs://`` or https) of images, audio, video or documents: a list of names, or
+        a dict with their MIME types (``None``: told by each file's ending). A NULL leaves the file out.
+    :param tools: list of ``Tool`` objects.
+    """
+
+    template_fields: Sequence[str] = (
+        *BuildRequestsOperator.template_fields,
+        "prompt",
+        "system_instruction",
+        "generation_config",
+        "safety_settings",
+        "tools",
+    )
+
+    def __init__(
+        self,
+        *,
+        prompt: str,
+        system_instruction: str | None = None,
+        generation_config: Mapping[str, Any] | None = None,
+        response_schema: Any = None,
+        safety_settings: Sequence[Mapping[str, Any]] | None = None,
+        media: Sequence[str] | Mapping[str, str | None] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.prompt = prompt
+        self.system_instruction = system_instruction
+        self.generation_config = generation_config
+        self.response_schema = response_schema
+        self.safety_settings = safety_settings
+        self.media = media
+        self.tools = tools
+
+    def _request_format(self) -> RequestFormat:
+        from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
+
+        if format_of(self.model) is not RequestFormat.GENERATE_CONTENT:
+            raise ValueError(
+                f"{self.model} is an embedding model: use BuildEmbeddingRequestsOperator, and then "
+                "SubmitTextEmbeddingBatchOperator"
+            )
+        return RequestFormat.GENERATE_CONTENT
+
+    def _template(self) -> RequestTemplate:
+        from airflow_gemini_batch.core.prompts import PromptTemplate
+        from airflow_gemini_batch.core.request_templates import gemini_request
+        from airflow_gemini_batch.core.schemas import response_schema_of
+
+        media = [self.media] if isinstance(self.media, str) else self.media or ()
+        return gemini_request(
+            PromptTemplate.parse(self.prompt),
+            system_instruction=self.system_instruction,
+            generation_config=self.generation_config,
+            response_schema=response_schema_of(self.response_schema),
+            safety_settings=self.safety_settings,
+            media=media if isinstance(media, Mapping) else dict.fromkeys(media),
+            tools=self.tools,
+        )
+
+    def _fixed_characters(self) -> int:
+        return len(self.system_instruction or "")
+
+    def _max_output_tokens(self) -> int | None:
+        config = self.generation_config or {}
+        most = config.get("maxOutputTokens", config.get("max_output_tokens"))
+        return None if most is None else int(most)
 
 
 class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
@@ -21,3 +124,36 @@ class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
             location="us-central1",
         )
     """
+
+
+class LandGeminiResultsOperator(LandResultsOperator):
+    """Merge the answers of Gemini jobs into a table or a file: typed columns, matched by key.
+
+    Example::
+
+        land = LandGeminiResultsOperator(
+            task_id="land_results",
+            manifest=submit.output,
+            key="book_id",
+            target="bq://shop.books.descriptions",
+            response_schema={"description": str, "genres": list[str]},
+        )
+
+    :param response_schema: as in the build task. Each field is a column: text, numbers, true or false, and lists of
+        these are typed, what is nested deeper is JSON. An answer that does not fit is *invalid*, and fails.
+    :param text_column: without a schema, the column that the answer's text lands in.
+    """
+
+    template_fields: Sequence[str] = (*LandResultsOperator.template_fields, "text_column")
+
+    def __init__(self, *, response_schema: Any = None, text_column: str = "answer", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.response_schema = response_schema
+        self.text_column = text_column
+
+    def _plan(self, key: tuple[str, ...]) -> LandingPlan:
+        from airflow_gemini_batch.core.landing import LandingPlan
+        from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+
+        schema = response_schema_of(self.response_schema)
+        return LandingPlan(key, answer_columns(schema, self.text_column), schema, self.bookkeeping)

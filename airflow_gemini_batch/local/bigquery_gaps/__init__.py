@@ -1,10 +1,11 @@
 """What bqemulator 1.4 does differently from BigQuery, corrected one function at a time.
 
 - ``engine``: start without a network, read results to their end, stay inside the folder
-- ``statements``, ``json_types``: GoogleSQL that is translated wrongly
+- ``statements``, ``casts``, ``json_types``, ``json_functions``: GoogleSQL that is translated wrongly
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations
 - ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
+- ``exports``: rows into files
 - ``http``: what only the request shows
 
 Each correction is a function that says what was wrong. They replace functions of the imported library, for the whole
@@ -34,6 +35,7 @@ def close_gaps() -> None:
         from airflow_gemini_batch.local.bigquery_gaps import (
             ddl,
             engine,
+            exports,
             jobs,
             loads,
             statements,
@@ -41,6 +43,6 @@ def close_gaps() -> None:
             tables,
         )
 
-        for module in (engine, statements, tables, ddl, jobs, loads, streaming):
+        for module in (engine, statements, tables, ddl, jobs, loads, exports, streaming):
             for correct in module.CORRECTIONS:
                 correct()

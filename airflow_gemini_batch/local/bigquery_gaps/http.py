@@ -28,6 +28,7 @@ _DATASET = re.compile(_API + r"(?P<project>[^/]+)/datasets(/(?P<dataset>[^/]+)(?
 _JOBS = re.compile(_API + r"(?P<project>[^/]+)/jobs$")
 _QUERIES = re.compile(_API + r"(?P<project>[^/]+)/queries$")
 _INSERT_ALL = re.compile(_API + r"([^/]+)/datasets/([^/]+)/tables/([^/]+)/insertAll$")
+_PERMISSIONS = re.compile(_API + r"([^/]+)/datasets/([^/]+)/tables/([^/]+):testIamPermissions$")
 _ANONYMOUS_RESULTS = "_bqemu_anonymous"
 
 
@@ -73,6 +74,8 @@ class CorrectedApplication:
             drop_expired(self._serving.context)
             if scope["method"] == "POST" and (match := _INSERT_ALL.match(scope["path"])):
                 return await self._insert(match.groups(), scope, body)
+            if scope["method"] == "POST" and (match := _PERMISSIONS.match(scope["path"])):
+                return self._grant(match.groups(), body)
             return await self._run(*self._corrected(scope, body))
         except DomainError as error:
             return _json(error.http_status, error.to_bigquery_error())
@@ -99,6 +102,13 @@ class CorrectedApplication:
         if errors and messages[0]["status"] == 200:
             return _json(200, {"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors})
         return messages
+
+    def _grant(self, key: tuple[str, ...], body: bytes) -> list[Message]:
+        """Grant the permissions on a table that are asked for: nobody is asked for credentials here."""
+        project, dataset, table = key
+        if self._serving.context.catalog.get_table(project, dataset, table) is None:
+            raise NotFoundError(f"Not found: Table {project}:{dataset}.{table}")
+        return _json(200, {"permissions": json.loads(body)["permissions"]})
 
     async def _run(self, scope: dict[str, Any], body: bytes) -> list[Message]:
         messages: list[Message] = []

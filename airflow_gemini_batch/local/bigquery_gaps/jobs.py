@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bqemulator.api.routes import jobs as routes
@@ -188,14 +189,19 @@ def finished(
     )
 
 
-def _keep_result(destination: Destination, job_id: str, context: Any) -> None:
-    connection = context.engine.connection
-    connection.register("__bqemu_result", JOB_RESULTS[job_id])
+@contextlib.contextmanager
+def selectable(result: Any, context: Any) -> Iterator[str]:
+    """Give a DuckDB query over the Arrow table of a result, its columns of the types that they had in DuckDB."""
+    context.engine.connection.register("__bqemu_result", result)
     try:
-        columns = ", ".join(_typed_column(field) for field in JOB_RESULTS[job_id].schema)
-        destination.fill(context, f"SELECT {columns} FROM __bqemu_result")
+        yield f"SELECT {', '.join(_typed_column(field) for field in result.schema)} FROM __bqemu_result"
     finally:
         context.engine.connection.unregister("__bqemu_result")
+
+
+def _keep_result(destination: Destination, job_id: str, context: Any) -> None:
+    with selectable(JOB_RESULTS[job_id], context) as select:
+        destination.fill(context, select)
     if destination.write == "WRITE_APPEND":
         JOB_RESULTS[job_id] = context.engine.fetch_arrow(f"SELECT * FROM {destination.reference}")
         JOB_SCHEMAS[job_id] = build_response_schema(JOB_RESULTS[job_id].schema)

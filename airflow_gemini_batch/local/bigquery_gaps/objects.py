@@ -1,4 +1,4 @@
-"""Fetch the ``gs://`` objects of a load job, from the local storage server only."""
+"""The ``gs://`` objects that jobs read and write, on the local storage server only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -29,21 +30,36 @@ def _fetch(uri: str, folder: Path) -> list[Path]:
         return [Path(uri.removeprefix("file://"))]
     if not uri.startswith("gs://"):
         raise ValueError(f"Source {uri!r} is not a gs:// address.")
+    paths = []
+    for blob in matching(storage_client(uri), uri):
+        paths.append(folder / f"{len(list(folder.iterdir()))}{Path(blob.name).suffix}")
+        blob.download_to_filename(paths[-1])
+    if not paths:
+        raise ValueError(f"Not found: URI {uri}")
+    return paths
+
+
+def storage_client(uri: str) -> Any:
+    """Give a client of the local storage server, to reach an address.
+
+    Raises ``ValueError`` when no local storage server is set: this server never asks the real Cloud Storage.
+    """
     if not os.environ.get("STORAGE_EMULATOR_HOST"):
         raise ValueError(
-            f"Source {uri!r} can't be read: set STORAGE_EMULATOR_HOST to the local storage server's address in the "
+            f"{uri!r} can't be reached: set STORAGE_EMULATOR_HOST to the local storage server's address in the "
             "process that runs the local BigQuery server."
         )
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
+    return storage.Client(project="local", credentials=AnonymousCredentials())
+
+
+def matching(client: Any, uri: str) -> list[Any]:
+    """Give the objects at an address, whose name may hold ``*``."""
     bucket, _, pattern = uri.removeprefix("gs://").partition("/")
-    client = storage.Client(project="local", credentials=AnonymousCredentials())
-    paths = []
-    for blob in client.list_blobs(bucket, prefix=pattern.partition("*")[0]):
-        if blob.name == pattern or ("*" in pattern and fnmatch.fnmatchcase(blob.name, pattern)):
-            paths.append(folder / f"{len(list(folder.iterdir()))}{Path(blob.name).suffix}")
-            blob.download_to_filename(paths[-1])
-    if not paths:
-        raise ValueError(f"Not found: URI {uri}")
-    return paths
+    return [
+        blob
+        for blob in client.list_blobs(bucket, prefix=pattern.partition("*")[0])
+        if blob.name == pattern or ("*" in pattern and fnmatch.fnmatchcase(blob.name, pattern))
+    ]

@@ -54,12 +54,13 @@ class Source:
         """
         types = _types(fields)
         if self.format == "PARQUET":
-            return f"SELECT {', '.join(map(_name, types))} FROM {self._reader(None)}"
+            columns = [_filled(_name(name), name, kind) for name, kind in types.items()]
+            return f"SELECT {', '.join(columns)} FROM {self._reader(None)}"
         if self.format == "NEWLINE_DELIMITED_JSON" and not self.load.get("ignoreUnknownValues"):
             self._refuse_unknown(types)
         # Bytes travel as base64 in both text formats.
         columns = [
-            f"from_base64({_name(name)}) AS {_name(name)}" if kind == "BLOB" else _name(name)
+            _filled(f"from_base64({_name(name)})" if kind == "BLOB" else _name(name), name, kind)
             for name, kind in types.items()
         ]
         read = {name: "VARCHAR" if kind == "BLOB" else kind for name, kind in types.items()}
@@ -119,6 +120,11 @@ _LONGEST_ROW = 100 * 2**20  # bytes; BigQuery's own limit for a row of JSON
 
 def _types(fields: Iterable[Any]) -> dict[str, str]:
     return dict(bq_schema_to_duckdb_columns([_field_to_rest(field) for field in fields]))
+
+
+def _filled(value: str, name: str, kind: str) -> str:
+    # A REPEATED column has no NULL in BigQuery.
+    return f"{f'COALESCE({value}, [])' if kind.endswith('[]') else value} AS {_name(name)}"
 
 
 def _guessed(name: str, duckdb_type: Any) -> Any:

@@ -15,7 +15,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from airflow_gemini_batch.local.bigquery_gaps import json_types
+from airflow_gemini_batch.local.bigquery_gaps import casts, json_functions, json_types
 from airflow_gemini_batch.local.bigquery_gaps.seams import replace
 
 # A literal or a name in DuckDB's SQL as SQLGlot writes it: quotes inside are doubled, and there are no comments.
@@ -146,12 +146,20 @@ def trim_all_whitespace(tree: exp.Expr, _project: str, _catalog: Any) -> None:
 
 
 def slice_limited_arrays(tree: exp.Expr, _project: str, _catalog: Any) -> None:
-    """Write ``ARRAY_AGG(x IGNORE NULLS … LIMIT n)`` as a slice of the whole array; together they did not parse."""
+    """Write ``ARRAY_AGG(x IGNORE NULLS … LIMIT n)`` as a slice of the whole array; together they did not parse.
+
+    With DISTINCT, nulls are left out by a filter: SQLGlot asked whether ``DISTINCT x`` is null.
+    """
     for node in _innermost_first(tree, exp.IgnoreNulls):
         aggregate = node.this
         if isinstance(aggregate, exp.ArrayAgg) and isinstance(aggregate.this, exp.Limit):
             limit = aggregate.this
-            unlimited = exp.IgnoreNulls(this=exp.ArrayAgg(this=limit.this.copy()))
+            unlimited: exp.Expr = exp.ArrayAgg(this=limit.this.copy())
+            if distinct := limit.find(exp.Distinct):
+                present = exp.Is(this=distinct.expressions[0].copy(), expression=exp.Null()).not_()
+                unlimited = exp.Filter(this=unlimited, expression=exp.Where(this=present))
+            else:
+                unlimited = exp.IgnoreNulls(this=unlimited)
             bounds = [exp.Literal.number(1), limit.expression.copy()]
             node.replace(exp.Anonymous(this="ARRAY_SLICE", expressions=[unlimited, *bounds]))
 
@@ -217,6 +225,8 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
     trim_all_whitespace,
     slice_limited_arrays,
     write_null_as_json,
+    *casts.REWRITES,
+    *json_functions.REWRITES,
     json_types.follow_fields,
     json_types.keep_json,
     list_tables,

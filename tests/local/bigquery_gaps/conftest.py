@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
+from google.cloud import bigquery, storage
 
 from airflow_gemini_batch.local.bigquery import LocalBigQuery
+from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
 
 PROJECT = "demo-project"
 # What breaks SQL and JSON when a layer quotes it once too often or too little.
@@ -35,6 +36,22 @@ def dataset(client: bigquery.Client) -> Iterator[str]:
     client.create_dataset(name)
     yield name
     client.delete_dataset(name, delete_contents=True, not_found_ok=True)
+
+
+@pytest.fixture(scope="package")
+def storage_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloudStorage]:
+    with LocalCloudStorage(tmp_path_factory.mktemp("storage")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(
+    storage_server: LocalCloudStorage, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> storage.Bucket:
+    """Give the test a bucket of its own, on the storage server that the BigQuery server finds."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.url)
+    client = storage.Client(project=PROJECT, credentials=AnonymousCredentials())
+    return client.create_bucket(f"bucket-{dataset.replace('_', '-')}")
 
 
 Query = Callable[..., list[tuple[Any, ...]]]

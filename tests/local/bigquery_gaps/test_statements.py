@@ -118,6 +118,8 @@ AGGREGATES: list[tuple[str, Any]] = [
     ("ARRAY_AGG(k ORDER BY k LIMIT 2)", ["a", "b"]),
     ("ARRAY_AGG(note IGNORE NULLS LIMIT 3)", ["n"]),
     ("ARRAY_AGG(note IGNORE NULLS ORDER BY k LIMIT 3)", ["n"]),
+    ("ARRAY_AGG(DISTINCT note IGNORE NULLS ORDER BY note LIMIT 3)", ["n"]),
+    ("ARRAY_AGG(DISTINCT ok IGNORE NULLS ORDER BY ok LIMIT 5)", [False, True]),
     ("SUM(n)", 3_000_000_000 + 3),
     ("AVG(n)", (3_000_000_000 + 3) / 3),
     ("MAX(IF(ok, k, NULL))", "a"),

@@ -217,3 +217,12 @@ def test_keeps_the_location_of_a_dataset(client: bigquery.Client, dataset: str) 
     assert client.get_dataset(f"{dataset}_eu").location == "europe-west4"
     assert client.get_dataset(dataset).location == "us-central1"
     client.delete_dataset(f"{dataset}_eu")
+
+
+def test_grants_every_permission_on_a_table(client: bigquery.Client, dataset: str, query: Query) -> None:
+    query("CREATE TABLE ds.granted (a INT64)")
+    asked = ["bigquery.tables.updateData", "bigquery.tables.get"]
+    assert client.test_iam_permissions(f"{dataset}.granted", asked) == {"permissions": asked}
+    for missing in (f"{dataset}.missing", "p.missing.missing"):
+        with pytest.raises(NotFound):
+            client.test_iam_permissions(missing, asked)

@@ -1,0 +1,36 @@
+"""What a row was asked, as a digest: a row with the same one need not be asked again.
+
+It covers the model, its parameters and the whole request: prompt, system instruction, configuration, schema, tools,
+and the row's values, as they come out. A template written in other words that gives the same request gives the same
+digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from airflow_gemini_batch.core.models import short_model_name
+
+DIGEST_LENGTH = 32
+
+
+def fingerprint_of(model: str, request: bytes) -> str:
+    r"""Return the digest of a request to a model, 32 hexadecimal digits.
+
+    In SQL: ``SUBSTR(TO_HEX(SHA256(CONCAT(model, '\n', request))), 1, 32)``.
+
+    :param model: plain name or resource name, of which the plain name counts; or what :func:`asked_model` returns.
+    :param request: the request's JSON text as it was filled, without labels.
+    """
+    return hashlib.sha256(fingerprint_prefix(model) + request).hexdigest()[:DIGEST_LENGTH]
+
+
+def fingerprint_prefix(model: str) -> bytes:
+    """Return what stands before the request in the text that the digest is taken of."""
+    return f"{short_model_name(model)}\n".encode()
+
+
+def asked_model(model: str, parameters: Mapping[str, str]) -> str:
+    """Return what stands for a model whose job has parameters that change the answers, such as a vector's length."""
+    return " ".join([short_model_name(model), *(f"{name}={parameters[name]}" for name in sorted(parameters))])

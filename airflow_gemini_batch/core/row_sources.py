@@ -1,0 +1,109 @@
+"""Where rows come from, before they are requests: a table, a query, or files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
+
+
+class FileKind(StrEnum):
+    """Kinds of files with rows, by the ending of the name; ``.gz`` may follow those of text."""
+
+    CSV = "csv"
+    JSON_LINES = "jsonl"
+    PARQUET = "parquet"
+
+
+_ENDINGS = {
+    ".csv": FileKind.CSV,
+    ".jsonl": FileKind.JSON_LINES,
+    ".ndjson": FileKind.JSON_LINES,
+    ".json": FileKind.JSON_LINES,
+    ".parquet": FileKind.PARQUET,
+}
+_QUERY = re.compile(r"\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*\(?\s*(select|with|from)\b", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """The rows of a BigQuery table or view."""
+
+    address: BigQueryAddress
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRows:
+    """The rows of a GoogleSQL query."""
+
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """The rows of files, of one kind.
+
+    :param paths: addresses or patterns on Cloud Storage, or local paths.
+    """
+
+    paths: tuple[GcsAddress | str, ...]
+    kind: FileKind
+
+
+RowSource = TableRows | QueryRows | FileRows
+
+
+def parse_row_source(source: str | Sequence[str]) -> RowSource:
+    """Read where rows come from: ``bq://…``, a query, or one or more files (``gs://…`` or a local path).
+
+    Raises :class:`ValueError` that says what is wrong and what is right.
+    """
+    if isinstance(source, str) and _QUERY.match(source):
+        return QueryRows(source.strip().rstrip(";"))
+    if isinstance(source, str) and source.startswith("["):
+        raise ValueError(
+            f"source {source!r:.200} is a list turned into text by a template: pass the task's .output, or set "
+            "render_template_as_native_obj=True on the DAG"
+        )
+    paths = [source] if isinstance(source, str) else list(source or ())
+    if not paths or not all(isinstance(path, str) and path.strip() for path in paths):
+        raise ValueError(
+            "source is empty: give a bq:// table, a query (SELECT …), or files (gs://… or a path)"
+        )
+    if any(path.startswith("bq://") for path in paths):
+        if len(paths) > 1:
+            raise ValueError(
+                f"source {paths} names several things: give one table, or a query that joins them"
+            )
+        address = BigQueryAddress.parse(paths[0])
+        if not address.is_table:
+            raise ValueError(f"source {address} is a dataset: name the table as well")
+        return TableRows(address)
+    kinds = {file_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise ValueError(f"source {paths} mixes kinds of files: give files of one kind")
+    return FileRows(tuple(_path(path) for path in paths), kinds.pop())
+
+
+def file_kind(path: str) -> FileKind:
+    """Return the kind of a file; raises :class:`ValueError` for an ending that is not known."""
+    name = path.lower().removesuffix(".gz")
+    for ending, kind in _ENDINGS.items():
+        if name.endswith(ending):
+            return kind
+    raise ValueError(
+        f"{path!r}: the kind of file is not known; expected is a name that ends in {', '.join(_ENDINGS)}"
+        + ("" if "://" in path else ", a bq:// table, or a query that begins with SELECT or WITH")
+    )
+
+
+def _path(path: str) -> GcsAddress | str:
+    if "://" not in path:
+        return path
+    address = parse_address(path)
+    if not isinstance(address, GcsAddress):
+        raise ValueError(f"{path!r} is no file")
+    return address

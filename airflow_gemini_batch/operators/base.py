@@ -1,0 +1,48 @@
+"""What all operators of this package take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.hooks.task import HookedTask
+
+
+class GeminiBatchOperator(HookedTask, BaseOperator):
+    """A task that asks through one connection.
+
+    :param project_id: project that jobs run in, and that pays for them; by default the connection's.
+    :param location: location of jobs and data, such as ``us-central1``; by default the connection's.
+    :param gcp_conn_id: the Airflow connection.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    """
+
+    template_fields: Sequence[str] = ("project_id", "location", "gcp_conn_id", "impersonation_chain")
+    ui_color = "#e6e9ff"
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = None,
+        location: str | None = None,
+        gcp_conn_id: str = DEFAULT_CONNECTION,
+        impersonation_chain: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.location = location
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+
+
+def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the key's columns; raises :class:`.InvalidRequestError` when there are none."""
+    columns = (key,) if isinstance(key, str) else tuple(key or ())
+    if not columns or not all(isinstance(column, str) and column for column in columns):
+        raise InvalidRequestError(f"key has to name a column, or several, got {key!r}")
+    return columns

@@ -1,0 +1,232 @@
+"""Build requests from rows: by SQL where the rows are in BigQuery, as a stream where they are in files."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.core.building import BuildPlan, BuildReport
+    from airflow_gemini_batch.core.request_formats import RequestFormat
+    from airflow_gemini_batch.core.request_templates import RequestTemplate
+    from airflow_gemini_batch.core.row_sources import FileRows, QueryRows, RowSource, TableRows
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+class BuildRequestsOperator(GeminiBatchOperator):
+    """Make one request of each row that needs an answer.
+
+    The result (XCom) is a list of sources, one for each job, for
+    ``SubmitGeminiBatchOperator.partial(…).expand(source=build.output)``: a request file, a list of them, or a table. How many rows were read, asked, done
+    already and left out is in the XCom ``report``.
+
+    The names of files and tables are made from their content: building the same requests again gives the same files or
+    tables, so that a cleared run takes the jobs that it has paid for.
+
+    :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
+        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+    :param key: the column, or columns, that tell the rows apart.
+    :param model: plain or resource name of the model that will be asked; a row asked of another one is a new row.
+    :param destination: where the requests go: a ``bq://`` dataset for rows in BigQuery (the tables expire by
+        themselves), a ``gs://`` folder for files and iterables, and for models that read files only: to there BigQuery
+        exports the requests itself. By default beside the table or file of ``skip_done``,
+        or in the source table's dataset.
+    :param skip_done: the enriched table, or file, that results land in: rows that are there, asked the same of
+        the same model, are left out.
+    :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail`` the
+        task with their keys, or ``drop`` them: they are counted and left out.
+    :param on_empty: without anything to ask, ``skip`` this task and what follows, or ``succeed`` with no files.
+    :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
+    :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
+    """
+
+    template_fields: Sequence[str] = (
+        *GeminiBatchOperator.template_fields,
+        "source",
+        "key",
+        "model",
+        "destination",
+        "skip_done",
+        "max_cost_usd",
+    )
+
+    def __init__(
+        self,
+        *,
+        source: str | Sequence[str] | Rows | Callable[[], Rows],
+        key: str | Sequence[str],
+        model: str,
+        destination: str | None = None,
+        skip_done: str | None = None,
+        on_bad_rows: Literal["fail", "drop"] = "fail",
+        on_empty: Literal["skip", "succeed"] = "skip",
+        max_cost_usd: float | str | None = None,
+        shard_rows: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.key = key
+        self.model = model
+        self.destination = destination
+        self.skip_done = skip_done
+        self.on_bad_rows = on_bad_rows
+        self.on_empty = on_empty
+        self.max_cost_usd = max_cost_usd
+        self.shard_rows = shard_rows
+
+    @abstractmethod
+    def _request_format(self) -> RequestFormat:
+        """Return the format that the model reads; raises :class:`ValueError` for a model of another kind."""
+
+    @abstractmethod
+    def _template(self) -> RequestTemplate:
+        """Return the template of one request; raises :class:`ValueError` for parameters that give none."""
+
+    def _answer_parameters(self) -> Mapping[str, str]:
+        """Return the job's parameters that change its answers; raises :class:`ValueError` for those that can't be."""
+        return {}
+
+    def _fixed_characters(self) -> int:
+        """Return how many characters each request holds besides its rendered prompt."""
+        return 0
+
+    def _max_output_tokens(self) -> int | None:
+        """Return the most tokens of one answer, ``None`` when that is open."""
+        return None
+
+    def execute(self, context: Context) -> list[str | Sequence[str]]:
+        """Build, tell what it will cost, and return where the requests are."""
+        with no_retry_when_hopeless():
+            plan = self._plan()
+            report = self._build(plan)
+            self.log.info("%s", report)
+            told = report.to_json()
+            if report.requests:
+                told["estimate"] = self._estimate(plan, report)
+            context["ti"].xcom_push(key="report", value=told)
+            if not report.requests and self.on_empty == "skip":
+                raise AirflowSkipException("There is nothing to ask: no new rows")
+            for source in report.sources:
+                self.log.info("Requests: %s", source)
+            return list(report.sources)
+
+    def _plan(self) -> BuildPlan:
+        from airflow_gemini_batch.core.building import BuildPlan
+        from airflow_gemini_batch.core.models import model_resource_name
+
+        for name, value, allowed in (
+            ("on_bad_rows", self.on_bad_rows, ("fail", "drop")),
+            ("on_empty", self.on_empty, ("skip", "succeed")),
+        ):
+            if value not in allowed:
+                raise InvalidRequestError(
+                    f"{name} has to be {' or '.join(map(repr, allowed))}, got {value!r}"
+                )
+        if self.shard_rows is not None and not (isinstance(self.shard_rows, int) and self.shard_rows > 0):
+            raise InvalidRequestError(f"shard_rows has to be 1 or more, got {self.shard_rows!r}")
+        try:
+            model = model_resource_name(self.model)
+            format_ = self._request_format()
+            return BuildPlan(
+                model=model,
+                format=format_,
+                key=key_columns(self.key),
+                template=self._template(),
+                model_parameters=self._answer_parameters(),
+                drop_bad_rows=self.on_bad_rows == "drop",
+                skip_done=self.skip_done or None,
+                shard_rows=min(self.shard_rows or format_.max_rows, format_.max_rows),
+            )
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+
+    def _row_source(self) -> RowSource | Rows | Callable[[], Rows]:
+        """Return where the rows come from: what an address says, or the rows themselves as they were given."""
+        from airflow_gemini_batch.core.row_sources import parse_row_source
+
+        if not _is_address(self.source):
+            return self.source  # type: ignore[return-value]
+        try:
+            return parse_row_source(self.source)
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+
+    def _build(self, plan: BuildPlan) -> BuildReport:
+        from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
+
+        source = self._row_source()
+        try:
+            if isinstance(source, (TableRows, QueryRows)):
+                return self._build_tables(plan, source)
+            return self._build_files(plan, source() if callable(source) else source)
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+
+    def _build_tables(self, plan: BuildPlan, source: TableRows | QueryRows) -> BuildReport:
+        from airflow_gemini_batch.core.request_places import request_dataset, request_folder
+        from airflow_gemini_batch.storage.build.exports import ExportBuild
+        from airflow_gemini_batch.storage.build.tables import TableBuild
+
+        if not plan.format.takes_tables:
+            folder = request_folder(self.destination, plan.skip_done)
+            export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
+            return export.run(plan, source, folder)
+        dataset = request_dataset(self.destination, plan.skip_done, source)
+        return TableBuild(self.hook.bigquery_client, self.log).run(plan, source, dataset)
+
+    def _build_files(self, plan: BuildPlan, source: FileRows | Rows) -> BuildReport:
+        from airflow_gemini_batch.core.addresses import BigQueryAddress
+        from airflow_gemini_batch.core.request_places import request_folder
+        from airflow_gemini_batch.core.row_sources import FileRows
+        from airflow_gemini_batch.storage.build.done import read_done
+        from airflow_gemini_batch.storage.build.files import build_files
+        from airflow_gemini_batch.storage.build.rows import python_rows, read_rows
+
+        folder = request_folder(self.destination, plan.skip_done)
+        client = self.hook.storage_client
+        if isinstance(source, FileRows):
+            rows = read_rows(source, (*plan.key, *plan.template.columns), client)
+        else:
+            rows = python_rows(source)
+        done = None
+        if plan.skip_done and plan.skip_done.startswith("bq://"):
+            done = read_done(self.hook.bigquery_client, BigQueryAddress.parse(plan.skip_done), plan.key)
+        return build_files(plan, rows, folder, client, self.log, done=done)
+
+    def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:
+        from airflow_gemini_batch.core.estimate import check_ceiling, estimate
+        from airflow_gemini_batch.core.models import short_model_name
+        from airflow_gemini_batch.core.request_formats import RequestFormat
+        from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
+
+        found = estimate(
+            short_model_name(plan.model),
+            price_table(),
+            rows=report.requests,
+            prompt_characters=report.prompt_characters + report.requests * self._fixed_characters(),
+            media=report.media,
+            max_output_tokens=self._max_output_tokens(),
+            embeddings=plan.format is not RequestFormat.GENERATE_CONTENT,
+        )
+        self.log.info("%s", found)
+        if warning := check_ceiling(found, ceiling_of(self.max_cost_usd)):
+            self.log.warning("%s", warning)
+        return found.to_json()
+
+
+def _is_address(source: Any) -> TypeGuard[str | Sequence[str]]:
+    # An empty list is one of no rows; what mapped tasks have returned is a sequence, and no list.
+    return isinstance(source, str) or (
+        isinstance(source, Sequence) and len(source) > 0 and all(isinstance(one, str) for one in source)
+    )

@@ -1,0 +1,167 @@
+"""Requests on their way to Cloud Storage: spooled to disk, cut where a job's limits are, then uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.storage.log import Log
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+_BATCH_BYTES = 1024 * 1024
+_BUFFER = 1024 * 1024
+_UPLOAD_CHUNK = 8 * 1024 * 1024
+_NAME_LENGTH = 20
+
+
+@dataclass(slots=True)
+class _Shard:
+    path: Path
+    file: BinaryIO
+    rows: int = 0
+    size: int = 0
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+
+class RequestFiles:
+    """Lines of requests, each file no larger than one job takes.
+
+    A context manager: at its end the files on disk are gone. It needs as much room there as the requests take, in the
+    folder that ``TMPDIR`` names.
+
+    :param max_rows: most lines of a file.
+    :param max_bytes: most bytes of a file.
+    """
+
+    def __init__(self, *, max_rows: int, max_bytes: int) -> None:
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._folder = tempfile.TemporaryDirectory(prefix="gemini-batch-requests-")
+        self._shards: list[_Shard] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for shard in self._shards:
+            shard.file.close()
+        self._folder.cleanup()
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append lines, each with its line end.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is larger than a file may
+        be.
+        """
+        content = b"".join(lines)
+        if self._shards and self._fits(self._shards[-1], len(lines), len(content)):
+            self._append(self._shards[-1], len(lines), content)
+        elif len(lines) > 1:
+            middle = len(lines) // 2
+            self.write(lines[:middle])
+            self.write(lines[middle:])
+        elif len(content) > self._max_bytes:
+            raise InvalidRequestError(
+                f"a request of {len(content):,} bytes is larger than a file of requests may be ({self._max_bytes:,}): "
+                f"{content[:100]!r}…"
+            )
+        elif lines:
+            self._append(self._open(), 1, content)
+
+    def write_all(self, lines: Iterable[bytes]) -> None:
+        """Append lines one by one as they come, each with its line end; see :meth:`write`."""
+        batch: list[bytes] = []
+        size = 0
+        for line in lines:
+            batch.append(line)
+            size += len(line)
+            if size >= _BATCH_BYTES:
+                self.write(batch)
+                batch, size = [], 0
+        self.write(batch)
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return sum(shard.rows for shard in self._shards)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines that were written, with their line ends."""
+        for shard in self._shards:
+            shard.file.flush()
+            with shard.path.open("rb", buffering=_BUFFER) as file:
+                yield from file
+
+    def upload(self, client: Client, folder: GcsAddress, log: Log) -> list[str]:
+        """Write the files to a folder on Cloud Storage and return their addresses.
+
+        The name of each is the digest of its content, and one that is there already is kept as it is, so that the same
+        requests are the same object of the same generation.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a bucket that does not exist, and for
+        an object of that name with another content.
+        """
+        return [self._upload(shard, client, folder, log) for shard in self._shards]
+
+    @staticmethod
+    def _upload(shard: _Shard, client: Client, folder: GcsAddress, log: Log) -> str:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        shard.file.flush()
+        address = folder.child(f"{shard.digest.hexdigest()[:_NAME_LENGTH]}.jsonl")
+        bucket = client.bucket(address.bucket)
+        # Looked for first: a gigabyte is not sent to learn that it is there.
+        existing = bucket.get_blob(address.path)
+        if existing is None:
+            blob = bucket.blob(address.path, chunk_size=_UPLOAD_CHUNK)
+            try:
+                blob.upload_from_filename(
+                    str(shard.path),
+                    content_type="application/x-ndjson",
+                    if_generation_match=0,
+                    checksum="crc32c",
+                )
+            except NotFound:
+                raise InvalidRequestError(f"destination {folder}: the bucket does not exist") from None
+            except PreconditionFailed:
+                # Another try, or this one before its answer was lost, has written it meanwhile.
+                existing = bucket.get_blob(address.path)
+                if existing is None:
+                    raise SourceNotReadyError(
+                        f"{address} was deleted as soon as it was written: build it again"
+                    ) from None
+            else:
+                log.info("wrote %s requests, %s bytes, to %s", shard.rows, shard.size, address)
+        if existing is not None:
+            if existing.size != shard.size:
+                raise InvalidRequestError(
+                    f"{address} holds {existing.size} bytes and not the {shard.size} that its name stands for: "
+                    "somebody has overwritten it. Delete it, and clear this task"
+                )
+            log.info("%s holds these %s requests already", address, shard.rows)
+        return str(address)
+
+    def _fits(self, shard: _Shard, rows: int, size: int) -> bool:
+        return shard.rows + rows <= self._max_rows and shard.size + size <= self._max_bytes
+
+    def _open(self) -> _Shard:
+        path = Path(self._folder.name, f"{len(self._shards)}.jsonl")
+        self._shards.append(_Shard(path, path.open("wb", buffering=_BUFFER)))
+        return self._shards[-1]
+
+    @staticmethod
+    def _append(shard: _Shard, rows: int, content: bytes) -> None:
+        shard.file.write(content)
+        shard.digest.update(content)
+        shard.rows += rows
+        shard.size += len(content)

@@ -1,0 +1,168 @@
+"""Which rows repeat a key, and which are done already: found on disk, in memory that does not grow with the rows.
+
+Of each key, and of each pair of key and fingerprint, 128 bits are kept. Records are divided among files by their key,
+so that equal ones meet in one file, and one file after the other is sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Integers = NDArray[np.int64]
+
+NEW, REPEATED, DONE = range(3)
+"""What a row is: one to ask, one whose key an earlier row has, or one that was asked the same before."""
+
+_PARTS = 64
+_BLOCK_ROWS = 65_536
+_KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA = slice(0, 2), slice(2, 4), 4, 5, 6
+
+
+@dataclass(frozen=True, slots=True)
+class SortedRows:
+    """What was found.
+
+    :param states: a byte for each row, in the order in which they were added.
+    :param characters: of the rows to ask, together.
+    :param media: files of the rows to ask, together.
+    """
+
+    states: bytearray
+    characters: int
+    media: int
+
+
+class RowIndex:
+    """Collects the rows, then sorts them.
+
+    :param folder: empty, for files of about 60 bytes a row.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = _Parts(folder, "rows", columns=7)
+        self._done = _Parts(folder, "done", columns=4)
+        self._count = 0
+
+    def add(
+        self,
+        keys: Sequence[str],
+        fingerprints: Sequence[str],
+        characters: Sequence[int],
+        media: Sequence[int],
+    ) -> None:
+        """Add rows, by column.
+
+        :param fingerprints: none when no rows are done.
+        """
+        import numpy as np
+
+        block = np.zeros((len(keys), 7), np.int64)
+        block[:, _KEY] = _hashes(keys)
+        if fingerprints:
+            block[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
+        block[:, _NUMBER] = np.arange(self._count, self._count + len(keys))
+        block[:, _CHARACTERS] = characters
+        block[:, _MEDIA] = media
+        self._count += len(keys)
+        self._rows.add(block)
+
+    def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add the keys and fingerprints of rows that were asked before."""
+        import numpy as np
+
+        rest = iter(pairs)
+        while batch := list(islice(rest, _BLOCK_ROWS)):
+            keys = [key for key, _ in batch]
+            marks = [fingerprint + key for key, fingerprint in batch]
+            self._done.add(np.concatenate([_hashes(keys), _hashes(marks)], axis=1))
+
+    def sort(self) -> SortedRows:
+        """Tell the rows apart; of those with the same key, the first to be added is new or done."""
+        import numpy as np
+
+        states = np.zeros(self._count, np.uint8)
+        characters = media = 0
+        for part in range(_PARTS):
+            rows = self._rows.read(part)
+            done = self._done.read(part)[:, _MARK]
+            found = np.zeros(len(rows), np.uint8)
+            if len(done):
+                equal = _first_equal(np.concatenate([done, rows[:, _MARK]]))
+                found[equal[len(done) :] < len(done)] = DONE
+            found[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
+            states[rows[:, _NUMBER]] = found
+            characters += int(rows[found == NEW, _CHARACTERS].sum())
+            media += int(rows[found == NEW, _MEDIA].sum())
+        return SortedRows(bytearray(states.tobytes()), characters, media)
+
+
+class _Parts:
+    """Records of integers on disk, in the order in which they were added, divided by their first column."""
+
+    def __init__(self, folder: Path, name: str, columns: int) -> None:
+        self._paths = [folder / f"{name}-{part}" for part in range(_PARTS)]
+        self._columns = columns
+        self._blocks: list[Integers] = []
+        self._waiting = 0
+
+    def add(self, block: Integers) -> None:
+        self._blocks.append(block)
+        self._waiting += len(block)
+        if self._waiting >= _BLOCK_ROWS:
+            self._flush()
+
+    def read(self, part: int) -> Integers:
+        import numpy as np
+
+        self._flush()
+        path = self._paths[part]
+        content = np.fromfile(path, np.int64) if path.exists() else np.empty(0, np.int64)
+        return content.reshape(-1, self._columns)
+
+    def _flush(self) -> None:
+        import numpy as np
+
+        if not self._blocks:
+            return
+        records = np.concatenate(self._blocks)
+        # Small numbers: they are sorted several times as fast.
+        parts = (records[:, 0] & (_PARTS - 1)).astype(np.uint8)
+        order = np.argsort(parts, kind="stable")
+        ends = np.cumsum(np.bincount(parts, minlength=_PARTS))
+        for path, chosen in zip(self._paths, np.split(order, ends[:-1]), strict=True):
+            if len(chosen):
+                with path.open("ab") as file:
+                    records[chosen].tofile(file)
+        self._blocks, self._waiting = [], 0
+
+
+def _hashes(texts: Sequence[str]) -> Integers:
+    """Return two numbers for each text, which for two texts are the same only if the texts are."""
+    import numpy as np
+
+    # Python's own hash is a SipHash of 64 bits, good within one process and many times as fast as a digest.
+    hashes = np.empty((len(texts), 2), np.int64)
+    hashes[:, 0] = np.fromiter(map(hash, texts), np.int64, len(texts))
+    hashes[:, 1] = np.fromiter(map(hash, map("\0".__add__, texts)), np.int64, len(texts))
+    return hashes
+
+
+def _first_equal(pairs: Integers) -> NDArray[np.intp]:
+    """Return for each pair of numbers the place of the first one that equals it."""
+    import numpy as np
+
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    in_order = pairs[order]
+    begins = np.ones(len(pairs), np.bool_)
+    begins[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    places = np.empty(len(pairs), np.intp)
+    places[order] = order[begins][np.cumsum(begins) - 1]
+    return places

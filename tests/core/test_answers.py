@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.answers import answer_text, check_of, parse_answer
+from airflow_gemini_batch.core.schemas import response_schema_of
+
+
+def response(*parts: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": list(parts)}}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param(response({"text": "a"}), "a", id="one-part"),
+        pytest.param(response({"text": "a"}, {"text": "b"}), "ab", id="several"),
+        pytest.param(response({"text": "hm", "thought": True}, {"text": "a"}), "a", id="thought"),
+        pytest.param(response({"text": "a", "thought": False}), "a", id="no-thought"),
+        pytest.param(response({"functionCall": {}}, {"text": None}), "", id="no-text"),
+        pytest.param(response("a", None, {"text": 5}, {"text": "b"}), "b", id="odd-parts"),
+        pytest.param({"candidates": [{"content": {"parts": {"text": "a"}}}]}, "a", id="part-alone"),
+        pytest.param(
+            {"candidates": [response({"text": "x"})["candidates"][0], {"content": None}]}, "x", id="first"
+        ),
+        pytest.param({"candidates": [{"content": {"parts": "text"}}]}, "", id="parts-are-text"),
+        pytest.param({"candidates": [{"content": {"parts": 5}}]}, "", id="parts-are-a-number"),
+        pytest.param({"candidates": [{"content": None}]}, "", id="no-content"),
+        pytest.param({"candidates": [None]}, "", id="no-candidate"),
+        pytest.param({"candidates": []}, "", id="no-candidates"),
+        pytest.param({}, "", id="nothing"),
+    ],
+)
+def test_text_is_what_the_first_candidate_says(content: dict[str, Any], text: str) -> None:
+    assert answer_text(content) == text
+
+
+def fits(_: Any) -> str | None:
+    return None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1}',
+        '  {"a": 1}\n',
+        '```json\n{"a": 1}\n```',
+        '```\n{"a": 1}\n```',
+        '\n ```JSON \r\n{"a": 1}\n ```\n',
+        '```json\n{"a": 1}```',
+    ],
+)
+def test_json_is_read_with_and_without_a_fence(text: str) -> None:
+    assert parse_answer(text, fits) == ({"a": 1}, None)
+
+
+def test_fence_within_an_answer_is_text() -> None:
+    assert parse_answer('{"code": "```\\nx\\n```"}', fits) == ({"code": "```\nx\n```"}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "A novel.",
+        '{"a": 1',
+        '{"a": NaN}',
+        '{"a": "\\ud83d"}',
+        '{"a": 1e999}',
+        '```json\n{"a": \n```',
+        '```json\n{"a": 1}',
+        'Here you are:\n```json\n{"a": 1}\n```',
+        '{"a": 1}{"a": 1}',
+        "[" * 5000,
+    ],
+)
+def test_what_is_no_json_says_so(text: str) -> None:
+    value, fault = parse_answer(text, fits)
+    assert value is None
+    assert fault is not None
+    assert fault.startswith("the answer is no JSON: ")
+
+
+def test_what_is_wrong_is_told_with_the_value() -> None:
+    assert parse_answer("5", lambda value: f"bad {value}") == (5, "bad 5")
+
+
+BOOK = {
+    "type": "object",
+    "properties": {
+        "genre": {"type": "string", "enum": ["novel", "poems"]},
+        "pages": {"type": "integer", "minimum": 1, "maximum": 9000},
+        "rating": {"type": "number", "minimum": 0, "nullable": True},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2},
+        "author": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "alive": {"type": "boolean"}},
+            "required": ["name"],
+        },
+        "shelf": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]},
+    },
+    "required": ["genre", "rating"],
+}
+GOOD: dict[str, Any] = {"genre": "novel", "rating": 4.5}
+
+
+def check(schema: Any, value: Any) -> str | None:
+    translated = response_schema_of(schema)
+    assert translated is not None
+    return check_of(translated)(value)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"rating": None},
+        {"rating": 0},
+        {"pages": 1},
+        {"pages": None},
+        {"pages": 9000},
+        {"tags": ["a", "b"]},
+        {"tags": None},
+        {"author": {"name": "Mary", "alive": False, "born": 1797}},
+        {"author": {"name": "Mary", "alive": None}},
+        {"shelf": "A"},
+        {"shelf": []},
+        {"shelf": [1, 2]},
+        {"unasked": object},
+    ],
+)
+def test_value_that_fits_has_no_fault(more: dict[str, Any]) -> None:
+    assert check(BOOK, {**GOOD, **more}) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ({"genre": "essay"}, "genre is none of the values allowed: 'essay'"),
+        ({"genre": None}, "genre is no text: None"),
+        ({"genre": 5}, "genre is no text: 5"),
+        ({"pages": 0}, "pages is out of bounds: 0"),
+        ({"pages": 9001}, "pages is out of bounds: 9001"),
+        ({"pages": 1.0}, "pages is no whole number: 1.0"),
+        ({"pages": True}, "pages is no whole number: True"),
+        ({"pages": "7"}, "pages is no whole number: '7'"),
+        ({"rating": "4"}, "rating is no number: '4'"),
+        ({"rating": False}, "rating is no number: False"),
+        ({"rating": -0.1}, "rating is out of bounds: -0.1"),
+        ({"tags": "a"}, "tags is no list: 'a'"),
+        ({"tags": []}, "tags has 0 items"),
+        ({"tags": ["a", "b", "c"]}, "tags has 3 items"),
+        ({"tags": ["a", None]}, "an item of tags is no text: None"),
+        ({"author": []}, "author is no object: []"),
+        ({"author": {}}, "author.name is missing"),
+        ({"author": {"name": "Mary", "alive": "yes"}}, "author.alive is neither true nor false: 'yes'"),
+        ({"shelf": 5}, "shelf fits none of the alternatives"),
+        ({"shelf": ["a"]}, "shelf fits none of the alternatives"),
+    ],
+)
+def test_value_that_does_not_fit_says_where_and_why(more: dict[str, Any], fault: str) -> None:
+    found = check(BOOK, {**GOOD, **more})
+    # A nested field is named by its path or, as what is missing, by its own name.
+    assert found in (fault, fault.replace("author.name", "name"))
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ([], "the answer is no object: []"),
+        (None, "the answer is no object: None"),
+        ({}, "genre is missing"),
+        ({"genre": "novel"}, "rating is missing"),
+    ],
+)
+def test_answer_that_is_something_else_says_so(value: Any, fault: str) -> None:
+    assert check(BOOK, value) == fault
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"), [(2**63 - 1, True), (-(2**63), True), (2**63, False), (-(2**63) - 1, False)]
+)
+def test_whole_numbers_fit_64_bits(value: int, fits: bool) -> None:
+    assert (check({"type": "integer"}, value) is None) is fits
+
+
+def test_long_values_are_cut_in_messages() -> None:
+    fault = check({"type": "integer"}, "x" * 10_000)
+    assert fault is not None
+    assert len(fault) < 200
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer", "nullable": True}, None),
+        (list[list[int]], [[1], []]),
+        ({"enum": ["a", "b"]}, "b"),
+    ],
+)
+def test_answer_need_not_be_an_object(schema: Any, value: Any) -> None:
+    assert check(schema, value) is None

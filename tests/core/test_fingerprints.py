@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import hashlib
+
+from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, asked_model, fingerprint_of
+
+MODEL = "gemini-2.5-flash"
+
+
+def test_fingerprint_is_what_sql_computes() -> None:
+    assert fingerprint_of(MODEL, b'{"a":1}') == hashlib.sha256(b'gemini-2.5-flash\n{"a":1}').hexdigest()[:32]
+    assert len(fingerprint_of(MODEL, b"")) == DIGEST_LENGTH
+
+
+def test_plain_and_resource_name_are_the_same_model() -> None:
+    assert fingerprint_of(f"publishers/google/models/{MODEL}", b"{}") == fingerprint_of(MODEL, b"{}")
+
+
+def test_model_and_request_tell_apart() -> None:
+    found = {
+        fingerprint_of(model, request) for model in (MODEL, "gemini-3.8-flash") for request in (b"1", b"2")
+    }
+    assert len(found) == 4
+
+
+def test_parameters_of_the_job_count_in_whatever_order() -> None:
+    asked = asked_model(f"publishers/google/models/{MODEL}", {"b": "2", "a": "1"})
+    assert asked == asked_model(MODEL, {"a": "1", "b": "2"}) == f"{MODEL} a=1 b=2"
+    assert fingerprint_of(asked, b"{}") != fingerprint_of(MODEL, b"{}")
+    assert asked_model(MODEL, {}) == MODEL

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.prompts import PromptTemplate
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_lines import fingerprint_of_line, line_maker, request_line
+from airflow_gemini_batch.core.request_templates import NotTextError, gemini_request
+
+MODEL = "gemini-2.5-flash"
+REQUESTS = {
+    RequestFormat.GENERATE_CONTENT: b'{"contents":[{"role":"user","parts":[{"text":"a"}]}]}',
+    RequestFormat.GEMINI_EMBEDDING: b'{"content":{"parts":[{"text":"a"}]}}',
+    RequestFormat.TEXT_EMBEDDING: b'{"content":"a","task_type":"RETRIEVAL_QUERY"}',
+}
+each_format = pytest.mark.parametrize("format_", RequestFormat)
+KEYS = ["book-1", 'a/b"c', "x" * 10_000, "Ünï😀", "a\nb", ""]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@each_format
+def test_line_is_one_json_object_with_the_key(format_: RequestFormat, key: str) -> None:
+    line = line_maker(format_)(key, REQUESTS[format_])
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    content = json.loads(line)
+    assert next(iter(content)) == "key"
+    assert content["key"] == key
+
+
+def test_generation_carries_the_key_among_the_labels_too() -> None:
+    content = json.loads(request_line("Book 1", REQUESTS[RequestFormat.GENERATE_CONTENT]))
+    assert content["request"]["labels"] == {KEY_LABEL: key_label("Book 1")}
+    assert content["request"]["contents"][0]["parts"] == [{"text": "a"}]
+
+
+def test_gemini_embedding_has_no_labels() -> None:
+    line = line_maker(RequestFormat.GEMINI_EMBEDDING)("1", REQUESTS[RequestFormat.GEMINI_EMBEDDING])
+    assert line == b'{"key":"1","request":{"content":{"parts":[{"text":"a"}]}}}\n'
+
+
+def test_text_embedding_stands_beside_its_key() -> None:
+    line = line_maker(RequestFormat.TEXT_EMBEDDING)("1", REQUESTS[RequestFormat.TEXT_EMBEDDING])
+    assert line == b'{"key":"1","content":"a","task_type":"RETRIEVAL_QUERY"}\n'
+
+
+@each_format
+def test_key_that_is_no_text_is_refused(format_: RequestFormat) -> None:
+    with pytest.raises(NotTextError):
+        line_maker(format_)("\ud800", REQUESTS[format_])
+
+
+@each_format
+def test_fingerprint_of_a_line_is_that_of_its_request(format_: RequestFormat) -> None:
+    request = REQUESTS[format_]
+    line = json.loads(line_maker(format_)("1", request))
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)
+
+
+@pytest.mark.parametrize("value", ['"\\/\b\f', "\x00\x1f\x7f\u2028", "é日😀", "<a href='x'>&"])
+def test_fingerprint_survives_reading_whatever_the_text(value: str) -> None:
+    template = gemini_request(
+        PromptTemplate.parse("[[ a ]]"), generation_config={"temperature": 1e-7, "topP": 1.0, "seed": 2**53}
+    )
+    request = template.fill({"a": value})
+    line = json.loads(request_line("1", request))
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)
+
+
+def test_labels_of_others_count() -> None:
+    line = {"request": {"contents": [], "labels": {"team": "a", KEY_LABEL: "1"}}}
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, b'{"contents":[],"labels":{"team":"a"}}')
+
+
+@pytest.mark.parametrize("labels", [None, {}])
+def test_no_labels_are_no_part_of_it(labels: dict[str, str] | None) -> None:
+    line = {"request": {"contents": [], "labels": labels}}
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, b'{"contents":[]}')
+
+
+def test_whole_number_that_was_exported_as_a_string_is_the_same() -> None:
+    line = {
+        "key": "1",
+        "request": {"content": {}, "embed_content_config": {"output_dimensionality": "256", "a": 1}},
+    }
+    request = b'{"content":{},"embed_content_config":{"output_dimensionality":256,"a":1}}'
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired
+
+import pytest
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+from airflow_gemini_batch.core.answers import check_of
+from airflow_gemini_batch.core.schemas import AnswerColumn, answer_columns, response_schema_of
+
+
+class Genre(enum.StrEnum):
+    NOVEL = "novel"
+    POEMS = "poems"
+
+
+class Author(BaseModel):
+    name: str
+    born: int | None = None
+
+
+class Book(BaseModel):
+    """A book."""
+
+    genre: Genre
+    rating: Annotated[float, Field(ge=0, le=5, description="stars")]
+    tags: list[str] = []
+    author: Author
+    sequels: list[Author] = Field(default_factory=list, max_length=3)
+    kind: Literal["a", "b"]
+
+
+@dataclass
+class Page:
+    text: str
+    number: int = 0
+
+
+class Shelf(TypedDict):
+    room: str
+    place: NotRequired[int]
+
+
+class Chain(BaseModel):
+    following: Chain | None = None
+
+
+def translated(schema: Any) -> dict[str, Any]:
+    found = response_schema_of(schema)
+    assert found is not None
+    return found
+
+
+STRING, INTEGER, NUMBER = {"type": "STRING"}, {"type": "INTEGER"}, {"type": "NUMBER"}
+AUTHOR = {
+    "type": "OBJECT",
+    "properties": {"name": STRING, "born": {"type": "INTEGER", "nullable": True}},
+    "propertyOrdering": ["name", "born"],
+    "required": ["name"],
+}
+
+
+def test_no_schema_stays_none() -> None:
+    assert response_schema_of(None) is None
+
+
+def test_pydantic_model_is_translated_without_references() -> None:
+    assert translated(Book) == {
+        "type": "OBJECT",
+        "description": "A book.",
+        "properties": {
+            "genre": {"type": "STRING", "enum": ["novel", "poems"]},
+            "rating": {"type": "NUMBER", "minimum": 0, "maximum": 5, "description": "stars"},
+            "tags": {"type": "ARRAY", "items": STRING},
+            "author": AUTHOR,
+            "sequels": {"type": "ARRAY", "items": AUTHOR, "maxItems": 3},
+            "kind": {"type": "STRING", "enum": ["a", "b"]},
+        },
+        "propertyOrdering": ["genre", "rating", "tags", "author", "sequels", "kind"],
+        "required": ["genre", "rating", "author", "kind"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("schema", "properties", "required"),
+    [
+        pytest.param(Page, {"text": STRING, "number": INTEGER}, ["text"], id="dataclass"),
+        pytest.param(Shelf, {"room": STRING, "place": INTEGER}, ["room"], id="typed-dict"),
+        pytest.param(
+            {"genre": str, "tags": list[str]},
+            {"genre": STRING, "tags": {"type": "ARRAY", "items": STRING}},
+            ["genre", "tags"],
+            id="dict-of-types",
+        ),
+        pytest.param(
+            {"type": str, "properties": int},
+            {"type": STRING, "properties": INTEGER},
+            ["type", "properties"],
+            id="odd-names",
+        ),
+        pytest.param({"author": Author}, {"author": AUTHOR}, ["author"], id="model-in-a-dict"),
+        pytest.param(
+            {"type": "OBJECT", "properties": {"a": {"type": "STRING", "nullable": True}}},
+            {"a": {"type": "STRING", "nullable": True}},
+            None,
+            id="openapi",
+        ),
+        pytest.param(
+            {"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "required": ["a", "gone"]},
+            {"a": {"type": "STRING", "nullable": True}},
+            ["a"],
+            id="json-schema",
+        ),
+    ],
+)
+def test_every_way_of_writing_a_schema_comes_out_alike(
+    schema: Any, properties: dict[str, Any], required: list[str] | None
+) -> None:
+    found = translated(schema)
+    assert found["type"] == "OBJECT"
+    assert found["properties"] == properties
+    assert found["propertyOrdering"] == list(properties)
+    assert found.get("required") == required
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        pytest.param(str, STRING, id="type"),
+        pytest.param(list[int], {"type": "ARRAY", "items": INTEGER}, id="list"),
+        pytest.param(
+            {"type": "integer", "format": "int32"}, {"type": "INTEGER", "format": "int32"}, id="format"
+        ),
+        pytest.param({"const": "a"}, {"type": "STRING", "enum": ["a"]}, id="constant"),
+        pytest.param(
+            {"enum": [1, 3]}, {"type": "INTEGER", "minimum": 1, "maximum": 3}, id="numbers-to-choose-from"
+        ),
+        pytest.param(
+            {"allOf": [{"type": "string"}], "description": "d"},
+            {**STRING, "description": "d"},
+            id="all-of-one",
+        ),
+        pytest.param(int | str, {"anyOf": [INTEGER, STRING]}, id="alternatives"),
+        pytest.param(int | None, {"type": "INTEGER", "nullable": True}, id="optional"),
+        pytest.param(
+            int | str | None, {"nullable": True, "anyOf": [INTEGER, STRING]}, id="optional-alternatives"
+        ),
+        pytest.param(
+            {
+                "$defs": {"A": {"type": "string", "description": "inner"}},
+                "$ref": "#/$defs/A",
+                "description": "outer",
+            },
+            {"type": "STRING", "description": "outer"},
+            id="words-beside-a-reference",
+        ),
+    ],
+)
+def test_schema_need_not_be_an_object(schema: Any, found: dict[str, Any]) -> None:
+    assert translated(schema) == found
+
+
+@pytest.mark.parametrize("schema", [Book, Page, Shelf, {"genre": str}, list[int], int | str | None])
+def test_what_came_out_goes_in_again(schema: Any) -> None:
+    once = translated(schema)
+    assert translated(once) == once
+    assert callable(check_of(once))
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        pytest.param(
+            {"a": dict[str, int]}, r"response_schema\.a: an object has to name its fields", id="free-keys"
+        ),
+        pytest.param({"type": "object"}, "response_schema: an object has to name its fields", id="no-fields"),
+        pytest.param(
+            {"a": list}, r"response_schema\.a.* (list needs|can't be expressed)", id="list-of-anything"
+        ),
+        pytest.param({"type": "array"}, "a list needs the type of its items", id="no-items"),
+        pytest.param({"a": Any}, r"response_schema\.a: the type None can't be expressed", id="anything"),
+        pytest.param(Chain, "contains itself", id="itself"),
+        pytest.param(
+            {"$ref": "#/$defs/Gone"}, "there is no definition of #/\\$defs/Gone", id="no-definition"
+        ),
+        pytest.param({"a": object()}, "response_schema has to be a Pydantic model", id="no-type"),
+        pytest.param({}, "can't be expressed", id="empty"),
+        pytest.param(
+            {
+                "type": "object",
+                "properties": {"a": {"type": "object", "properties": {"b": {"type": "date"}}}},
+            },
+            r"response_schema\.a\.b: the type 'date'",
+            id="unknown-type-deep-inside",
+        ),
+    ],
+)
+def test_what_can_t_be_expressed_is_refused_by_name(schema: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        response_schema_of(schema)
+
+
+def test_columns_of_an_object_are_its_fields() -> None:
+    assert answer_columns(response_schema_of(Book)) == (
+        AnswerColumn("genre", "STRING", path="genre"),
+        AnswerColumn("rating", "FLOAT64", path="rating"),
+        AnswerColumn("tags", "STRING", repeated=True, path="tags"),
+        AnswerColumn("author", "JSON", path="author"),
+        AnswerColumn("sequels", "JSON", path="sequels"),
+        AnswerColumn("kind", "STRING", path="kind"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        (bool, AnswerColumn("a", "BOOL", path="a")),
+        (int | None, AnswerColumn("a", "INT64", path="a")),
+        (list[bool], AnswerColumn("a", "BOOL", repeated=True, path="a")),
+        (list[list[int]], AnswerColumn("a", "JSON", path="a")),
+        (list[int | None], AnswerColumn("a", "JSON", path="a")),
+        (int | str, AnswerColumn("a", "JSON", path="a")),
+        (Author, AnswerColumn("a", "JSON", path="a")),
+    ],
+)
+def test_type_of_a_field_is_that_of_its_column(kind: Any, column: AnswerColumn) -> None:
+    assert answer_columns(response_schema_of({"a": kind})) == (column,)
+
+
+@pytest.mark.parametrize(
+    ("schema", "column"),
+    [
+        (None, AnswerColumn("words", "STRING")),
+        (str, AnswerColumn("words", "STRING")),
+        (list[int], AnswerColumn("words", "INT64", repeated=True)),
+        (int | str, AnswerColumn("words", "JSON")),
+        (list[Author], AnswerColumn("words", "JSON")),
+    ],
+)
+def test_answer_that_is_no_object_has_one_column(schema: Any, column: AnswerColumn) -> None:
+    assert answer_columns(response_schema_of(schema), "words") == (column,)
+
+
+def test_text_column_has_a_name_of_its_own() -> None:
+    assert answer_columns(None)[0].name == "answer"
+
+
+@pytest.mark.parametrize("name", ["a b", "a-b", "1a", "ä", "", "x" * 301])
+def test_field_that_can_be_no_column_is_refused(name: str) -> None:
+    schema = response_schema_of({"type": "object", "properties": {name: {"type": "string"}}})
+    with pytest.raises(ValueError, match="can't be a column"):
+        answer_columns(schema)

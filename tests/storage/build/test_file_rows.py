@@ -1,0 +1,264 @@
+"""Rows of local files, good ones and bad ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_gemini_batch.core.row_sources import parse_row_source
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.storage.build.rows import Rows, read_rows
+
+
+def rows_of(path: Path | str, *columns: str) -> Rows:
+    """Read local files: no client is needed."""
+    return read_rows(parse_row_source(str(path)), columns, None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def put(tmp_path):
+    def put(name: str, content: bytes | str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return put
+
+
+def read(path: Path | str, *columns: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in rows_of(path, *columns).rows]
+
+
+EMMA = [{"id": "007", "title": "Emma"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        pytest.param("id,title\n007,Emma\n", EMMA, id="plain"),
+        pytest.param("id,title\n007,Emma", EMMA, id="no-last-line-end"),
+        pytest.param("\ufeffid,title\r\n007,Emma\r\n", EMMA, id="bom-and-crlf"),
+        pytest.param("\n\nid,title\n\n007,Emma\n\n\n", EMMA, id="blank-lines"),
+        pytest.param(" id , title \n007,Emma\n", EMMA, id="spaces-in-the-header"),
+        pytest.param("x,id,,title,\n1,007,2,Emma,3\n", EMMA, id="other-columns-and-nameless-ones"),
+        pytest.param("id,title\n007,\n", [{"id": "007", "title": None}], id="empty-cell-is-null"),
+        pytest.param('id,title\n007,""\n', [{"id": "007", "title": None}], id="quoted-empty-cell-is-null"),
+        pytest.param("id,title\n007, \n", [{"id": "007", "title": " "}], id="space-is-text"),
+        pytest.param("id,title\n007,NULL\n", [{"id": "007", "title": "NULL"}], id="null-is-a-word"),
+        pytest.param(
+            'id,title\n007,"a ""b"", c\nd\r\ne"\n', [{"id": "007", "title": 'a "b", c\nd\r\ne'}], id="quotes"
+        ),
+        pytest.param("id,title\n007,é日😀\n", [{"id": "007", "title": "é日😀"}], id="alphabets"),
+        pytest.param("id,title\n", [], id="header-only"),
+        pytest.param("", [], id="empty"),
+        pytest.param("\ufeff", [], id="bom-only"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_csv_is_read(put, text: str, rows: list[Any], packed: bool) -> None:
+    path = put("a.csv.gz", gzip.compress(text.encode())) if packed else put("a.csv", text)
+    assert read(path, "id", "title") == rows
+
+
+def test_csv_cell_of_20_megabytes_is_read(put) -> None:
+    assert read(put("a.csv", f"id\n{'x' * 20_000_000}\n"), "id") == [{"id": "x" * 20_000_000}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("id,title\n1,a\n2\n", "a.csv, line 3: the row has 1 cells and the header 2", id="short"),
+        pytest.param("id,title\n1,a,b\n", "a.csv, line 2: the row has 3 cells and the header 2", id="long"),
+        pytest.param(
+            'id,title\n1,"a\nb"\n2,b,c\n', "a.csv, line 4: the row has 3 cells", id="after-a-newline"
+        ),
+        pytest.param(
+            'id,title\n1,"a\n2,b\n', "a.csv, line 3: not CSV: unexpected end of data", id="open-quote"
+        ),
+        pytest.param('id,title\n1,"a"b\n', "a.csv, line 2: not CSV", id="text-after-a-quote"),
+        pytest.param("id,id,title\n1,2,a\n", "a.csv has more than one column 'id'", id="repeated-column"),
+        pytest.param(b"id,title\n1,\xff\n", "not UTF-8", id="latin-1"),
+        pytest.param("id,title\n1,a\n".encode("utf-16"), "not UTF-8", id="utf-16"),
+    ],
+)
+def test_bad_csv_names_the_file_and_the_line(put, text: str | bytes, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read(put("a.csv", text), "id", "title")
+    assert message in str(refused.value)
+    assert "a.csv" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        pytest.param('{"id":"007"}\n{"id":7}\n', [{"id": "007"}, {"id": 7}], id="plain"),
+        pytest.param('\ufeff{"id":1}\r\n{"id":2}', [{"id": 1}, {"id": 2}], id="bom-and-crlf"),
+        pytest.param('\n \n{"id":1}\n\n', [{"id": 1}], id="blank-lines"),
+        pytest.param(
+            '{"id":1}\n{"a":[1,{"b":null}]}\n', [{"id": 1}, {"a": [1, {"b": None}]}], id="other-columns"
+        ),
+        pytest.param('{"id":"\\ud83d\\ude00\\u2028"}\n', [{"id": "😀\u2028"}], id="escapes"),
+        pytest.param('{"id":123456789012345678901}\n', [{"id": 123456789012345678901}], id="beyond-64-bits"),
+        pytest.param("", [], id="empty"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_json_lines_are_read(put, text: str, rows: list[Any], packed: bool) -> None:
+    path = put("a.jsonl.gz", gzip.compress(text.encode())) if packed else put("a.jsonl", text)
+    assert read(path, "id") == rows
+
+
+def test_line_of_20_megabytes_is_read(put) -> None:
+    rows = [{"id": "x" * 20_000_000}, {"id": "next"}]
+    assert read(put("a.jsonl", "\n".join(map(json.dumps, rows))), "id") == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param('{"id":1}\n\n{"id":}\n', "a.jsonl, line 3: column 7: not JSON", id="not-json"),
+        pytest.param('{"id":1}\nnonsense\n', "a.jsonl, line 2: column 1: not JSON", id="text"),
+        pytest.param('{"id":1}\n[1]\n', "a.jsonl, line 2: a JSON array", id="list"),
+        pytest.param('{"id":1}\n"a"\n', "a.jsonl, line 2: JSON, but not an object", id="string"),
+        pytest.param('{"id":1} {"id":2}\n', "a.jsonl, line 1: column 9: another object", id="two-objects"),
+        pytest.param('{\n  "id": 1\n}\n', "a.jsonl: the file is pretty-printed", id="pretty-printed"),
+        pytest.param('{"id":NaN}\n', "a.jsonl, line 1: column 7: NaN or Infinity", id="nan"),
+        pytest.param('{"id":"\\ud800"}\n', "a.jsonl, line 1: column", id="lone-surrogate"),
+        pytest.param(b'{"id":"\xed\xa0\x80"}\n', "half of a surrogate pair", id="lone-surrogate-in-bytes"),
+        pytest.param(b'{"id":"\xff"}\n', "a.jsonl, line 1: not UTF-8", id="latin-1"),
+        pytest.param('{"id":1}\n'.encode("utf-16"), "a.jsonl: the file is UTF-16", id="utf-16"),
+    ],
+)
+def test_bad_json_names_the_file_and_the_line(put, text: str | bytes, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read(put("a.jsonl", text), "id")
+    assert message in str(refused.value)
+
+
+def test_columns_of_json_lines_are_those_of_the_first_rows_together(put) -> None:
+    lines = [{"a": 1}, {"b": 2}, *[{"a": 1}] * 998, {"late": 1}]
+    path = put("a.jsonl", "\n".join(map(json.dumps, lines)))
+    assert rows_of(path, "a").columns == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("lost", [1, 8, 500])
+def test_truncated_gzip_names_the_file(put, kind: str, lost: int) -> None:
+    text = "id\n" * 100_000 if kind == "csv" else '{"id":1}\n' * 100_000
+    packed = gzip.compress(text.encode(), mtime=0)
+    with pytest.raises(InvalidRequestError, match=rf"a\.{kind}\.gz: the gzip file is cut off or damaged"):
+        read(put(f"a.{kind}.gz", packed[:-lost]), "id")
+
+
+def test_damaged_gzip_names_the_file(put) -> None:
+    packed = bytearray(gzip.compress(b'{"id":1}\n' * 1000))
+    packed[20] ^= 0xFF
+    with pytest.raises(InvalidRequestError, match=r"a\.jsonl\.gz: the gzip file is cut off or damaged"):
+        read(put("a.jsonl.gz", bytes(packed)), "id")
+
+
+def test_name_does_not_decide_what_is_packed(put) -> None:
+    assert read(put("a.jsonl.gz", '{"id":1}'), "id") == [{"id": 1}]
+    assert read(put("b.jsonl", gzip.compress(b'{"id":1}')), "id") == [{"id": 1}]
+
+
+def test_parquet_is_read_with_its_types(tmp_path) -> None:
+    table = pa.table(
+        {
+            "id": pa.array([1, None]),
+            "text": ["007", None],
+            "day": [date(2026, 1, 2), None],
+            "price": [Decimal("1.50"), None],
+            "tags": [["a", "b"], None],
+            "other": ["x", "y"],
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = rows_of(tmp_path / "a.parquet", "tags", "id", "text", "day", "price")
+    assert found.columns == ("id", "text", "day", "price", "tags", "other")
+    assert [dict(row) for row in found.rows] == [
+        {"tags": ["a", "b"], "id": 1, "text": "007", "day": date(2026, 1, 2), "price": Decimal("1.50")},
+        dict.fromkeys(("tags", "id", "text", "day", "price")),
+    ]
+
+
+@pytest.mark.parametrize("column", ["request", "first name", "a.b", "größe"])
+def test_columns_may_have_any_name(tmp_path, put, column: str) -> None:
+    pq.write_table(pa.table({column: ["x"], "a": [1]}), tmp_path / "a.parquet")
+    for path in (
+        tmp_path / "a.parquet",
+        put("a.csv", f"{column}\nx\n"),
+        put("a.jsonl", json.dumps({column: "x"})),
+    ):
+        assert read(path, column) == [{column: "x"}]
+
+
+def test_column_may_be_asked_for_twice(tmp_path) -> None:
+    pq.write_table(pa.table({"id": ["1"], "title": ["Emma"]}), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet", "id", "title", "id") == [{"id": "1", "title": "Emma"}]
+
+
+def test_parquet_of_many_batches_is_read_in_order(tmp_path) -> None:
+    pq.write_table(pa.table({"id": list(range(5000))}), tmp_path / "a.parquet", row_group_size=1500)
+    assert [row["id"] for row in read(tmp_path / "a.parquet", "id")] == list(range(5000))
+
+
+def test_parquet_without_rows_has_columns(tmp_path) -> None:
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), tmp_path / "a.parquet")
+    found = rows_of(tmp_path / "a.parquet", "id")
+    assert (found.columns, list(found.rows)) == (("id",), [])
+
+
+def test_what_is_no_parquet_names_the_file(put, tmp_path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"a\.parquet can't be read as Parquet"):
+        read(put("a.parquet", "id,title\n1,a\n" * 100), "id")
+    pq.write_table(pa.table({"id": list(range(100_000))}), tmp_path / "b.parquet")
+    whole = (tmp_path / "b.parquet").read_bytes()
+    with pytest.raises(InvalidRequestError, match=r"c\.parquet can't be read as Parquet"):
+        read(put("c.parquet", whole[: len(whole) // 2]), "id")
+
+
+def test_files_of_a_pattern_are_read_by_name(put, tmp_path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name, key in (("b.csv", 2), ("a.csv", 1), ("deep/c.csv", 3)):
+        put(name, f"id\n{key}\n")
+    assert read(tmp_path / "*.csv", "id") == [{"id": "1"}, {"id": "2"}]
+    assert read(tmp_path / "**" / "*.csv", "id") == [{"id": "1"}, {"id": "2"}, {"id": "3"}]
+
+
+def test_name_with_the_characters_of_a_pattern_is_a_name(put) -> None:
+    assert read(put("a[1].csv", "id\n1\n"), "id") == [{"id": "1"}]
+
+
+def test_files_may_have_their_columns_in_another_order(put, tmp_path) -> None:
+    put("a.csv", "id,title\n1,Emma\n")
+    put("b.csv", "")
+    put("c.csv", "title,more,id\nIda,x,2\n")
+    assert read(tmp_path / "*.csv", "id", "title") == [
+        {"id": "1", "title": "Emma"},
+        {"id": "2", "title": "Ida"},
+    ]
+
+
+def test_later_file_without_a_column_is_named(put, tmp_path) -> None:
+    put("a.csv", "id,title\n1,Emma\n")
+    put("b.csv", "id\n2\n")
+    with pytest.raises(
+        InvalidRequestError, match=r"b\.csv has no column 'title', unlike the files before it"
+    ):
+        read(tmp_path / "*.csv", "id", "title")
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "absent-*.csv", "folder.csv"])
+def test_file_that_is_not_there_can_be_waited_for(tmp_path, name: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(SourceNotReadyError, match="there is no such file"):
+        rows_of(tmp_path / name, "id")
