@@ -10,29 +10,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-    from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
+    from airflow_gemini_batch.operators.gemini import (
+        BuildGeminiRequestsOperator,
+        LandGeminiResultsOperator,
+        SubmitGeminiBatchOperator,
+    )
+    from airflow_gemini_batch.operators.preflight import PreflightGeminiBatchOperator
+    from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
     from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
+    from airflow_gemini_batch.task_groups.enrichment import GeminiEnrichmentTaskGroup
     from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BuildGeminiRequestsOperator",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
+    "GeminiEnrichmentTaskGroup",
+    "LandGeminiResultsOperator",
+    "PreflightGeminiBatchOperator",
     "SubmitGeminiBatchOperator",
+    "iter_responses",
 ]
 
 _HOMES = {
+    "BuildGeminiRequestsOperator": "operators.gemini",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
+    "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
+    "LandGeminiResultsOperator": "operators.gemini",
+    "PreflightGeminiBatchOperator": "operators.preflight",
     "SubmitGeminiBatchOperator": "operators.gemini",
+    "iter_responses": "responses",
 }
 
 

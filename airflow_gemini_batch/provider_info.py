@@ -28,10 +28,30 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["gcp", "ai"],
             }
         ],
-        "operators": [_modules("operators.gemini")],
+        "operators": [_modules("operators.gemini", "operators.preflight")],
         "sensors": [_modules("sensors.job", "sensors.output")],
         "hooks": [_modules("hooks.gemini_batch")],
         "triggers": [_modules("triggers.gemini_batch", "triggers.readiness")],
+        "task-decorators": [
+            {"name": "gemini_batch", "class-name": f"{_PACKAGE}.decorators.gemini_batch.gemini_batch_task"}
+        ],
+        "config": {
+            "gemini_batch": {
+                "description": "Gemini and embedding batch jobs on Vertex AI.",
+                "options": {
+                    "price_table": {
+                        "description": (
+                            "CSV file with rates, laid over the package's own: columns model, input, output (US "
+                            "dollars for a million tokens at batch rates) and as_of."
+                        ),
+                        "version_added": __version__,
+                        "type": "string",
+                        "example": "/opt/airflow/prices.csv",
+                        "default": "",
+                    }
+                },
+            }
+        },
         "extra-links": [f"{_PACKAGE}.operators.links.BatchJobLink"],
         "connection-types": [
             {

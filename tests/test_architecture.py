@@ -25,17 +25,20 @@ BELOW: dict[str, set[str]] = {
     "operators": {"core", "vertex", "storage", "hooks", "triggers"},
     "sensors": {"core", "vertex", "storage", "hooks", "triggers"},
     "task_groups": {"core", "vertex", "storage", "hooks", "triggers", "operators", "sensors"},
+    "decorators": {"core", "vertex", "storage", "hooks", "triggers", "operators"},
+    "responses": {"core", "storage", "hooks"},
     "local": {"core"},
     # Single modules at the top; "" is the package itself.
+    "responses": {"core", "storage", "hooks"},
     "exceptions": set(),
     "provider_info": {""},
-    "": {"core", "hooks", "triggers", "operators", "sensors", "task_groups"},
+    "": {"core", "hooks", "triggers", "operators", "sensors", "task_groups", "responses"},
 }
 # The command line may import everything, and nobody imports the command line.
 BELOW["cli"] = set(BELOW)
 
-# What the rules need besides the standard library.
-CORE_LIBRARIES = {"orjson"}
+# What the rules need besides the standard library; pydantic inside functions, for schemas that are written as models.
+CORE_LIBRARIES = {"orjson", "pydantic"}
 NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ssl", "subprocess"}
 
 

@@ -143,7 +143,7 @@ def _results(stack: LocalStack) -> tuple[dict[str, str], dict[str, str]]:
 
     client = bigquery_client(stack)
     found: list[dict[str, str]] = []
-    for table, column in (("book_descriptions", "description"), ("book_descriptions_failed", "reason")):
+    for table, column in (("book_descriptions", "description"), ("book_descriptions__failed", "message")):
         try:
             rows = list(client.list_rows(client.get_table(f"{DATASET}.{table}"), page_size=1000))
         except NotFound:  # the DAG failed before it made the table

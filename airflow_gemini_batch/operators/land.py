@@ -1,0 +1,142 @@
+"""Land the answers of batch jobs: typed, matched by key, failures apart."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.exceptions import InvalidRequestError, RowsFailedError
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
+    from airflow_gemini_batch.core.manifest import Manifest
+
+
+class LandResultsOperator(GeminiBatchOperator):
+    """Merge the answers of batch jobs into a table or a file, by key.
+
+    One row for each row that was asked, whatever was repeated; landing twice changes nothing. The target is made
+    when it does not exist, and gets new columns as they come. Rows without a usable answer go to
+    ``<target>__failed`` with key, outcome, code, message, job, round and time, and leave it once they have one.
+
+    The result (XCom): ``target``, ``failed_target``, ``landed``, ``failed``, ``counts`` (rows by outcome).
+
+    :param manifest: the result of a submit task, or of all its mapped instances.
+    :param key: the column, or columns, that tell the rows apart, as in the build task.
+    :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
+    :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
+    :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside it,
+        in columns ``batch_…``. Without them, ``skip_done`` can't tell what is done.
+    :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
+        What can be landed is landed in any case.
+    """
+
+    template_fields: Sequence[str] = (
+        *GeminiBatchOperator.template_fields,
+        "manifest",
+        "key",
+        "target",
+        "failed_target",
+    )
+
+    def __init__(
+        self,
+        *,
+        manifest: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+        key: str | Sequence[str],
+        target: str,
+        failed_target: str | None = None,
+        bookkeeping: bool = True,
+        max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.manifest = manifest
+        self.key = key
+        self.target = target
+        self.failed_target = failed_target
+        self.bookkeeping = bookkeeping
+        self.max_failed_fraction = max_failed_fraction
+
+    @abstractmethod
+    def _plan(self, key: tuple[str, ...]) -> LandingPlan:
+        """Return what to land; raises :class:`ValueError` for parameters that don't go together."""
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Land what there is, then judge it."""
+        with no_retry_when_hopeless():
+            if not 0 <= self.max_failed_fraction <= 1:
+                raise InvalidRequestError(
+                    f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
+                )
+            manifests = self._manifests()
+            try:
+                plan = self._plan(key_columns(self.key))
+                report = self._land(plan, manifests)
+            except ValueError as error:
+                raise InvalidRequestError(str(error)) from None
+            self.log.info("%s", report)
+            self._judge(report)
+            return report.to_json()
+
+    def _manifests(self) -> list[Manifest]:
+        from airflow_gemini_batch.core.manifest import Manifest
+
+        one = isinstance(self.manifest, (Mapping, str))
+        given = [self.manifest] if one else list(self.manifest or ())
+        if not given:
+            raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
+        try:
+            return [Manifest.from_json(one) for one in given]
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+
+    def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
+        from airflow_gemini_batch.core.addresses import BigQueryAddress
+        from airflow_gemini_batch.core.landing import failed_target_of
+        from airflow_gemini_batch.storage.land.files import land_files
+        from airflow_gemini_batch.storage.land.staging import stage_files
+        from airflow_gemini_batch.storage.land.tables import TableLanding
+
+        failed = self.failed_target or failed_target_of(self.target)
+        places = [
+            place for one in manifests for round_ in one.rounds for place in (*round_.source, round_.output)
+        ]
+        in_tables = {place.startswith("bq://") for place in places if place}
+        if len(in_tables) > 1:
+            raise InvalidRequestError(
+                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: submit with a "
+                "destination of the source's kind"
+            )
+        if not self.target.startswith("bq://"):
+            if True in in_tables:
+                raise InvalidRequestError(
+                    f"target {self.target}: the answers are in BigQuery, so they land in a bq:// table"
+                )
+            return land_files(plan, manifests, self.target, failed, self.hook.storage_client, self.log)
+        landing = TableLanding(self.hook.bigquery_client, self.log)
+        target, failed_table = BigQueryAddress.parse(self.target), BigQueryAddress.parse(failed)
+        if True in in_tables:
+            return landing.land(plan, manifests, target, failed_table)
+        staging = stage_files(
+            plan, manifests, target, self.hook.storage_client, self.hook.bigquery_client, self.log
+        )
+        return landing.land_staged(plan, staging, target, failed_table)
+
+    def _judge(self, report: LandingReport) -> None:
+        rows = report.landed + report.failed
+        if not rows or (report.landed and report.failed <= rows * self.max_failed_fraction):
+            return
+        shown = "\n".join(f"  {sample}" for sample in report.samples)
+        raise RowsFailedError(
+            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; max_failed_fraction allows "
+            f"{self.max_failed_fraction:.2%}).\n{shown}\nThe {report.landed} others are landed in {report.target}, the "
+            f"failures with their reasons in {report.failed_target}. Mend the prompt or the schema, or allow more "
+            "failures; the next run asks again about the rows that are not landed."
+        )

@@ -1,0 +1,86 @@
+"""Check a whole pipeline before its first task builds anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.operators.build import BuildRequestsOperator
+from airflow_gemini_batch.operators.gemini import BuildGeminiRequestsOperator
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.core.schemas import AnswerColumn
+
+
+class PreflightOperator(BuildRequestsOperator):
+    """Find out all that is known to go wrong in a pipeline, and fail with all of it at once.
+
+    It takes the arguments of the build task, to be combined with its class, and writes nothing: see
+    :func:`airflow_gemini_batch.hooks.preflight_rows.preflight_rows` for what is looked at. What can't be asked is a
+    warning. A source that is missing or empty may be there at the next try, so that Airflow's retries go on; after
+    any other fault they do not.
+
+    The result (XCom): ``{"warnings": […]}``.
+
+    :param target: where the answers will land: a ``bq://`` table, or a file on Cloud Storage or on the worker.
+    :param failed_target: where the rows without an answer will go, when that is not beside the target.
+    """
+
+    template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, "target", "failed_target")
+
+    def __init__(self, *, target: str, failed_target: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target = target
+        self.failed_target = failed_target
+
+    def _answers(self) -> Sequence[AnswerColumn]:
+        """Return the columns that answers land in, as far as they are known."""
+        return ()
+
+    def execute(self, context: Context) -> dict[str, list[str]]:  # type: ignore[override] # gives no requests
+        """Check everything, tell the warnings, and raise the errors as one."""
+        from airflow_gemini_batch.core.findings import raise_findings
+        from airflow_gemini_batch.hooks.preflight_rows import preflight_rows
+
+        with no_retry_when_hopeless():
+            findings = preflight_rows(
+                self.hook,
+                self._plan(),
+                self._row_source(),
+                target=self.target,
+                failed_target=self.failed_target,
+                destination=self.destination,
+                answers=self._answers(),
+            )
+            raise_findings(findings, self.log.warning)
+            self.log.info("Preflight: rows, request, destination and target are in order")
+            return {"warnings": [str(finding) for finding in findings]}
+
+
+class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperator):
+    """Check a pipeline of Gemini batch jobs.
+
+    Example::
+
+        preflight = PreflightGeminiBatchOperator(
+            task_id="preflight",
+            source="bq://shop.books.books",
+            key="book_id",
+            prompt="Describe [[ title ]] in two sentences.",
+            model="gemini-2.5-flash",
+            response_schema={"description": str, "genres": list[str]},
+            target="bq://shop.books.descriptions",
+        )
+    """
+
+    template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "target", "failed_target")
+
+    def _answers(self) -> Sequence[AnswerColumn]:
+        from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+
+        schema = response_schema_of(self.response_schema)
+        # Without a schema, the land task names the one column.
+        return answer_columns(schema) if schema else ()

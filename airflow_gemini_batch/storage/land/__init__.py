@@ -1,0 +1,1 @@
+"""The way of answers into a table or a file: typed, matched by key, failures apart."""

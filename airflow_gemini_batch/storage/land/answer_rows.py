@@ -1,0 +1,235 @@
+"""One line of an output file → what lands of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+
+from airflow_gemini_batch.core.answers import Check, answer_text, check_of, parse_answer
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.landing import LandingPlan
+from airflow_gemini_batch.core.ledger import line_key, request_digest
+from airflow_gemini_batch.core.responses import STATUS_CODE_PATTERN, Outcome, classify_row
+from airflow_gemini_batch.core.schemas import AnswerColumn
+from airflow_gemini_batch.core.tolerant_json import tolerant_object
+
+AnswerRow = tuple[Any, ...]
+"""``label``, ``digest``, ``outcome``, ``code``, ``message``, the answer's columns, then those of :data:`FACTS`.
+
+``label`` is the row's key as :func:`airflow_gemini_batch.core.ledger.line_key` gives it; where the service gives none
+back, it is ``None`` and ``digest`` has that of the request, in hexadecimal digits. The answer's columns are ``None`` in
+a row that is not ok.
+"""
+
+FACTS = (
+    "batch_model",
+    "batch_finish_reason",
+    "batch_prompt_tokens",
+    "batch_output_tokens",
+    "batch_thoughts_tokens",
+    "batch_cached_tokens",
+    "processed_time",
+)
+"""What the service tells beside the answer; the time as text."""
+
+_LARGEST = 2**63 - 1
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None
+
+
+class AnswerReader:
+    """Reads the lines of output files.
+
+    Nearly all lines are good answers of one shape. Those are decoded without the request that they repeat, which
+    is most of the line; every other line takes the long way, through
+    :func:`airflow_gemini_batch.core.responses.classify_row`. Both give the same row.
+    """
+
+    def __init__(self, plan: LandingPlan) -> None:
+        self._check: Check | None = check_of(plan.schema) if plan.schema else None
+        self._paths = [column.path for column in plan.columns]
+        conversions = enumerate(map(_conversion, plan.columns))
+        self._conversions = [(place, convert) for place, convert in conversions if convert]
+        self._empty = (None,) * len(plan.columns)
+
+    def read(self, line: bytes) -> AnswerRow | None:
+        """Return the row of a line, ``None`` for a line that can't be read."""
+        try:
+            row = _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._read_odd(line)
+        response = row.response
+        candidate = response.candidates[0]
+        if row.status or candidate.finishReason != "STOP":
+            return self._read_odd(line)
+        parts = candidate.content.parts
+        if len(parts) == 1 and not parts[0].thought:
+            text = parts[0].text or ""
+        else:
+            text = "".join(part.text or "" for part in parts if not part.thought)
+        request = row.request
+        label = request.labels.get(KEY_LABEL) if request and request.labels else None
+        if not label:
+            if row.key is None:
+                return self._read_odd(line)
+            label = key_label(row.key)
+        values, fault = self._values(text)
+        usage = response.usageMetadata
+        return (
+            label,
+            None,
+            "invalid" if fault else "ok",
+            None,
+            fault,
+            *values,
+            response.modelVersion,
+            "STOP",
+            usage.promptTokenCount,
+            usage.candidatesTokenCount,
+            usage.thoughtsTokenCount,
+            usage.cachedContentTokenCount,
+            row.processed_time,
+        )
+
+    def _read_odd(self, line: bytes) -> AnswerRow | None:
+        content = tolerant_object(line)
+        if content is None:
+            return None
+        label = line_key(content)
+        digest = None if label else request_digest(content.get("request")).hex()
+        status, response = content.get("status"), _object(content.get("response"))
+        result = classify_row(status, response)
+        values: Sequence[Any] = self._empty
+        message = result.message or None
+        outcome = result.outcome
+        if outcome is Outcome.OK:
+            values, message = self._values(answer_text(response))
+            outcome = Outcome.INVALID if message else outcome
+        return (
+            label,
+            digest,
+            outcome.value,
+            status_code(status),
+            message,
+            *values,
+            *_facts(response),
+            _text(content.get("processed_time")),
+        )
+
+    def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
+        """Return the values of the answer's columns, and what is wrong with it."""
+        if self._check is None:
+            return (text,), None
+        answer, fault = parse_answer(text, self._check)
+        if fault or answer is None:
+            return self._empty, fault
+        values = [answer if path is None else answer.get(path) for path in self._paths]
+        for place, convert in self._conversions:
+            if values[place] is not None:
+                values[place] = convert(values[place])
+        return values, None
+
+
+def _conversion(column: AnswerColumn) -> Callable[[Any], Any] | None:
+    """Return what makes a column's value of a checked one, ``None`` when it is one."""
+    if column.type == "JSON":
+        return _json
+    if column.type == "FLOAT64":
+        # 1 fits a schema that asks for a number.
+        return _floats if column.repeated else float
+    return None
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _floats(values: list[Any]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def status_code(status: Any) -> int | None:
+    """Return the code in a row's ``status``, ``None`` when there is none that fits 64 bits."""
+    text = orjson.dumps(status).decode() if isinstance(status, Mapping) else str(status or "")
+    code = re.search(STATUS_CODE_PATTERN, text)
+    return int(code[1]) if code and int(code[1]) <= _LARGEST else None
+
+
+def _facts(response: Mapping[str, Any]) -> tuple[Any, ...]:
+    candidates = response.get("candidates")
+    first = _object(candidates[0] if isinstance(candidates, list) and candidates else candidates)
+    usage = _object(response.get("usageMetadata"))
+    return (
+        _text(response.get("modelVersion")),
+        _text(first.get("finishReason")),
+        _count(usage.get("promptTokenCount")),
+        _count(usage.get("candidatesTokenCount")),
+        _count(usage.get("thoughtsTokenCount")),
+        _count(usage.get("cachedContentTokenCount")),
+    )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        value = tolerant_object(value.encode())
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return a number of tokens; as any int64 in JSON, it may be written as text."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _LARGEST else None
+
+
+# What is read of a good line; any other type than these sends the line the long way.
+
+
+class _Part(msgspec.Struct, gc=False):
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: Annotated[list[_Part], msgspec.Meta(min_length=1)]
+
+
+class _Candidate(msgspec.Struct, gc=False):
+    content: _Content
+    finishReason: str  # noqa: N815 - the service's names
+
+
+class _Usage(msgspec.Struct, gc=False):
+    promptTokenCount: _Tokens = None  # noqa: N815
+    candidatesTokenCount: _Tokens = None  # noqa: N815
+    thoughtsTokenCount: _Tokens = None  # noqa: N815
+    cachedContentTokenCount: _Tokens = None  # noqa: N815
+
+
+class _Response(msgspec.Struct, gc=False):
+    candidates: Annotated[list[_Candidate], msgspec.Meta(min_length=1)]
+    modelVersion: str | None = None  # noqa: N815
+    usageMetadata: _Usage = msgspec.field(default_factory=_Usage)  # noqa: N815
+
+
+class _Request(msgspec.Struct, gc=False):
+    labels: dict[str, str] | None = None
+
+
+class _Line(msgspec.Struct, gc=False):
+    response: _Response
+    status: str | None = None
+    key: str | None = None
+    request: _Request | None = None
+    processed_time: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode

@@ -1,0 +1,66 @@
+"""From lines to a Parquet file on disk, some thousand at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What is held in memory at a time: so many lines, or lines of so many bytes.
+_LINES = 4_000
+_BYTES = 32 * 1024 * 1024
+
+Row = tuple[Any, ...]
+
+
+def read_in_batches(
+    lines: Iterable[bytes], read: Callable[[bytes], Row | None]
+) -> Iterator[tuple[list[Row], int]]:
+    """Yield the rows of some lines at a time, and how many of these lines can't be read."""
+    for batch in _batches(lines):
+        rows = [row for line in batch if (row := read(line)) is not None]
+        yield rows, len(batch) - len(rows)
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line)
+        if size >= _BYTES or len(batch) >= _LINES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+class ParquetFile:
+    """A file that rows are appended to."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        self._schema = schema
+        self._writer = ParquetWriter(path, schema, compression="lz4", use_dictionary=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, constants: Sequence[Any], rows: Sequence[Row]) -> None:
+        """Append rows; the constants are the first columns of each."""
+        import pyarrow as pa
+
+        if not rows:
+            return
+        first, others = self._schema.types[: len(constants)], self._schema.types[len(constants) :]
+        columns = [
+            pa.repeat(pa.scalar(value, kind), len(rows)) for value, kind in zip(constants, first, strict=True)
+        ]
+        columns += map(pa.array, zip(*rows, strict=True), others)
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))

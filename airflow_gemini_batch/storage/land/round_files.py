@@ -1,0 +1,45 @@
+"""The files of a manifest's rounds: the requests, and the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
+from airflow_gemini_batch.core.manifest import Manifest, Round
+from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
+from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
+
+
+def request_files(manifest: Manifest, storage: CloudStorage) -> list[Blob]:
+    """Return the files of all requests: those of the first round, of which later rounds repeat some."""
+    sources = [_file_address(source) for one in manifest.rounds[:1] for source in one.source]
+    return list(storage.objects(sources))
+
+
+def answer_files(one: Round, storage: CloudStorage) -> list[Blob]:
+    """Return the files with a round's answers; none for a round that ended without any.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` when there were answers and the files are gone.
+    """
+    if not one.output:
+        return []
+    files = storage.prediction_files(_file_address(one.output))
+    if not files and one.had_answers:
+        raise OutputNotReadyError(
+            f"the answers of the batch job {one.job_name} are gone: {one.output} holds no prediction files, and did "
+            "when the job ended. Nothing was landed. Restore the files (soft delete keeps them for seven days, unless "
+            "the bucket says otherwise), or set force_rerun=True on the submit task to pay for a new job"
+        )
+    return files
+
+
+def _file_address(uri: str) -> GcsAddress:
+    address = parse_address(uri)
+    if not isinstance(address, GcsAddress):
+        raise InvalidRequestError(
+            f"{address} is a table, and answers in tables land in tables: give a bq:// target"
+        )
+    return address

@@ -1,0 +1,117 @@
+"""From files on Cloud Storage to Parquet files on the worker's disk, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.landing import LandingPlan
+from airflow_gemini_batch.core.manifest import Manifest
+from airflow_gemini_batch.core.schemas import AnswerColumn
+from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.storage.land.answer_rows import FACTS, AnswerReader
+from airflow_gemini_batch.storage.land.parquet_file import ParquetFile, read_in_batches
+from airflow_gemini_batch.storage.land.request_rows import RequestReader, line_digest
+from airflow_gemini_batch.storage.land.round_files import answer_files, request_files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REQUESTS, ANSWERS, DIGESTS = "requests.parquet", "answers.parquet", "digests.parquet"
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """Numbers of lines that hold no JSON object."""
+
+    requests: int = 0
+    answers: int = 0
+
+
+def spool(
+    plan: LandingPlan, manifests: Sequence[Manifest], storage: CloudStorage, folder: Path
+) -> Unreadable:
+    """Write what the files of some manifests hold into a folder, as three Parquet files.
+
+    - :data:`REQUESTS`: ``manifest`` (its place, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
+      ``key_0``, ``key_1``, …
+    - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, ``label``, ``digest``, ``outcome``, ``code``, ``message``,
+      ``value_0``, …, and the columns of :data:`~airflow_gemini_batch.storage.land.answer_rows.FACTS`.
+    - :data:`DIGESTS`: ``manifest``, ``label``, ``digest``: the requests of manifests with answers that came back
+      without a key.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for requests without a key, and
+    :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
+    """
+    unreadable = Unreadable()
+    read_answer = AnswerReader(plan).read
+    with (
+        ParquetFile(folder / REQUESTS, _request_schema(plan)) as requests,
+        ParquetFile(folder / ANSWERS, _answer_schema(plan)) as answers,
+        ParquetFile(folder / DIGESTS, _digest_schema()) as digests,
+    ):
+        for place, manifest in enumerate(manifests):
+            sources = request_files(manifest, storage)
+            read_request = RequestReader(manifest.model, plan.key).read
+            for blob in sources:
+                for rows, skipped in read_in_batches(storage.lines([blob]), read_request):
+                    requests.write((place, blob.time_created), rows)
+                    unreadable.requests += skipped
+            keyless = False
+            for number, one in enumerate(manifest.rounds):
+                for blob in answer_files(one, storage):
+                    for rows, skipped in read_in_batches(storage.lines([blob]), read_answer):
+                        answers.write((place, number, blob.time_created), rows)
+                        unreadable.answers += skipped
+                        keyless = keyless or any(label is None for label, *_ in rows)
+            if keyless:
+                for rows, _ in read_in_batches(storage.lines(sources), line_digest):
+                    digests.write((place,), rows)
+    return unreadable
+
+
+def _request_schema(plan: LandingPlan) -> pa.Schema:
+    import pyarrow as pa
+
+    texts = ["label", "fingerprint", *(f"key_{place}" for place in range(len(plan.key)))]
+    return pa.schema([("manifest", pa.int64()), _written(), *((name, pa.string()) for name in texts)])
+
+
+def _digest_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([("manifest", pa.int64()), ("label", pa.string()), ("digest", pa.string())])
+
+
+def _answer_schema(plan: LandingPlan) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("manifest", pa.int64()),
+            ("round", pa.int64()),
+            _written(),
+            ("label", pa.string()),
+            ("digest", pa.string()),
+            ("outcome", pa.string()),
+            ("code", pa.int64()),
+            ("message", pa.string()),
+            *((f"value_{place}", _arrow_type(column)) for place, column in enumerate(plan.columns)),
+            *((name, pa.int64() if name.endswith("_tokens") else pa.string()) for name in FACTS),
+        ]
+    )
+
+
+def _written() -> pa.Field:
+    import pyarrow as pa
+
+    return pa.field("written", pa.timestamp("us", "UTC"))
+
+
+def _arrow_type(column: AnswerColumn) -> pa.DataType:
+    import pyarrow as pa
+
+    plain = {"INT64": pa.int64(), "FLOAT64": pa.float64(), "BOOL": pa.bool_()}.get(column.type, pa.string())
+    return pa.list_(plain) if column.repeated else plain

@@ -1,0 +1,91 @@
+"""Answers in files on their way to a table: one row for each request, loaded into a staging table by one load job."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from logging import Logger
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.landing import LandingPlan, staging_columns
+from airflow_gemini_batch.core.manifest import Manifest
+from airflow_gemini_batch.core.row_sources import FileKind
+from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.storage.land.database import connect, identifier
+from airflow_gemini_batch.storage.land.file_merge import FileRows, write
+from airflow_gemini_batch.storage.land.staged_rows import stage_rows, staged
+from airflow_gemini_batch.storage.land.tables import staging_address
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+
+_CALL_TIMEOUT = 60.0
+_LOAD_TIMEOUT = 3600.0
+
+
+def stage_files(
+    plan: LandingPlan,
+    manifests: Sequence[Manifest],
+    target: BigQueryAddress,
+    storage_client: storage.Client,
+    bigquery_client: bigquery.Client,
+    log: Logger,
+) -> BigQueryAddress:
+    """Load what became of each request into a staging table beside the target, and return its address.
+
+    The table is written anew when it exists. Its columns are those of
+    :func:`airflow_gemini_batch.core.landing.staging_columns`, with text for keys. The rows pass through the worker's
+    disk, in constant memory.
+
+    Raises what :func:`~airflow_gemini_batch.storage.land.staged_rows.stage_rows` raises.
+    """
+    outputs = (one.output or one.job_name for manifest in manifests for one in manifest.rounds)
+    staging = staging_address(target, *(manifest.identity for manifest in manifests), *outputs)
+    with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
+        folder = Path(name)
+        with connect(folder) as database:
+            stage_rows(plan, manifests, CloudStorage(storage_client), database, folder, log)
+            file = folder / "load.jsonl"
+            write(database, _rows(plan, folder), plan.key, file, FileKind.JSON_LINES)
+        _load(plan, file, staging, bigquery_client)
+    return staging
+
+
+def _rows(plan: LandingPlan, folder: Path) -> FileRows:
+    columns = staging_columns(plan)
+    # A repeated column takes an empty list, and no null.
+    values = ", ".join(
+        f"COALESCE({identifier(name)}, []) AS {identifier(name)}"
+        if kind.startswith("ARRAY<")
+        else identifier(name)
+        for name, kind in columns.items()
+    )
+    return FileRows(f"SELECT {values} FROM {staged(folder)}", columns)
+
+
+def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
+
+    schema = [
+        SchemaField(name, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
+        if kind.startswith("ARRAY<")
+        else SchemaField(name, kind)
+        for name, kind in staging_columns(plan).items()
+    ]
+    table = Table(staging.dotted, schema=schema)
+    table.expires = datetime.now(UTC) + timedelta(days=1)
+    # A load job can't say when a table expires.
+    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
+    client.create_table(table, timeout=_CALL_TIMEOUT)
+    config = LoadJobConfig(
+        schema=schema,
+        source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
+        write_disposition=WriteDisposition.WRITE_TRUNCATE,
+    )
+    with file.open("rb") as stream:
+        job = client.load_table_from_file(stream, staging.dotted, rewind=True, job_config=config)
+    job.result(timeout=_LOAD_TIMEOUT)

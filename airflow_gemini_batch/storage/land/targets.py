@@ -1,0 +1,79 @@
+"""The tables that answers land in: made when absent, widened when new columns come, never changed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.landing import FAILED_COLUMNS, LandingPlan, column_type
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.storage.build.columns import quoted, single_type
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import SchemaField, Table
+
+
+def target_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that the target has to have, with GoogleSQL's types."""
+    answers = {column.name: column_type(column) for column in plan.columns}
+    return {**_key_columns(plan, key_types), **answers, **plan.bookkeeping_columns}
+
+
+def failed_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that the table of failures has to have, with GoogleSQL's types."""
+    return {**_key_columns(plan, key_types), **FAILED_COLUMNS}
+
+
+def check_columns(
+    address: BigQueryAddress, table: Table | None, columns: Mapping[str, str], key: Iterable[str]
+) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the columns can be landed there.
+
+    :param table: the table as it is, ``None`` when there is none.
+    :param columns: what it has to have.
+    :param key: those of the columns that have to be there already.
+    """
+    if table is None:
+        return
+    present = {name.lower(): kind for name, kind in column_types(table.schema).items()}
+    faults = [
+        f"the column {name!r} is {present[name.lower()]} there, and what lands in it is {kind}"
+        for name, kind in columns.items()
+        if present.get(name.lower(), kind) != kind
+    ]
+    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in present]
+    if faults:
+        raise InvalidRequestError(
+            f"{address} can't take the answers:\n"
+            + "\n".join(faults)
+            + "\nName another target, or change the table, with ALTER TABLE or by dropping it. Nothing was landed."
+        )
+
+
+def prepare_statement(
+    address: BigQueryAddress, table: Table | None, columns: Mapping[str, str]
+) -> str | None:
+    """Return the statement that makes the table or adds the columns that it lacks; ``None`` when it has all."""
+    if table is None:
+        listed = ",\n  ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+        return f"CREATE TABLE IF NOT EXISTS {address.sql} (\n  {listed}\n)"
+    present = {field.name.lower() for field in table.schema}
+    added = [
+        f"ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}"
+        for name, kind in columns.items()
+        if name.lower() not in present
+    ]
+    return f"ALTER TABLE {address.sql}\n  " + ",\n  ".join(added) if added else None
+
+
+def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
+    """Return GoogleSQL's type of each column."""
+    return {
+        field.name: f"ARRAY<{single_type(field)}>" if field.mode == "REPEATED" else single_type(field)
+        for field in schema
+    }
+
+
+def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    return {name: key_types[name] for name in plan.key}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_gemini_batch.core.landing import (
+    BOOKKEEPING,
+    FAILED_COLUMNS,
+    STAGED_OUTCOME,
+    LandingPlan,
+    LandingReport,
+    column_type,
+    failed_target_of,
+    staging_columns,
+)
+from airflow_gemini_batch.core.responses import Outcome
+from airflow_gemini_batch.core.schemas import AnswerColumn
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+ANSWER = (AnswerColumn("genre", "STRING", path="genre"), AnswerColumn("tags", "STRING", True, "tags"))
+
+
+@pytest.mark.parametrize(
+    ("key", "column", "table"),
+    [
+        (("isbn", "isbn"), "genre", "the target"),
+        (("isbn", "ISBN"), "genre", "the target"),
+        (("isbn",), "isbn", "the target"),
+        (("genre",), "Genre", "the target"),
+        (("isbn",), "batch_job", "the target"),
+        (("BATCH_MODEL",), "genre", "the target"),
+        (("isbn",), "batch_fingerprint", "the target"),
+        (("outcome",), "genre", "the table of failures"),
+        (("Round",), "genre", "the table of failures"),
+        (("isbn",), "batch_outcome", "the staging table"),
+    ],
+)
+def test_name_that_would_stand_twice_is_refused(key: tuple[str, ...], column: str, table: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{table} would have two columns"):
+        LandingPlan(key, (AnswerColumn(column, "STRING"),))
+
+
+@pytest.mark.parametrize("column", ["outcome", "message", "code", "round", "job"])
+def test_answer_may_be_named_like_a_column_of_failures(column: str) -> None:
+    assert LandingPlan(("isbn",), (AnswerColumn(column, "STRING"),)).columns[0].name == column
+
+
+def test_bookkeeping_is_on_unless_it_is_off() -> None:
+    assert LandingPlan(("isbn",), ANSWER).bookkeeping_columns == BOOKKEEPING
+    assert LandingPlan(("isbn",), ANSWER, bookkeeping=False).bookkeeping_columns == {}
+
+
+@pytest.mark.parametrize("bookkeeping", [True, False])
+def test_staging_has_every_column_of_both_tables(bookkeeping: bool) -> None:
+    plan = LandingPlan(("isbn", "edition"), ANSWER, bookkeeping=bookkeeping)
+    assert staging_columns(plan, {"edition": "INT64", "other": "DATE"}) == {
+        "isbn": "STRING",
+        "edition": "INT64",
+        "genre": "STRING",
+        "tags": "ARRAY<STRING>",
+        **BOOKKEEPING,
+        **STAGED_OUTCOME,
+    }
+    assert len(STAGED_OUTCOME) + 3 == len(
+        FAILED_COLUMNS
+    )  # job, time and fingerprint are among the bookkeeping
+
+
+@pytest.mark.parametrize(("repeated", "kind"), [(True, "ARRAY<INT64>"), (False, "INT64")])
+def test_repeated_column_is_an_array(repeated: bool, kind: str) -> None:
+    assert column_type(AnswerColumn("pages", "INT64", repeated)) == kind
+
+
+@pytest.mark.parametrize(
+    ("target", "failed"),
+    [
+        ("bq://books-project.shop.books", "bq://books-project.shop.books__failed"),
+        ("gs://books/landed/books.parquet", "gs://books/landed/books__failed.parquet"),
+        ("/data/v1.2/books.jsonl", "/data/v1.2/books__failed.jsonl"),
+    ],
+)
+def test_failures_lie_beside_the_target(target: str, failed: str) -> None:
+    assert failed_target_of(target) == failed
+
+
+def test_report_adds_up_and_survives_json() -> None:
+    counts = {Outcome.OK: 7, Outcome.INVALID: 2, Outcome.MISSING: 1}
+    report = LandingReport("bq://p.d.t", "bq://p.d.t__failed", counts, ["invalid: why"])
+    assert (report.landed, report.failed) == (7, 3)
+    assert json.loads(json.dumps(report.to_json())) == {
+        "target": "bq://p.d.t",
+        "failed_target": "bq://p.d.t__failed",
+        "landed": 7,
+        "failed": 3,
+        "counts": {"ok": 7, "invalid": 2, "missing": 1},
+    }
+
+
+def test_report_of_nothing_counts_nothing() -> None:
+    report = LandingReport("t", "f", {})
+    assert (report.landed, report.failed) == (0, 0)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.ledger import request_digest
+from airflow_gemini_batch.core.request_lines import request_line
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.storage.land.request_rows import RequestReader, line_digest
+
+MODEL = "gemini-2.5-flash"
+REQUEST: dict[str, Any] = {
+    "contents": [{"role": "user", "parts": [{"text": 'a "b" \\ ,"labels":{"x":"y"}}}'}]}]
+}
+FILLED = orjson.dumps(REQUEST)
+FINGERPRINT = fingerprint_of(MODEL, FILLED)
+KEYS = ["978-1", "", 'a/b"c', "\\", "ÄÖ 😀", "line\nbreak", "k" * 10_000, "h-1", '","request":{', '"}}}', "["]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_line_of_ours_gives_its_key_and_fingerprint(key: str) -> None:
+    reader = RequestReader(f"publishers/google/models/{MODEL}", ("isbn",))
+    assert reader.read(request_line(key, FILLED).strip()) == (key_label(key), FINGERPRINT, key)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_short_way_and_the_long_way_give_the_same_row(key: str) -> None:
+    reader = RequestReader(MODEL, ("isbn",))
+    line = request_line(key, FILLED).strip()
+    assert reader.read(line) == reader._read_odd(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "label", "key", "asked"),
+    [
+        pytest.param({"key": "a", "request": REQUEST}, "a", "a", FILLED, id="no-label"),
+        pytest.param({"request": REQUEST, "key": 5}, "5", "5", FILLED, id="number"),
+        pytest.param(
+            {"key": "a", "request": {**REQUEST, "labels": {KEY_LABEL: "a", "team": "x"}}},
+            "a",
+            "a",
+            orjson.dumps({**REQUEST, "labels": {"team": "x"}}),
+            id="another-label",
+        ),
+        pytest.param(
+            {"key": "a", "request": {"labels": {KEY_LABEL: "a"}, **REQUEST}},
+            "a",
+            "a",
+            FILLED,
+            id="other-order",
+        ),
+        pytest.param(
+            {"key": "a", "x": "y", "request": {**REQUEST, "labels": {KEY_LABEL: "a"}}},
+            "a",
+            "a",
+            FILLED,
+            id="beside",
+        ),
+        pytest.param(
+            {"key": "a", "request": {**REQUEST, "x": {"labels": {KEY_LABEL: "b"}}}},
+            "a",
+            "a",
+            orjson.dumps({**REQUEST, "x": {"labels": {KEY_LABEL: "b"}}}),
+            id="label-elsewhere",
+        ),
+    ],
+)
+def test_line_of_a_user_gives_its_key_and_fingerprint(line: Any, label: str, key: str, asked: bytes) -> None:
+    reader = RequestReader(MODEL, ("isbn",))
+    expected = (label, fingerprint_of(MODEL, asked), key)
+    assert reader.read(orjson.dumps(line)) == expected
+    assert reader.read(json.dumps(line).encode()) == expected
+
+
+def test_several_columns_are_read_from_the_key() -> None:
+    reader = RequestReader(MODEL, ("isbn", "language"))
+    assert reader.read(request_line('["978-1","e\\"n"]', FILLED).strip())[2:] == ("978-1", 'e"n')  # type: ignore[index]
+
+
+@pytest.mark.parametrize("key", ["978-1", '["978-1"]', '["a","b","c"]', "{}"])
+def test_key_of_other_columns_is_refused(key: str) -> None:
+    with pytest.raises(InvalidRequestError, match="give the same key as where the requests were built"):
+        RequestReader(MODEL, ("isbn", "language")).read(request_line(key, FILLED).strip())
+
+
+@pytest.mark.parametrize(
+    "line", [{"request": REQUEST}, {"key": None, "request": REQUEST}, {"id": "a", "request": REQUEST}]
+)
+def test_line_without_a_key_is_refused(line: Any) -> None:
+    with pytest.raises(InvalidRequestError, match='a "key" beside its "request"'):
+        RequestReader(MODEL, ("isbn",)).read(orjson.dumps(line))
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"{}", b'{"key": "a", "request": "text"}', b"\xff"])
+def test_line_that_holds_no_request_is_none(line: bytes) -> None:
+    assert RequestReader(MODEL, ("isbn",)).read(line) is None
+
+
+def test_digest_of_a_line_is_that_of_its_echo() -> None:
+    echo = {
+        "labels": None,
+        "contents": [{"parts": [{"fileData": None, **REQUEST["contents"][0]["parts"][0]}], "role": "user"}],
+    }
+    assert line_digest(request_line("OL1W", FILLED)) == (key_label("OL1W"), request_digest(echo).hex())
+    assert line_digest(b"{") is None
