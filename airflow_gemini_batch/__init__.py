@@ -10,21 +10,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.operators.embeddings import (
+        BuildEmbeddingRequestsOperator,
+        LandEmbeddingsOperator,
+        SubmitTextEmbeddingBatchOperator,
+    )
     from airflow_gemini_batch.operators.gemini import (
         BuildGeminiRequestsOperator,
         LandGeminiResultsOperator,
         SubmitGeminiBatchOperator,
     )
-    from airflow_gemini_batch.operators.preflight import PreflightGeminiBatchOperator
+    from airflow_gemini_batch.operators.preflight import (
+        PreflightGeminiBatchOperator,
+        PreflightTextEmbeddingBatchOperator,
+    )
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
     from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
+    from airflow_gemini_batch.task_groups.embedding import TextEmbeddingTaskGroup
     from airflow_gemini_batch.task_groups.enrichment import GeminiEnrichmentTaskGroup
     from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
@@ -32,13 +42,18 @@ __all__ = [
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
+    "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
+    "PreflightTextEmbeddingBatchOperator",
     "SubmitGeminiBatchOperator",
+    "SubmitTextEmbeddingBatchOperator",
+    "TextEmbeddingTaskGroup",
     "iter_responses",
 ]
 
 _HOMES = {
+    "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
@@ -46,9 +61,13 @@ _HOMES = {
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
+    "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
+    "PreflightTextEmbeddingBatchOperator": "operators.preflight",
     "SubmitGeminiBatchOperator": "operators.gemini",
+    "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
+    "TextEmbeddingTaskGroup": "task_groups.embedding",
     "iter_responses": "responses",
 }
 

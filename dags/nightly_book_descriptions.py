@@ -1,7 +1,8 @@
 """Every night: descriptions for the new books of an online bookshop, written by Gemini at batch price.
 
 Books that are not described yet → one request each → one Gemini batch job → description, genres and audience in
-columns of their own, beside the book's key. Rows without an answer go to ``book_descriptions__failed``, with the reason.
+columns of their own, beside the book's key. Rows without an answer go to ``book_descriptions__failed``, with the
+reason.
 
 Airflow variables: ``gemini_batch_project`` and ``gemini_batch_location`` (required),
 ``gemini_batch_dataset`` (default ``bookshop``; it holds the table ``books``), ``gemini_batch_model``.
@@ -15,9 +16,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_gemini_batch import GeminiEnrichmentTaskGroup
 
-DATASET = (
-    "bq://{{ var.value.gemini_batch_project }}.{{ var.value.get('gemini_batch_dataset', 'bookshop') }}"
-)
+DATASET = "bq://{{ var.value.gemini_batch_project }}.{{ var.value.get('gemini_batch_dataset', 'bookshop') }}"
 
 PROMPT = """
 Title: [[ title ]]

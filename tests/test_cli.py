@@ -90,6 +90,8 @@ def test_demo_gives_each_book_its_own_description(demos):
         described = one_line(row["description"])
         assert f"Title: {one_line(title)} By: {one_line(authors) or 'unknown'} First" in described
         assert f"published: {int(float(year)) if year else 'unknown'} " in described
+        assert row["genres"]
+        assert row["for_children"] in ("True", "False")
         assert row["failure"] == ""
 
 
@@ -103,8 +105,8 @@ def test_demo_counts_and_names_the_failed_books(demos):
     assert demo.summary["rows"] == demo.summary["succeeded"] + demo.summary["failed"] == 42
     failed = [row for row in demo.rows if row["failure"]]
     assert len(failed) == demo.summary["failed"] > 0
-    assert not any(row["description"] for row in failed)
-    assert "Books without a description" in demo.screen
+    assert not any(row["description"] or row["genres"] for row in failed)
+    assert "Books that were not described" in demo.screen
     assert failed[0]["title"].split()[0] in demo.screen
 
 

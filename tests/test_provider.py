@@ -53,6 +53,8 @@ def paths(section: str) -> Iterator[str]:
     for entry in INFO[section]:
         if isinstance(entry, str):
             yield entry
+        elif "class-name" in entry:
+            yield entry["class-name"]
         elif "python-modules" in entry:
             yield from entry["python-modules"]
         elif "hook-class-name" in entry:
@@ -69,7 +71,12 @@ def load(path: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "path", [path for section in [*KINDS, "connection-types", "extra-links"] for path in paths(section)]
+    "path",
+    [
+        path
+        for section in [*KINDS, "connection-types", "extra-links", "task-decorators"]
+        for path in paths(section)
+    ],
 )
 def test_every_path_of_the_provider_info_leads_somewhere(path):
     assert load(path) is not None
@@ -97,7 +104,8 @@ def test_connection_s_form_has_the_fields_that_the_hook_adds():
 
 
 def public_classes() -> list[type]:
-    return [getattr(airflow_gemini_batch, name) for name in airflow_gemini_batch.__all__]
+    found = (getattr(airflow_gemini_batch, name) for name in airflow_gemini_batch.__all__)
+    return [public for public in found if isinstance(public, type)]
 
 
 def base_of(kind: type) -> str | None:
@@ -113,7 +121,7 @@ def test_public_names_are_those_that_are_found():
 
 
 @pytest.mark.parametrize("name", airflow_gemini_batch.__all__)
-def test_public_name_is_the_class_of_that_name(name):
+def test_public_name_is_what_its_home_calls_so(name):
     found = getattr(airflow_gemini_batch, name)
     assert found.__name__ == name
     assert found.__module__ == f"airflow_gemini_batch.{airflow_gemini_batch._HOMES[name]}"
@@ -122,6 +130,13 @@ def test_public_name_is_the_class_of_that_name(name):
 def test_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'airflow_gemini_batch' has no attribute 'Nothing'"):
         _ = airflow_gemini_batch.Nothing
+
+
+def test_decorator_is_found_by_its_name():
+    from airflow.providers.common.compat.sdk import task
+
+    (decorator,) = INFO["task-decorators"]
+    assert getattr(task, decorator["name"]) is load(decorator["class-name"])
 
 
 def in_a_fresh_process(code: str) -> str:
@@ -149,9 +164,20 @@ def test_importing_what_a_dag_file_imports_loads_no_google_library():
     assert in_a_fresh_process(code) == "[]"
 
 
+BUILD = {"source": "bq://project-1.d.t", "key": "isbn", "prompt": "a", "model": "gemini-2.5-flash"}
 # The arguments that each operator and each sensor can't do without.
 NEEDED: dict[str, dict[str, Any]] = {
+    "BuildGeminiRequestsOperator": BUILD,
+    "PreflightGeminiBatchOperator": {**BUILD, "target": "bq://project-1.d.t"},
+    "LandGeminiResultsOperator": {"manifest": {}, "key": "isbn", "target": "bq://project-1.d.t"},
+    "BuildEmbeddingRequestsOperator": {
+        "model": "gemini-embedding-001",
+        "source": "bq://project-1.d.t",
+        "key": "id",
+        "text": "title",
+    },
     "SubmitGeminiBatchOperator": {"model": "gemini-2.5-flash", "source": "gs://bucket/in.jsonl"},
+    "SubmitTextEmbeddingBatchOperator": {"model": "text-embedding-005", "source": "gs://bucket/in.jsonl"},
     "GeminiBatchJobSensor": {},
     "GeminiBatchOutputFilesSensor": {"prefix": "gs://bucket/out"},
     "GeminiBatchOutputTableSensor": {"table": "bq://project-1.d.t"},

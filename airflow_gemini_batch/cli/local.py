@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from airflow_gemini_batch.cli.screen import failed, screen
 from airflow_gemini_batch.exceptions import GeminiBatchError
+from airflow_gemini_batch.local.examples import Example
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.local.demo import DemoResult
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _DEFAULT_FOLDER = Path("gemini-batch-local")
 _SHOWN_ROWS = 5
 _SHOWN_FAILURES = 10
+_SHOWN_CHARACTERS = 120
 
 FolderOption = Annotated[
     Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")
@@ -36,11 +39,15 @@ def demo(
         Path | None,
         typer.Option("--input", help="CSV file with your own books: columns book_id and title at the least."),
     ] = None,
+    example: Annotated[
+        Example,
+        typer.Option(help="Which nightly example: descriptions of books, or vectors to search them by."),
+    ] = Example.DESCRIPTIONS,
     fail_rate: FailRateOption = 0.0,
     folder: FolderOption = _DEFAULT_FOLDER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
 ) -> None:
-    """Run the nightly example DAG once: books → requests → a batch job → descriptions beside the books."""
+    """Run a nightly example DAG once: books → requests → a batch job → answers beside the books."""
     _require_local_extra()
     from airflow_gemini_batch.local.books import SAMPLE, read_books
     from airflow_gemini_batch.local.demo import run_demo
@@ -50,11 +57,15 @@ def demo(
         books = read_books(input_ or SAMPLE)
         with screen.status("") as status:
             result = run_demo(
-                workspace, books, fail_rate=fail_rate, tell=lambda text: status.update(escape(text))
+                workspace,
+                books,
+                example,
+                fail_rate=fail_rate,
+                tell=lambda text: status.update(escape(text)),
             )
     except GeminiBatchError as error:
         raise failed(error) from None
-    _show(result, workspace)
+    _show(result, workspace, example)
     if as_json:
         print(json.dumps(result.summary()))
     if result.state != "success":
@@ -102,31 +113,39 @@ def _workspace(folder: Path, kind: str) -> Workspace:
     return Workspace(folder.absolute() / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
-def _show(result: DemoResult, workspace: Workspace) -> None:
+def _show(result: DemoResult, workspace: Workspace, example: Example) -> None:
     """Print some rows of each kind, then the sum of it."""
+    left = example.results
     if result.enriched:
-        table = Table(
-            "book", "title", "description", title="Some of the enriched books", title_justify="left"
-        )
-        for book in result.enriched[:_SHOWN_ROWS]:
-            table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["description"]))
-        screen.print(table)
+        _print_table(f"Some of the books that were {left.done}", left.columns, result.enriched[:_SHOWN_ROWS])
+    if result.nearest:
+        title = f"The books nearest to {result.nearest[0]['phrase']!r}"
+        _print_table(title, ("distance",), result.nearest[:_SHOWN_ROWS])
     if result.failures:
-        table = Table("book", "title", "reason", title="Books without a description", title_justify="left")
-        for book in result.failures[:_SHOWN_FAILURES]:
-            table.add_row(escape(book["book_id"]), escape(book["title"]), escape(book["failure"][:120]))
-        screen.print(table)
+        _print_table(f"Books that were not {left.done}", ("failure",), result.failures[:_SHOWN_FAILURES])
         if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
             screen.print(f"… and {more} more")
     if result.error:
         screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
     colour = "green" if result.state == "success" else "red"
     screen.print(
-        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} described, "
+        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} {left.done}, "
         f"{result.failed} failed, in {result.seconds:.0f} s"
     )
     screen.print(
         f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}", soft_wrap=True
     )
     if result.state == "success":
-        screen.print("The descriptions are stand-ins made on this machine: no model was asked.")
+        screen.print(left.stand_in)
+
+
+def _print_table(title: str, columns: Sequence[str], books: Sequence[Mapping[str, Any]]) -> None:
+    table = Table("book", "title", *columns, title=escape(title), title_justify="left")
+    for book in books:
+        table.add_row(*(escape(_shown(book[name])) for name in ("book_id", "title", *columns)))
+    screen.print(table)
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

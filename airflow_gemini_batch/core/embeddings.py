@@ -52,13 +52,16 @@ class Vector(NamedTuple):
 
 _OK = RowResult(Outcome.OK)
 
+DIMENSIONS = "dimensions"
+"""Column with the length of the vector beside it."""
+
 EMPTY = "the vector is empty"
 ZERO = "the vector is zero"
 NO_NUMBER = "the vector holds something that is no finite number"
 NO_VECTOR = "the row has no vector"
 AMBIGUOUS = (
-    "the same text was asked for with several titles or task types, which the output does not tell, so it can't be told "
-    "which vector belongs to the row"
+    "the same text was asked for with several titles or task types, and the output does not tell which of the vectors "
+    "belongs to which"
 )
 
 
@@ -68,7 +71,7 @@ def embedding_columns(vector_column: str) -> tuple[AnswerColumn, ...]:
         AnswerColumn(vector_column, "FLOAT64", repeated=True, path="values"),
         *(
             AnswerColumn(name, kind, path=name)
-            for name, kind in (("token_count", "INT64"), ("truncated", "BOOL"), ("dimensions", "INT64"))
+            for name, kind in (("token_count", "INT64"), ("truncated", "BOOL"), (DIMENSIONS, "INT64"))
         ),
     )
 

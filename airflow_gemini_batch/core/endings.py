@@ -14,6 +14,7 @@ def failure_of(
     max_failed_fraction: float,
     has_result: bool = False,
     follow_up: bool = False,
+    spent: str = "",
 ) -> GeminiBatchError | None:
     """Return the error that the end of a submission amounts to, ``None`` when it is a success.
 
@@ -23,16 +24,17 @@ def failure_of(
     :param has_result: whether the job's rows are judged although its state is no success.
     :param follow_up: whether the job only sent again what an earlier one had not answered. The end of such a job
         is no failure as long as enough rows are answered.
+    :param spent: what all jobs took, as text; empty when it is not known.
     """
     ended_well = has_result or job.state.stage is Stage.SUCCEEDED
     if lacking := _lacking(tally, max_failed_fraction):
         if ended_well:
             what = f"{end_of(job)}, but {lacking}"
-            return RowsFailedError(_report(job, tally, what, _SAME_AGAIN, follow_up=follow_up))
+            return RowsFailedError(_report(job, tally, what, _SAME_AGAIN, follow_up=follow_up, spent=spent))
     elif ended_well or follow_up:
         return None
     next_step = _after_failure(job, tally, follow_up=follow_up)
-    return JobFailedError(_report(job, tally, end_of(job), next_step, follow_up=follow_up))
+    return JobFailedError(_report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent))
 
 
 def _lacking(tally: Tally, max_failed_fraction: float) -> str:
@@ -81,12 +83,14 @@ def _after_failure(job: BatchJob, tally: Tally, *, follow_up: bool) -> str:
     return kept + (_SAME_FOLLOW_UP if follow_up else "The next try submits a new job.")
 
 
-def _report(job: BatchJob, tally: Tally, what: str, next_step: str, *, follow_up: bool) -> str:
+def _report(job: BatchJob, tally: Tally, what: str, next_step: str, *, follow_up: bool, spent: str) -> str:
     lines = [f"The {'follow-up' if follow_up else 'batch'} job {job.name} {what}."]
     if job.error:
         lines.append(f"Vertex AI says: {job.error}")
     lines.append(f"Of all {tally}." if follow_up else f"Of its {tally}.")
     lines += [f"  {sample}" for sample in tally.samples]
+    if spent:
+        lines.append(f"Spent: {spent}")
     if job.output:
         lines.append(f"Output: {job.output}")
     lines += [f"Console: {job.name.console_url}", next_step]
@@ -114,10 +118,11 @@ def gave_up(name: JobName, reason: str, what_became_of_it: str, *, follow_up: bo
     )
 
 
-def after_cancelling(job: BatchJob, answered: int) -> str:
+def after_cancelling(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:
     """Return what became of a job that was cancelled because it was over a limit.
 
     :param answered: its rows with an answer.
+    :param spent: what all jobs took, as text; empty when it is not known.
     """
     if job.state.stage.waits:
         return "It was asked to be cancelled, but has not ended yet, and may go on to bill."
@@ -127,4 +132,5 @@ def after_cancelling(job: BatchJob, answered: int) -> str:
         if job.state is JobState.CANCELLED
         else "had come to another end before it was cancelled"
     )
-    return f"It {end} ({job.state.short}).{kept} The next try submits a new job."
+    cost = f" Spent: {spent}." if spent else ""
+    return f"It {end} ({job.state.short}).{kept}{cost} The next try submits a new job."

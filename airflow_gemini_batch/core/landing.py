@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_gemini_batch.core.building import FINGERPRINT_COLUMN
@@ -66,6 +66,8 @@ class LandingPlan:
     :param format: of the requests. Of the embedding families ``columns`` are those of
         :func:`airflow_gemini_batch.core.embeddings.embedding_columns`, and there is no schema.
     :param dimensions: length of the vectors as it was asked for; ``None`` where it was not, for that of most of them.
+    :param model_parameters: of the jobs, as far as they are part of the fingerprints: see
+        :class:`airflow_gemini_batch.core.building.BuildPlan`.
     """
 
     key: tuple[str, ...]
@@ -74,6 +76,7 @@ class LandingPlan:
     bookkeeping: bool = True
     format: RequestFormat = RequestFormat.GENERATE_CONTENT
     dimensions: int | None = None
+    model_parameters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for names that stand twice."""
@@ -176,5 +179,7 @@ class LandingReport:
         }
 
     def __str__(self) -> str:
-        failed = f", {self.failed} rows without a usable answer in {self.failed_target}" if self.failed else ""
+        failed = (
+            f", {self.failed} rows without a usable answer in {self.failed_target}" if self.failed else ""
+        )
         return f"{self.landed} rows landed in {self.target}{failed}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.embeddings import content_id
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 
@@ -38,7 +39,12 @@ def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
     """Return what tells the request of a line apart; ``None`` stands for a line that can't be read."""
     if row is None:
         return request_digest(None)
-    return (line_key(row) if by_key else None) or request_digest(row.get("request"))
+    if by_key and (key := line_key(row)):
+        return key
+    asked = row.get("instance", row)
+    if "request" not in row and isinstance(asked, Mapping) and "content" in asked:
+        return content_id(asked)
+    return request_digest(row.get("request"))
 
 
 def request_digest(request: Any) -> bytes:

@@ -54,8 +54,10 @@ class Manifest:
     of ``gs://`` folders or ``bq://`` tables, one for each round; empty for a round without output), ``counts``
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
-    ``unknown``; the first round, then its follow-ups), ``usage`` (tokens by kind for each model version) and
-    ``cost`` (dict, or ``None`` when it is not known).
+    ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
+    :class:`~airflow_gemini_batch.core.usage.Usage`, over all rows of all rounds, whatever became of them) and ``cost``
+    (see :class:`~airflow_gemini_batch.core.pricing.Cost`, or ``None`` when it could not be counted). A job that ended
+    badly and was replaced by another try's is in no round: the failure of its own try tells what it took.
     """
 
     identity: str

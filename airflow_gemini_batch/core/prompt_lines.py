@@ -25,8 +25,8 @@ def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
         gets its number in the order of appearance, from 0.
     :param template: of the requests made of texts; it reads the column :data:`PROMPT`.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the prompt: for one that is neither, for
-    an empty one, for a key that occurs twice.
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the prompt: for one that is
+    neither, for an empty one, for a key that occurs twice.
     """
     seen: set[str] = set()
     for number, (key, prompt) in enumerate(_keyed(prompts)):
@@ -68,7 +68,9 @@ def _line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
         )
     labels = request.get("labels") or {}
     if not isinstance(labels, Mapping):
-        raise InvalidRequestError(f"the request with the key {key!r:.100} has labels that are no dict: {labels!r:.100}")
+        raise InvalidRequestError(
+            f"the request with the key {key!r:.100} has labels that are no dict: {labels!r:.100}"
+        )
     labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
     try:
         return orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)

@@ -6,7 +6,6 @@ from enum import StrEnum
 
 from airflow_gemini_batch.core.models import short_model_name
 
-
 LARGEST_FILE = 1_000_000_000
 """Most bytes of one request file."""
 

@@ -12,6 +12,7 @@ from airflow_gemini_batch.core.identity import rerun_identity
 from airflow_gemini_batch.core.jobs import BatchJob, JobState, Stage
 from airflow_gemini_batch.core.labels import AFTER_LABEL, IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL
 from airflow_gemini_batch.core.responses import Tally
+from airflow_gemini_batch.core.usage import UsageByModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,13 @@ class Account:
     :param tally: the outcomes; they add up to the requests.
     :param write_reruns: writes the requests that are worth another job to a place, whatever was there; ``None``
         where rows and requests can't be told apart.
+    :param count_usage: counts the tokens of all rows, good or not, repeated or asked for by nobody: they were paid.
+        By model version, empty for rows that do not tell it.
     """
 
     tally: Tally
     write_reruns: Callable[[Address], None] | None = None
+    count_usage: Callable[[], UsageByModel] = dict
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Submission:
     name: str
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
-    format: RequestFormat = RequestFormat.GENERATE_CONTENT
+    request_format: RequestFormat = RequestFormat.GENERATE_CONTENT
 
     @classmethod
     def checked(
@@ -70,12 +70,12 @@ class Submission:
         name: str,
         labels: Mapping[str, str] | None,
         model_parameters: Mapping[str, Any] | None,
-        format: RequestFormat = RequestFormat.GENERATE_CONTENT,
+        request_format: RequestFormat = RequestFormat.GENERATE_CONTENT,
         reruns: bool = False,
     ) -> Self:
         """Read a task's parameters, as they are after rendering.
 
-        :param format: what the rows of the job look like; the model decides.
+        :param request_format: what the rows of the job look like; the model decides.
         :param reruns: whether there may be follow-up jobs, whose requests need a place as well.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` with all that is wrong.
@@ -96,7 +96,7 @@ class Submission:
             name=name,
             labels=checked(lambda: checked_labels(labels), {}),
             model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
-            format=format,
+            request_format=request_format,
         )
         if not faults:
             checked(submission._check_kinds, None)
@@ -108,10 +108,10 @@ class Submission:
     def _check_kinds(self) -> None:
         """Refuse tables where the model takes none."""
         tables = [place for place in (*self.sources, self.destination) if isinstance(place, BigQueryAddress)]
-        if tables and not self.format.takes_tables:
+        if tables and not self.request_format.takes_tables:
             raise ValueError(
-                f"{short_model_name(self.model)} reads and writes files only, not {' or '.join(map(str, tables))}: give "
-                "gs:// addresses. BuildEmbeddingRequestsOperator lets BigQuery write a table's rows to such files"
+                f"{short_model_name(self.model)} reads and writes files only, not {' or '.join(map(str, tables))}: "
+                "give gs:// addresses. BuildEmbeddingRequestsOperator lets BigQuery write a table's rows to files"
             )
 
     def _check_apart(self, *, reruns: bool) -> None:

@@ -26,11 +26,12 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
     Besides these, all parameters of :class:`~airflow_gemini_batch.operators.gemini.SubmitGeminiBatchOperator`
     but ``source``.
 
-    :param requests: ``gs://`` folder for the request files. They are named by their content: the same prompts in another
-        try are the same file, and the job that was paid for is found again.
+    :param requests: ``gs://`` folder for the request files. They are named by their content: the same prompts in
+        another try are the same file, and the job that was paid for is found again.
     :param system_instruction: what holds for all prompts that are texts; likewise ``generation_config``,
         ``response_schema`` and ``safety_settings``, see
-        :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`. Whole requests are sent as they are.
+        :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`. Whole requests are sent as
+        they are.
     """
 
     custom_operator_name = "@task.gemini_batch"

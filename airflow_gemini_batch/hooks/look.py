@@ -41,7 +41,7 @@ class Look:
             job_location = self.hook.location
             for bucket in dict.fromkeys(one.bucket for one in addresses if isinstance(one, GcsAddress)):
                 with self.asking(f"the location of bucket {bucket}"):
-                    if location := self.store.file_inspection.bucket_location(bucket):
+                    if location := self._bucket_location(bucket):
                         self.findings += bucket_findings(bucket, location, job_location)
             datasets = {
                 f"{one.project}.{one.dataset}": one for one in addresses if isinstance(one, BigQueryAddress)
@@ -50,6 +50,16 @@ class Look:
                 with self.asking(f"the location of dataset {name}"):
                     if location := self.store.table_inspection.dataset_location(address):
                         self.findings += dataset_findings(name, location, job_location)
+
+    def _bucket_location(self, bucket: str) -> str | None:
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            return self.store.file_inspection.bucket_location(bucket)
+        except Forbidden as refusal:
+            # Nothing else that a job needs takes this permission: a warning in every run would be noise.
+            self.hook.log.info("The location of bucket %s is not checked: %s", bucket, refusal.message)
+            return None
 
     @contextmanager
     def asking(self, what: str) -> Iterator[None]:

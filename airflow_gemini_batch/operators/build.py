@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless, refused_as_invalid
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
     """Make one request of each row that needs an answer.
 
     The result (XCom) is a list of sources, one for each job, for
-    ``SubmitGeminiBatchOperator.partial(…).expand(source=build.output)``: a request file, a list of them, or a table. How many rows were read, asked, done
-    already and left out is in the XCom ``report``.
+    ``SubmitGeminiBatchOperator.partial(…).expand(source=build.output)``: a request file, a list of them, or a table.
+    How many rows were read, asked, done already and left out is in the XCom ``report``.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
     tables, so that a cleared run takes the jobs that it has paid for.
@@ -43,8 +43,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         or in the source table's dataset.
     :param skip_done: the enriched table, or file, that results land in: rows that are there, asked the same of
         the same model, are left out.
-    :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail`` the
-        task with their keys, or ``drop`` them: they are counted and left out.
+    :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
+        the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without anything to ask, ``skip`` this task and what follows, or ``succeed`` with no files.
     :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
     :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
@@ -84,6 +84,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
         self.shard_rows = shard_rows
+        if callable(source) or isinstance(source, Iterator):
+            # Airflow would call the function itself, with arguments for templates.
+            self.template_fields = [name for name in self.template_fields if name != "source"]
 
     @abstractmethod
     def _request_format(self) -> RequestFormat:
@@ -135,7 +138,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 )
         if self.shard_rows is not None and not (isinstance(self.shard_rows, int) and self.shard_rows > 0):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {self.shard_rows!r}")
-        try:
+        with refused_as_invalid():
             model = model_resource_name(self.model)
             format_ = self._request_format()
             return BuildPlan(
@@ -148,8 +151,6 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 skip_done=self.skip_done or None,
                 shard_rows=min(self.shard_rows or format_.max_rows, format_.max_rows),
             )
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
 
     def _row_source(self) -> RowSource | Rows | Callable[[], Rows]:
         """Return where the rows come from: what an address says, or the rows themselves as they were given."""
@@ -157,21 +158,16 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         if not _is_address(self.source):
             return self.source  # type: ignore[return-value]
-        try:
+        with refused_as_invalid():
             return parse_row_source(self.source)
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
 
     def _build(self, plan: BuildPlan) -> BuildReport:
         from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
 
         source = self._row_source()
-        try:
-            if isinstance(source, (TableRows, QueryRows)):
-                return self._build_tables(plan, source)
-            return self._build_files(plan, source() if callable(source) else source)
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
+        if isinstance(source, (TableRows, QueryRows)):
+            return self._build_tables(plan, source)
+        return self._build_files(plan, source() if callable(source) else source)
 
     def _build_tables(self, plan: BuildPlan, source: TableRows | QueryRows) -> BuildReport:
         from airflow_gemini_batch.core.request_places import request_dataset, request_folder
@@ -179,29 +175,33 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.storage.build.tables import TableBuild
 
         if not plan.format.takes_tables:
-            folder = request_folder(self.destination, plan.skip_done)
+            with refused_as_invalid():
+                folder = request_folder(self.destination, plan.skip_done)
             export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
             return export.run(plan, source, folder)
-        dataset = request_dataset(self.destination, plan.skip_done, source)
+        with refused_as_invalid():
+            dataset = request_dataset(self.destination, plan.skip_done, source)
         return TableBuild(self.hook.bigquery_client, self.log).run(plan, source, dataset)
 
     def _build_files(self, plan: BuildPlan, source: FileRows | Rows) -> BuildReport:
-        from airflow_gemini_batch.core.addresses import BigQueryAddress
+        from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
         from airflow_gemini_batch.core.request_places import request_folder
         from airflow_gemini_batch.core.row_sources import FileRows
         from airflow_gemini_batch.storage.build.done import read_done
         from airflow_gemini_batch.storage.build.files import build_files
         from airflow_gemini_batch.storage.build.rows import python_rows, read_rows
 
-        folder = request_folder(self.destination, plan.skip_done)
+        with refused_as_invalid():
+            folder = request_folder(self.destination, plan.skip_done)
+            done_table = parse_address(plan.skip_done) if plan.skip_done and "://" in plan.skip_done else None
         client = self.hook.storage_client
         if isinstance(source, FileRows):
             rows = read_rows(source, (*plan.key, *plan.template.columns), client)
         else:
             rows = python_rows(source)
         done = None
-        if plan.skip_done and plan.skip_done.startswith("bq://"):
-            done = read_done(self.hook.bigquery_client, BigQueryAddress.parse(plan.skip_done), plan.key)
+        if isinstance(done_table, BigQueryAddress):
+            done = read_done(self.hook.bigquery_client, done_table, plan.key)
         return build_files(plan, rows, folder, client, self.log, done=done)
 
     def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
@@ -38,8 +38,8 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     :param response_schema: what an answer is made of: a Pydantic model, a dataclass, a dict of names and types, or a
         JSON schema. It is sent in the form that batch jobs take.
     :param safety_settings: list of ``{"category": …, "threshold": …}``.
-    :param media: columns that hold addresses (``gs://`` or https) of images, audio, video or documents: a list of names, or
-        a dict with their MIME types (``None``: told by each file's ending). A NULL leaves the file out.
+    :param media: columns that hold addresses (``gs://`` or https) of images, audio, video or documents: a list of
+        names, or a dict with their MIME types (``None``: told by each file's ending). A NULL leaves the file out.
     :param tools: list of ``Tool`` objects.
     """
 
@@ -49,6 +49,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         "system_instruction",
         "generation_config",
         "safety_settings",
+        "media",
         "tools",
     )
 
@@ -74,14 +75,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         self.tools = tools
 
     def _request_format(self) -> RequestFormat:
-        from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
-
-        if format_of(self.model) is not RequestFormat.GENERATE_CONTENT:
-            raise ValueError(
-                f"{self.model} is an embedding model: use BuildEmbeddingRequestsOperator, and then "
-                "SubmitTextEmbeddingBatchOperator"
-            )
-        return RequestFormat.GENERATE_CONTENT
+        return _generation_format(self.model)
 
     def _template(self) -> RequestTemplate:
         from airflow_gemini_batch.core.prompts import PromptTemplate
@@ -125,6 +119,9 @@ class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
         )
     """
 
+    def _request_format(self) -> RequestFormat:
+        return _generation_format(self.model)
+
 
 class LandGeminiResultsOperator(LandResultsOperator):
     """Merge the answers of Gemini jobs into a table or a file: typed columns, matched by key.
@@ -151,9 +148,21 @@ class LandGeminiResultsOperator(LandResultsOperator):
         self.response_schema = response_schema
         self.text_column = text_column
 
-    def _plan(self, key: tuple[str, ...]) -> LandingPlan:
+    def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
         from airflow_gemini_batch.core.landing import LandingPlan
         from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
 
         schema = response_schema_of(self.response_schema)
         return LandingPlan(key, answer_columns(schema, self.text_column), schema, self.bookkeeping)
+
+
+def _generation_format(model: str) -> RequestFormat:
+    """Return the format of a model that generates; raises :class:`ValueError` for an embedding model."""
+    from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
+
+    # Whether it is the name of a model at all is looked at together with everything else.
+    if format_of(str(model)) is not RequestFormat.GENERATE_CONTENT:
+        raise ValueError(
+            f"{model} is an embedding model: use BuildEmbeddingRequestsOperator and SubmitTextEmbeddingBatchOperator"
+        )
+    return RequestFormat.GENERATE_CONTENT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
@@ -14,6 +14,7 @@ from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_gemini_batch.core.addresses import BigQueryAddress
     from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
     from airflow_gemini_batch.core.manifest import Manifest
 
@@ -31,8 +32,8 @@ class LandResultsOperator(GeminiBatchOperator):
     :param key: the column, or columns, that tell the rows apart, as in the build task.
     :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
-    :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside it,
-        in columns ``batch_…``. Without them, ``skip_done`` can't tell what is done.
+    :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside
+        it, in columns ``batch_…``. Without them, ``skip_done`` can't tell what is done.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
     """
@@ -65,10 +66,13 @@ class LandResultsOperator(GeminiBatchOperator):
         self.max_failed_fraction = max_failed_fraction
 
     @abstractmethod
-    def _plan(self, key: tuple[str, ...]) -> LandingPlan:
-        """Return what to land; raises :class:`ValueError` for parameters that don't go together."""
+    def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
+        """Return what to land; raises :class:`ValueError` for parameters that don't go together.
 
-    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        :param models: resource names of the models that answered.
+        """
+
+    def execute(self, context: Context) -> dict[str, Any]:
         """Land what there is, then judge it."""
         with no_retry_when_hopeless():
             if not 0 <= self.max_failed_fraction <= 1:
@@ -77,7 +81,7 @@ class LandResultsOperator(GeminiBatchOperator):
                 )
             manifests = self._manifests()
             try:
-                plan = self._plan(key_columns(self.key))
+                plan = self._plan(key_columns(self.key), {one.model for one in manifests})
                 report = self._land(plan, manifests)
             except ValueError as error:
                 raise InvalidRequestError(str(error)) from None
@@ -88,8 +92,9 @@ class LandResultsOperator(GeminiBatchOperator):
     def _manifests(self) -> list[Manifest]:
         from airflow_gemini_batch.core.manifest import Manifest
 
-        one = isinstance(self.manifest, (Mapping, str))
-        given = [self.manifest] if one else list(self.manifest or ())
+        # A text is one that a template has made of it.
+        alone = isinstance(self.manifest, (Mapping, str))
+        given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
         try:
@@ -98,7 +103,6 @@ class LandResultsOperator(GeminiBatchOperator):
             raise InvalidRequestError(str(error)) from None
 
     def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
-        from airflow_gemini_batch.core.addresses import BigQueryAddress
         from airflow_gemini_batch.core.landing import failed_target_of
         from airflow_gemini_batch.storage.land.files import land_files
         from airflow_gemini_batch.storage.land.staging import stage_files
@@ -111,8 +115,8 @@ class LandResultsOperator(GeminiBatchOperator):
         in_tables = {place.startswith("bq://") for place in places if place}
         if len(in_tables) > 1:
             raise InvalidRequestError(
-                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: submit with a "
-                "destination of the source's kind"
+                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: submit with "
+                "a destination of the source's kind"
             )
         if not self.target.startswith("bq://"):
             if True in in_tables:
@@ -121,7 +125,7 @@ class LandResultsOperator(GeminiBatchOperator):
                 )
             return land_files(plan, manifests, self.target, failed, self.hook.storage_client, self.log)
         landing = TableLanding(self.hook.bigquery_client, self.log)
-        target, failed_table = BigQueryAddress.parse(self.target), BigQueryAddress.parse(failed)
+        target, failed_table = _table(self.target), _table(failed)
         if True in in_tables:
             return landing.land(plan, manifests, target, failed_table)
         staging = stage_files(
@@ -135,8 +139,17 @@ class LandResultsOperator(GeminiBatchOperator):
             return
         shown = "\n".join(f"  {sample}" for sample in report.samples)
         raise RowsFailedError(
-            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; max_failed_fraction allows "
-            f"{self.max_failed_fraction:.2%}).\n{shown}\nThe {report.landed} others are landed in {report.target}, the "
+            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; max_failed_fraction "
+            f"allows {self.max_failed_fraction:.2%}).\n{shown}\nThe {report.landed} others are landed in {report.target}, the "
             f"failures with their reasons in {report.failed_target}. Mend the prompt or the schema, or allow more "
             "failures; the next run asks again about the rows that are not landed."
         )
+
+
+def _table(target: str) -> BigQueryAddress:
+    from airflow_gemini_batch.core.addresses import BigQueryAddress
+
+    address = BigQueryAddress.parse(target)
+    if not address.is_table:
+        raise InvalidRequestError(f"target {target} is a dataset: name the table as well")
+    return address

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
+from airflow_gemini_batch.operators.embeddings import BuildEmbeddingRequestsOperator
 from airflow_gemini_batch.operators.gemini import BuildGeminiRequestsOperator
 
 if TYPE_CHECKING:
@@ -84,3 +85,25 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
         schema = response_schema_of(self.response_schema)
         # Without a schema, the land task names the one column.
         return answer_columns(schema) if schema else ()
+
+
+class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingRequestsOperator):
+    """Check a pipeline of text embedding jobs.
+
+    Example::
+
+        preflight = PreflightTextEmbeddingBatchOperator(
+            task_id="preflight",
+            source="bq://shop.books.books",
+            key="book_id",
+            text="[[ title ]] by [[ authors | an unknown author ]]",
+            model="text-embedding-005",
+            target="bq://shop.books.vectors",
+        )
+    """
+
+    template_fields: Sequence[str] = (
+        *BuildEmbeddingRequestsOperator.template_fields,
+        "target",
+        "failed_target",
+    )

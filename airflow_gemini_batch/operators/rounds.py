@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from airflow_gemini_batch.core.jobs import BatchJob, JobName
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.reruns import Account, EndedRound, RoundId
 from airflow_gemini_batch.core.responses import Tally
 from airflow_gemini_batch.core.submission import Submission
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.storage.store import DataStore
-from airflow_gemini_batch.vertex.submit import Log
 
 
 class Rounds:
@@ -56,6 +57,7 @@ class Rounds:
             self._log.warning("Requests without any answer can't be counted: %s", error)
         found = self._store.tally(job.output) if job.output else None
         tally = found or Tally()
+        count_usage = partial(self._store.usage, job.output) if job.output else dict
         if before and before[-1].can_be_followed:
             tally.complete(before[-1].tally.reruns)
-        return EndedRound(job, sources, Account(tally), has_output=found is not None)
+        return EndedRound(job, sources, Account(tally, count_usage=count_usage), has_output=found is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from airflow_gemini_batch.core.endings import (
 from airflow_gemini_batch.core.identity import TaskRun, identity
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState, Stage
 from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.manifest import Manifest, Round
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.polling import (
@@ -34,8 +36,9 @@ from airflow_gemini_batch.core.submission import JobRequest, Submission
 from airflow_gemini_batch.exceptions import JobLostError, JobTimeoutError, VertexApiError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.operators.rounds import Rounds
+from airflow_gemini_batch.operators.spending import Spending, spent_on
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from airflow_gemini_batch.vertex.submit import Log, Submitted, submit_once
+from airflow_gemini_batch.vertex.submit import Submitted, submit_once
 
 # How long a cancelled job is waited for: it writes its finished rows meanwhile.
 CANCELLING_PATIENCE = timedelta(minutes=10)
@@ -51,6 +54,7 @@ class BatchRun:
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
+    :param check: looks at the first job right before it is created, and raises what keeps it from being.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class BatchRun:
         max_row_retries: int,
         max_failed_fraction: float,
         cancel_on_timeout: bool,
+        check: Callable[[JobRequest], None],
         log: Log,
     ) -> None:
         self._submission = submission
@@ -74,6 +79,7 @@ class BatchRun:
         self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
         self._cancel_on_timeout = cancel_on_timeout
+        self._check = check
         self._log = log
         self._rounds = Rounds(submission, hook.store, self._read_ended, log)
 
@@ -119,9 +125,12 @@ class BatchRun:
 
         def make_request(attempt: int) -> JobRequest:
             request = self._submission.request(one, attempt, labels)
-            self._hook.store.check_destination(request.destination)
-            if before and before.account.write_reruns:
-                before.account.write_reruns(request.sources[0])
+            if before is None:
+                self._check(request)
+            else:
+                self._hook.store.check_destination(request.destination)
+                if before.account.write_reruns:
+                    before.account.write_reruns(request.sources[0])
             self._log.info("Requests: %s", ", ".join(map(str, request.sources)))
             self._log.info("Answers: %s", request.destination)
             return request
@@ -192,8 +201,11 @@ class BatchRun:
         if job.state.stage is Stage.SUCCEEDED:
             self._log.warning("%s ended well while it was being cancelled", name)
             return job
-        answered = 0 if job.state.stage.waits else self._rounds.up_to(job)[-1].tally.answered
-        message = after_cancelling(job, answered)
+        if job.state.stage.waits:
+            message = after_cancelling(job)
+        else:
+            rounds = self._rounds.up_to(job)
+            message = after_cancelling(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
         raise JobTimeoutError(gave_up(name, over.reason, message, follow_up=_is_follow_up(job)))
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
@@ -220,13 +232,14 @@ class BatchRun:
     def finish(self, job: BatchJob) -> dict[str, Any]:
         """Judge the end of the last job and return the manifest as JSON; raises what the end amounts to."""
         rounds = self._rounds.up_to(job)
-        tally = merged(rounds)
+        tally, spending = merged(rounds), self._spent_on(rounds)
         if failure := failure_of(
             job,
             tally,
             max_failed_fraction=self._max_failed_fraction,
             has_result=self._has_result(job),
             follow_up=_is_follow_up(job),
+            spent=str(spending),
         ):
             raise failure
         if job.state.stage is not Stage.SUCCEEDED:
@@ -234,6 +247,8 @@ class BatchRun:
         for one in rounds:
             self._log.info("Answers: %s", one.job.output)
         self._log.info("%s", tally)
+        told = f"; {spending}" if str(spending) else ""
+        self._log.info("%s rows answered, %s asked%s", f"{tally.answered:,}", f"{tally.rows:,}", told)
         for sample in tally.samples:
             self._log.warning("Failed row: %s", sample)
         return Manifest(
@@ -247,7 +262,12 @@ class BatchRun:
                 )
                 for one in rounds
             ),
+            usage={model: usage.to_json() for model, usage in spending.usage.items()},
+            cost=spending.cost.to_json() if spending.cost else None,
         ).to_json()
+
+    def _spent_on(self, rounds: Sequence[EndedRound]) -> Spending:
+        return spent_on(rounds, short_model_name(self._submission.model), self._log)
 
 
 def _is_follow_up(job: BatchJob) -> bool:

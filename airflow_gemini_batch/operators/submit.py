@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_gemini_batch.core.defaults import (
-    DEFAULT_CONNECTION,
     DEFAULT_MAX_FAILED_FRACTION,
     DEFAULT_MAX_ROW_RETRIES,
     DEFAULT_POLL_INTERVAL,
@@ -18,13 +16,14 @@ from airflow_gemini_batch.core.defaults import (
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
-from airflow_gemini_batch.hooks.task import HookedTask
+from airflow_gemini_batch.operators.base import GeminiBatchOperator
 from airflow_gemini_batch.operators.links import BatchJobLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.core.request_formats import RequestFormat
     from airflow_gemini_batch.operators.run import BatchRun
     from airflow_gemini_batch.vertex.submit import Submitted
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _AFTER_THE_TRIGGER = timedelta(hours=1)
 
 
-class SubmitBatchJobOperator(HookedTask, BaseOperator):
+class SubmitBatchJobOperator(GeminiBatchOperator):
     """Submit one batch job on Vertex AI, wait for its end, and return its manifest.
 
     Every try first asks Vertex AI for a job of this very submission (same DAG run, task, model, parameters,
@@ -43,18 +42,14 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
     and with the same wait; rows that failed for good are not. Its requests are written beside the source: to
     ``reruns/`` as a file, or to ``TABLE_rerun_…``, a table that goes by itself after a week.
 
-    The result (XCom) is a manifest: see :class:`airflow_gemini_batch.core.manifest.Manifest`.
+    The result (XCom) is a manifest, tokens and cost among it: see
+    :class:`airflow_gemini_batch.core.manifest.Manifest`.
 
     :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
     :param source: the requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
         a ``bq://`` dataset. Its kind need not be the source's. By default a fresh place beside the source.
-    :param project_id: project of the job; by default the connection's.
-    :param location: location of the job, such as ``us-central1``; by default the connection's. Data and job
-        have to be in the same one.
-    :param gcp_conn_id: the Airflow connection.
-    :param impersonation_chain: service account to impersonate, or a chain of them.
     :param display_name: readable name of the job; by default ``DAG.TASK``. The submission's identity is added.
     :param labels: labels of the job, for billing, say; DAG, task and run are added.
     :param model_parameters: parameters of the whole job, where the model takes any.
@@ -71,6 +66,12 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         that both have to be files, or both tables.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; all rows without one always do.
+    :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
+        the first requests, for each mapped instance on its own; follow-up jobs are not in it. A model without a known
+        price is let through with a warning.
+    :param preflight: before the job is created, look at the first requests, the sizes, the destination and the
+        locations, and fail with all that Vertex AI would refuse an hour later. Requests that would be rejected alone
+        count against ``max_failed_fraction``. What can't be asked is a warning.
     :param force_rerun: pay for a new job even though this submission has one already; may be a template that
         renders to ``True`` or ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, whose slot is then taken for as
@@ -78,20 +79,17 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *GeminiBatchOperator.template_fields,
         "model",
         "source",
         "destination",
-        "project_id",
-        "location",
-        "gcp_conn_id",
-        "impersonation_chain",
         "display_name",
         "labels",
         "model_parameters",
+        "max_cost_usd",
         "force_rerun",
     )
     operator_extra_links = (BatchJobLink(),)
-    ui_color = "#e6e9ff"
 
     def __init__(
         self,
@@ -99,10 +97,6 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         model: str,
         source: str | Sequence[str],
         destination: str | None = None,
-        project_id: str | None = None,
-        location: str | None = None,
-        gcp_conn_id: str = DEFAULT_CONNECTION,
-        impersonation_chain: str | Sequence[str] | None = None,
         display_name: str | None = None,
         labels: Mapping[str, str] | None = None,
         model_parameters: Mapping[str, Any] | None = None,
@@ -113,6 +107,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         cancel_on_kill: bool = True,
         max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        max_cost_usd: float | str | None = None,
+        preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
         **kwargs: Any,
@@ -121,10 +117,6 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         self.model = model
         self.source = source
         self.destination = destination
-        self.project_id = project_id
-        self.location = location
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
         self.display_name = display_name
         self.labels = labels
         self.model_parameters = model_parameters
@@ -135,6 +127,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
+        self.max_cost_usd = max_cost_usd
+        self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
         self._waiting: tuple[str, Any] | None = None
@@ -201,6 +195,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
         from airflow_gemini_batch.core.identity import TaskRun
         from airflow_gemini_batch.core.polling import WaitPolicy
         from airflow_gemini_batch.core.submission import Submission
+        from airflow_gemini_batch.hooks.prices import ceiling_of
+        from airflow_gemini_batch.operators.checks import JobChecks
         from airflow_gemini_batch.operators.run import BatchRun
 
         if not 0 <= self.max_failed_fraction <= 1:
@@ -211,6 +207,18 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             raise InvalidRequestError(f"max_row_retries has to be 0 or more, got {self.max_row_retries!r}")
         if self.on_timeout not in ("cancel", "leave"):
             raise InvalidRequestError(f"on_timeout has to be 'cancel' or 'leave', got {self.on_timeout!r}")
+        try:
+            request_format, parameters = self._request_format(), self._job_parameters()
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+        checks = JobChecks(
+            self.hook,
+            request_format,
+            preflight=self.preflight,
+            max_failed_fraction=self.max_failed_fraction,
+            max_cost_usd=ceiling_of(self.max_cost_usd),
+            log=self.log,
+        )
         ti = context["ti"]
         return BatchRun(
             Submission.checked(
@@ -219,7 +227,8 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
                 destination=self.destination,
                 name=self.display_name or f"{self.dag_id}.{self.task_id}",
                 labels=self.labels,
-                model_parameters=self.model_parameters,
+                model_parameters=parameters,
+                request_format=request_format,
                 reruns=self.max_row_retries > 0,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
@@ -229,8 +238,17 @@ class SubmitBatchJobOperator(HookedTask, BaseOperator):
             max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
             cancel_on_timeout=self.on_timeout == "cancel",
+            check=checks.check,
             log=self.log,
         )
+
+    @abstractmethod
+    def _request_format(self) -> RequestFormat:
+        """Return the format that the model reads; raises :class:`ValueError` for a model of another kind."""
+
+    def _job_parameters(self) -> Mapping[str, Any] | None:
+        """Return the parameters of the whole job; raises :class:`ValueError` for those that can't be."""
+        return self.model_parameters
 
     def _forced(self) -> bool:
         forced = str(self.force_rerun).strip().lower()

@@ -13,8 +13,10 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import Address, GcsAddress
 from airflow_gemini_batch.core.ledger import Ledger, RequestId, line_id, line_key
+from airflow_gemini_batch.core.outputs import classify_output
 from airflow_gemini_batch.core.reruns import Account
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally, classify_row
+from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+from airflow_gemini_batch.core.usage import UsageByModel, add_usage, merge_usage, row_usage
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.lines import iter_lines
 from airflow_gemini_batch.storage.reruns import way_out_when_forbidden
@@ -41,7 +43,7 @@ class CloudStorage:
         self._client = client
         # An object's generation never changes, so what was counted once is not read again.
         self._line_counts: dict[str, int] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._counts: dict[str, tuple[Tally, UsageByModel]] = {}
 
     def versions(self, sources: Sequence[GcsAddress]) -> list[str]:
         """Return ``gs://bucket/object#generation`` for each object that the sources name.
@@ -76,12 +78,22 @@ class CloudStorage:
             return None
         tally = Tally()
         for blob in blobs:
-            if blob.id not in self._tallies:
-                self._tallies[blob.id] = one = Tally()
-                for line in self._lines(blob):
-                    one.add(_classify(_object(line), line))
-            tally.merge(self._tallies[blob.id])
+            tally.merge(self._counted(blob)[0])
         return tally
+
+    def usage(self, folder: GcsAddress) -> UsageByModel:
+        """Add up the tokens of a job's output folder; its files are not read again after :meth:`tally`."""
+        return merge_usage(*(self._counted(blob)[1] for blob in self.prediction_files(folder)))
+
+    def _counted(self, blob: Blob) -> tuple[Tally, UsageByModel]:
+        if blob.id not in self._counts:
+            tally, usage = Tally(), UsageByModel()
+            for line in self._lines(blob):
+                row = _object(line)
+                tally.add(_classify(row, line))
+                add_usage(usage, *row_usage(row or {}))
+            self._counts[blob.id] = tally, usage
+        return self._counts[blob.id]
 
     def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Account | None:
         """Sort the rows of a job's output folder by the requests in its source files.
@@ -99,13 +111,14 @@ class CloudStorage:
         if by_key and ledger.has_repeats:
             by_key = False
             ledger = Ledger(self._ids(requests, by_key=by_key))
+        usage: UsageByModel = {}
         for line in self.lines(files):
             row = _object(line)
             ledger.add(line_id(row, by_key=by_key), _classify(row, line))
+            add_usage(usage, *row_usage(row or {}))
         tally, reruns = ledger.close()
-        if reruns is None:
-            return Account(tally)
-        return Account(tally, partial(self._write_reruns, requests, reruns, by_key))
+        write_reruns = None if reruns is None else partial(self._write_reruns, requests, reruns, by_key)
+        return Account(tally, write_reruns, usage.copy)
 
     def _holds_keys(self, files: Sequence[Blob]) -> bool:
         rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
@@ -198,4 +211,4 @@ def _classify(row: Mapping[str, Any] | None, line: bytes) -> RowResult:
     if row is None:
         # A line that can't be read is a row that can't be used, not a reason to lose the others.
         return RowResult(Outcome.RETRYABLE, f"the output line is no JSON object: {line[:100]!r}")
-    return classify_row(row.get("status"), row.get("response"))
+    return classify_output(row)

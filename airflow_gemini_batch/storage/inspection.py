@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 CREATE_OBJECTS = "storage.objects.create"
 CHANGE_ROWS = "bigquery.tables.updateData"
 
-_CALL_TIMEOUT = 60.0
+# In seconds: what can't be asked is a warning, which should not take the ten minutes of the libraries' own retries.
+_CALL_TIMEOUT = 30.0
+_RETRY_FOR = 30.0
 _CHUNK = 2**20
 
 
@@ -38,7 +40,8 @@ class FileInspection:
         from google.api_core.exceptions import NotFound
 
         try:
-            return str(self._client.get_bucket(bucket, timeout=_CALL_TIMEOUT).location)
+            found = self._client.get_bucket(bucket, timeout=_CALL_TIMEOUT, retry=_files_retry())
+            return str(found.location)
         except NotFound:
             return None
 
@@ -48,7 +51,7 @@ class FileInspection:
 
         try:
             granted = self._client.bucket(bucket).test_iam_permissions(
-                [CREATE_OBJECTS], timeout=_CALL_TIMEOUT
+                [CREATE_OBJECTS], timeout=_CALL_TIMEOUT, retry=_files_retry()
             )
         except NotFound:
             return None
@@ -67,7 +70,9 @@ class FileInspection:
         :param longest: most bytes of a line; see :func:`airflow_gemini_batch.storage.raw_lines.raw_lines`.
         """
         # The library's own stream reads a line byte by byte.
-        with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
+        with blob.open(
+            "rb", chunk_size=_CHUNK, if_generation_match=blob.generation, retry=_files_retry()
+        ) as stream:
             yield from raw_lines(io.BufferedReader(stream, _CHUNK), longest)
 
 
@@ -85,7 +90,9 @@ class TableInspection:
         from google.api_core.exceptions import NotFound
 
         try:
-            dataset = self._client.get_dataset(f"{address.project}.{address.dataset}", timeout=_CALL_TIMEOUT)
+            dataset = self._client.get_dataset(
+                f"{address.project}.{address.dataset}", timeout=_CALL_TIMEOUT, retry=_tables_retry()
+            )
         except NotFound:
             return None
         return str(dataset.location)
@@ -95,7 +102,9 @@ class TableInspection:
         from google.api_core.exceptions import NotFound
 
         try:
-            answer = self._client.test_iam_permissions(table.dotted, [CHANGE_ROWS], timeout=_CALL_TIMEOUT)
+            answer = self._client.test_iam_permissions(
+                table.dotted, [CHANGE_ROWS], timeout=_CALL_TIMEOUT, retry=_tables_retry()
+            )
         except NotFound:
             return None
         return CHANGE_ROWS in answer.get("permissions", ())
@@ -109,9 +118,25 @@ class TableInspection:
         """
         wanted = [field for field in table.schema if field.name in columns]
         for row in self._client.list_rows(
-            table, selected_fields=wanted, max_results=limit, timeout=_CALL_TIMEOUT
+            table,
+            selected_fields=wanted,
+            max_results=limit,
+            timeout=_CALL_TIMEOUT,
+            retry=_tables_retry(),
         ):
             yield dict(row.items())
+
+
+def _files_retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_FOR)
+
+
+def _tables_retry() -> Any:
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_FOR)
 
 
 def columns_of(table: bigquery.Table) -> list[tuple[str, str]]:

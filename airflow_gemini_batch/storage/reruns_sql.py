@@ -10,7 +10,12 @@ from airflow_gemini_batch.storage.sql import RERUN, digest_of, sorted_answers
 
 
 def reruns_statement(
-    place: BigQueryAddress, table: BigQueryAddress, source: BigQueryAddress, columns: Sequence[str]
+    place: BigQueryAddress,
+    table: BigQueryAddress,
+    source: BigQueryAddress,
+    columns: Sequence[str],
+    *,
+    vectors: bool = False,
 ) -> str:
     """Return the statement that writes the requests worth another job to a table with the source's columns.
 
@@ -18,8 +23,9 @@ def reruns_statement(
 
     :param table: the job's output.
     :param columns: what tells requests apart in both tables.
+    :param vectors: see :func:`airflow_gemini_batch.storage.sql.sorted_answers`.
     """
-    digest = digest_of(columns)
+    digest = digest_of(columns, blank_is_null=vectors)
     return f"""CREATE OR REPLACE TABLE {place.sql}
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {KEPT_FOR_DAYS} DAY))
 AS
@@ -29,7 +35,7 @@ WITH asked AS (
     {digest} AS gemini_batch_digest,
     ROW_NUMBER() OVER (PARTITION BY {digest}) AS gemini_batch_place
   FROM {source.sql}
-), {sorted_answers(table, digest)}, finished AS (
+), {sorted_answers(table, digest, vectors=vectors)}, finished AS (
   SELECT digest, COUNT(*) AS row_count FROM sorted_answers WHERE outcome NOT IN ({RERUN}) GROUP BY digest
 )
 SELECT asked.* EXCEPT (gemini_batch_digest, gemini_batch_place)

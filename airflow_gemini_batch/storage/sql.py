@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.embeddings import NO_VECTOR
 from airflow_gemini_batch.core.responses import (
     BLOCKED_FINISH_REASONS,
     OK_STATUS_PATTERN,
@@ -67,29 +68,50 @@ def status_case() -> str:
       WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
 
 
-def sorted_answers(table: BigQueryAddress, digest: str) -> str:
-    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``."""
+def sorted_answers(table: BigQueryAddress, digest: str, *, vectors: bool = False) -> str:
+    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``.
+
+    :param vectors: whether it is a table of a text-embedding model, with ``predictions`` instead of ``response``.
+    """
+    fields, case, reasons = outcome_fields(), outcome_case(), "block_reason, finish_reason, 'no response'"
+    if vectors:
+        fields, case, reasons = _vector_fields(), _vector_case(), f"'{NO_VECTOR}'"
     return f"""answers AS (
   SELECT
-    {outcome_fields()},
+    {fields},
     {digest} AS digest
   FROM {table.sql}
 ), sorted_answers AS (
   SELECT
-    {outcome_case()} AS outcome,
-    SUBSTR(COALESCE(NULLIF(status_text, ''), block_reason, finish_reason, 'no response'), 1, {SAMPLE_LENGTH}) AS reason,
+    {case} AS outcome,
+    SUBSTR(COALESCE(NULLIF(status_text, ''), {reasons}), 1, {SAMPLE_LENGTH}) AS reason,
     digest
   FROM answers
 )"""
 
 
-def tally_statement(table: BigQueryAddress) -> str:
+def _vector_fields() -> str:
+    return f"""{status_fields()},
+    JSON_QUERY_ARRAY(predictions, '$[0].embeddings.values') IS NOT NULL AS has_vector"""
+
+
+def _vector_case() -> str:
+    return f"""CASE
+      {status_case()}
+      WHEN NOT has_vector THEN '{Outcome.MISSING}'
+      ELSE '{Outcome.OK}'
+    END"""
+
+
+def tally_statement(table: BigQueryAddress, *, vectors: bool = False) -> str:
     """Return the statement that counts an output table's rows by outcome.
 
     Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
     one of the rows; empty for good ones). Works for a ``response`` column of type JSON or STRING.
+
+    :param vectors: see :func:`sorted_answers`.
     """
-    return f"""WITH {sorted_answers(table, "''")}
+    return f"""WITH {sorted_answers(table, "''", vectors=vectors)}
 SELECT
   outcome,
   COUNT(*) AS row_count,
@@ -99,7 +121,9 @@ GROUP BY outcome
 ORDER BY outcome"""
 
 
-def account_statement(table: BigQueryAddress, source: BigQueryAddress, columns: Sequence[str]) -> str:
+def account_statement(
+    table: BigQueryAddress, source: BigQueryAddress, columns: Sequence[str], *, vectors: bool = False
+) -> str:
     """Return the statement that counts an output table's rows by the requests of its source table.
 
     Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond those asked for
@@ -107,11 +131,12 @@ def account_statement(table: BigQueryAddress, source: BigQueryAddress, columns: 
     for.
 
     :param columns: what tells requests apart in both tables.
+    :param vectors: see :func:`sorted_answers`.
     """
-    digest = digest_of(columns)
+    digest = digest_of(columns, blank_is_null=vectors)
     return f"""WITH asked AS (
   SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
-), {sorted_answers(table, digest)}, ranked AS (
+), {sorted_answers(table, digest, vectors=vectors)}, ranked AS (
   SELECT
     outcome,
     reason,
@@ -141,8 +166,12 @@ GROUP BY outcome
 ORDER BY outcome"""
 
 
-def digest_of(columns: Sequence[str]) -> str:
-    """Return the expression for a digest of these columns, as hexadecimal text."""
+def digest_of(columns: Sequence[str], *, blank_is_null: bool = False) -> str:
+    """Return the expression for a digest of these columns, as hexadecimal text.
+
+    :param blank_is_null: let an empty text count as none; all columns are texts then.
+    """
+    values = [f"NULLIF(`{column}`, '')" if blank_is_null else f"`{column}`" for column in columns]
     # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
-    texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING(`{column}`), 'null')" for column in columns)
+    texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING({value}), 'null')" for value in values)
     return f"TO_HEX(SHA256(CONCAT({texts})))"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.reruns import Account
 from airflow_gemini_batch.core.responses import Tally
+from airflow_gemini_batch.core.usage import UsageByModel
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
 from airflow_gemini_batch.storage.inspection import FileInspection, TableInspection
@@ -95,7 +96,13 @@ class DataStore:
         if tally is None:
             return None
         tally.complete(self.count_requests(sources))
-        return Account(tally)
+        return Account(tally, count_usage=partial(self.usage, output))
+
+    def usage(self, output: Address) -> UsageByModel:
+        """Add up the tokens of a job's output, whatever became of its rows; none when there is none."""
+        if isinstance(output, BigQueryAddress):
+            return self.tables.usage(output) if output.is_table else {}
+        return self.files.usage(output)
 
 
 def _are_tables(sources: Sequence[Address]) -> bool:

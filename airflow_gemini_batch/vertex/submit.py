@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
 from airflow_gemini_batch.core.jobs import BatchJob, JobState, Stage
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL, labels_filter
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.submission import JobRequest
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
 from airflow_gemini_batch.vertex.client import BatchJobClient
@@ -32,19 +32,6 @@ class Submitted:
 
     job: BatchJob
     adopted: bool
-
-
-class Log(Protocol):
-    """Where to tell what is done; standard loggers and Airflow's own fit."""
-
-    def info(self, message: str, /, *values: Any) -> Any:
-        """Tell."""
-
-    def warning(self, message: str, /, *values: Any) -> Any:
-        """Warn."""
-
-    def error(self, message: str, /, *values: Any) -> Any:
-        """Alarm."""
 
 
 def _nothing_to_keep(job: BatchJob) -> bool:

@@ -192,7 +192,7 @@ def test_text_is_a_column_or_a_template(text: str, rendered: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", None, ["summary"]])
 def test_text_has_to_be_given(text: Any) -> None:
-    with pytest.raises(ValueError, match="title is .*: give a column, or a template"):
+    with pytest.raises(ValueError, match=r"title is .*: give a column, or a template"):
         column_or_template(text, "title")
 
 

@@ -177,3 +177,14 @@ def test_key_is_the_same_whichever_of_the_two_comes_back(echo: str) -> None:
 def test_line_without_a_key_is_told_by_its_content() -> None:
     row = {"request": {"contents": []}}
     assert line_id(row, by_key=True) == line_id(row, by_key=False) == request_digest(row["request"])
+
+
+def test_text_is_told_by_what_was_asked_since_its_key_does_not_come_back() -> None:
+    asked = {"key": "1", "content": "x", "task_type": "RETRIEVAL_DOCUMENT", "title": ""}
+    instance = {"content": "x", "task_type": "RETRIEVAL_DOCUMENT"}
+    answer = {"instance": instance, "predictions": [], "status": ""}
+    id_ = line_id(answer, by_key=False)
+    assert line_id(asked, by_key=False) == id_
+    assert line_id({**asked, "key": "2"}, by_key=False) == id_
+    for other in ({"content": "y"}, {"title": "t"}, {"task_type": None}):
+        assert line_id({**asked, **other}, by_key=False) != id_

@@ -39,7 +39,9 @@ def texts(prompts: Any) -> dict[str, str]:
         pytest.param([(7, "a"), (8.0, "b"), (None, "c")], {"7": "a", "8": "b", "2": "c"}, id="other keys"),
         pytest.param([REQUEST, {"key": "y", "request": REQUEST}], {"0": "a", "y": "a"}, id="requests"),
         pytest.param({"x": REQUEST, "y": "b"}, {"x": "a", "y": "b"}, id="both"),
-        pytest.param([('a/b"c', 'say "{{ [[ x ]] }}"\n😀')], {'a/b"c': 'say "{{ [[ x ]] }}"\n😀'}, id="nasty"),
+        pytest.param(
+            [('a/b"c', 'say "{{ [[ x ]] }}"\n😀')], {'a/b"c': 'say "{{ [[ x ]] }}"\n😀'}, id="nasty"
+        ),
         pytest.param([], {}, id="nothing"),
     ],
 )
@@ -78,7 +80,9 @@ def test_lines_come_one_by_one() -> None:
         pytest.param("Describe Emma.", "have to be a dict of keys and prompts.*got str", id="one text"),
         pytest.param(None, "got NoneType", id="nothing"),
         pytest.param(7, "got int", id="number"),
-        pytest.param([("x", "a"), ("y", "b"), ("x", "c")], "the key 'x' occurs more than once", id="repeated"),
+        pytest.param(
+            [("x", "a"), ("y", "b"), ("x", "c")], "the key 'x' occurs more than once", id="repeated"
+        ),
         pytest.param([("1", "a"), "b"], "the key '1' occurs more than once", id="repeated number"),
         pytest.param([("x", " \n")], "the key 'x': the prompt is empty", id="empty"),
         pytest.param([("x", "\ud800")], "the key 'x'.*lone surrogate", id="surrogate"),
@@ -87,7 +91,9 @@ def test_lines_come_one_by_one() -> None:
         pytest.param([{"prompt": "a"}], "the key '0' is neither a text nor a request", id="other dict"),
         pytest.param({"contents": []}, "the key 'contents' is neither", id="a request for all"),
         pytest.param([("x", {**REQUEST, "n": {1}})], "the key 'x' can't be written as JSON", id="a set"),
-        pytest.param([("x", {**REQUEST, "labels": "a"})], "the key 'x' has labels that are no dict", id="labels"),
+        pytest.param(
+            [("x", {**REQUEST, "labels": "a"})], "the key 'x' has labels that are no dict", id="labels"
+        ),
     ],
 )
 def test_what_is_no_prompt_is_named(prompts: Any, message: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.reruns import RoundId
 from airflow_gemini_batch.core.submission import (
     JobRequest,
@@ -46,6 +47,16 @@ def test_submission_holds_what_is_asked_for() -> None:
         labels={"team": "books"},
         model_parameters={"outputDimensionality": "768"},
     )
+
+
+@pytest.mark.parametrize("place", ["source", "destination"])
+def test_tables_are_refused_where_the_model_takes_none(place: str) -> None:
+    fields = {"model": "gemini-embedding-001", place: "bq://my-shop.books.texts"}
+    with pytest.raises(
+        InvalidRequestError, match=r"reads and writes files only, not bq://my-shop.books.texts"
+    ):
+        submission(**fields, request_format=RequestFormat.GEMINI_EMBEDDING)
+    assert submission(**fields, request_format=RequestFormat.TEXT_EMBEDDING)
 
 
 def test_submission_keeps_no_hold_of_the_mappings_it_is_given() -> None:

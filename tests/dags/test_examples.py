@@ -12,7 +12,8 @@ from airflow_gemini_batch.local.stack import LOCATION
 from airflow_gemini_batch.local.workspace import BUCKET, Workspace, example_dags_folder
 from tests.requests_data import answers, storage_client
 
-DAG_IDS = {"nightly_book_descriptions", "recipes_from_files"}
+# Each is called like its file.
+DAG_IDS = {path.stem for path in example_dags_folder().glob("*.py")}
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,36 @@ print(json.dumps({"dags": sorted(serialized), "errors": bag.import_errors}))
     assert found == {"dags": sorted(DAG_IDS), "errors": {}}
 
 
+# The others use operators of the google provider, which bring its libraries along.
+@pytest.mark.parametrize("dag_id", ["nightly_book_descriptions", "reading_group_questions"])
+def test_reading_an_example_loads_no_google_library(dag_id):
+    code = f"""
+import runpy, sys
+runpy.run_path({str(example_dags_folder() / f"{dag_id}.py")!r})
+heavy = ("google.auth", "google.api_core", "google.cloud.", "google.genai", "airflow.providers.google.c")
+print(sorted(name for name in sys.modules if name.startswith(heavy)))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack):
+    local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
+    run = workspace.airflow("dags", "test", "reading_group_questions", environment=environment)
+    assert run.wait(timeout=120) == 0, workspace.log.read_text()[-3000:]
+    told = workspace.log.read_text()
+    for book in ("Emma by Jane Austen", "Frankenstein by Mary Shelley", "Middlemarch by George Eliot"):
+        assert f"{book} (ok)" in told
+        assert f"Write three questions about {book}" in told
+
+
 def test_recipes_go_from_files_to_files(workspace, environment, local_stack):
     local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
     run = workspace.airflow("dags", "test", "recipes_from_files", environment=environment)
     assert run.wait(timeout=120) == 0, workspace.log.read_text()[-3000:]
 
-    blobs = storage_client(local_stack).list_blobs(BUCKET)
+    blobs = storage_client(local_stack).list_blobs(BUCKET, match_glob="**/answers/**")
     folders = {
         blob.name.split("/answers/")[1].split("/")[0]: f"gs://{BUCKET}/{blob.name.rpartition('/')[0]}"
         for blob in blobs

@@ -234,7 +234,15 @@ def test_tables_are_refused_where_the_model_reads_files_only(look, gemini_batch_
     assert [one.severity for one in look(table, request_format=gemini)] == ["error"]
 
 
-@pytest.mark.parametrize("refusal", [Forbidden("storage.buckets.get"), ServiceUnavailable("later")])
+def test_location_that_may_not_be_asked_is_no_warning(look, gemini_batch_stack, bucket, monkeypatch):
+    def refuse(self: FileInspection, bucket: str) -> str:
+        raise Forbidden("storage.buckets.get")
+
+    monkeypatch.setattr(FileInspection, "bucket_location", refuse)
+    assert look(upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])) == []
+
+
+@pytest.mark.parametrize("refusal", [ServiceUnavailable("later"), ConnectionError("no route")])
 def test_location_that_can_t_be_asked_is_unknown_and_no_error(
     look, gemini_batch_stack, bucket, dataset, monkeypatch, refusal
 ):

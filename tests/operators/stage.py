@@ -87,6 +87,8 @@ class Stage:
             "task_id": "describe",
             "model": "gemini-2.5-flash",
             "poll_interval": 0.03,
+            # Stories with requests that are refused begin with a job.
+            "preflight": False,
             **arguments,
             **one.settings,
         }

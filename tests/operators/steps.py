@@ -51,9 +51,7 @@ def submitted(sources: list[str], run_id: str = "first", **arguments: Any) -> li
 def landed(manifest: Any, target: str, **arguments: Any) -> dict[str, Any]:
     """Run a land task and return its report."""
     settings = {"task_id": "land", "key": "isbn", **arguments}
-    report: dict[str, Any] = run_task(
-        LandGeminiResultsOperator(manifest=manifest, target=target, **settings)
-    )
+    report: dict[str, Any] = run_task(LandGeminiResultsOperator(manifest=manifest, target=target, **settings))
     return report
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.exceptions import GeminiBatchError, SourceNotReadyError
 from tests.operators.steps import BOOKS, book, built, creates, reported
 from tests.requests_data import lines, storage_client
 from tests.tables import fill, make_dataset, read
@@ -156,6 +156,18 @@ def test_what_holds_for_all_rows_is_in_each_request(gemini_batch_stack, bucket):
         "978-1": [{"fileData": {"mimeType": "image/png", "fileUri": "gs://shop/1.png"}}],
         "978-2": [],
     }
+
+
+def test_errors_of_the_user_s_own_rows_stay_what_they_are(gemini_batch_stack, bucket):
+    def rows() -> Iterator[dict[str, Any]]:
+        yield book(1)
+        raise ValueError("the catalogue answers rubbish")
+
+    # Another try may be luckier, so it is none of the errors that skip the retries.
+    with pytest.raises(ValueError, match="rubbish") as raised:
+        built(rows, destination=f"gs://{bucket}/requests")
+    assert not isinstance(raised.value, GeminiBatchError)
+    assert not list(storage_client(gemini_batch_stack).list_blobs(bucket))
 
 
 BAD = [book(1), book(1), book(2), book(3, title=" "), {"title": "Nameless"}]

@@ -90,7 +90,7 @@ def test_what_is_asked_otherwise_is_asked_again(shop):
     assert shop.asked(response_schema={"description": str, "year": int}) == 3
     assert shop.asked(system_instruction="Be brief.") == 3
     assert shop.asked(generation_config={"temperature": 0.5}) == 3
-    assert shop.asked(skip_done=None) == 3
+    assert shop.asked(skip_done=None, destination=shop.place) == 3
 
 
 def test_rows_that_failed_are_asked_again(gemini_batch_stack, shop):

@@ -18,7 +18,9 @@ ROWS = [book(number) for number in range(3)]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param({"prompt": "[[ titel ]]"}, r"names the column 'titel'.*\n.*isbn, title", id="no such column"),
+        pytest.param(
+            {"prompt": "[[ titel ]]"}, r"names the column 'titel'.*\n.*isbn, title", id="no such column"
+        ),
         pytest.param({"prompt": "  "}, "prompt is empty", id="empty prompt"),
         pytest.param({"prompt": "Describe [[ ]]."}, "placeholder without a column", id="empty placeholder"),
         pytest.param({"key": "asin"}, "key names the column 'asin'", id="no such key"),
@@ -34,14 +36,18 @@ ROWS = [book(number) for number in range(3)]
         pytest.param({"max_cost_usd": -1}, "give US dollars, 0 or more", id="negative cost"),
         pytest.param({"shard_rows": 0}, "shard_rows has to be 1 or more", id="no rows a job"),
         pytest.param({"destination": None}, "destination is missing", id="no destination"),
-        pytest.param({"destination": "bq://project-1.d"}, "has to be a folder on Cloud Storage", id="dataset"),
+        pytest.param(
+            {"destination": "bq://project-1.d"}, "has to be a folder on Cloud Storage", id="dataset"
+        ),
         pytest.param({"source": "books.docx"}, "the kind of file is not known", id="kind of file"),
         pytest.param({"source": ""}, "source is empty", id="no source"),
         pytest.param({"source": None}, "give an iterable of dicts", id="None"),
         pytest.param({"source": 7}, "give an iterable of dicts", id="number"),
         pytest.param({"source": [7]}, "row 1 is 7", id="numbers"),
         pytest.param({"source": lambda: None}, "give an iterable of dicts", id="function of nothing"),
-        pytest.param({"source": "['a.csv', 'b.csv']"}, "a list turned into text by a template", id="text of a list"),
+        pytest.param(
+            {"source": "['a.csv', 'b.csv']"}, "a list turned into text by a template", id="text of a list"
+        ),
         pytest.param({"source": ["a.csv", "b.parquet"]}, "mixes kinds of files", id="two kinds"),
         pytest.param({"source": "bq://project-1.books"}, "is a dataset", id="dataset as source"),
     ],
@@ -82,14 +88,19 @@ def test_prompt_with_sql_in_it_is_text(gemini_batch_stack, prompt):
 def test_columns_that_a_job_does_not_take_are_named(gemini_batch_stack):
     columns = {**BOOKS, "printed": "DATETIME"}
     books = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack)}.books", columns)
-    with pytest.raises(AirflowFailException, match="printed.*DATETIME"):
+    with pytest.raises(AirflowFailException, match=r"printed.*DATETIME"):
         built(books, key="printed")
 
 
 def test_parameters_are_looked_at_when_the_task_runs():
     # Templates are rendered only then.
     BuildGeminiRequestsOperator(
-        task_id="build", source="{{ x }}", key="{{ x }}", prompt="{{ x }}", model="{{ x }}", max_cost_usd="{{ x }}"
+        task_id="build",
+        source="{{ x }}",
+        key="{{ x }}",
+        prompt="{{ x }}",
+        model="{{ x }}",
+        max_cost_usd="{{ x }}",
     )
 
 
@@ -97,7 +108,9 @@ def test_cost_above_the_ceiling_stops_the_run(gemini_batch_stack, bucket):
     arguments = {"source": ROWS, "destination": f"gs://{bucket}/requests"}
     cost = reported(**arguments)["estimate"]["cost"]["amount"]
     assert built(**arguments, max_cost_usd=str(cost * 1.01))
-    with pytest.raises(AirflowFailException, match="3 rows for gemini-2.5-flash would cost about") as stopped:
+    with pytest.raises(
+        AirflowFailException, match=r"3 rows for gemini-2\.5-flash would cost about"
+    ) as stopped:
         built(**arguments, max_cost_usd=cost * 0.99)
     assert "nothing was submitted" in str(stopped.value)
 

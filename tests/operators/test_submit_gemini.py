@@ -86,7 +86,7 @@ def test_counts_failed_rows_and_succeeds_below_the_limit(gemini_batch_stack, mak
 def test_fails_for_good_above_the_limit_and_shows_the_rows(gemini_batch_stack, make_task, bucket):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("fine"), BAD_REQUEST])
     with pytest.raises(AirflowFailException) as failed:
-        run_task(make_task(source))
+        run_task(make_task(source, preflight=False))
     message = str(failed.value)
     assert "1 of 2 rows hold no answer (50.00%; max_failed_fraction allows 5.00%)" in message
     assert "Please use a valid role: user, model." in message
@@ -96,7 +96,7 @@ def test_fails_for_good_above_the_limit_and_shows_the_rows(gemini_batch_stack, m
 def test_fails_when_no_row_holds_an_answer_whatever_is_allowed(gemini_batch_stack, make_task, bucket):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [BAD_REQUEST, BAD_REQUEST])
     with pytest.raises(AirflowFailException, match="succeeded, but no row holds an answer"):
-        run_task(make_task(source, max_failed_fraction=1.0))
+        run_task(make_task(source, max_failed_fraction=1.0, preflight=False))
 
 
 def test_second_try_takes_the_finished_job(gemini_batch_stack, make_task, source):

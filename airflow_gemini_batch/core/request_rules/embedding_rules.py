@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.request_rules.generation_message import CONTENT
 from airflow_gemini_batch.core.request_rules.wire import Message, Scalar, read
 
-TASK_TYPES = (
+TaskType = Literal[
     "RETRIEVAL_QUERY",
     "RETRIEVAL_DOCUMENT",
     "SEMANTIC_SIMILARITY",
@@ -18,7 +18,8 @@ TASK_TYPES = (
     "QUESTION_ANSWERING",
     "FACT_VERIFICATION",
     "CODE_RETRIEVAL_QUERY",
-)
+]
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 
 _EMBED_CONTENT_REQUEST = Message(
     {

@@ -17,6 +17,7 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.building import BuildPlan, BuildReport
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.storage.build.sql import export_statement
@@ -28,7 +29,6 @@ from airflow_gemini_batch.storage.build.survey import (
     reading,
 )
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from airflow_gemini_batch.storage.log import Log
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage

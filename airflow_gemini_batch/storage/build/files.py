@@ -14,6 +14,7 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.building import SHOWN_KEYS, BadRow, BuildPlan, BuildReport
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.request_lines import line_maker
 from airflow_gemini_batch.core.request_templates import (
     BadMediaError,
@@ -28,7 +29,6 @@ from airflow_gemini_batch.storage.build.request_files import RequestFiles
 from airflow_gemini_batch.storage.build.row_index import DONE, NEW, REPEATED, RowIndex
 from airflow_gemini_batch.storage.build.rows import Rows
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from airflow_gemini_batch.storage.log import Log
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage.log import Log
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client

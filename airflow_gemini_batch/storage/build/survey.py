@@ -13,13 +13,13 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress
 from airflow_gemini_batch.core.building import BadRow, BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
 from airflow_gemini_batch.storage.build.columns import check_key_types, types_of
 from airflow_gemini_batch.storage.build.done import DoneRows, done_rows
 from airflow_gemini_batch.storage.build.sql import ASK, DONE, RequestRows, request_columns, survey_statement
-from airflow_gemini_batch.storage.log import Log
 from airflow_gemini_batch.storage.statements import Parameters, Statement
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.building import BuildPlan, BuildReport
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
@@ -19,7 +20,6 @@ from airflow_gemini_batch.storage.build.survey import (
     Surveyor,
     reading,
 )
-from airflow_gemini_batch.storage.log import Log
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table

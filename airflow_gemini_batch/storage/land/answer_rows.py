@@ -16,6 +16,7 @@ from airflow_gemini_batch.core.ledger import line_key, request_digest
 from airflow_gemini_batch.core.responses import STATUS_CODE_PATTERN, Outcome, classify_row
 from airflow_gemini_batch.core.schemas import AnswerColumn
 from airflow_gemini_batch.core.tolerant_json import tolerant_object
+from airflow_gemini_batch.storage.land.flat_answers import flat_decoder
 
 AnswerRow = tuple[Any, ...]
 """``label``, ``digest``, ``outcome``, ``code``, ``message``, the answer's columns, then those of :data:`FACTS`.
@@ -51,6 +52,7 @@ class AnswerReader:
 
     def __init__(self, plan: LandingPlan) -> None:
         self._check: Check | None = check_of(plan.schema) if plan.schema else None
+        self._decode_flat = flat_decoder(plan.schema) if plan.schema else None
         self._paths = [column.path for column in plan.columns]
         conversions = enumerate(map(_conversion, plan.columns))
         self._conversions = [(place, convert) for place, convert in conversions if convert]
@@ -124,6 +126,11 @@ class AnswerReader:
         """Return the values of the answer's columns, and what is wrong with it."""
         if self._check is None:
             return (text,), None
+        if self._decode_flat:
+            try:
+                return self._decode_flat(text), None
+            except msgspec.DecodeError:
+                pass  # it may be fenced; if not, the fault has to be told
         answer, fault = parse_answer(text, self._check)
         if fault or answer is None:
             return self._empty, fault

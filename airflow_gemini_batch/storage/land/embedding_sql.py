@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.building import FINGERPRINT_COLUMN
-from airflow_gemini_batch.core.embeddings import AMBIGUOUS, EMPTY, NO_NUMBER, NO_VECTOR, ZERO
+from airflow_gemini_batch.core.embeddings import AMBIGUOUS, DIMENSIONS, EMPTY, NO_NUMBER, NO_VECTOR, ZERO
 from airflow_gemini_batch.core.landing import LandingPlan, staging_columns
 from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.request_rules.column_rules import READ_COLUMNS
@@ -65,6 +65,22 @@ FROM asked
 LEFT JOIN best ON {" AND ".join(f"best.{name} = asked.{name}" for name in ("submission", *returned))}""",
         parameters.values,
     )
+
+
+def shortened_statement(staging: BigQueryAddress) -> Statement:
+    """Return the statement that counts the staged vectors that were cut."""
+    return Statement(f"SELECT COUNTIF(batch_shortened) FROM {staging.sql}")
+
+
+def other_length_statement(staging: BigQueryAddress, target: BigQueryAddress) -> Statement:
+    """Return the statement that finds a vector in the target that is not as long as the staged ones.
+
+    Columns of the result, which has one row or none: ``staged`` and ``landed``, the two lengths.
+    """
+    return Statement(f"""SELECT staged.{DIMENSIONS} AS staged, landed.{DIMENSIONS} AS landed
+FROM (SELECT MAX({DIMENSIONS}) AS {DIMENSIONS} FROM {staging.sql}) AS staged
+JOIN {target.sql} AS landed ON landed.{DIMENSIONS} != staged.{DIMENSIONS}
+LIMIT 1""")
 
 
 def _content(table: RequestTable | AnswerTable, names: Sequence[str]) -> list[str]:
@@ -191,7 +207,9 @@ def _staged_values(plan: LandingPlan) -> str:
     if plan.dimensions is not None:
         shortened = f"best.dimensions > {plan.dimensions}"
         vector = f"""IF({shortened}, ARRAY(
-    SELECT number / best.length FROM UNNEST(best.numbers) AS number WITH OFFSET AS position ORDER BY position
+    SELECT SAFE_DIVIDE(number, best.length)
+    FROM UNNEST(best.numbers) AS number WITH OFFSET AS position
+    ORDER BY position
   ), best.numbers)"""
     landed = {
         "values": vector,
@@ -221,7 +239,7 @@ def _staged_values(plan: LandingPlan) -> str:
 
 def _message(plan: LandingPlan) -> str:
     """Return the CASE expression that says why a row failed, as ``core.embeddings`` does."""
-    asked_for = "most have" if plan.dimensions is None else "were asked for"
+    standard = "of most" if plan.dimensions is None else "asked for"
     return f"""CASE
     WHEN best.outcome IS NULL THEN 'the output has no row for the request'
     WHEN best.outcome = '{Outcome.OK}' AND asked.ambiguous THEN '{AMBIGUOUS}'
@@ -232,6 +250,7 @@ def _message(plan: LandingPlan) -> str:
     WHEN best.odd_count > 0 THEN '{NO_NUMBER}'
     WHEN best.length = 0 THEN '{ZERO}'
     ELSE CONCAT(
-      'the vector has ', CAST(best.dimensions AS STRING), ' dimensions, and ', CAST(best.wanted AS STRING), ' {asked_for}'
+      'the vector has ', CAST(best.dimensions AS STRING), ' dimensions, not the ', CAST(best.wanted AS STRING),
+      ' {standard}'
     )
   END"""

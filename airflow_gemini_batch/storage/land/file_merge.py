@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.row_sources import FileKind
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.storage.land.database import PARQUET, identifier, literal
+from airflow_gemini_batch.storage.land.vectors import VECTOR
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +25,7 @@ DUCKDB_TYPES = {
     "FLOAT64": "DOUBLE",
     "BOOL": "BOOLEAN",
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+    VECTOR: "VARCHAR",
 }
 _ISO_8601 = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
@@ -38,6 +40,14 @@ class FileRows:
 
     query: str
     columns: Columns
+
+    def kept(self, database: DuckDBPyConnection, path: Path) -> FileRows:
+        """Return the rows as they are now, written to a Parquet file.
+
+        What reads them then needs no memory for finding them.
+        """
+        database.execute(f"COPY ({self.query}) TO {literal(path)} ({PARQUET}, COMPRESSION lz4)")
+        return FileRows(f"SELECT * FROM read_parquet({literal(path)})", self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +176,7 @@ def write(
     names = ", ".join(map(identifier, rows.columns))
     options = f"{PARQUET}, COMPRESSION zstd"
     if kind is FileKind.JSON_LINES:
-        names = ", ".join(_json_value(name, type_) for name, type_ in rows.columns.items())
+        names = ", ".join(json_value(name, type_) for name, type_ in rows.columns.items())
         options = "FORMAT json"
     order = ", ".join(map(identifier, key))
     database.execute(
@@ -174,7 +184,8 @@ def write(
     )
 
 
-def _json_value(name: str, kind: str) -> str:
+def json_value(name: str, kind: str) -> str:
+    """Return the item of a SELECT for a column in JSON Lines."""
     column = identifier(name)
     if kind == "TIMESTAMP":
         return f"STRFTIME(TIMEZONE('UTC', {column}), '{_ISO_8601}') AS {column}"

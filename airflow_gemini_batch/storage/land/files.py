@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.core.row_sources import FileKind, file_kind
@@ -20,6 +20,9 @@ from airflow_gemini_batch.storage.land.file_merge import FileRows, Merge, check_
 from airflow_gemini_batch.storage.land.file_places import FilePlace, ReplacedMeanwhileError, file_place
 from airflow_gemini_batch.storage.land.jsonl_rows import jsonl_rows
 from airflow_gemini_batch.storage.land.staged_rows import TIME, answers, failures, stage_rows, staged
+from airflow_gemini_batch.storage.land.vector_file import vectors_aside
+from airflow_gemini_batch.storage.land.vector_targets import VectorColumn, vector_column
+from airflow_gemini_batch.storage.land.vectors import without_vectors
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -34,14 +37,15 @@ def land_files(
     target: str,
     failed: str,
     storage_client: Client,
-    log: Logger,
+    log: Log,
 ) -> LandingReport:
     """Land the answers of jobs in files, in constant memory; the rows pass through the worker's disk.
 
     The file of answers has the key's columns (text), those of the answer and of the bookkeeping; the file of failures
     the key's and :data:`~airflow_gemini_batch.core.landing.FAILED_COLUMNS`; both are sorted by key. Landing twice
     changes nothing, and answers older than those in the target leave them as they are. In Parquet, what is nested is
-    JSON text and a time is a UTC timestamp; in JSON Lines the one is nested and the other ISO 8601.
+    JSON text and a time is a UTC timestamp; in JSON Lines the one is nested and the other ISO 8601. A vector
+    is a list of fixed size of 32-bit floats in Parquet, and a list in JSON Lines.
 
     :param target: ``.parquet`` or ``.jsonl`` file for the answers: ``gs://…`` or a local path. Made when it is absent.
     :param failed: the same for the rows without a usable answer.
@@ -53,9 +57,11 @@ def land_files(
     kinds = {name: _kind(name) for name in (target, failed)}
     with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
         folder = Path(name)
-        with connect(folder) as database:
-            tally = stage_rows(plan, manifests, CloudStorage(storage_client), database, folder, log)
-            landing = _FileLanding(plan, database, folder, storage_client, log)
+        with connect(folder) as database, vectors_aside(plan, database, folder, kinds[target]) as vectors:
+            plan = without_vectors(plan)
+            tally = stage_rows(plan, manifests, CloudStorage(storage_client), database, folder, log, vectors)
+            column = vector_column(plan, database, staged(folder), vectors) if vectors else None
+            landing = _FileLanding(plan, database, folder, storage_client, log, column)
             landing.land(target, kinds[target], failed, kinds[failed])
     return LandingReport(target, failed, tally.counts, tally.samples)
 
@@ -96,13 +102,17 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _FileLanding:
-    """Lands the staged rows of a folder."""
+    """Lands the staged rows of a folder.
+
+    :param vectors: the column of answers that vectors land in; ``None`` where there are none.
+    """
 
     plan: LandingPlan
     database: DuckDBPyConnection
     folder: Path
     client: Client
-    log: Logger
+    log: Log
+    vectors: VectorColumn | None
 
     def land(self, target: str, target_kind: FileKind, failed: str, failed_kind: FileKind) -> None:
         """Merge the rows into both files, anew when somebody else wrote one meanwhile.
@@ -128,7 +138,7 @@ class _FileLanding:
 
     def _prepare_answers(self, target: str, kind: FileKind) -> _Prepared | None:
         rows = answers(self.plan, self.folder, kind)
-        found = self._find(target, kind, rows)
+        found = self._find(target, kind, rows, self.vectors)
         time = TIME if self.plan.bookkeeping else None
         # When the answers came that are there already; the failures have to know.
         known = f"{staged(self.folder)} LIMIT 0"
@@ -138,23 +148,26 @@ class _FileLanding:
         self.database.execute(
             f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {keys}, {TIME} AS landed_time FROM {known}"
         )
-        return self._prepare(target, kind, rows, found, time)
+        return self._prepare(target, kind, rows, found, time, vectors=self.vectors)
 
     def _prepare_failures(self, failed: str, kind: FileKind) -> _Prepared | None:
         rows = failures(self.plan, self.folder, kind)
         current = f"""SELECT rows.* FROM ({rows.query}) AS rows
 WHERE NOT EXISTS (FROM landed WHERE {self._same_key("landed", "rows")} AND landed_time > failed_time)"""
+        found = self._find(failed, kind, rows)
+        failed_time = "old.failed_time" if found.rows and "failed_time" in found.rows.columns else "NULL"
         answered_now = f"""EXISTS (
   FROM {staged(self.folder)} AS staged
   WHERE batch_outcome = '{Outcome.OK}' AND {self._same_key("staged", "old")}
-    AND COALESCE(staged.{TIME} >= old.failed_time, TRUE)
+    AND COALESCE(staged.{TIME} >= {failed_time}, TRUE)
 )"""
-        found = self._find(failed, kind, rows)
         return self._prepare(
             failed, kind, FileRows(current, rows.columns), found, "failed_time", answered_now
         )
 
-    def _find(self, target: str, kind: FileKind, rows: FileRows) -> _Found:
+    def _find(
+        self, target: str, kind: FileKind, rows: FileRows, vectors: VectorColumn | None = None
+    ) -> _Found:
         """Read a file that rows are to land in.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't take them.
@@ -165,10 +178,13 @@ WHERE NOT EXISTS (FROM landed WHERE {self._same_key("landed", "rows")} AND lande
         generation = place.fetch(old)
         if not generation:
             return _Found(place, generation, None)
+        thin = vectors.put_aside(old, folder / "thin", kind, target) if vectors else old
         if kind is FileKind.PARQUET:
-            present = parquet_rows(self.database, old, target)
+            present = parquet_rows(self.database, thin, target)
         else:
-            present = jsonl_rows(self.database, old, rows.columns, target, folder)
+            present = jsonl_rows(self.database, thin, rows.columns, target, folder)
+        if vectors and thin != old:
+            present = vectors.marked(present)
         check_columns(target, present.columns, rows.columns, self.plan.key)
         return _Found(place, generation, present)
 
@@ -180,17 +196,23 @@ WHERE NOT EXISTS (FROM landed WHERE {self._same_key("landed", "rows")} AND lande
         found: _Found,
         time: str | None,
         gone: str = "FALSE",
+        vectors: VectorColumn | None = None,
     ) -> _Prepared | None:
         """Write the file that is to be, ``None`` when it is as it is already."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         if found.rows is not None:
             merge = Merge(rows, found.rows, self.plan.key, time, gone)
             if not merge.changes(self.database):
                 self.log.info("%s holds all of it already", target)
                 return None
-            rows = merge.rows
-        file = Path(tempfile.mkdtemp(dir=self.folder)) / "new"
-        write(self.database, rows, self.plan.key, file, kind)
-        return _Prepared(found.place, found.generation, file)
+            rows = merge.rows.kept(self.database, folder / "merged.parquet")
+        if vectors is None:
+            write(self.database, rows, self.plan.key, folder / "new", kind)
+        elif vectors.dimensions is None:
+            return None
+        else:
+            vectors.write(self.database, rows, self.plan.key, folder / "new", kind)
+        return _Prepared(found.place, found.generation, folder / "new")
 
     def _same_key(self, one: str, other: str) -> str:
         return " AND ".join(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from airflow_gemini_batch.core.json_lines import LineError, read_object, without_mark
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.storage.land.database import identifier, literal
 from airflow_gemini_batch.storage.land.file_merge import DUCKDB_TYPES, Columns, FileRows
 from airflow_gemini_batch.storage.land.parquet_file import ParquetFile, read_in_batches
+from airflow_gemini_batch.storage.land.vectors import VECTOR
 from airflow_gemini_batch.storage.lines import iter_lines
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 _STRUCTURES = {
     "STRING": ("VARCHAR",),
     "TIMESTAMP": ("VARCHAR",),
+    VECTOR: ("VARCHAR",),
     "INT64": ("UBIGINT", "BIGINT"),
     "FLOAT64": ("DOUBLE", "UBIGINT", "BIGINT"),
     "BOOL": ("BOOLEAN",),
@@ -30,24 +34,33 @@ def jsonl_rows(
 ) -> FileRows:
     """Return the rows of a JSON Lines file, by way of a Parquet file in the folder.
 
-    Its fields are the columns; those that nothing lands in are JSON. A column with a value of another type than
-    the one to land there has that one's type.
+    Its fields are the columns; those that nothing lands in are JSON. Where a column holds a value of another type
+    than the one to land there, the types say so, and the rows are not for reading.
 
     :param columns: BigQuery's types of the columns that are to land there.
     :param where: the file, for messages.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is no JSON object.
     """
-    spooled = f"read_parquet({literal(folder / 'lines.parquet')})"
-    kinds = {name.lower(): kind for name, kind in columns.items()}
-    selected, types = [], {}
     # A file without lines does not tell its columns, so it can have any.
-    for name in _spool(path, where, folder / "lines.parquet") or columns:
-        kind = kinds.get(name.lower(), "JSON")
-        value = f"JSON_EXTRACT(line, {_pointer(name)})"
-        types[name] = _other_type(database, f"SELECT {value} AS value FROM {spooled}", kind) or kind
-        selected.append(f"{_typed(value, kind)} AS {identifier(name)}")
-    return FileRows(f"SELECT {', '.join(selected)} FROM {spooled}", types)
+    names = _spool(path, where, folder / "lines.parquet") or list(columns)
+    if len({name.lower() for name in names}) < len(names):
+        raise InvalidRequestError(
+            f"{where} can't take the answers: two of its fields differ in capitals only; rename one of "
+            f"{', '.join(names)}, or name another target"
+        )
+    kinds = {name.lower(): kind for name, kind in columns.items()}
+    types = {name: kinds.get(name.lower(), "JSON") for name in names}
+    fields = orjson.dumps(dict.fromkeys(names, "JSON")).decode().replace("'", "''")
+    rows = (
+        f"SELECT UNNEST(FROM_JSON(line, '{fields}')) FROM read_parquet({literal(folder / 'lines.parquet')})"
+    )
+    if others := _other_types(database, rows, types):
+        return FileRows(rows, {**types, **others})
+    typed = ", ".join(
+        f"{_typed(identifier(name), kind)} AS {identifier(name)}" for name, kind in types.items()
+    )
+    return FileRows(f"SELECT {typed} FROM ({rows})", types).kept(database, folder / "typed.parquet")
 
 
 def _spool(path: Path, where: str, spooled: Path) -> list[str]:
@@ -72,18 +85,20 @@ def _spool(path: Path, where: str, spooled: Path) -> list[str]:
     return list(names)
 
 
-def _other_type(database: DuckDBPyConnection, values: str, kind: str) -> str | None:
-    """Return the type of a value that is not of this type, ``None`` when all are."""
-    if kind == "JSON":
-        return None
-    plain = kind.removeprefix("ARRAY<").removesuffix(">")
-    structures = [f'["{name}"]' if plain != kind else f'"{name}"' for name in (*_STRUCTURES[plain], "NULL")]
-    found = database.execute(
-        f"SELECT JSON_STRUCTURE(value) AS structure FROM ({values}) "
-        "WHERE structure NOT IN (SELECT UNNEST(?)) AND JSON_TYPE(value) != 'NULL' LIMIT 1",
-        [structures],
-    ).fetchone()
-    return _type_of(found[0]) if found else None
+def _other_types(database: DuckDBPyConnection, rows: str, types: Columns) -> dict[str, str]:
+    """Return the columns with values of another type than theirs, and that type."""
+    checked = {name: kind for name, kind in types.items() if kind != "JSON"}
+    if not checked:
+        return {}
+    others = []
+    for name, kind in checked.items():
+        plain = kind.removeprefix("ARRAY<").removesuffix(">")
+        shape = '["%s"]' if plain != kind else '"%s"'
+        fitting = ", ".join(f"'{shape % structure}'" for structure in ("NULL", *_STRUCTURES[plain]))
+        structure = f"JSON_STRUCTURE({identifier(name)})::VARCHAR"
+        others.append(f"""ANY_VALUE({structure}) FILTER (WHERE {structure} NOT IN ('"NULL"', {fitting}))""")
+    found = database.execute(f"SELECT {', '.join(others)} FROM ({rows})").fetchall()[0]
+    return {name: _type_of(other) for name, other in zip(checked, found, strict=True) if other}
 
 
 def _type_of(structure: str) -> str:
@@ -101,9 +116,3 @@ def _typed(value: str, kind: str) -> str:
     if kind == "TIMESTAMP":
         return f"TRY_CAST({value} ->> '$' AS TIMESTAMPTZ)"
     return f"({value} ->> '$')::{DUCKDB_TYPES[kind]}"
-
-
-def _pointer(name: str) -> str:
-    """Return the JSON pointer to a field as it stands in a statement."""
-    escaped = name.replace("~", "~0").replace("/", "~1").replace("'", "''")
-    return f"'/{escaped}'"

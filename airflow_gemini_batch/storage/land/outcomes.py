@@ -13,6 +13,7 @@ from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.storage.land.database import PARQUET, identifier, literal
 from airflow_gemini_batch.storage.land.spool import ANSWERS, DIGESTS, REQUESTS
+from airflow_gemini_batch.storage.land.vectors import of_one_length
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,7 +36,7 @@ def sort_rows(
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key.
     """
-    _load(database, manifests, folder)
+    _load(database, plan, manifests, folder)
     _check_keys(database, plan)
     database.execute(f"""CREATE TEMP TABLE losers AS
 SELECT place, manifest, label, digest FROM answers
@@ -55,7 +56,9 @@ QUALIFY ROW_NUMBER() OVER (
     return _counted(database, folder)
 
 
-def _load(database: DuckDBPyConnection, manifests: Sequence[Manifest], folder: Path) -> None:
+def _load(
+    database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
+) -> None:
     """Make the tables and views ``jobs``, ``requests`` and ``answers``."""
     database.execute("CREATE TEMP TABLE jobs (manifest BIGINT, round BIGINT, job VARCHAR)")
     for place, manifest in enumerate(manifests):
@@ -69,7 +72,7 @@ def _load(database: DuckDBPyConnection, manifests: Sequence[Manifest], folder: P
         rows = f"""SELECT rows.* REPLACE (COALESCE(rows.label, digests.label) AS label)
 FROM ({rows}) AS rows LEFT JOIN {digests} AS digests
   ON rows.label IS NULL AND rows.manifest = digests.manifest AND rows.digest = digests.digest"""
-    database.execute(f"CREATE TEMP VIEW answers AS {rows}")
+    database.execute(f"CREATE TEMP VIEW answers AS {of_one_length(database, plan, rows)}")
 
 
 def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
@@ -104,6 +107,7 @@ def _staged_query(plan: LandingPlan) -> str:
             "CASE WHEN answers.place IS NULL THEN 'the output has no row for the request' ELSE answers.message END"
         ),
         "batch_round": "COALESCE(answers.round, last.round)",
+        "batch_shortened": "answers.shortened",
     }
     selected = ",\n  ".join(f"{values[name]} AS {identifier(name)}" for name in staging_columns(plan))
     return f"""SELECT

@@ -47,9 +47,7 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: BigQueryStora
         _check_present([*plan.key, plan.format.main_column], columns, address)
         check_key_types(plan.key, columns, where=str(address))
         last_job = manifest.rounds[last].job_name
-        found.append(
-            RequestTable(address, columns, _created(table), last_job, last, manifest.identity)
-        )
+        found.append(RequestTable(address, columns, _created(table), last_job, last, manifest.identity))
     return found
 
 
@@ -70,9 +68,7 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: BigQueryStorag
             _check_present(names, columns, address)
             model = short_model_name(manifest.model)
             found.append(
-                AnswerTable(
-                    address, columns, _created(table), one.job_name, number, manifest.identity, model
-                )
+                AnswerTable(address, columns, _created(table), one.job_name, number, manifest.identity, model)
             )
         elif address and _had_answers(one):
             raise OutputNotReadyError(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_gemini_batch.core.fingerprints import asked_model
 from airflow_gemini_batch.core.landing import LandingPlan
 from airflow_gemini_batch.core.manifest import Manifest
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.schemas import AnswerColumn
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from airflow_gemini_batch.storage.land.answer_rows import FACTS, AnswerReader
+from airflow_gemini_batch.storage.land.answer_rows import FACTS, AnswerReader, AnswerRow
+from airflow_gemini_batch.storage.land.embedding_rows import EmbeddingReader, TextRequestReader
 from airflow_gemini_batch.storage.land.parquet_file import ParquetFile, read_in_batches
-from airflow_gemini_batch.storage.land.request_rows import RequestReader, line_digest
+from airflow_gemini_batch.storage.land.request_rows import RequestReader, RequestRow, line_digest
 from airflow_gemini_batch.storage.land.round_files import answer_files, request_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from airflow_gemini_batch.storage.land.vector_file import VectorFile
 
 REQUESTS, ANSWERS, DIGESTS = "requests.parquet", "answers.parquet", "digests.parquet"
 
@@ -31,22 +36,28 @@ class Unreadable:
 
 
 def spool(
-    plan: LandingPlan, manifests: Sequence[Manifest], storage: CloudStorage, folder: Path
+    plan: LandingPlan,
+    manifests: Sequence[Manifest],
+    storage: CloudStorage,
+    folder: Path,
+    vectors: VectorFile | None = None,
 ) -> Unreadable:
     """Write what the files of some manifests hold into a folder, as three Parquet files.
 
     - :data:`REQUESTS`: ``manifest`` (its place, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
       ``key_0``, ``key_1``, …
     - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, ``label``, ``digest``, ``outcome``, ``code``, ``message``,
-      ``value_0``, …, and the columns of :data:`~airflow_gemini_batch.storage.land.answer_rows.FACTS`.
+      ``value_0``, …, and the columns of :data:`~airflow_gemini_batch.storage.land.answer_rows.FACTS`; of vectors also
+      ``shortened``.
     - :data:`DIGESTS`: ``manifest``, ``label``, ``digest``: the requests of manifests with answers that came back
       without a key.
+
+    :param vectors: where vectors are kept; the rows have their digests.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for requests without a key, and
     :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     unreadable = Unreadable()
-    read_answer = AnswerReader(plan).read
     with (
         ParquetFile(folder / REQUESTS, _request_schema(plan)) as requests,
         ParquetFile(folder / ANSWERS, _answer_schema(plan)) as answers,
@@ -54,7 +65,7 @@ def spool(
     ):
         for place, manifest in enumerate(manifests):
             sources = request_files(manifest, storage)
-            read_request = RequestReader(manifest.model, plan.key).read
+            read_request, read_answer = _readers(plan, manifest, vectors)
             for blob in sources:
                 for rows, skipped in read_in_batches(storage.lines([blob]), read_request):
                     requests.write((place, blob.time_created), rows)
@@ -70,6 +81,16 @@ def spool(
                 for rows, _ in read_in_batches(storage.lines(sources), line_digest):
                     digests.write((place,), rows)
     return unreadable
+
+
+def _readers(
+    plan: LandingPlan, manifest: Manifest, vectors: VectorFile | None
+) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
+    """Return what reads the lines of a manifest's requests, and those of its answers."""
+    asked = asked_model(manifest.model, plan.model_parameters)
+    request_reader = TextRequestReader if plan.format is RequestFormat.TEXT_EMBEDDING else RequestReader
+    answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
+    return request_reader(asked, plan.key).read, answer_reader.read
 
 
 def _request_schema(plan: LandingPlan) -> pa.Schema:
@@ -100,6 +121,7 @@ def _answer_schema(plan: LandingPlan) -> pa.Schema:
             ("message", pa.string()),
             *((f"value_{place}", _arrow_type(column)) for place, column in enumerate(plan.columns)),
             *((name, pa.int64() if name.endswith("_tokens") else pa.string()) for name in FACTS),
+            *([("shortened", pa.bool_())] if plan.embeds else ()),
         ]
     )
 

@@ -124,9 +124,7 @@ LEFT JOIN best ON {_equal_keys("best", "asked", plan)}""",
     )
 
 
-def new_staging_table(
-    plan: LandingPlan, staging: BigQueryAddress, requests: Sequence[RequestTable]
-) -> str:
+def new_staging_table(plan: LandingPlan, staging: BigQueryAddress, requests: Sequence[RequestTable]) -> str:
     """Return the head of a statement that writes a staging table, anew when it exists; it expires after a day."""
     columns = ",\n  ".join(
         f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, requests[0].columns).items()
@@ -286,7 +284,9 @@ def key_aliases(plan: LandingPlan) -> list[str]:
 
 
 def _named_keys(plan: LandingPlan) -> str:
-    return ", ".join(f"{quoted(name)} AS {alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True))
+    return ", ".join(
+        f"{quoted(name)} AS {alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True)
+    )
 
 
 def _equal_keys(one: str, other: str, plan: LandingPlan) -> str:

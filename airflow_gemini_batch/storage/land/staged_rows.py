@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.landing import FAILED_COLUMNS, LandingPlan, column_type
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.responses import Outcome, Tally
 from airflow_gemini_batch.core.row_sources import FileKind
@@ -16,9 +16,12 @@ from airflow_gemini_batch.storage.land.database import identifier, literal
 from airflow_gemini_batch.storage.land.file_merge import Columns, FileRows
 from airflow_gemini_batch.storage.land.outcomes import STAGED, sort_rows
 from airflow_gemini_batch.storage.land.spool import spool
+from airflow_gemini_batch.storage.land.vectors import say_shortened
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from airflow_gemini_batch.storage.land.vector_file import VectorFile
 
 TIME = "batch_processed_time"
 
@@ -39,15 +42,18 @@ def stage_rows(
     storage: CloudStorage,
     database: DuckDBPyConnection,
     folder: Path,
-    log: Logger,
+    log: Log,
+    vectors: VectorFile | None = None,
 ) -> Tally:
     """Read the files of some manifests and leave one row for each request in the folder.
+
+    :param vectors: where vectors are kept; the rows have their digests.
 
     Returns the outcomes; what was counted in none of them is logged. Raises what
     :func:`~airflow_gemini_batch.storage.land.spool.spool` and
     :func:`~airflow_gemini_batch.storage.land.outcomes.sort_rows` raise.
     """
-    unreadable = spool(plan, manifests, storage, folder)
+    unreadable = spool(plan, manifests, storage, folder, vectors)
     tally = sort_rows(database, plan, manifests, folder)
     log.info("%s", tally)
     for count, what in (
@@ -57,6 +63,11 @@ def stage_rows(
     ):
         if count:
             log.warning("%d %s", count, what)
+    if vectors:
+        ((shortened,),) = database.execute(
+            f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
+        ).fetchall()
+        say_shortened(log, plan, shortened)
     return tally
 
 

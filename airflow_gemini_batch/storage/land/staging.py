@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.landing import LandingPlan, staging_columns
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.row_sources import FileKind
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
@@ -17,6 +17,9 @@ from airflow_gemini_batch.storage.land.database import connect, identifier
 from airflow_gemini_batch.storage.land.file_merge import FileRows, write
 from airflow_gemini_batch.storage.land.staged_rows import stage_rows, staged
 from airflow_gemini_batch.storage.land.tables import staging_address
+from airflow_gemini_batch.storage.land.vector_file import vectors_aside
+from airflow_gemini_batch.storage.land.vector_targets import vector_column
+from airflow_gemini_batch.storage.land.vectors import without_vectors
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -31,7 +34,7 @@ def stage_files(
     target: BigQueryAddress,
     storage_client: storage.Client,
     bigquery_client: bigquery.Client,
-    log: Logger,
+    log: Log,
 ) -> BigQueryAddress:
     """Load what became of each request into a staging table beside the target, and return its address.
 
@@ -45,10 +48,17 @@ def stage_files(
     staging = staging_address(target, *(manifest.identity for manifest in manifests), *outputs)
     with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
         folder = Path(name)
-        with connect(folder) as database:
-            stage_rows(plan, manifests, CloudStorage(storage_client), database, folder, log)
-            file = folder / "load.jsonl"
-            write(database, _rows(plan, folder), plan.key, file, FileKind.JSON_LINES)
+        file, kind = folder / "load.jsonl", FileKind.JSON_LINES
+        with connect(folder) as database, vectors_aside(plan, database, folder, kind) as vectors:
+            thin = without_vectors(plan)
+            stage_rows(thin, manifests, CloudStorage(storage_client), database, folder, log, vectors)
+            rows = _rows(thin, folder)
+            if vectors is None:
+                write(database, rows, plan.key, file, kind)
+            else:
+                vector_column(thin, database, staged(folder), vectors).write(
+                    database, rows, plan.key, file, kind
+                )
         _load(plan, file, staging, bigquery_client)
     return staging
 

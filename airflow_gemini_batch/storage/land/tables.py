@@ -6,16 +6,21 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from logging import Logger
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.embeddings import DIMENSIONS
 from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
+from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
-from airflow_gemini_batch.storage.land.embedding_sql import embedding_staging_statement
+from airflow_gemini_batch.storage.land.embedding_sql import (
+    embedding_staging_statement,
+    other_length_statement,
+    shortened_statement,
+)
 from airflow_gemini_batch.storage.land.merge_sql import count_statement, merge_statement
 from airflow_gemini_batch.storage.land.round_tables import answer_tables, request_tables
 from airflow_gemini_batch.storage.land.sql import RequestTable, staging_statement, unfit_keys_statement
@@ -26,6 +31,7 @@ from airflow_gemini_batch.storage.land.targets import (
     prepare_statement,
     target_columns,
 )
+from airflow_gemini_batch.storage.land.vectors import other_length, say_shortened
 from airflow_gemini_batch.storage.statements import Statement
 
 if TYPE_CHECKING:
@@ -45,7 +51,7 @@ class TableLanding:
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     """
 
-    def __init__(self, client: Client, log: Logger) -> None:
+    def __init__(self, client: Client, log: Log) -> None:
         self._client = client
         self._log = log
         self._storage = BigQueryStorage(client)
@@ -82,6 +88,9 @@ class TableLanding:
         with self._dropped_afterwards(staging):
             stage = embedding_staging_statement if plan.embeds else staging_statement
             self._run(stage(plan, staging, requests, answers), location)
+            if plan.embeds:
+                ((shortened,),) = self._run(shortened_statement(staging), location)
+                say_shortened(self._log, plan, shortened)
             return self._merge(plan, staging, target, failed, preparations, location)
 
     def land_staged(
@@ -158,6 +167,8 @@ class TableLanding:
         preparations: Sequence[Statement],
         location: str,
     ) -> LandingReport:
+        if plan.embeds:
+            self._check_lengths(staging, target, location)
         for statement in (*preparations, merge_statement(plan, staging, target, failed)):
             self._run_past_rivals(statement, location)
         tally = Tally()
@@ -167,6 +178,14 @@ class TableLanding:
             for message in row["messages"] or ():
                 tally.show(RowResult(outcome, message))
         return LandingReport(str(target), str(failed), tally.counts, tally.samples)
+
+    def _check_lengths(self, staging: BigQueryAddress, target: BigQueryAddress, location: str) -> None:
+        """Raise unless the vectors are as long as those in the target, where it says how long these are."""
+        table = self._storage.find(target)
+        if table is None or DIMENSIONS not in column_types(table.schema):
+            return
+        for row in self._run(other_length_statement(staging, target), location):
+            raise other_length(str(target), row["staged"], row["landed"])
 
     @contextmanager
     def _dropped_afterwards(self, staging: BigQueryAddress) -> Iterator[None]:

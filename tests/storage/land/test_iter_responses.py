@@ -12,15 +12,10 @@ from airflow_gemini_batch import iter_responses
 from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from tests.storage.land.answer_files import EXPIRED, AnswerFiles, asked, line
+from tests.storage.land.answer_files import EXPIRED, asked, line
 from tests.storage.land.landings import NASTY, Landing, bad, genre, good
 
 KEYS = ["978-1", 'a/b"c', "ÄÖ 😀", "k" * 10_000, "OL1W"]
-
-
-@pytest.fixture
-def files(gemini_batch_stack, bucket, tmp_path):
-    return AnswerFiles(gemini_batch_stack, bucket, tmp_path)
 
 
 def read(manifest, **settings):

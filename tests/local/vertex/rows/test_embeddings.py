@@ -189,11 +189,40 @@ def test_adds_texts_that_nobody_asked_for(
     assert len(_run(call, folder, rows, model)) == 2
 
 
-def test_holds_texts_to_their_limit(start_vertex: Callable[..., LocalVertex], folder: Folder) -> None:
-    call = VertexCaller(start_vertex(max_rows={RequestFormat.TEXT_EMBEDDING: 2}).url)
-    source = folder.write([{"content": str(number)} for number in range(3)])
-    job = call.run(job_body(source, folder.uri("out"), model=TEXT))
+@pytest.mark.parametrize(
+    ("model", "family", "row"),
+    [
+        (TEXT, RequestFormat.TEXT_EMBEDDING, {"content": "x"}),
+        (GEMINI, RequestFormat.GEMINI_EMBEDDING, _gemini("x")),
+    ],
+)
+def test_holds_texts_to_their_limit(
+    start_vertex: Callable[..., LocalVertex],
+    folder: Folder,
+    model: str,
+    family: RequestFormat,
+    row: dict[str, Any],
+) -> None:
+    call = VertexCaller(start_vertex(max_rows={family: 2}).url)
+    job = call.run(job_body(folder.write([row] * 3), folder.uri("out"), model=model))
+    assert job["state"] == "JOB_STATE_FAILED"
     assert "The input has 3 rows, more than the limit of 2" in job["error"]["message"]
+
+
+def test_refuses_texts_of_a_table(call: VertexCaller, bigquery: bq.Client) -> None:
+    source, destination = f"{PROJECT}.shop.bad_texts", f"{PROJECT}.shop.bad_vectors"
+    schema = [bq.SchemaField(name, "STRING") for name in ("content", "task_type")]
+    bigquery.create_table(bq.Table(source, schema=schema))
+    rows = [{"content": "A book", "task_type": "SEARCH"}, {"content": " ", "task_type": None}]
+    bigquery.load_table_from_json(rows, source, job_config=bq.LoadJobConfig(schema=schema)).result()
+
+    job = call.run(job_body(f"bq://{source}", f"bq://{destination}", model=TEXT))
+
+    assert job["state"] == "JOB_STATE_SUCCEEDED", job
+    found = {row["content"]: row for row in bigquery.list_rows(destination)}
+    assert "Unsupported task type 'SEARCH'" in _error(found["A book"])
+    assert "content is empty" in _error(found[" "])
+    assert [row["predictions"] for row in found.values()] == [[], []]
 
 
 def _likeness(one: list[float], other: list[float]) -> float:
