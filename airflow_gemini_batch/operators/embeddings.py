@@ -174,7 +174,7 @@ class LandEmbeddingsOperator(LandResultsOperator):
         ``gemini_embedding``.
     """
 
-    template_fields: Sequence[str] = (*LandResultsOperator.template_fields, "vector_column")
+    template_fields: Sequence[str] = (*LandResultsOperator.template_fields, "vector_column", "request_format")
 
     def __init__(
         self,

@@ -115,8 +115,8 @@ class LandResultsOperator(GeminiBatchOperator):
         in_tables = {place.startswith("bq://") for place in places if place}
         if len(in_tables) > 1:
             raise InvalidRequestError(
-                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: submit with "
-                "a destination of the source's kind"
+                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: "
+                "submit with a destination of the source's kind"
             )
         if not self.target.startswith("bq://"):
             if True in in_tables:
@@ -139,10 +139,11 @@ class LandResultsOperator(GeminiBatchOperator):
             return
         shown = "\n".join(f"  {sample}" for sample in report.samples)
         raise RowsFailedError(
-            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; max_failed_fraction "
-            f"allows {self.max_failed_fraction:.2%}).\n{shown}\nThe {report.landed} others are landed in {report.target}, the "
-            f"failures with their reasons in {report.failed_target}. Mend the prompt or the schema, or allow more "
-            "failures; the next run asks again about the rows that are not landed."
+            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; "
+            f"max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{shown}\n"
+            f"The {report.landed} others are landed in {report.target}, the failures with their reasons in "
+            f"{report.failed_target}. Mend the prompt or the schema, or allow more failures; the next run asks again "
+            "about the rows that are not landed."
         )
 
 

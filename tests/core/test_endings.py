@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.endings import failure_of
+from airflow_gemini_batch.core.endings import after_cancelling, failure_of
 from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
@@ -130,6 +130,23 @@ def test_report_leaves_out_what_is_not_known() -> None:
     assert "None" not in text
     assert "Output:" not in text
     assert "Vertex AI says" not in text
+    assert "Spent" not in text
+
+
+@pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
+def test_report_tells_what_was_spent(state: str) -> None:
+    spent = "1,090 prompt, 95 output tokens: $0.0003"
+    text = report(failure_of(job(state), tally(ok=1, rejected=1), max_failed_fraction=0.0, spent=spent))
+    assert f"\nSpent: {spent}\n" in text
+
+
+def test_cancelled_job_tells_what_is_kept_and_what_was_spent() -> None:
+    cancelled = job("CANCELLED", output=GcsAddress("books", "out/p"))
+    assert after_cancelling(cancelled, 7, spent="90 prompt tokens: $0.01") == (
+        "It was cancelled (CANCELLED). Its 7 finished rows are kept: gs://books/out/p. "
+        "Spent: 90 prompt tokens: $0.01. The next try submits a new job."
+    )
+    assert after_cancelling(cancelled) == "It was cancelled (CANCELLED). The next try submits a new job."
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "PAUSED"])

@@ -8,7 +8,9 @@ import pytest
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
 from airflow_gemini_batch.core.manifest import VERSION, Manifest, Round
+from airflow_gemini_batch.core.pricing import Cost
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+from airflow_gemini_batch.core.usage import Usage
 
 NAME = JobName("1234567890", "us-central1", "42")
 
@@ -27,8 +29,8 @@ MANIFEST = Manifest(
     console_url=NAME.console_url,
     counts=COUNTS,
     rounds=(ROUND,),
-    usage={"gemini-2.5-flash": {"prompt": 1090, "output": 95}},
-    cost={"amount": 0.1, "currency": "USD"},
+    usage={"gemini-2.5-flash": Usage(98, 1090, 95).to_json()},
+    cost=Cost(0.1, "2026-11").to_json(),
 )
 # What is in XCom of runs made by this release: readers of these names exist outside of this package.
 CONTENT: dict[str, Any] = {
@@ -48,8 +50,19 @@ CONTENT: dict[str, Any] = {
             "surplus": {"duplicate": 0, "unknown": 0},
         }
     ],
-    "usage": {"gemini-2.5-flash": {"prompt": 1090, "output": 95}},
-    "cost": {"amount": 0.1, "currency": "USD"},
+    "usage": {
+        "gemini-2.5-flash": {
+            "rows": 98,
+            "prompt_tokens": 1090,
+            "output_tokens": 95,
+            "thoughts_tokens": 0,
+            "cached_tokens": 0,
+            "long_prompt_tokens": 0,
+            "long_output_tokens": 0,
+            "long_cached_tokens": 0,
+        }
+    },
+    "cost": {"amount": 0.1, "currency": "USD", "rates_as_of": "2026-11", "unpriced": []},
 }
 
 
@@ -84,7 +97,7 @@ def test_manifest_names_one_output_for_each_round() -> None:
 
 
 def test_manifest_is_small() -> None:
-    assert len(json.dumps(MANIFEST.to_json())) < 1000
+    assert len(json.dumps(MANIFEST.to_json())) < 1200
 
 
 def test_round_describes_a_job() -> None:

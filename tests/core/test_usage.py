@@ -12,6 +12,7 @@ from airflow_gemini_batch.core.usage import (
     add_usage,
     gemini_embedding_usage,
     merge_usage,
+    row_usage,
     text_embedding_usage,
     usage_of,
 )
@@ -202,3 +203,28 @@ def test_text_embedding_tells_tokens(predictions: Any, usage: Usage) -> None:
 )
 def test_gemini_embedding_tells_tokens(content: Any, usage: Usage) -> None:
     assert gemini_embedding_usage(content) == usage
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        pytest.param({"predictions": [embedded(8)], "status": ""}, ("", Usage(1, 8)), id="text-embedding"),
+        pytest.param({"key": "a", "response": {"tokenCount": "2"}}, ("", Usage(1, 2)), id="gemini-embedding"),
+        pytest.param(
+            {"response": {"modelVersion": "m", "usageMetadata": METADATA}},
+            ("m", Usage(1, 1090, 95, 12, 1000)),
+            id="generated",
+        ),
+        pytest.param(
+            {"response": json.dumps({"modelVersion": "m", "usageMetadata": METADATA})},
+            ("m", Usage(1, 1090, 95, 12, 1000)),
+            id="generated-as-text",
+        ),
+        pytest.param({"response": "no answer"}, ("", Usage()), id="other-text"),
+        pytest.param({"response": "[]"}, ("", Usage()), id="list-as-text"),
+        pytest.param({"response": {}, "status": "Bad Request"}, ("", Usage()), id="failed-row"),
+        pytest.param({}, ("", Usage()), id="nothing"),
+    ],
+)
+def test_row_of_any_model_tells_tokens(row: dict[str, Any], told: tuple[str, Usage]) -> None:
+    assert row_usage(row) == told

@@ -22,7 +22,10 @@ def answered(prompt: Any, output: Any = 10, version: str = "gemini-2.5-flash", *
 
 
 FAILED: dict[str, Any] = {"status": "Bad Request: {}", "response": {}}
-BLOCKED = {"status": "", "response": {"usageMetadata": {"promptTokenCount": 7}, "modelVersion": "gemini-2.5-pro"}}
+BLOCKED = {
+    "status": "",
+    "response": {"usageMetadata": {"promptTokenCount": 7}, "modelVersion": "gemini-2.5-pro"},
+}
 ROWS = [
     answered(100, thoughtsTokenCount=5, cachedContentTokenCount=40),
     answered("200", 20.0),

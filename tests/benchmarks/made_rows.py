@@ -1,0 +1,182 @@
+"""The rows that ``rows.py`` measures with: a source file, and answers as Vertex AI writes them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from airflow_gemini_batch.core.building import BuildPlan
+from airflow_gemini_batch.core.embedding_requests import gemini_embedding_request
+from airflow_gemini_batch.core.embeddings import embedding_columns
+from airflow_gemini_batch.core.landing import LandingPlan
+from airflow_gemini_batch.core.prompts import PromptTemplate
+from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.request_templates import gemini_request
+from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+
+KEY = ("book_id",)
+DIMENSIONS = 768
+PROMPT = (
+    "Describe [[ title ]] ([[ year ]]) by [[ authors | an unknown author ]]. What is known of it: [[ blurb ]]"
+)
+SCHEMA = {"description": str, "genres": list[str], "for_children": bool}
+
+_FAILED_SHARE = 0.01
+_WORDS = [
+    "a",
+    "of",
+    "the",
+    "and",
+    "island",
+    "letter",
+    "winter",
+    "sister",
+    "garden",
+    "mirror",
+    "long",
+    "night",
+    "harbour",
+    "quiet",
+    "house",
+    "daughter",
+    "stranger",
+    "Łódź",
+    "café",
+    "Zürich",
+    "naïve",
+    "thunder",
+    "orchard",
+    "river",
+    "window",
+    "“ghost”",
+    "promise",
+    "salt",
+    "city",
+    "last",
+    "train",
+    "東京",
+    "mountain",
+    "silver",
+    "road",
+]
+_GENRES = ("novel", "poetry", "history", "biography", "fantasy", "crime", "travel", "science")
+
+
+class Kind(StrEnum):
+    """What the models make."""
+
+    GENERATION = "generation"
+    EMBEDDINGS = "embeddings"
+
+    @property
+    def model(self) -> str:
+        name = "gemini-2.5-flash" if self is Kind.GENERATION else "gemini-embedding-001"
+        return f"publishers/google/models/{name}"
+
+    def build_plan(self) -> BuildPlan:
+        prompt = PromptTemplate.parse(PROMPT)
+        if self is Kind.EMBEDDINGS:
+            embed = gemini_embedding_request(prompt, model=self.model, output_dimensionality=DIMENSIONS)
+            return BuildPlan(self.model, RequestFormat.GEMINI_EMBEDDING, KEY, embed, shard_rows=1_000_000)
+        schema = response_schema_of(SCHEMA)
+        return BuildPlan(
+            self.model, RequestFormat.GENERATE_CONTENT, KEY, gemini_request(prompt, response_schema=schema)
+        )
+
+    def landing_plan(self) -> LandingPlan:
+        if self is Kind.EMBEDDINGS:
+            columns = embedding_columns("embedding")
+            return LandingPlan(KEY, columns, format=RequestFormat.GEMINI_EMBEDDING, dimensions=DIMENSIONS)
+        schema = response_schema_of(SCHEMA)
+        return LandingPlan(KEY, answer_columns(schema), schema)
+
+    def answers(self, requests: Collection[bytes], seed: int) -> Iterator[bytes]:
+        """Yield the output lines of a job in an order of their own, without line ends."""
+        dice = random.Random(seed)
+        good: Callable[[random.Random], dict[str, Any]] = (
+            _generated if self is Kind.GENERATION else _Embedder(seed)
+        )
+        for line in dice.sample(list(requests), len(requests)):
+            asked = orjson.loads(line)
+            # Of the two places for a key, the one that each family is known to give back.
+            echo = {"key": asked["key"]} if self is Kind.EMBEDDINGS else {}
+            request = asked["request"]
+            if self is Kind.GENERATION:
+                request["contents"] = [
+                    {"parts": [{"fileData": None, **part} for part in content["parts"]], "role": "user"}
+                    for content in request["contents"]
+                ]
+            failed = dice.random() < _FAILED_SHARE
+            yield orjson.dumps(
+                {
+                    **echo,
+                    "status": _refusal(dice) if failed else "",
+                    "processed_time": f"2026-11-22T08:{dice.randrange(60):02}:{dice.uniform(10, 60):09.6f}+00:00",
+                    "request": request,
+                    "response": {} if failed else good(dice),
+                }
+            )
+
+
+def write_source(path: Path, rows: int) -> None:
+    """Write source rows as JSON Lines."""
+    dice = random.Random(rows)
+    with path.open("wb") as file:
+        for number in range(rows):
+            row = {
+                "book_id": f"ol{number:08}w",
+                "title": _text(dice, 4),
+                "authors": _text(dice, 2) if number % 20 else None,
+                "year": 1900 + number % 120,
+                "blurb": _text(dice, 25),
+            }
+            file.write(orjson.dumps(row) + b"\n")
+
+
+def _text(dice: random.Random, words: int) -> str:
+    return " ".join(dice.choices(_WORDS, k=words))
+
+
+def _refusal(dice: random.Random) -> str:
+    code, status = dice.choice([(400, "INVALID_ARGUMENT"), (429, "RESOURCE_EXHAUSTED")])
+    error = {"error": {"code": code, "message": "The request can't be processed.", "status": status}}
+    return f"Bad Request: {orjson.dumps(error).decode()}"
+
+
+def _generated(dice: random.Random) -> dict[str, Any]:
+    answer = {
+        "description": _text(dice, 30),
+        "genres": dice.sample(_GENRES, 2),
+        "for_children": dice.random() < 0.2,
+    }
+    content = {"parts": [{"text": orjson.dumps(answer).decode()}], "role": "model"}
+    prompt, output, thoughts = dice.randrange(60, 120), dice.randrange(60, 120), dice.randrange(200)
+    return {
+        "candidates": [{"avgLogprobs": -dice.random(), "content": content, "finishReason": "STOP"}],
+        "modelVersion": "gemini-2.5-flash",
+        "responseId": f"{dice.getrandbits(96):024x}",
+        "usageMetadata": {
+            "promptTokenCount": prompt,
+            "candidatesTokenCount": output,
+            "thoughtsTokenCount": thoughts,
+            "totalTokenCount": prompt + output + thoughts,
+            "trafficType": "ON_DEMAND",
+        },
+    }
+
+
+class _Embedder:
+    def __init__(self, seed: int) -> None:
+        self._dice = np.random.default_rng(seed)
+
+    def __call__(self, dice: random.Random) -> dict[str, Any]:
+        vector = self._dice.standard_normal(DIMENSIONS, np.float32)
+        vector /= np.linalg.norm(vector)
+        values = orjson.Fragment(orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY))
+        return {"tokenCount": str(dice.randrange(60, 120)), "embedding": {"values": values}}

@@ -1,0 +1,296 @@
+"""How fast rows pass through the pipeline where the data is in files, and in how much memory.
+
+Prints one JSON line, with an object for each step:
+
+``build``  rows of a local JSON Lines file become request files on Cloud Storage
+``parse``  the output files of the jobs become outcomes, held against the requests, as the submit task does at its end
+``land``   the output files become one Parquet file: typed columns and bookkeeping, matched by key
+
+and in each of these:
+
+``rows_per_second``        of ``seconds``; ``cpu_seconds`` is the processor time in it, of all threads
+``bare_seconds``           what bare JSON (orjson) takes for the same lines in the same process, reading and writing
+                           left out. Build: decoding the source rows and encoding the requests, which is the least
+                           that reads rows and writes requests. Parse and land: decoding the output lines.
+``bare_encode_seconds``    of build: the encoding alone
+``share_of_bare``          ``bare_seconds / seconds``: 1 would be as fast as bare JSON
+``peak_mb``                most resident memory of the step's process (VmHWM) with all rows, ``peak_mb_small`` with
+                           ``small_rows`` of them, and ``growth_mb`` the difference
+
+Each step has a fresh process, and so has the local Cloud Storage server. The answers are made here, in the documented
+format: in another order than the requests, one of a hundred a failure. Libraries are loaded before a step begins.
+
+    python tests/benchmarks/rows.py --rows 1000000 --json
+    python tests/benchmarks/rows.py --kind embeddings --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from made_rows import Kind, write_source
+from waiting import PROJECT, child, prepare, progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+SMALL_ROWS = 10_000
+BUCKET = "benchmark"
+BLOCK = 1000
+CHUNK = 8 * 1024 * 1024
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows on their way.
+
+    :param url: of the Cloud Storage server.
+    :param folder: for local files.
+    """
+
+    kind: Kind
+    rows: int
+    url: str
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    def client(self) -> Any:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.storage import Client
+
+        return Client(PROJECT, AnonymousCredentials(), client_options={"api_endpoint": self.url})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Addresses of a job's file of requests, and of the folder with its answers."""
+
+    requests: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step took."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    bare_seconds: float
+    bare_encode_seconds: float | None = None
+
+
+class Watch:
+    """Takes the time of the block, then the most memory that the process has had."""
+
+    def __enter__(self) -> Watch:
+        self._begin, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.perf_counter() - self._begin
+        self.cpu_seconds = time.process_time() - self._cpu
+        status = Path("/proc/self/status").read_text()
+        self.peak_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def step(self, *bare: float) -> Step:
+        return Step(self.seconds, self.cpu_seconds, self.peak_mb, *bare)
+
+
+def bare(work: Callable[[Any], object], items: Iterable[Any]) -> float:
+    """Return the seconds that some work on all items takes, without what it takes to get them."""
+    rest, seconds = iter(items), 0.0
+    while block := list(islice(rest, BLOCK)):
+        begin = time.perf_counter()
+        for item in block:
+            work(item)
+        seconds += time.perf_counter() - begin
+    return seconds
+
+
+def stored_lines(case: Case, places: Sequence[str]) -> Iterator[bytes]:
+    from airflow_gemini_batch.core.addresses import GcsAddress
+    from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+
+    storage = CloudStorage(case.client())
+    for place in places:
+        yield from storage.lines(storage.objects([GcsAddress.parse(place)]))
+
+
+def answered_lines(case: Case, jobs: Sequence[Job]) -> Iterator[bytes]:
+    return stored_lines(case, [f"{job.output}/predictions.jsonl" for job in jobs])
+
+
+def write_rows(case: Case) -> None:
+    case.folder.mkdir()
+    write_source(case.source, case.rows)
+
+
+def build(case: Case) -> tuple[Step, list[str]]:
+    """Measure the step; also returns the addresses of the request files."""
+    from airflow_gemini_batch.core.addresses import GcsAddress
+    from airflow_gemini_batch.core.row_sources import FileRows, parse_row_source
+    from airflow_gemini_batch.storage.build.files import build_files
+    from airflow_gemini_batch.storage.build.rows import read_rows
+
+    plan, client = case.kind.build_plan(), case.client()
+    source = parse_row_source(str(case.source))
+    assert isinstance(source, FileRows)
+    with Watch() as watch:
+        rows = read_rows(source, [*plan.key, *plan.template.columns], client)
+        report = build_files(plan, rows, GcsAddress(BUCKET, f"requests-{case.rows}"), client, LOG)
+    assert report.requests == case.rows
+    files = [str(file) for file in report.sources]
+    with case.source.open("rb") as lines:
+        decode = bare(orjson.loads, lines)
+    encode = bare(orjson.dumps, map(orjson.loads, stored_lines(case, files)))
+    return watch.step(decode + encode, encode), files
+
+
+def answer(case: Case, requests: Sequence[str]) -> list[Job]:
+    """Write the answers of one job for each request file."""
+    jobs = []
+    for number, file in enumerate(requests):
+        output = f"answers-{case.rows}/{number}"
+        lines = case.kind.answers(list(stored_lines(case, [file])), number)
+        blob = case.client().bucket(BUCKET).blob(f"{output}/predictions.jsonl")
+        with blob.open("wb", chunk_size=CHUNK) as stream:
+            stream.writelines(line + b"\n" for line in lines)
+        jobs.append(Job(file, f"gs://{BUCKET}/{output}"))
+    return jobs
+
+
+def parse(case: Case, jobs: Sequence[Job]) -> Step:
+    from airflow_gemini_batch.core.addresses import GcsAddress
+    from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+
+    storage = CloudStorage(case.client())
+    with Watch() as watch:
+        accounts = [
+            storage.account(GcsAddress.parse(job.output), [GcsAddress.parse(job.requests)]) for job in jobs
+        ]
+    tallies = [account.tally for account in accounts if account]
+    assert sum(tally.rows for tally in tallies) == case.rows > sum(tally.answered for tally in tallies)
+    assert not any(tally.unknown or tally.duplicates for tally in tallies)
+    return watch.step(bare(orjson.loads, answered_lines(case, jobs)))
+
+
+def land(case: Case, jobs: Sequence[Job]) -> Step:
+    import duckdb  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+
+    from airflow_gemini_batch.core.manifest import Manifest, Round
+    from airflow_gemini_batch.storage.land.files import land_files
+
+    name = f"projects/{PROJECT}/locations/us-central1/batchPredictionJobs"
+    manifests = [
+        Manifest(
+            f"identity-{number}",
+            case.kind.model,
+            "https://console.cloud.google.com/",
+            {},
+            [Round(f"{name}/{number}", "JOB_STATE_SUCCEEDED", [job.requests], job.output, {})],
+        )
+        for number, job in enumerate(jobs)
+    ]
+    plan, client = case.kind.landing_plan(), case.client()
+    target, failed = (str(case.folder / name) for name in ("answers.parquet", "failed.parquet"))
+    with Watch() as watch:
+        report = land_files(plan, manifests, target, failed, client, LOG)
+    assert report.landed + report.failed == case.rows > report.landed
+    return watch.step(bare(orjson.loads, answered_lines(case, jobs)))
+
+
+def serve(pipe: Connection) -> None:
+    from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+
+    with LocalCloudStorage(pipe.recv()) as server:
+        server.create_bucket(BUCKET)
+        pipe.send(server.url)
+        pipe.recv()
+
+
+def run(case: Case, progress: Progress) -> dict[str, Step]:
+    """Take the rows through all steps, each in a fresh process."""
+    bar = progress.add_task("", total=5)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, prepare, max_tasks_per_child=1) as processes:
+
+        def fresh(step: Callable[..., Any], title: str, *arguments: object) -> Any:
+            progress.update(bar, description=f"{case.rows:,} rows: {title}", refresh=True)
+            result = processes.submit(step, case, *arguments).result()
+            progress.advance(bar)
+            return result
+
+        fresh(write_rows, "write the source")
+        built, requests = fresh(build, "build")
+        jobs = fresh(answer, "answer", requests)
+        steps = {
+            "build": built,
+            "parse": fresh(parse, "parse", jobs),
+            "land": fresh(land, "land", jobs),
+        }
+        progress.update(bar, refresh=True)
+    return steps
+
+
+def figures(rows: int, step: Step, small: Step) -> dict[str, float]:
+    found = {
+        "rows_per_second": round(rows / step.seconds),
+        "share_of_bare": round(step.bare_seconds / step.seconds, 3),
+        "seconds": round(step.seconds, 3),
+        "cpu_seconds": round(step.cpu_seconds, 3),
+        "bare_seconds": round(step.bare_seconds, 3),
+        "peak_mb": round(step.peak_mb, 1),
+        "peak_mb_small": round(small.peak_mb, 1),
+        "growth_mb": round(step.peak_mb - small.peak_mb, 1),
+    }
+    if step.bare_encode_seconds is not None:
+        found["bare_encode_seconds"] = round(step.bare_encode_seconds, 3)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.GENERATION)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON line (the default, and the only form)"
+    )
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rows-benchmark-", ignore_cleanup_errors=True) as home:
+        os.environ["AIRFLOW_HOME"] = home  # the children inherit it
+        folder = Path(home)
+        with child(serve, folder / "storage") as server, progress_bar() as progress:
+            url = server.recv()
+            small, full = (
+                run(Case(asked.kind, rows, url, folder / name), progress)
+                for name, rows in (("small", SMALL_ROWS), ("full", asked.rows))
+            )
+            server.send("enough")
+    steps = {name: figures(asked.rows, step, small[name]) for name, step in full.items()}
+    print(json.dumps({"kind": asked.kind, "rows": asked.rows, "small_rows": SMALL_ROWS, **steps}))
+
+
+if __name__ == "__main__":
+    main()
