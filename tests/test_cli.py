@@ -53,6 +53,7 @@ def demos(tmp_path_factory) -> dict[str, Demo]:
         "nasty": ["--input", "books.csv"],
         "some fail": ["--fail-rate", "0.3"],
         "all fail": ["--fail-rate", "1"],
+        "embeddings": ["--example", "embeddings"],
     }.items():
         folder = tmp_path_factory.mktemp("demo")
         with (folder / "books.csv").open("w", encoding="utf-8-sig", newline="") as file:
@@ -93,6 +94,20 @@ def test_demo_gives_each_book_its_own_description(demos):
         assert row["genres"]
         assert row["for_children"] in ("True", "False")
         assert row["failure"] == ""
+
+
+def test_demo_of_embeddings_finds_the_books_nearest_to_a_phrase(demos):
+    demo = demos["embeddings"]
+    assert demo.code == 0, demo.screen
+    assert (demo.summary["rows"], demo.summary["succeeded"], demo.summary["failed"]) == (42, 42, 0)
+    assert {row["dimensions"] for row in demo.rows} == {"768"}
+    nearest = demo.summary["nearest"]
+    assert len(nearest) == 10
+    assert [row["distance"] for row in nearest] == sorted(row["distance"] for row in nearest)
+    # The stand-in's vectors are near where letters are shared.
+    assert nearest[0]["phrase"] == "a school for young wizards"
+    assert "School" in nearest[0]["title"]
+    assert "nearest to 'a school for young wizards'" in demo.screen
 
 
 def test_demo_writes_below_its_folder_only(demos):
