@@ -26,7 +26,6 @@ BELOW: dict[str, set[str]] = {
     "sensors": {"core", "vertex", "storage", "hooks", "triggers"},
     "task_groups": {"core", "vertex", "storage", "hooks", "triggers", "operators", "sensors"},
     "decorators": {"core", "vertex", "storage", "hooks", "triggers", "operators"},
-    "responses": {"core", "storage", "hooks"},
     "local": {"core"},
     # Single modules at the top; "" is the package itself.
     "responses": {"core", "storage", "hooks"},

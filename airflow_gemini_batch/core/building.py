@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from airflow_gemini_batch.core.fingerprints import FINGERPRINT_COLUMN as FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.fingerprints import asked_model
+from airflow_gemini_batch.core.landing import BOOKKEEPING, FAILED_COLUMNS, STAGED_OUTCOME, STAGED_VECTOR
 from airflow_gemini_batch.core.request_formats import LARGEST_FILE, RequestFormat
 from airflow_gemini_batch.core.request_rules.column_rules import READ_COLUMNS
 from airflow_gemini_batch.core.request_templates import RequestTemplate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 
-FINGERPRINT_COLUMN = "batch_fingerprint"
-"""Column of request tables and of enriched tables: see :mod:`airflow_gemini_batch.core.fingerprints`."""
-
 # Vertex AI adds or reads these itself.
 RESERVED_COLUMNS = frozenset(
     {"request", "response", "status", "processed_time", "content", "predictions", FINGERPRINT_COLUMN}
 )
+# These stand beside the key where answers land; to find out there is too late, since the answers are paid for by then.
+_LANDED_COLUMNS = frozenset({*BOOKKEEPING, *FAILED_COLUMNS, *STAGED_OUTCOME, *STAGED_VECTOR})
 SHOWN_KEYS = 5
 """How many offending keys a message names."""
 
@@ -85,7 +86,7 @@ class BuildPlan:
             for column in columns
             if column not in present
         ]
-        reserved = RESERVED_COLUMNS.union(READ_COLUMNS[self.format])
+        reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, READ_COLUMNS[self.format])
         faults += [
             f"the key column {column!r} has a name that Vertex AI or this package uses itself: rename it, in a query "
             f"with SELECT `{column}` AS another_name"

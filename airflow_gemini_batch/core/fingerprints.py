@@ -14,6 +14,9 @@ from airflow_gemini_batch.core.models import short_model_name
 
 DIGEST_LENGTH = 32
 
+FINGERPRINT_COLUMN = "batch_fingerprint"
+"""Column of request tables and of enriched tables that holds the digest."""
+
 
 def fingerprint_of(model: str, request: bytes) -> str:
     r"""Return the digest of a request to a model, 32 hexadecimal digits.

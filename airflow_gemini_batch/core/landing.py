@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_gemini_batch.core.building import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.fingerprints import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.core.schemas import AnswerColumn

@@ -88,6 +88,9 @@ def _as_json_schema(schema: Any) -> dict[str, Any]:
 
     try:
         if isinstance(schema, Mapping):
+            if hidden := [name for name in schema if name.startswith("_")]:
+                # Pydantic would leave it out without a word.
+                raise ValueError(f"response_schema: the field {hidden[0]!r} may not begin with _: rename it")
             fields: dict[str, Any] = {name: (kind, ...) for name, kind in schema.items()}
             schema = create_model("Answer", **fields)
         return TypeAdapter(schema).json_schema()

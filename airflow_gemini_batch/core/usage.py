@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -12,8 +11,7 @@ LONG_PROMPT = 200_000
 """Rows with more prompt tokens than this are billed at a dearer rate by some models, prompt and answer alike."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts of one row, or of many.
 
     :param rows: rows that reported tokens; a row that failed before the model saw it reports none.
@@ -35,7 +33,7 @@ class Usage:
     long_output_tokens: int = 0
     long_cached_tokens: int = 0
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: Usage) -> Usage:  # type: ignore[override]
         # Spelled out: this runs for every row, and a loop over the fields takes twice as long.
         return Usage(
             self.rows + other.rows,
@@ -56,13 +54,13 @@ class Usage:
 
     def to_json(self) -> dict[str, int]:
         """Return the counts by field name."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read counts, absent ones as 0; raises :class:`ValueError` for what holds none."""
         try:
-            return cls(**{one.name: int(content.get(one.name, 0)) for one in fields(cls)})
+            return cls(**{name: int(content.get(name, 0)) for name in cls._fields})
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"these are no token counts: {content!r:.200}") from error
 
@@ -102,11 +100,16 @@ def usage_of(response: Mapping[str, Any]) -> tuple[str, Usage]:
     output = _count(metadata.get("candidatesTokenCount"))
     thoughts = _count(metadata.get("thoughtsTokenCount"))
     cached = _count(metadata.get("cachedContentTokenCount"))
+    return model, counted_usage(prompt, output, thoughts, cached)
+
+
+def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage:
+    """Return the token counts of one row; none when it reports no tokens."""
     if not (prompt or output or thoughts):
-        return model, Usage()
+        return Usage()
     if prompt > LONG_PROMPT:
-        return model, Usage(1, prompt, output, thoughts, cached, prompt, output + thoughts, cached)
-    return model, Usage(1, prompt, output, thoughts, cached)
+        return Usage(1, prompt, output, thoughts, cached, prompt, output + thoughts, cached)
+    return Usage(1, prompt, output, thoughts, cached)
 
 
 def row_usage(row: Mapping[str, Any]) -> tuple[str, Usage]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.building import BuildPlan
 from airflow_gemini_batch.core.findings import Finding, error, warning
-from airflow_gemini_batch.core.landing import FAILED_COLUMNS, column_type
+from airflow_gemini_batch.core.landing import FAILED_COLUMNS, LandingPlan, column_type
 from airflow_gemini_batch.core.request_places import request_dataset, request_folder
 from airflow_gemini_batch.core.row_checks import CHECKED_ROWS, row_findings, template_findings
 from airflow_gemini_batch.core.row_sources import FileRows, QueryRows, RowSource, TableRows
 from airflow_gemini_batch.core.schemas import AnswerColumn
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.look import Look
 from airflow_gemini_batch.storage.build.columns import check_key_types, types_of
 from airflow_gemini_batch.storage.build.done import done_rows
@@ -62,6 +63,7 @@ def preflight_rows(
     """
     look = _PipelineLook(hook, plan)
     look.findings += template_findings(plan)
+    look.at_landing(answers)
     place = look.at_requests(source, destination)
     look.at_rows(source, place)
     look.at_done_rows()
@@ -129,6 +131,13 @@ class _PipelineLook(Look):
                 table = self.store.tables.find(address)
                 if table is not None:
                     done_rows(address, table, self._plan.key)
+
+    def at_landing(self, answers: Sequence[AnswerColumn]) -> None:
+        """Check that key, answers and bookkeeping can be columns of one table."""
+        try:
+            LandingPlan(self._plan.key, tuple(answers), format=self._plan.format)
+        except InvalidRequestError as fault:
+            self.findings.append(error(str(fault)))
 
     def at_target(self, role: str, target: str, columns: Mapping[str, str]) -> None:
         """Check that these columns, with BigQuery's types, can land there."""

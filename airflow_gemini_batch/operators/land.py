@@ -92,8 +92,12 @@ class LandResultsOperator(GeminiBatchOperator):
     def _manifests(self) -> list[Manifest]:
         from airflow_gemini_batch.core.manifest import Manifest
 
-        # A text is one that a template has made of it.
-        alone = isinstance(self.manifest, (Mapping, str))
+        if self.manifest and isinstance(self.manifest, str):
+            raise InvalidRequestError(
+                f"manifest is a text, {self.manifest!r:.200}: give the submit task's .output, or set "
+                "render_template_as_native_obj=True on the DAG, so that a template does not turn it into text"
+            )
+        alone = isinstance(self.manifest, Mapping)
         given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")

@@ -107,3 +107,10 @@ class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingReque
         "target",
         "failed_target",
     )
+
+    def _answers(self) -> Sequence[AnswerColumn]:
+        from airflow_gemini_batch.core.embeddings import embedding_columns
+
+        # The land task names the column of the vectors.
+        _, *others = embedding_columns("")
+        return others

@@ -16,8 +16,9 @@ from airflow_gemini_batch.core.ledger import Ledger, RequestId, line_id, line_ke
 from airflow_gemini_batch.core.outputs import classify_output
 from airflow_gemini_batch.core.reruns import Account
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
-from airflow_gemini_batch.core.usage import UsageByModel, add_usage, merge_usage, row_usage
+from airflow_gemini_batch.core.usage import Usage, UsageByModel, add_usage, merge_usage, row_usage
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.storage.answer_lines import read_answer, read_label
 from airflow_gemini_batch.storage.lines import iter_lines
 from airflow_gemini_batch.storage.reruns import way_out_when_forbidden
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 # predictions.jsonl, or its shards predictions.jsonl-00000-of-00002; incremental_predictions.jsonl is a copy of
 # rows that the final file holds too.
 _PREDICTIONS = re.compile(r"predictions\.jsonl(-\d+-of-\d+)?")
+
 _CHUNK = 8 * 1024 * 1024
 
 # Whether keys come back is a matter of the whole job, so its first rows tell; some of them may be broken.
 _ROWS_THAT_TELL = 20
+
+_GOOD = RowResult(Outcome.OK)
 
 
 class CloudStorage:
@@ -89,9 +93,9 @@ class CloudStorage:
         if blob.id not in self._counts:
             tally, usage = Tally(), UsageByModel()
             for line in self._lines(blob):
-                row = _object(line)
-                tally.add(_classify(row, line))
-                add_usage(usage, *row_usage(row or {}))
+                _, result, tokens = _read_row(line)
+                tally.add(result)
+                add_usage(usage, *tokens)
             self._counts[blob.id] = tally, usage
         return self._counts[blob.id]
 
@@ -113,9 +117,9 @@ class CloudStorage:
             ledger = Ledger(self._ids(requests, by_key=by_key))
         usage: UsageByModel = {}
         for line in self.lines(files):
-            row = _object(line)
-            ledger.add(line_id(row, by_key=by_key), _classify(row, line))
-            add_usage(usage, *row_usage(row or {}))
+            label, result, tokens = _read_row(line)
+            ledger.add(label if by_key and label else line_id(_object(line), by_key=by_key), result)
+            add_usage(usage, *tokens)
         tally, reruns = ledger.close()
         write_reruns = None if reruns is None else partial(self._write_reruns, requests, reruns, by_key)
         return Account(tally, write_reruns, usage.copy)
@@ -125,7 +129,7 @@ class CloudStorage:
         return any(line_key(row) is not None for row in rows)
 
     def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
-        return (line_id(_object(line), by_key=by_key) for line in self.lines(requests))
+        return (_request_id(line, by_key=by_key) for line in self.lines(requests))
 
     def _write_reruns(
         self, requests: Sequence[Blob], reruns: Mapping[RequestId, int], by_key: bool, place: Address
@@ -139,7 +143,7 @@ class CloudStorage:
             for line in self.lines(requests):
                 if not open_:
                     break
-                id_ = line_id(_object(line), by_key=by_key)
+                id_ = _request_id(line, by_key=by_key)
                 if left.get(id_):
                     left[id_] -= 1
                     open_ -= 1
@@ -196,7 +200,24 @@ class CloudStorage:
     def _lines(blob: Blob) -> Iterator[bytes]:
         # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
         with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
-            yield from iter_lines(stream)
+            yield from iter_lines(stream, _CHUNK)
+
+
+def _request_id(line: bytes, *, by_key: bool) -> RequestId:
+    label = read_label(line) if by_key else None
+    return label or line_id(_object(line), by_key=by_key)
+
+
+def _read_row(line: bytes) -> tuple[str | None, RowResult, tuple[str, Usage]]:
+    """Return an output line's key as :func:`line_key` gives it, its outcome, and its model version and tokens."""
+    if answer := read_answer(line):
+        return answer.label, _GOOD, answer.usage
+    row = _object(line)
+    if row is None:
+        # A line that can't be read is a row that can't be used, not a reason to lose the others.
+        message = f"the output line is no JSON object: {line[:100]!r}"
+        return None, RowResult(Outcome.RETRYABLE, message), ("", Usage())
+    return line_key(row), classify_output(row), row_usage(row)
 
 
 def _object(line: bytes) -> Mapping[str, Any] | None:
@@ -205,10 +226,3 @@ def _object(line: bytes) -> Mapping[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return row if isinstance(row, Mapping) else None
-
-
-def _classify(row: Mapping[str, Any] | None, line: bytes) -> RowResult:
-    if row is None:
-        # A line that can't be read is a row that can't be used, not a reason to lose the others.
-        return RowResult(Outcome.RETRYABLE, f"the output line is no JSON object: {line[:100]!r}")
-    return classify_output(row)

@@ -53,6 +53,6 @@ def mixed_requests_statement(source: BigQueryAddress, columns: Sequence[str], ot
 FROM (
   SELECT {digest_of(columns)} AS digest
   FROM {source.sql}
-  GROUP BY digest
+  GROUP BY 1
   HAVING COUNT(DISTINCT {digest_of(others)}) > 1
 )"""

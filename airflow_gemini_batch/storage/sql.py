@@ -135,7 +135,7 @@ def account_statement(
     """
     digest = digest_of(columns, blank_is_null=vectors)
     return f"""WITH asked AS (
-  SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY digest
+  SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY 1
 ), {sorted_answers(table, digest, vectors=vectors)}, ranked AS (
   SELECT
     outcome,

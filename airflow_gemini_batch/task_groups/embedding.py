@@ -30,8 +30,8 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
     Besides these, the parameters of :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineTaskGroup`. Models
     ``gemini-embedding-…`` read files only: give ``requests=`` a ``gs://`` folder, also where the rows are in BigQuery.
 
-    :param text: the column to embed, or a template of several; this, ``task_type``, ``title`` and ``request_format`` are
-        those of :class:`~airflow_gemini_batch.operators.embeddings.BuildEmbeddingRequestsOperator`.
+    :param text: the column to embed, or a template of several; this, ``task_type``, ``title`` and ``request_format``
+        are those of :class:`~airflow_gemini_batch.operators.embeddings.BuildEmbeddingRequestsOperator`.
     :param output_dimensionality: length of the vectors; by default as long as the model makes them.
     :param vector_column: the column that the vector lands in.
     """

@@ -28,43 +28,23 @@ PROMPT = (
 SCHEMA = {"description": str, "genres": list[str], "for_children": bool}
 
 _FAILED_SHARE = 0.01
-_WORDS = [
-    "a",
-    "of",
-    "the",
-    "and",
-    "island",
-    "letter",
-    "winter",
-    "sister",
-    "garden",
-    "mirror",
-    "long",
-    "night",
-    "harbour",
-    "quiet",
-    "house",
-    "daughter",
-    "stranger",
-    "Łódź",
-    "café",
-    "Zürich",
-    "naïve",
-    "thunder",
-    "orchard",
-    "river",
-    "window",
-    "“ghost”",
-    "promise",
-    "salt",
-    "city",
-    "last",
-    "train",
-    "東京",
-    "mountain",
-    "silver",
-    "road",
-]
+_WORDS = (
+    *("a", "of", "the", "and", "island", "letter", "winter", "sister", "garden", "mirror", "long", "night"),
+    *(
+        "harbour",
+        "quiet",
+        "house",
+        "stranger",
+        "Łódź",
+        "café",
+        "Zürich",
+        "naïve",
+        "thunder",
+        "orchard",
+        "river",
+    ),
+    *("window", "“ghost”", "promise", "salt", "city", "last", "train", "東京", "mountain", "silver", "road"),
+)
 _GENRES = ("novel", "poetry", "history", "biography", "fantasy", "crime", "travel", "science")
 
 

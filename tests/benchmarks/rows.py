@@ -195,7 +195,8 @@ def parse(case: Case, jobs: Sequence[Job]) -> Step:
 
 def land(case: Case, jobs: Sequence[Job]) -> Step:
     import duckdb  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow as pa
+    import pyarrow.parquet
 
     from airflow_gemini_batch.core.manifest import Manifest, Round
     from airflow_gemini_batch.storage.land.files import land_files
@@ -213,6 +214,7 @@ def land(case: Case, jobs: Sequence[Job]) -> Step:
     ]
     plan, client = case.kind.landing_plan(), case.client()
     target, failed = (str(case.folder / name) for name in ("answers.parquet", "failed.parquet"))
+    pa.array([""])  # pyarrow loads pandas with the first one
     with Watch() as watch:
         report = land_files(plan, manifests, target, failed, client, LOG)
     assert report.landed + report.failed == case.rows > report.landed

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from airflow_gemini_batch.core.embeddings import embedding_columns
 from airflow_gemini_batch.core.landing import (
     BOOKKEEPING,
     FAILED_COLUMNS,
@@ -14,6 +15,7 @@ from airflow_gemini_batch.core.landing import (
     failed_target_of,
     staging_columns,
 )
+from airflow_gemini_batch.core.request_formats import RequestFormat
 from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.core.schemas import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -100,3 +102,25 @@ def test_report_adds_up_and_survives_json() -> None:
 def test_report_of_nothing_counts_nothing() -> None:
     report = LandingReport("t", "f", {})
     assert (report.landed, report.failed) == (0, 0)
+
+
+@pytest.mark.parametrize("format_", [RequestFormat.TEXT_EMBEDDING, RequestFormat.GEMINI_EMBEDDING])
+def test_vectors_have_no_bookkeeping_of_answers_in_words(format_: RequestFormat) -> None:
+    vectors = LandingPlan(("isbn",), embedding_columns("vector"), format=format_)
+    assert vectors.bookkeeping_columns.keys() == {
+        "batch_model",
+        "batch_prompt_tokens",
+        "batch_processed_time",
+        "batch_job",
+        "batch_fingerprint",
+    }
+    columns = staging_columns(vectors)
+    assert columns["vector"] == "ARRAY<FLOAT64>"
+    assert columns["batch_shortened"] == "BOOL"
+    assert "batch_finish_reason" not in columns
+
+
+@pytest.mark.parametrize("name", ["embedding", "truncated"])
+def test_key_that_is_called_as_a_column_of_vectors_is_named(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"two columns '{name}': rename .* vector_column"):
+        LandingPlan((name,), embedding_columns("embedding"), format=RequestFormat.TEXT_EMBEDDING)

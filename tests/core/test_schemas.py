@@ -188,6 +188,7 @@ def test_what_came_out_goes_in_again(schema: Any) -> None:
         ),
         pytest.param({"a": object()}, "response_schema has to be a Pydantic model", id="no-type"),
         pytest.param({}, "can't be expressed", id="empty"),
+        pytest.param({"_id": str, "a": str}, "the field '_id' may not begin with _", id="hidden-field"),
         pytest.param(
             {
                 "type": "object",

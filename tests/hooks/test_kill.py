@@ -6,9 +6,9 @@ import logging
 import time
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_gemini_batch import GeminiBatchHook, SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.identity import TaskRun
 from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.hooks import kill
 from tests.requests_data import request, upload
@@ -38,7 +38,9 @@ def job_name(gemini_batch_stack, bucket):
     gemini_batch_stack.vertex.faults.plan("slow")
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
     task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", source=source)
-    return task._run().submit(TaskRun(bucket, "r", "t")).job.name
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute({"ti": TaskInstance(run_id=bucket)})
+    return JobName.parse(deferred.value.trigger.job_name)
 
 
 def state_of(name: JobName) -> JobState:

@@ -62,6 +62,14 @@ def test_all_faults_are_one_error_without_retries(gemini_batch_stack, dataset):
         assert fault in str(raised.value)
 
 
+@pytest.mark.parametrize("field", ["isbn", "ISBN", "batch_model"])
+def test_field_that_could_not_land_is_told_before_anything_is_paid(gemini_batch_stack, dataset, field):
+    books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, [{"isbn": "1", "title": "Emma"}])
+    task = preflight(source=books, target=f"{dataset}.landed", response_schema={field: str})
+    with pytest.raises(AirflowFailException, match="the target would have two columns"):
+        run_task(task)
+
+
 def test_missing_source_alone_keeps_the_retries(dataset):
     task = preflight(source=f"{dataset}.books", target=f"{dataset}.landed")
     with pytest.raises(SourceNotReadyError, match="there is no such table"):

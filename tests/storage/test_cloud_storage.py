@@ -161,8 +161,8 @@ def test_object_replaced_while_it_is_read_is_never_a_mix(storage, put, at, monke
     monkeypatch.setattr(cloud_storage, "_CHUNK", 1000)
     put("in.jsonl", [{"row": "x" * 100}] * 100)
 
-    def replaced(stream: Any) -> Any:
-        lines = iter_lines(stream, 1000)
+    def replaced(stream: Any, chunk: int) -> Any:
+        lines = iter_lines(stream, chunk)
         yield next(lines)
         put("in.jsonl", [{"row": "y" * 100}] * 200)
         yield from lines

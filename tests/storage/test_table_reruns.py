@@ -99,6 +99,13 @@ def test_requests_alone_in_their_table_are_told_apart_by_themselves(play):
     assert sorted(row["request"]["contents"][0]["parts"][0]["text"] for row in reruns) == ["book 0", "book 2"]
 
 
+def test_columns_may_have_the_names_of_what_is_counted(play):
+    columns = {"digest": "STRING", "request_count": "STRING", "request": "JSON"}
+    asked = [{"digest": name, "request_count": name, "request": {}} for name in "ab"]
+    tally, reruns = play(asked, [{**asked[0], **GOOD}, {**asked[1], **BUSY}], columns)
+    assert (tally.answered, [row["digest"] for row in reruns]) == (1, ["b"])
+
+
 def test_null_is_no_empty_text(play):
     asked = [{**book(0), "isbn": None}, {**book(0), "isbn": ""}]
     _, reruns = play(asked, [{**asked[0], **GOOD}])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import orjson
 
 from airflow_gemini_batch.core.answers import Check, answer_text, check_of, parse_answer
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
 from airflow_gemini_batch.core.landing import LandingPlan
 from airflow_gemini_batch.core.ledger import line_key, request_digest
 from airflow_gemini_batch.core.responses import STATUS_CODE_PATTERN, Outcome, classify_row
 from airflow_gemini_batch.core.schemas import AnswerColumn
 from airflow_gemini_batch.core.tolerant_json import tolerant_object
+from airflow_gemini_batch.storage.answer_lines import read_answer
 from airflow_gemini_batch.storage.land.flat_answers import flat_decoder
 
 AnswerRow = tuple[Any, ...]
@@ -39,15 +39,12 @@ FACTS = (
 
 _LARGEST = 2**63 - 1
 
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None
-
 
 class AnswerReader:
     """Reads the lines of output files.
 
-    Nearly all lines are good answers of one shape. Those are decoded without the request that they repeat, which
-    is most of the line; every other line takes the long way, through
-    :func:`airflow_gemini_batch.core.responses.classify_row`. Both give the same row.
+    Good answers of the usual shape take a short way, see :mod:`airflow_gemini_batch.storage.answer_lines`, and every
+    other line the long one, through :func:`airflow_gemini_batch.core.responses.classify_row`. Both give the same row.
     """
 
     def __init__(self, plan: LandingPlan) -> None:
@@ -60,27 +57,18 @@ class AnswerReader:
 
     def read(self, line: bytes) -> AnswerRow | None:
         """Return the row of a line, ``None`` for a line that can't be read."""
-        try:
-            row = _decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        row = read_answer(line)
+        label = row.label if row else None
+        if row is None or label is None:
             return self._read_odd(line)
-        response = row.response
-        candidate = response.candidates[0]
-        if row.status or candidate.finishReason != "STOP":
-            return self._read_odd(line)
-        parts = candidate.content.parts
+        parts = row.parts
         if len(parts) == 1 and not parts[0].thought:
             text = parts[0].text or ""
         else:
             text = "".join(part.text or "" for part in parts if not part.thought)
-        request = row.request
-        label = request.labels.get(KEY_LABEL) if request and request.labels else None
-        if not label:
-            if row.key is None:
-                return self._read_odd(line)
-            label = key_label(row.key)
         values, fault = self._values(text)
-        usage = response.usageMetadata
+        response = row.response
+        tokens = response.usageMetadata
         return (
             label,
             None,
@@ -90,10 +78,10 @@ class AnswerReader:
             *values,
             response.modelVersion,
             "STOP",
-            usage.promptTokenCount,
-            usage.candidatesTokenCount,
-            usage.thoughtsTokenCount,
-            usage.cachedContentTokenCount,
+            tokens.promptTokenCount,
+            tokens.candidatesTokenCount,
+            tokens.thoughtsTokenCount,
+            tokens.cachedContentTokenCount,
             row.processed_time,
         )
 
@@ -195,48 +183,3 @@ def _count(value: Any) -> int | None:
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
     return value if type(value) is int and 0 <= value <= _LARGEST else None
-
-
-# What is read of a good line; any other type than these sends the line the long way.
-
-
-class _Part(msgspec.Struct, gc=False):
-    text: str | None = None
-    thought: bool | None = None
-
-
-class _Content(msgspec.Struct, gc=False):
-    parts: Annotated[list[_Part], msgspec.Meta(min_length=1)]
-
-
-class _Candidate(msgspec.Struct, gc=False):
-    content: _Content
-    finishReason: str  # noqa: N815 - the service's names
-
-
-class _Usage(msgspec.Struct, gc=False):
-    promptTokenCount: _Tokens = None  # noqa: N815
-    candidatesTokenCount: _Tokens = None  # noqa: N815
-    thoughtsTokenCount: _Tokens = None  # noqa: N815
-    cachedContentTokenCount: _Tokens = None  # noqa: N815
-
-
-class _Response(msgspec.Struct, gc=False):
-    candidates: Annotated[list[_Candidate], msgspec.Meta(min_length=1)]
-    modelVersion: str | None = None  # noqa: N815
-    usageMetadata: _Usage = msgspec.field(default_factory=_Usage)  # noqa: N815
-
-
-class _Request(msgspec.Struct, gc=False):
-    labels: dict[str, str] | None = None
-
-
-class _Line(msgspec.Struct, gc=False):
-    response: _Response
-    status: str | None = None
-    key: str | None = None
-    request: _Request | None = None
-    processed_time: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Line).decode

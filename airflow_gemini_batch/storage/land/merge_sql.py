@@ -32,8 +32,8 @@ def count_statement(staging: BigQueryAddress, samples: int) -> Statement:
   COUNT(*) AS row_count,
   ARRAY_AGG(DISTINCT batch_message IGNORE NULLS ORDER BY batch_message LIMIT {samples}) AS messages
 FROM {staging.sql}
-GROUP BY outcome
-ORDER BY outcome""")
+GROUP BY 1
+ORDER BY 1""")
 
 
 def merge_statement(

@@ -79,7 +79,8 @@ def unfit_keys_statement(key: Sequence[str], requests: Sequence[RequestTable]) -
     rows = "\n  UNION ALL\n".join(
         f"  SELECT {', '.join(map(quoted, key))} FROM {one.table.sql}" for one in requests
     )
-    columns = ", ".join(map(quoted, key))
+    # With the table's name, since a key may have the name of what is selected.
+    columns = ", ".join(f"asked.{quoted(column)}" for column in key)
     absent = " OR ".join(f"{quoted(column)} IS NULL" for column in key)
     return Statement(f"""WITH asked AS (
 {rows}

@@ -88,7 +88,7 @@ class TableLanding:
         with self._dropped_afterwards(staging):
             stage = embedding_staging_statement if plan.embeds else staging_statement
             self._run(stage(plan, staging, requests, answers), location)
-            if plan.embeds:
+            if plan.dimensions is not None:
                 ((shortened,),) = self._run(shortened_statement(staging), location)
                 say_shortened(self._log, plan, shortened)
             return self._merge(plan, staging, target, failed, preparations, location)
@@ -137,7 +137,8 @@ class TableLanding:
         if faults:
             raise InvalidRequestError(
                 f"the key {', '.join(plan.key)} does not tell the requests apart, so that answers can't be told apart "
-                "either:\n" + "\n".join(faults) + "\nName all columns that make the key. Nothing was landed."
+                "either:\n" + "\n".join(faults) + "\nName all columns that make the key, and land the manifests of two runs one after the other. Nothing "
+                "was landed."
             )
 
     def _preparations(

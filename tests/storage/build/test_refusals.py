@@ -114,6 +114,13 @@ def test_query_that_gives_no_requests_is_refused(build, dataset, sql, error, mes
         build.run(plan(), parse_row_source(sql), dataset)
 
 
+@pytest.mark.parametrize("name", ["status", "Response", "batch_job", "code", "MESSAGE", "batch_outcome"])
+def test_key_that_could_not_land_is_refused_before_anything_is_paid(build, dataset, table, name):
+    source = table([{name: "1", "title": "x"}], {name: "STRING", "title": "STRING"})
+    with pytest.raises(InvalidRequestError, match=f"key column '{name}' has a name that .* rename it"):
+        build.run(plan(key=(name,)), source, dataset)
+
+
 def test_table_that_is_absent_can_be_waited_for(build, dataset):
     source = dataset.with_table("absent")
     with pytest.raises(SourceNotReadyError, match=f"source {source}: there is no such table"):

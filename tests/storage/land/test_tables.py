@@ -204,7 +204,14 @@ def test_key_of_two_columns_keeps_their_types(gemini_batch_stack):
     assert landing.types(landing.failed)["key_0"][0] == "INTEGER"
 
 
-@pytest.mark.parametrize("name", ["outcome_1", "part", "answer_text", "from"])
+@pytest.mark.parametrize("name", ["outcome", "messages", "response", "asked"])
+def test_field_may_have_the_name_of_what_is_counted(landing, name):
+    report = landing.land(plan_of({name: str}), ("a", good(f'{{"{name}": "B"}}')), ("b", bad()))
+    assert (report.landed, report.failed) == (1, 1)
+    assert landing.landed(name) == {"a": "B"}
+
+
+@pytest.mark.parametrize("name", ["outcome_1", "part", "answer_text", "from", "fault"])
 def test_key_may_have_any_name(gemini_batch_stack, name):
     landing = Landing(gemini_batch_stack, key={name: "STRING"})
     landing.land(plan_of({"candidate": str}, key=(name,)), ("a", good('{"candidate": "B"}')), ("b", bad()))
