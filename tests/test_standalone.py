@@ -57,13 +57,13 @@ def test_dag_run_defers_and_succeeds_and_nothing_is_left_behind(up, tmp_path):
     runs: list[str] = []
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and up.poll() is None and not {"success", "failed"} & set(runs):
-        tasks = "SELECT state FROM task_instance WHERE dag_id = ? AND task_id = 'describe'"
+        tasks = "SELECT state FROM task_instance WHERE dag_id = ? AND task_id = 'describe_books.submit'"
         seen |= {state for (state,) in query(database, tasks) if state}
         runs = [state for (state,) in query(database, "SELECT state FROM dag_run WHERE dag_id = ?")]
         time.sleep(0.3)
     log = (tmp_path / "up" / "airflow.log").read_text()[-5000:]
     assert runs == ["success"], log
-    assert "deferred" in seen, f"describe was only seen {seen}"
+    assert "deferred" in seen, f"submit was only seen {seen}"
 
     up.send_signal(signal.SIGINT)
     assert up.wait(timeout=60) == 0

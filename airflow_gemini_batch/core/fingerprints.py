@@ -17,21 +17,35 @@ DIGEST_LENGTH = 32
 FINGERPRINT_COLUMN = "batch_fingerprint"
 """Column of request tables and of enriched tables that holds the digest."""
 
+_ESCAPED = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
+
 
 def fingerprint_of(model: str, request: bytes) -> str:
     r"""Return the digest of a request to a model, 32 hexadecimal digits.
 
-    In SQL: ``SUBSTR(TO_HEX(SHA256(CONCAT(model, '\n', request))), 1, 32)``.
+    In SQL: ``SUBSTR(TO_HEX(SHA256(CONCAT(model, '\n', request))), 1, 32)``, where texts are spelled by
+    ``TO_JSON_STRING``.
 
     :param model: plain name or resource name, of which the plain name counts; or what :func:`asked_model` returns.
     :param request: the request's JSON text as it was filled, without labels.
     """
-    return hashlib.sha256(fingerprint_prefix(model) + request).hexdigest()[:DIGEST_LENGTH]
+    return hashlib.sha256(fingerprint_prefix(model) + spelled_as_in_sql(request)).hexdigest()[:DIGEST_LENGTH]
 
 
 def fingerprint_prefix(model: str) -> bytes:
     """Return what stands before the request in the text that the digest is taken of."""
     return f"{short_model_name(model)}\n".encode()
+
+
+def spelled_as_in_sql(request: bytes) -> bytes:
+    """Return a request's JSON text with U+2028 and U+2029 escaped, as BigQuery does and ``orjson`` does not.
+
+    Otherwise rows with one of these line separators would be asked, and paid for, again and again where one side builds
+    the requests and the other lands the answers.
+    """
+    for character, escaped in _ESCAPED:
+        request = request.replace(character, escaped)
+    return request
 
 
 def asked_model(model: str, parameters: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import conf
@@ -30,6 +31,9 @@ def ceiling_of(max_cost_usd: float | str | None) -> float | None:
     if max_cost_usd is None or str(max_cost_usd).strip() in ("", "None"):
         return None
     try:
-        return float(max_cost_usd)
+        ceiling = float(max_cost_usd)
     except (TypeError, ValueError):
-        raise InvalidRequestError(f"max_cost_usd has to be US dollars, got {max_cost_usd!r}") from None
+        ceiling = math.nan
+    if math.isnan(ceiling):  # which no cost is above
+        raise InvalidRequestError(f"max_cost_usd has to be US dollars, got {max_cost_usd!r}")
+    return ceiling

@@ -91,7 +91,7 @@ def run_demo(
         output=str(output),
         seconds=round(time.monotonic() - started, 1),
         state=state,
-        error="" if state == "success" else _last_error(workspace.log),
+        error="" if state == "success" else _first_error(workspace.log),
         enriched=[book for book in enriched if book["book_id"] in answers],
         failures=[book for book in enriched if book["failure"]],
         nearest=sorted(nearest, key=lambda row: row["distance"]),
@@ -115,14 +115,14 @@ def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], tel
     return "success" if run.returncode == 0 else "failed"
 
 
-def _last_error(log: Path) -> str:
-    """Return the last exception of a log: its message, up to the next entry."""
+def _first_error(log: Path) -> str:
+    """Return the first exception of a log, which the others come of: its message, up to the next entry."""
     errors = re.findall(
         r"^[\w.]*(?:Error|Exception|Timeout): .*?(?=^\[?\d{4}-\d\d-\d\d|\Z)",
         log.read_text(errors="replace"),
         re.MULTILINE | re.DOTALL,
     )
-    return str(errors[-1]).strip()[:_LONGEST_ERROR] if errors else ""
+    return str(errors[0]).strip()[:_LONGEST_ERROR] if errors else ""
 
 
 def _task_states(dag_id: str, workspace: Workspace) -> dict[str, str | None]:

@@ -6,9 +6,11 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
-from airflow_gemini_batch.exceptions import InvalidRequestError, RowsFailedError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, RowsFailedError
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless, refused_as_invalid
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class LandResultsOperator(GeminiBatchOperator):
         it, in columns ``batch_…``. Without them, ``skip_done`` can't tell what is done.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
+    :param sources: the result of the build task, one for each job, for a task that runs also when submit tasks have
+        failed (``trigger_rule="all_done"``): it lands the answers that there are, then fails because of those that
+        are missing. Without any source it is skipped.
     """
 
     template_fields: Sequence[str] = (
@@ -44,6 +49,7 @@ class LandResultsOperator(GeminiBatchOperator):
         "key",
         "target",
         "failed_target",
+        "sources",
     )
 
     def __init__(
@@ -55,15 +61,18 @@ class LandResultsOperator(GeminiBatchOperator):
         failed_target: str | None = None,
         bookkeeping: bool = True,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        sources: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._expects_sources = sources is not None
         self.manifest = manifest
         self.key = key
         self.target = target
         self.failed_target = failed_target
         self.bookkeeping = bookkeeping
         self.max_failed_fraction = max_failed_fraction
+        self.sources = sources
 
     @abstractmethod
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
@@ -79,15 +88,31 @@ class LandResultsOperator(GeminiBatchOperator):
                 raise InvalidRequestError(
                     f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
                 )
+            jobs = self._number_of_jobs()
             manifests = self._manifests()
-            try:
+            with refused_as_invalid():
                 plan = self._plan(key_columns(self.key), {one.model for one in manifests})
-                report = self._land(plan, manifests)
-            except ValueError as error:
-                raise InvalidRequestError(str(error)) from None
+            report = self._land(plan, manifests)
             self.log.info("%s", report)
+            if jobs is not None and len(manifests) < jobs:
+                raise OutputNotReadyError(
+                    f"{len(manifests)} of {jobs} submit tasks gave a result, and {report} Clear the others, which land "
+                    "with this task; a new run would ask, and pay, for their rows again."
+                )
             self._judge(report)
             return report.to_json()
+
+    def _number_of_jobs(self) -> int | None:
+        """Return how many results there should be, ``None`` when that is not known; skip the task when it is none."""
+        if not self._expects_sources:
+            return None
+        if self.sources is None:
+            raise OutputNotReadyError(
+                "there are no requests, since the build task has not succeeded: see there"
+            )
+        if not self.sources:
+            raise AirflowSkipException("There was nothing to ask, so there is nothing to land")
+        return len(self.sources)
 
     def _manifests(self) -> list[Manifest]:
         from airflow_gemini_batch.core.manifest import Manifest
@@ -99,20 +124,32 @@ class LandResultsOperator(GeminiBatchOperator):
             )
         alone = isinstance(self.manifest, Mapping)
         given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
+        if not given and self._expects_sources:
+            raise OutputNotReadyError("no submit task has given a result: see there, and clear them")
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
-        try:
+        with refused_as_invalid():
             return [Manifest.from_json(one) for one in given]
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
 
     def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
+        from airflow_gemini_batch.core.addresses import parse_address
         from airflow_gemini_batch.core.landing import failed_target_of
+        from airflow_gemini_batch.core.request_formats import RequestFormat
+        from airflow_gemini_batch.storage.cloud_storage import CloudStorage
         from airflow_gemini_batch.storage.land.files import land_files
         from airflow_gemini_batch.storage.land.staging import stage_files
         from airflow_gemini_batch.storage.land.tables import TableLanding
 
         failed = self.failed_target or failed_target_of(self.target)
+        with refused_as_invalid():
+            for place in (self.target, failed):
+                if "://" in place:
+                    parse_address(place)
+        if failed == self.target:
+            raise InvalidRequestError(
+                f"failed_target is the target, {failed}: the one would overwrite the other. Leave it out, or name "
+                "another place"
+            )
         places = [
             place for one in manifests for round_ in one.rounds for place in (*round_.source, round_.output)
         ]
@@ -132,6 +169,9 @@ class LandResultsOperator(GeminiBatchOperator):
         target, failed_table = _table(self.target), _table(failed)
         if True in in_tables:
             return landing.land(plan, manifests, target, failed_table)
+        if plan.format is RequestFormat.GEMINI_EMBEDDING:
+            files = CloudStorage(self.hook.storage_client)
+            return landing.land_vector_files(plan, manifests, files, target, failed_table)
         staging = stage_files(
             plan, manifests, target, self.hook.storage_client, self.hook.bigquery_client, self.log
         )
@@ -154,7 +194,8 @@ class LandResultsOperator(GeminiBatchOperator):
 def _table(target: str) -> BigQueryAddress:
     from airflow_gemini_batch.core.addresses import BigQueryAddress
 
-    address = BigQueryAddress.parse(target)
+    with refused_as_invalid():
+        address = BigQueryAddress.parse(target)
     if not address.is_table:
         raise InvalidRequestError(f"target {target} is a dataset: name the table as well")
     return address

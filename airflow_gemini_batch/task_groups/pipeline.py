@@ -27,7 +27,8 @@ class PipelineTaskGroup(TaskGroup):
 
     Four tasks: ``preflight`` (all that can be known to be wrong, at once), ``build_requests``, ``submit`` (one mapped
     instance for each job) and ``land_results``. Rows that are in the target already, asked the same of the same model,
-    are left out; without new rows the rest is skipped, and nothing is paid.
+    are left out; without new rows the rest is skipped, and nothing is paid. When one of several jobs has failed for
+    good, the answers of the others are landed, and ``land_results`` fails.
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
         paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
@@ -113,6 +114,7 @@ class PipelineTaskGroup(TaskGroup):
             "on_bad_rows": on_bad_rows,
             "max_cost_usd": max_cost_usd,
             "shard_rows": shard_rows,
+            "on_empty": "succeed",  # the land task has to tell "nothing to ask" from "not built"
             **asked,
             **connection,
         }
@@ -133,6 +135,9 @@ class PipelineTaskGroup(TaskGroup):
             land = self.land_operator(
                 task_id="land_results",
                 manifest=cast("Any", submit.output),
+                # When one job has failed for good, the answers of the others are landed all the same.
+                sources=cast("Any", build.output),
+                trigger_rule="all_done",
                 key=key,
                 bookkeeping=bookkeeping,
                 max_failed_fraction=max_failed_fraction,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 
+import orjson
+
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, asked_model, fingerprint_of
 
 MODEL = "gemini-2.5-flash"
@@ -10,6 +12,11 @@ MODEL = "gemini-2.5-flash"
 def test_fingerprint_is_what_sql_computes() -> None:
     assert fingerprint_of(MODEL, b'{"a":1}') == hashlib.sha256(b'gemini-2.5-flash\n{"a":1}').hexdigest()[:32]
     assert len(fingerprint_of(MODEL, b"")) == DIGEST_LENGTH
+
+
+def test_line_separators_count_as_bigquery_spells_them() -> None:
+    text = "a\u2028b\u2029\\u2028"
+    assert fingerprint_of(MODEL, orjson.dumps(text)) == fingerprint_of(MODEL, rb'"a\u2028b\u2029\\u2028"')
 
 
 def test_plain_and_resource_name_are_the_same_model() -> None:

@@ -98,8 +98,12 @@ def test_share_of_bad_rows_decides(look, gemini_batch_stack, bucket):
     ("name", "content", "message"),
     [
         ("pretty.jsonl", json.dumps(GOOD, indent=2).encode(), "line 1: the file is pretty-printed"),
-        ("packed.jsonl.gz", gzip.compress(b"{}"), "compressed with gzip, which Vertex AI does not read"),
-        ("cut.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "compressed with gzip"),
+        (
+            "packed.jsonl.gz",
+            gzip.compress(b"{}", mtime=0),
+            "compressed with gzip, which Vertex AI does not read",
+        ),
+        ("cut.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "compressed with gzip"),
         ("empty.jsonl", b"", "there are no requests"),
         ("blank.jsonl", b"\n\n", "there are no requests"),
         ("broken.jsonl", b'{"request": {}}\noops\n', "line 2: column 1: not JSON"),

@@ -113,7 +113,7 @@ def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messag
 
 
 def test_answers_without_token_counts_have_no_cost(vertex, source, messages, mocker):
-    mocker.patch("airflow_gemini_batch.storage.cloud_storage.row_usage", return_value=("", Usage()))
+    mocker.patch("airflow_gemini_batch.storage.answer_lines.counted_usage", return_value=Usage())
     manifest = run_task(describe(source))
     assert (manifest["counts"]["ok"], manifest["cost"]) == (10, None)
     assert "10 answers do not tell their tokens" in messages("warning")

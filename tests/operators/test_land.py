@@ -197,6 +197,11 @@ MANIFEST: dict[str, Any] = {
         pytest.param({"manifest": [MANIFEST, {"state": "x"}]}, "this is no manifest", id="one of two"),
         pytest.param({"manifest": {**MANIFEST, "version": 2}}, "upgrade airflow-gemini-batch", id="later"),
         pytest.param({"manifest": {"version": 1}}, "it has no 'identity'", id="half"),
+        pytest.param(
+            {"target": "/a.jsonl", "failed_target": "/a.jsonl"},
+            "failed_target is the target",
+            id="same place",
+        ),
         pytest.param({"key": ()}, "key has to name a column", id="no key"),
         pytest.param({"target": ""}, "target", id="no target"),
         pytest.param({"target": "landed.csv"}, "landed.csv", id="kind of file"),

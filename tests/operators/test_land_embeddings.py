@@ -24,6 +24,19 @@ TEXT, KEYED = "text-embedding-005", "gemini-embedding-001"
 ROWS = [*(book(number) for number in range(3)), book(3, title="Title 2")]
 
 
+SHELVES = {"shop": "STRING", "number": "INT64", "title": "STRING", "blurb": "STRING"}
+SHELVED = [
+    {
+        "shop": "a",
+        "number": 1,
+        "title": 'It\'s "new"',
+        "blurb": 'He said "hi" \\ {x}\r\n\ttab 😀 你好 </b> &\u2028',
+    },
+    {"shop": "a", "number": 2, "title": None, "blurb": "plain"},
+    {"shop": 'b"]', "number": 1, "title": "[NaN, null]", "blurb": "plain"},
+]
+
+
 @pytest.fixture
 def dataset(gemini_batch_stack):
     return make_dataset(gemini_batch_stack)
@@ -38,7 +51,7 @@ def asked(source: Any, model: str, dimensions: int | None = None, **arguments: A
     """Build and submit requests, and return the manifests."""
     of_both = {"model": model, "output_dimensionality": dimensions}
     build = BuildEmbeddingRequestsOperator(
-        task_id="build", source=source, key="isbn", text="title", **of_both, **arguments
+        **{"task_id": "build", "source": source, "key": "isbn", "text": "title", **of_both, **arguments}
     )
     if model == KEYED:
         of_both.pop("output_dimensionality")
@@ -114,6 +127,33 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
     with pytest.raises(AirflowSkipException, match="no new rows"):
         asked(books, TEXT, 64, skip_done=target)
     assert len(asked(books, TEXT, skip_done=target)) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"output_dimensionality": 64}, {"output_dimensionality": 64, "title": "title"}],
+    ids=["nothing", "length", "title"],
+)
+def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
+    gemini_batch_stack, bucket, dataset, settings, monkeypatch
+):
+    monkeypatch.setattr("airflow_gemini_batch.storage.land.staging.stage_files", None)  # the worker's way
+    shelves = fill(gemini_batch_stack, f"{dataset}.shelves", SHELVES, SHELVED)
+    target = f"{dataset}.vectors"
+    two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "skip_done": target, **settings}
+    (manifest,) = asked(shelves, KEYED, destination=f"gs://{bucket}/requests", **two_columns)
+    length = settings.get("output_dimensionality")
+    report = landed([manifest], target, key=["shop", "number"], output_dimensionality=length)
+    assert (report["landed"], report["failed"]) == (3, 0)
+
+    rows = {(row["shop"], row["number"]): row for row in read(gemini_batch_stack, target)}
+    assert rows.keys() == {(row["shop"], str(row["number"])) for row in SHELVED}
+    assert {row["dimensions"] for row in rows.values()} == {length or 3072}
+    if "title" not in settings:
+        assert rows["a", "2"]["embedding"] == rows['b"]', "1"]["embedding"] != rows["a", "1"]["embedding"]
+    for source in (shelves, SHELVED):
+        with pytest.raises(AirflowSkipException, match="no new rows"):
+            asked(source, KEYED, destination=f"gs://{bucket}/again", **two_columns)
 
 
 def test_vectors_that_came_longer_than_asked_are_cut(gemini_batch_stack, bucket, dataset):

@@ -47,6 +47,7 @@ def submit(gemini_batch_stack, dataset):
             model="gemini-2.5-flash",
             source=source,
             destination=f"{dataset}.answers",
+            preflight=False,
         )
         with pytest.raises(TaskDeferred) as deferred:
             task.execute({"ti": TaskInstance()})

@@ -21,7 +21,7 @@ from tests.tables import fill, make_dataset, read
 
 SKIPPED = {
     "preflight": ["success"],
-    "build_requests": ["skipped"],
+    "build_requests": ["success"],
     "submit": ["skipped"],
     "land_results": ["skipped"],
 }
@@ -154,6 +154,34 @@ def test_too_many_failures_fail_the_run_once_the_answers_have_landed(gemini_batc
     assert landed + failed == 10
 
 
+def test_answers_of_the_other_jobs_land_when_one_has_failed(gemini_batch_stack, dataset, faults):
+    faults.plan("fail")
+    rows = [book(number) for number in range(41)]
+    books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, rows)
+    arguments: dict[str, Any] = {"source": books, "target": f"{dataset}.landed", "shard_rows": 40}
+    first = run(**arguments)
+    assert first.state == "failed"
+    assert sorted(first.states["submit"]) == ["failed", "success", "success"]
+    assert first.states["land_results"] == ["failed"]
+    landed = {row["isbn"] for row in read(gemini_batch_stack, f"{dataset}.landed")}
+    assert 0 < len(landed) < 41
+    assert len(landed) == sum(one["counts"]["ok"] for one in first.results["submit"] if one)
+
+    second = run(**arguments)
+    assert second.state == "success"
+    assert second.results["land_results"][0]["landed"] == 41 - len(landed)
+    assert {row["isbn"] for row in read(gemini_batch_stack, f"{dataset}.landed")} == {
+        one["isbn"] for one in rows
+    }
+
+
+def test_nothing_lands_when_every_job_has_failed(gemini_batch_stack, dataset, faults):
+    faults.plan("fail")
+    books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, [book(1)])
+    ended = run(source=books, target=f"{dataset}.landed")
+    assert (ended.states["submit"], ended.states["land_results"]) == (["failed"], ["failed"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "failed"),
     [
@@ -168,7 +196,8 @@ def test_what_is_wrong_before_submitting_costs_nothing(gemini_batch_stack, datas
     ended = run(source=books, target=f"{dataset}.landed", **arguments)
     assert ended.state == "failed"
     assert ended.states[failed] == ["failed"]
-    assert ended.states["land_results"] == ["upstream_failed"]
+    assert ended.states["submit"] == ["upstream_failed"]
+    assert ended.states["land_results"] == ["failed"]
     assert creates(gemini_batch_stack) == before
 
 
@@ -234,7 +263,7 @@ def test_tasks_have_readable_names_and_one_order():
     found = tasks(group_id="describe")
     assert {name: one.downstream_task_ids for name, one in found.items()} == {
         "describe.preflight": {"describe.build_requests"},
-        "describe.build_requests": {"describe.submit"},
+        "describe.build_requests": {"describe.submit", "describe.land_results"},
         "describe.submit": {"describe.land_results"},
         "describe.land_results": set(),
     }

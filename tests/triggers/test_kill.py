@@ -15,17 +15,19 @@ from tests.tasks import TaskInstance
 
 @pytest.fixture
 def make_trigger(gemini_batch_stack, bucket):
+    from airflow.providers.common.compat.sdk import TaskDeferred
+
     from airflow_gemini_batch import SubmitGeminiBatchOperator
-    from airflow_gemini_batch.core.identity import TaskRun
 
     def make(**arguments):
         gemini_batch_stack.vertex.faults.plan("slow")
         source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
         task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", source=source)
-        job = task._run().submit(TaskRun(bucket, "r", "t")).job
+        with pytest.raises(TaskDeferred) as deferred:
+            task.execute({"ti": TaskInstance(run_id=bucket)})
         trigger = GeminiBatchJobTrigger(
-            job_name=str(job.name),
-            submitted_at=job.create_time.timestamp(),
+            job_name=deferred.value.trigger.job_name,
+            submitted_at=deferred.value.trigger.submitted_at,
             gcp_conn_id="google_cloud_default",
             **arguments,
         )

@@ -107,7 +107,10 @@ class Source:
             "allow_quoted_nulls": False,
             "null_padding": bool(self.load.get("allowJaggedRows")),
             "new_line": _line_end(self.paths[0], quote),
+            "max_line_size": _LONGEST_ROW,
         }
+        if self.load.get("ignoreUnknownValues"):  # values beyond the last column
+            options["strict_mode"] = False
         if not detecting:
             return options | {"auto_detect": False, "header": False, "skip": skip}
         if skip:  # the last row to skip holds the names
@@ -115,7 +118,7 @@ class Source:
         return options  # DuckDB tells whether the first row holds the names
 
 
-_LONGEST_ROW = 100 * 2**20  # bytes; BigQuery's own limit for a row of JSON
+_LONGEST_ROW = 100 * 2**20  # bytes; BigQuery's own limit for a row of text
 
 
 def _types(fields: Iterable[Any]) -> dict[str, str]:

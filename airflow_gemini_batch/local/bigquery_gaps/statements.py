@@ -164,6 +164,17 @@ def slice_limited_arrays(tree: exp.Expr, _project: str, _catalog: Any) -> None:
             node.replace(exp.Anonymous(this="ARRAY_SLICE", expressions=[unlimited, *bounds]))
 
 
+def escape_line_separators(tree: exp.Expr, _project: str, _catalog: Any) -> None:
+    """Let ``TO_JSON_STRING`` escape the line separators U+2028 and U+2029; it left them as they are."""
+    for node in _innermost_first(tree, exp.JSONFormat):
+        if not node.args.get("to_json"):
+            escaped: exp.Expr = node.copy()
+            for character in "\u2028\u2029":
+                texts = (exp.Literal.string(character), exp.Literal.string(f"\\u{ord(character):x}"))
+                escaped = exp.Anonymous(this="REPLACE", expressions=[escaped, *texts])
+            node.replace(escaped)
+
+
 def write_null_as_json(tree: exp.Expr, _project: str, _catalog: Any) -> None:
     """Answer the string ``null`` to ``TO_JSON_STRING(NULL)``; it was NULL."""
     for node in _innermost_first(tree, exp.JSONFormat):
@@ -224,6 +235,7 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
     quote_reserved_names,
     trim_all_whitespace,
     slice_limited_arrays,
+    escape_line_separators,
     write_null_as_json,
     *casts.REWRITES,
     *json_functions.REWRITES,

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.fingerprints import spelled_as_in_sql
 from airflow_gemini_batch.core.media import ENDING_PATTERN, MIME_TYPES
 from airflow_gemini_batch.core.prompts import PromptTemplate
 from airflow_gemini_batch.core.request_templates import MediaHole, RequestTemplate, TextHole
@@ -44,7 +45,7 @@ def request_text(template: RequestTemplate, parameters: Parameters) -> str:
     pieces = []
     for part in template.parts:
         if isinstance(part, str):
-            pieces.append(parameters.bind(part))
+            pieces.append(parameters.bind(spelled_as_in_sql(part.encode()).decode()))
         else:
             hole = next(holes)
             pieces.append(f"TO_JSON_STRING({hole})" if isinstance(part, TextHole) else hole)

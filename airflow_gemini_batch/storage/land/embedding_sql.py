@@ -1,7 +1,8 @@
-"""The statements that sort the vectors of text-embedding models into a staging table, one row for each request.
+"""The statements that sort vectors into a staging table, one row for each request.
 
-Their output tables have the columns ``content``, ``task_type`` and ``title`` where the model read them, ``predictions``
-and ``status``. The key does not come back, so a vector belongs to every request for the same content.
+First for the output tables of text-embedding models, with the columns ``content``, ``task_type`` and ``title`` where
+the model read them, ``predictions`` and ``status``. The key does not come back, so a vector belongs to every request
+for the same content. What follows once the vectors are found serves the other family too.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def embedding_staging_statement(
         return [f"{parameters.bind(table.submission)} AS submission", *_content(table, _READ)]
 
     return Statement(
-        f"""{new_staging_table(plan, staging, requests)}
+        f"""{new_staging_table(plan, staging, requests[0].columns)}
 WITH all_asked AS (
 {asked_rows(plan, requests, parameters, asked_content)}
 ), asked AS (
@@ -58,11 +59,8 @@ WITH all_asked AS (
   FROM all_asked
 ), answers AS (
 {_answers(answers, returned, parameters)}
-), {_checked_answers(plan, returned)}
-SELECT
-  {_staged_values(plan)}
-FROM asked
-LEFT JOIN best ON {" AND ".join(f"best.{name} = asked.{name}" for name in ("submission", *returned))}""",
+), {best_vectors(plan, returned)}
+{staged_vectors(plan, returned)}""",
         parameters.values,
     )
 
@@ -101,8 +99,8 @@ def _ambiguity(returned: Sequence[str]) -> str:
 def _answers(answers: Sequence[AnswerTable], returned: Sequence[str], parameters: Parameters) -> str:
     if not answers:
         return f"""  SELECT
-    submission, {", ".join(returned)}, '' AS job, '' AS model, 0 AS round, asked_time AS answered_time,
-    '' AS status, JSON 'null' AS predictions
+    submission, {", ".join(returned)}, '' AS job, '' AS model, 0 AS round, asked_time AS answered_time, '' AS status,
+    JSON 'null' AS vector, 0 AS token_count, FALSE AS truncated
   FROM all_asked
   WHERE FALSE"""
     selects = []
@@ -118,30 +116,47 @@ def _answers(answers: Sequence[AnswerTable], returned: Sequence[str], parameters
     {one.round} AS round,
     TIMESTAMP({parameters.bind(one.created)}) AS answered_time,
     status,
-    {predictions} AS predictions
+    JSON_QUERY({predictions}, '{_EMBEDDINGS}.values') AS vector,
+    {token_count(predictions, f"{_EMBEDDINGS}.statistics.token_count")} AS token_count,
+    {truncated(predictions, f"{_EMBEDDINGS}.statistics.truncated")} AS truncated
   FROM {one.table.sql}""")
     return "\n  UNION ALL\n".join(selects)
 
 
-def _checked_answers(plan: LandingPlan, returned: Sequence[str]) -> str:
-    """Return the WITH clauses that sort the answers, measure their vectors, and leave one for each content."""
+def token_count(content: str, path: str) -> str:
+    """Return the expression for a number of tokens, NULL for none."""
+    # A whole number, which the service writes as 8, as 8.0 or as '8'.
+    return f"NULLIF(SAFE_CAST(SAFE_CAST(JSON_VALUE({content}, '{path}') AS FLOAT64) AS INT64), 0)"
+
+
+def truncated(content: str, path: str) -> str:
+    """Return the expression that says whether a text has lost its end, NULL where it is not told."""
+    return f"SAFE_CAST(JSON_VALUE({content}, '{path}') AS BOOL)"
+
+
+def best_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
+    """Return the WITH clauses that sort the answers, measure their vectors, and leave one for each request.
+
+    They read ``answers``, with the columns ``submission``, ``job``, ``model``, ``round``, ``answered_time``,
+    ``status``, ``vector`` (JSON), ``token_count`` (INT64) and ``truncated`` (BOOL); the last one is ``best``.
+
+    :param returned: columns of the answers that, with the submission, tell which request they belong to.
+    """
     content = ", ".join(("submission", *returned))
-    kept = "" if plan.dimensions is None else f"WHERE position < {plan.dimensions}"
+    kept = "" if plan.dimensions is None else f"WHERE item_place < {plan.dimensions}"
     wanted = "(SELECT dimensions FROM usual)" if plan.dimensions is None else str(plan.dimensions)
     return f"""read_answers AS (
   SELECT
-    {content}, job, model, round, answered_time,
+    {content}, job, model, round, answered_time, token_count, truncated,
     {status_fields()},
-    IFNULL(JSON_TYPE(JSON_QUERY(predictions, '{_EMBEDDINGS}.values')), 'null') AS kind,
-    IFNULL(ARRAY_LENGTH(JSON_QUERY_ARRAY(predictions, '{_EMBEDDINGS}.values')), 0) AS dimensions,
+    IFNULL(JSON_TYPE(vector), 'null') AS kind,
+    IFNULL(ARRAY_LENGTH(JSON_QUERY_ARRAY(vector)), 0) AS dimensions,
     ARRAY(
       SELECT {_number("item")}
-      FROM UNNEST(JSON_QUERY_ARRAY(predictions, '{_EMBEDDINGS}.values')) AS item WITH OFFSET AS position
+      FROM UNNEST(JSON_QUERY_ARRAY(vector)) AS item WITH OFFSET AS item_place
       {kept}
-      ORDER BY position
-    ) AS numbers,
-    NULLIF({_count("token_count")}, 0) AS token_count,
-    SAFE_CAST(JSON_VALUE(predictions, '{_EMBEDDINGS}.statistics.truncated') AS BOOL) AS truncated
+      ORDER BY item_place
+    ) AS numbers
   FROM answers
 ), measured_answers AS (
   SELECT
@@ -195,10 +210,18 @@ def _number(item: str) -> str:
     return f"IF(JSON_TYPE({item}) = 'number' AND ABS({number}) < {_LARGEST}, {number}, NULL)"
 
 
-def _count(name: str) -> str:
-    # A whole number, which the service writes as 8 or as 8.0.
-    number = f"JSON_VALUE(predictions, '{_EMBEDDINGS}.statistics.{name}')"
-    return f"SAFE_CAST(SAFE_CAST({number} AS FLOAT64) AS INT64)"
+def staged_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
+    """Return the query for the staging table's rows.
+
+    It reads ``best`` of :func:`best_vectors`, and ``asked`` with the columns of
+    :func:`~airflow_gemini_batch.storage.land.sql.asked_rows`, ``submission``, those that are returned, and
+    ``ambiguous`` (BOOL).
+    """
+    same = " AND ".join(f"best.{name} = asked.{name}" for name in ("submission", *returned))
+    return f"""SELECT
+  {_staged_values(plan)}
+FROM asked
+LEFT JOIN best ON {same}"""
 
 
 def _staged_values(plan: LandingPlan) -> str:
@@ -208,8 +231,8 @@ def _staged_values(plan: LandingPlan) -> str:
         shortened = f"best.dimensions > {plan.dimensions}"
         vector = f"""IF({shortened}, ARRAY(
     SELECT SAFE_DIVIDE(number, best.length)
-    FROM UNNEST(best.numbers) AS number WITH OFFSET AS position
-    ORDER BY position
+    FROM UNNEST(best.numbers) AS number WITH OFFSET AS item_place
+    ORDER BY item_place
   ), best.numbers)"""
     landed = {
         "values": vector,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
+from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix, spelled_as_in_sql
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_values
 from airflow_gemini_batch.core.ledger import line_key, request_digest
 from airflow_gemini_batch.core.prompts import text_of
@@ -52,7 +52,7 @@ class RequestReader:
         if not 0 < start < end or b"\\" in key or b'"' in key or b'"' in label:
             return None
         digest = self._prefix.copy()
-        digest.update(line[start + len(_REQUEST) - 1 : end])
+        digest.update(spelled_as_in_sql(line[start + len(_REQUEST) - 1 : end]))
         digest.update(b"}")
         fingerprint = digest.hexdigest()[:DIGEST_LENGTH]
         return (label.decode(errors="replace"), fingerprint, *self._columns(key.decode(errors="replace")))

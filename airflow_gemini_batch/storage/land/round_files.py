@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.storage.cloud_storage import CloudStorage
 
 if TYPE_CHECKING:
@@ -14,9 +14,19 @@ if TYPE_CHECKING:
 
 
 def request_files(manifest: Manifest, storage: CloudStorage) -> list[Blob]:
-    """Return the files of all requests: those of the first round, of which later rounds repeat some."""
+    """Return the files of all requests: those of the first round, of which later rounds repeat some.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when one is gone.
+    """
     sources = [_file_address(source) for one in manifest.rounds[:1] for source in one.source]
-    return list(storage.objects(sources))
+    try:
+        return list(storage.objects(sources))
+    except SourceNotReadyError as error:
+        raise SourceNotReadyError(
+            f"the requests are gone, and with them the keys of the answers: {error}. Nothing was landed. Restore the "
+            "file (soft delete keeps it for seven days, unless the bucket says otherwise), or run the build task alone "
+            "again: the same rows make the same file"
+        ) from error
 
 
 def answer_files(one: Round, storage: CloudStorage) -> list[Blob]:

@@ -41,7 +41,8 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: BigQueryStora
         if table is None:
             raise SourceNotReadyError(
                 f"the requests {address} are gone, and with them the keys of the answers. Nothing was landed. BigQuery "
-                "restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS), or build and submit them anew"
+                "restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS); or run the build task alone: "
+                "the same rows make the same table again"
             )
         columns = column_types(table.schema)
         _check_present([*plan.key, plan.format.main_column], columns, address)

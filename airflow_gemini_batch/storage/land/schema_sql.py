@@ -27,8 +27,8 @@ def answer_text(response: str) -> str:
     return f"""IFNULL(
       COALESCE(
         (
-          SELECT STRING_AGG(JSON_VALUE(piece, '$.text'), '' ORDER BY place)
-          FROM UNNEST(JSON_QUERY_ARRAY({response}, '{_PARTS}')) AS piece WITH OFFSET AS place
+          SELECT STRING_AGG(JSON_VALUE(piece, '$.text'), '' ORDER BY item_place)
+          FROM UNNEST(JSON_QUERY_ARRAY({response}, '{_PARTS}')) AS piece WITH OFFSET AS item_place
           WHERE IFNULL(JSON_VALUE(piece, '$.thought'), 'false') != 'true'
         ),
         JSON_VALUE({response}, '{_PARTS}.text')
@@ -66,7 +66,7 @@ def value_expression(column: AnswerColumn, answer: str) -> str:
         place = place.field(column.path)
     if column.repeated:
         item = _typed("JSON_VALUE(item)", column.type)
-        return f"ARRAY(SELECT {item} FROM UNNEST({place.items}) AS item WITH OFFSET AS place ORDER BY place)"
+        return f"ARRAY(SELECT {item} FROM UNNEST({place.items}) AS item WITH OFFSET AS item_place ORDER BY item_place)"
     if column.type == "JSON":
         return f"IF({place.type} = 'null', NULL, {place.json})"
     return _typed(place.scalar, column.type)

@@ -111,7 +111,7 @@ def staging_statement(
     """
     parameters = Parameters()
     return Statement(
-        f"""{new_staging_table(plan, staging, requests)}
+        f"""{new_staging_table(plan, staging, requests[0].columns)}
 WITH asked AS (
 {asked_rows(plan, requests, parameters)}
 ), answers AS (
@@ -125,10 +125,15 @@ LEFT JOIN best ON {_equal_keys("best", "asked", plan)}""",
     )
 
 
-def new_staging_table(plan: LandingPlan, staging: BigQueryAddress, requests: Sequence[RequestTable]) -> str:
-    """Return the head of a statement that writes a staging table, anew when it exists; it expires after a day."""
+def new_staging_table(
+    plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str] | None = None
+) -> str:
+    """Return the head of a statement that writes a staging table, anew when it exists; it expires after a day.
+
+    :param key_types: as for :func:`airflow_gemini_batch.core.landing.staging_columns`.
+    """
     columns = ",\n  ".join(
-        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, requests[0].columns).items()
+        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
     )
     return f"""CREATE OR REPLACE TABLE {staging.sql} (
   {columns}

@@ -16,7 +16,7 @@ from airflow_gemini_batch.storage.cloud_storage import CloudStorage
 from airflow_gemini_batch.storage.land.database import connect, identifier
 from airflow_gemini_batch.storage.land.file_merge import FileRows, write
 from airflow_gemini_batch.storage.land.staged_rows import stage_rows, staged
-from airflow_gemini_batch.storage.land.tables import staging_address
+from airflow_gemini_batch.storage.land.staging_table import make_anew, staging_address
 from airflow_gemini_batch.storage.land.vector_file import vectors_aside
 from airflow_gemini_batch.storage.land.vector_targets import vector_column
 from airflow_gemini_batch.storage.land.vectors import without_vectors
@@ -24,7 +24,6 @@ from airflow_gemini_batch.storage.land.vectors import without_vectors
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
-_CALL_TIMEOUT = 60.0
 _LOAD_TIMEOUT = 3600.0
 
 
@@ -76,9 +75,7 @@ def _rows(plan: LandingPlan, folder: Path) -> FileRows:
 
 
 def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
+    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, WriteDisposition
 
     schema = [
         SchemaField(name, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
@@ -86,11 +83,7 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
         else SchemaField(name, kind)
         for name, kind in staging_columns(plan).items()
     ]
-    table = Table(staging.dotted, schema=schema)
-    table.expires = datetime.now(UTC) + timedelta(days=1)
-    # A load job can't say when a table expires.
-    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
-    client.create_table(table, timeout=_CALL_TIMEOUT)
+    make_anew(client, staging, schema)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,14 +15,18 @@ from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.storage.bigquery import BigQueryStorage
+from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.storage.land.embedding_line_sql import line_staging_statement, unreadable_statement
 from airflow_gemini_batch.storage.land.embedding_sql import (
     embedding_staging_statement,
     other_length_statement,
     shortened_statement,
 )
+from airflow_gemini_batch.storage.land.line_tables import LineTable, answer_lines, load_lines, request_lines
 from airflow_gemini_batch.storage.land.merge_sql import count_statement, merge_statement
 from airflow_gemini_batch.storage.land.round_tables import answer_tables, request_tables
 from airflow_gemini_batch.storage.land.sql import RequestTable, staging_statement, unfit_keys_statement
+from airflow_gemini_batch.storage.land.staging_table import staging_address
 from airflow_gemini_batch.storage.land.targets import (
     check_columns,
     column_types,
@@ -88,10 +91,39 @@ class TableLanding:
         with self._dropped_afterwards(staging):
             stage = embedding_staging_statement if plan.embeds else staging_statement
             self._run(stage(plan, staging, requests, answers), location)
-            if plan.dimensions is not None:
-                ((shortened,),) = self._run(shortened_statement(staging), location)
-                say_shortened(self._log, plan, shortened)
+            self._say_shortened(plan, staging, location)
             return self._merge(plan, staging, target, failed, preparations, location)
+
+    def land_vector_files(
+        self,
+        plan: LandingPlan,
+        manifests: Sequence[Manifest],
+        storage: CloudStorage,
+        target: BigQueryAddress,
+        failed: BigQueryAddress,
+    ) -> LandingReport:
+        """Land the vectors of jobs from files to files, of the gemini-embedding family, as :meth:`land` does.
+
+        BigQuery loads the files from the bucket into tables of lines, which are dropped afterwards.
+
+        Raises what :meth:`land` and :mod:`~airflow_gemini_batch.storage.land.line_tables` raise.
+        """
+        staging = staging_address(target, *(part for one in manifests for part in _identity(one)))
+        requests = request_lines(plan, manifests, storage, staging)
+        answers = answer_lines(manifests, storage, staging)
+        if not requests:
+            return LandingReport(str(target), str(failed), Tally().counts)
+        location = self._location(target)
+        key_types = dict.fromkeys(plan.key, "STRING")
+        preparations = self._preparations(plan, key_types, target, failed)
+        with self._dropped_afterwards(staging, *(one.table for one in (*requests, *answers))):
+            load_lines((*requests, *answers), self._client)
+            self._run(line_staging_statement(plan, staging, requests, answers), location)
+            self._check_keys(plan, [RequestTable(staging, key_types, "", "", 0, "")], location)
+            self._say_shortened(plan, staging, location)
+            report = self._merge(plan, staging, target, failed, preparations, location)
+            self._say_unreadable(requests, answers if report.counts[Outcome.MISSING] else (), location)
+            return report
 
     def land_staged(
         self, plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, failed: BigQueryAddress
@@ -137,8 +169,10 @@ class TableLanding:
         if faults:
             raise InvalidRequestError(
                 f"the key {', '.join(plan.key)} does not tell the requests apart, so that answers can't be told apart "
-                "either:\n" + "\n".join(faults) + "\nName all columns that make the key, and land the manifests of two runs one after the other. Nothing "
-                "was landed."
+                "either:\n"
+                + "\n".join(faults)
+                + "\nName all columns that make the key, and land the manifests of "
+                "two runs one after the other. Nothing was landed."
             )
 
     def _preparations(
@@ -188,20 +222,42 @@ class TableLanding:
         for row in self._run(other_length_statement(staging, target), location):
             raise other_length(str(target), row["staged"], row["landed"])
 
+    def _say_shortened(self, plan: LandingPlan, staging: BigQueryAddress, location: str) -> None:
+        if plan.dimensions is not None:
+            ((shortened,),) = self._run(shortened_statement(staging), location)
+            say_shortened(self._log, plan, shortened)
+
+    def _say_unreadable(
+        self, requests: Sequence[LineTable], answers: Sequence[LineTable], location: str
+    ) -> None:
+        """Log how many lines could not be read.
+
+        :param answers: none where no request lacks one, since they are read once more for this.
+        """
+        for lines, path, what in (
+            (requests, "$.request", "lines of the request files hold no request and are left out"),
+            (answers, "$", "lines of the answers hold no JSON object; their requests count as missing"),
+        ):
+            if lines:
+                ((count,),) = self._run(unreadable_statement(lines, path), location)
+                if count:
+                    self._log.warning("%d %s", count, what)
+
     @contextmanager
-    def _dropped_afterwards(self, staging: BigQueryAddress) -> Iterator[None]:
+    def _dropped_afterwards(self, *tables: BigQueryAddress) -> Iterator[None]:
         try:
             yield
         finally:
-            self._drop(staging)
+            for table in tables:
+                self._drop(table)
 
-    def _drop(self, staging: BigQueryAddress) -> None:
+    def _drop(self, table: BigQueryAddress) -> None:
         from google.api_core.exceptions import GoogleAPICallError
 
         try:
-            self._client.delete_table(staging.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
+            self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
         except GoogleAPICallError as error:
-            self._log.warning("%s could not be dropped and expires in a day: %s", staging, error)
+            self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
 
     def _run_past_rivals(self, statement: Statement, location: str) -> None:
         """Run a statement that changes a table, again when another one came in between."""
@@ -231,15 +287,6 @@ class TableLanding:
                 wait_timeout=_QUERY_TIMEOUT,
             )
         )
-
-
-def staging_address(target: BigQueryAddress, *content: str) -> BigQueryAddress:
-    """Return a table beside the target to stage rows in.
-
-    :param content: what tells these rows from others on their way to the same target.
-    """
-    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
-    return target.with_table(f"{target.table}__landing_{digest}")
 
 
 def _identity(manifest: Manifest) -> list[str]:

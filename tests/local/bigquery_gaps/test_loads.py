@@ -161,6 +161,22 @@ def test_loads_csv_with_null_marker(client: bigquery.Client, dataset: str) -> No
     assert _rows(client, f"{dataset}.t") == [(None, {"aB": 1}), ("N", None)]
 
 
+def test_loads_lines_as_they_are(client: bigquery.Client, dataset: str) -> None:
+    lines = ['{"a": "x,\\"y\\""}', "no JSON, 'é' 😀", "cut\x01off", "x" * 3_000_000]
+    _load(
+        client,
+        f"{dataset}.t",
+        "\n".join(lines),
+        "CSV",
+        schema=[Field("line", "STRING")],
+        field_delimiter="\x01",
+        quote_character="",
+        ignore_unknown_values=True,
+    )
+    found = [row.line for row in client.list_rows(f"{dataset}.t")]
+    assert sorted(found) == sorted([*lines[:2], "cut", lines[3]])
+
+
 def test_appends_truncates_and_refuses(client: bigquery.Client, dataset: str) -> None:
     table = f"{dataset}.t"
     _json(client, table, '{"a": "1", "n": 1}', schema=[Field("a", "STRING"), Field("n", "INTEGER")])

@@ -83,6 +83,7 @@ EXPRESSIONS: list[tuple[str, Any]] = [
     ("TO_JSON_STRING(NULL)", "null"),
     ("TO_JSON_STRING(STRUCT(TO_JSON_STRING(NULL) AS a))", '{"a":"null"}'),
     ("TO_JSON_STRING('q\"\\\\')", r'"q\"\\"'),
+    ("TO_JSON_STRING('\u2028\u2029\\\\u2028')", r'"\u2028\u2029\\u2028"'),
     ("SAFE_CAST('12' AS INT64)", 12),
     ("SAFE_CAST('12x' AS INT64)", None),
     ('REGEXP_EXTRACT(\'Bad: {"error": {"code": 429}}\', r\'"code":\\s*(\\d+)\')', "429"),

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.responses import Outcome
-from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.storage.land import parquet_file
 from tests.storage.land.answer_files import EXPIRED, AnswerFiles, asked, jsonl, line, parquet
 from tests.storage.land.landings import DAY, GENRE, JOB, NASTY, TEXT, bad, genre, good, later, plan_of
@@ -320,3 +320,12 @@ def test_samples_name_the_reasons(files):
     assert counts(report) == {"ok": 1, "invalid": 1, "rejected": 1}
     assert any(sample.startswith("invalid: the answer is no JSON") for sample in report.samples)
     assert Outcome.INVALID in report.counts
+
+
+def test_lost_requests_are_an_error_with_the_way_out(files):
+    source = files.requests("978-1")
+    manifest = files.manifest(f"{source}.gone", files.output(line("978-1", good("A"))))
+    with pytest.raises(
+        SourceNotReadyError, match=r"the requests are gone.*\.gone: .*run the build task alone"
+    ):
+        files.run(TEXT, manifest)

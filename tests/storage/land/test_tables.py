@@ -13,7 +13,8 @@ from airflow_gemini_batch.core.landing import staging_columns
 from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.core.schemas import response_schema_of
-from airflow_gemini_batch.storage.land.tables import TableLanding, staging_address
+from airflow_gemini_batch.storage.land.staging_table import staging_address
+from airflow_gemini_batch.storage.land.tables import TableLanding
 from tests.requests_data import BAD_REQUEST, request
 from tests.storage.land.landings import (
     DAY,
@@ -211,7 +212,7 @@ def test_field_may_have_the_name_of_what_is_counted(landing, name):
     assert landing.landed(name) == {"a": "B"}
 
 
-@pytest.mark.parametrize("name", ["outcome_1", "part", "answer_text", "from", "fault"])
+@pytest.mark.parametrize("name", ["outcome_1", "part", "answer_text", "from", "fault", "place"])
 def test_key_may_have_any_name(gemini_batch_stack, name):
     landing = Landing(gemini_batch_stack, key={name: "STRING"})
     landing.land(plan_of({"candidate": str}, key=(name,)), ("a", good('{"candidate": "B"}')), ("b", bad()))
