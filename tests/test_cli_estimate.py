@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from airflow_gemini_batch.cli import app
+from airflow_gemini_batch.cli.screen import screen
 from tests.requests_data import request, upload
 
 PRICES = "model,input,output,as_of\npro,1,6,2026-10\nembedding-x,2,0,2026-10\n"
@@ -24,7 +25,7 @@ def prices(tmp_path: Path) -> str:
 
 @pytest.fixture
 def run(prices, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(screen, "width", 200)
 
     def run(file: str, *arguments: str, model: str = "pro"):
         return CliRunner().invoke(app, ["estimate", file, "--model", model, "--prices", prices, *arguments])

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from airflow_gemini_batch.cli import app
+from airflow_gemini_batch.cli.screen import screen
 from tests.requests_data import BAD_REQUEST, request, upload
 
 GOOD = json.dumps(request("Hello")).encode()
@@ -58,7 +59,7 @@ def test_file_in_order_ends_with_0(write):
     ],
 )
 def test_broken_file_ends_with_1_and_is_named(write, monkeypatch, content, message):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(screen, "width", 300)
     result = run(write(content))
     assert result.exit_code == 1
     assert message in one_line(result.stderr)
