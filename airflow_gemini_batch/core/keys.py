@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.prompts import text_of
+from airflow_gemini_batch.core.prompts import is_null, text_of
 
 KEY_LABEL = "gemini_batch_key"
 
@@ -28,7 +28,7 @@ def key_text(values: Sequence[Any]) -> str:
 
     Raises :class:`ValueError` when a value is NULL.
     """
-    if any(value is None for value in values):
+    if any(map(is_null, values)):
         raise ValueError("the key is NULL")
     texts = [text_of(value) for value in values]
     return texts[0] if len(texts) == 1 else orjson.dumps(texts).decode()

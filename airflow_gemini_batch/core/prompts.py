@@ -97,14 +97,19 @@ class PromptTemplate:
         return [self._format % values for values in zip(*columns, strict=True)]
 
 
+def is_null(value: Any) -> bool:
+    """Whether a value is missing: ``None``, or a float that is not a number, as pandas writes a missing one."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def text_of(value: Any, default: str = "") -> str:
     """Return a value as text, as BigQuery casts it: ``2008.0`` is ``2008``, ``True`` is ``true``.
 
-    Lists and objects become JSON, bytes base64, dates and times ISO 8601; ``None`` becomes ``default``.
+    Lists and objects become JSON, bytes base64, dates and times ISO 8601; what :func:`is_null` becomes ``default``.
     """
     if isinstance(value, str):
         return value
-    if value is None:
+    if is_null(value):
         return default
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -47,7 +47,7 @@ def test_values_become_texts(values: list[Any], text: str) -> None:
     assert key_text(values) == text
 
 
-@pytest.mark.parametrize("values", [[None], ["a", None], [None, None]])
+@pytest.mark.parametrize("values", [[None], ["a", None], [None, None], [float("nan")]])
 def test_null_is_no_key(values: list[Any]) -> None:
     with pytest.raises(ValueError, match="the key is NULL"):
         key_text(values)

@@ -123,6 +123,10 @@ def test_value_becomes_text(value: Any, text: str) -> None:
     assert rendered("[[ a ]]", a=value) == text
 
 
+def test_missing_value_of_pandas_is_null() -> None:
+    assert rendered("[[ a | unknown ]]", a=float("nan")) == "unknown"
+
+
 def test_lone_surrogate_is_left_for_the_request_to_refuse() -> None:
     assert text_of("\ud800") == "\ud800"
     assert text_of(["\ud800"]) == '["\ud800"]'
