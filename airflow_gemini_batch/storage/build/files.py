@@ -14,8 +14,8 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.building import SHOWN_KEYS, BadRow, BuildPlan, BuildReport
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
-from airflow_gemini_batch.core.prompts import is_null
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.prompts import is_null
 from airflow_gemini_batch.core.request_lines import line_maker
 from airflow_gemini_batch.core.request_templates import (
     BadMediaError,
