@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import re
 
 import pytest
@@ -92,13 +93,21 @@ def test_ways_to_write_a_row(lines: list[str]) -> None:
         pytest.param(
             [HEADER, "m,1,5,2026-11", "m,2,6,2026-11"], "line 3, column model: 'm' is there twice", id="twice"
         ),
-        pytest.param([HEADER, "m" * 200_000], "line 2: field larger", id="not-for-a-csv-reader"),
     ],
 )
 def test_bad_file_is_refused_with_its_place(lines: list[str], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
         read(*lines)
     assert str(caught.value).startswith("the price file my.csv, line ")
+
+
+def test_file_that_no_csv_reader_takes_is_refused_with_its_place() -> None:
+    before = csv.field_size_limit(100)  # of the whole process, where other code may have raised it
+    try:
+        with pytest.raises(InvalidRequestError, match=r"my\.csv, line 2: field larger"):
+            read(HEADER, "m" * 200)
+    finally:
+        csv.field_size_limit(before)
 
 
 TIERED = Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11")
