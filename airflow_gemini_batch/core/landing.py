@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,6 +135,31 @@ def staging_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = Non
 def column_type(column: AnswerColumn) -> str:
     """Return the type in BigQuery of a column of answers."""
     return f"ARRAY<{column.type}>" if column.repeated else column.type
+
+
+def check_target_columns(
+    where: str, present: Mapping[str, str], landing: Mapping[str, str], key: Iterable[str], *, way_out: str
+) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a target can take columns.
+
+    :param where: the target, for the message.
+    :param present: types of the columns that it has.
+    :param landing: types of the columns that land in it; those that it lacks are no fault, but for the key's.
+    :param way_out: what to do besides naming another target.
+    """
+    types = {name.lower(): kind for name, kind in present.items()}
+    faults = [
+        f"the column {name!r} is {types[name.lower()]} there, and what lands in it is {kind}"
+        for name, kind in landing.items()
+        if types.get(name.lower(), kind) != kind
+    ]
+    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in types]
+    if faults:
+        raise InvalidRequestError(
+            f"{where} can't take the answers:\n"
+            + "\n".join(faults)
+            + f"\nName another target, or {way_out}. Nothing was landed."
+        )
 
 
 def failed_target_of(target: str) -> str:

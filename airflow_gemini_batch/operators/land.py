@@ -96,8 +96,8 @@ class LandResultsOperator(GeminiBatchOperator):
             self.log.info("%s", report)
             if jobs is not None and len(manifests) < jobs:
                 raise OutputNotReadyError(
-                    f"{len(manifests)} of {jobs} submit tasks gave a result, and {report} Clear the others, which land "
-                    "with this task; a new run would ask, and pay, for their rows again."
+                    f"{len(manifests)} of {jobs} submit tasks gave a result: {report}. Clear the others, and "
+                    "this task lands their answers as well; a new run would ask, and pay, for their rows again."
                 )
             self._judge(report)
             return report.to_json()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_gemini_batch.core.landing import check_target_columns
 from airflow_gemini_batch.core.row_sources import FileKind
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.storage.land.database import PARQUET, identifier, literal
@@ -135,19 +136,7 @@ def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[
 
     :param where: the file, for messages.
     """
-    types = {name.lower(): kind for name, kind in present.items()}
-    faults = [
-        f"the column {name!r} is {types[name.lower()]} there, and what lands in it is {kind}"
-        for name, kind in landing.items()
-        if types.get(name.lower(), kind) != kind
-    ]
-    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in types]
-    if faults:
-        raise InvalidRequestError(
-            f"{where} can't take the answers:\n"
-            + "\n".join(faults)
-            + "\nName another target, or move the file away. Nothing was landed."
-        )
+    check_target_columns(where, present, landing, key, way_out="move the file away")
 
 
 def parquet_rows(database: DuckDBPyConnection, path: Path, where: str) -> FileRows:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.landing import FAILED_COLUMNS, LandingPlan, column_type
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.core.landing import FAILED_COLUMNS, LandingPlan, check_target_columns, column_type
 from airflow_gemini_batch.storage.build.columns import quoted, single_type
 
 if TYPE_CHECKING:
@@ -36,19 +35,8 @@ def check_columns(
     """
     if table is None:
         return
-    present = {name.lower(): kind for name, kind in column_types(table.schema).items()}
-    faults = [
-        f"the column {name!r} is {present[name.lower()]} there, and what lands in it is {kind}"
-        for name, kind in columns.items()
-        if present.get(name.lower(), kind) != kind
-    ]
-    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in present]
-    if faults:
-        raise InvalidRequestError(
-            f"{address} can't take the answers:\n"
-            + "\n".join(faults)
-            + "\nName another target, or change the table, with ALTER TABLE or by dropping it. Nothing was landed."
-        )
+    way_out = "change the table, with ALTER TABLE or by dropping it"
+    check_target_columns(str(address), column_types(table.schema), columns, key, way_out=way_out)
 
 
 def prepare_statement(
