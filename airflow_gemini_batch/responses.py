@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
+from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.answers import Check
-    from airflow_gemini_batch.core.manifest import Manifest
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.jobs.manifest import Manifest
+    from airflow_gemini_batch.landing.schema_check import Check
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ def iter_responses(
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for what is no manifest and for requests
     without a key, and :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
-    from airflow_gemini_batch.core.answers import check_of
-    from airflow_gemini_batch.core.manifest import Manifest
-    from airflow_gemini_batch.core.schemas import response_schema_of
+    from airflow_gemini_batch.core.response_schema import response_schema_of
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.jobs.manifest import Manifest
+    from airflow_gemini_batch.landing.schema_check import check_of
 
     try:
         read = Manifest.from_json(manifest)
@@ -111,9 +111,9 @@ def _last_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None
 
 
 def _response(key: str, status: Any, response: Any, check: Check | None) -> Response:
-    from airflow_gemini_batch.core.answers import answer_text, parse_answer
-    from airflow_gemini_batch.core.responses import classify_row
-    from airflow_gemini_batch.core.tolerant_json import tolerant_object
+    from airflow_gemini_batch.core.jsonl import tolerant_object
+    from airflow_gemini_batch.landing.schema_check import answer_text, parse_answer
+    from airflow_gemini_batch.outputs.classify import classify_row
 
     if isinstance(response, str):
         response = tolerant_object(response.encode())
@@ -134,9 +134,9 @@ def _in_tables(manifest: Manifest) -> bool:
 
 def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[Answer]]:
     """Return what reads the answers of a round from its files."""
-    from airflow_gemini_batch.core.tolerant_json import tolerant_object
-    from airflow_gemini_batch.storage.land.key_index import KeyIndex
-    from airflow_gemini_batch.storage.land.round_files import answer_files, request_files
+    from airflow_gemini_batch.core.jsonl import tolerant_object
+    from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
+    from airflow_gemini_batch.landing.files.key_index import KeyIndex
 
     storage = hook.store.files
     keys = KeyIndex(lambda: storage.lines(request_files(manifest, storage)))
@@ -158,8 +158,8 @@ def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[in
 def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[Answer]]:
     """Return what reads the answers of a round from its table; the key is what passes through it."""
     from airflow_gemini_batch.core.addresses import BigQueryAddress
-    from airflow_gemini_batch.core.building import RESERVED_COLUMNS
     from airflow_gemini_batch.core.keys import key_text
+    from airflow_gemini_batch.requests.spec import RESERVED_COLUMNS
 
     def read(number: int) -> Iterator[Answer]:
         one = manifest.rounds[number]

@@ -22,7 +22,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.
 
 import tests.guard.sitecustomize  # noqa: E402, F401
 
-pytest_plugins = ["airflow_gemini_batch.local.fixtures"]
+pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
 
 assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow is imported"
 
@@ -30,7 +30,7 @@ assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow 
 @pytest.fixture(autouse=True)
 def second_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a second try that finds no job look again without the pauses."""
-    monkeypatch.setattr("airflow_gemini_batch.vertex.submit._LOOK_TWICE_AFTER", (0.01, 0.01))
+    monkeypatch.setattr("airflow_gemini_batch.jobs.submit_once._LOOK_TWICE_AFTER", (0.01, 0.01))
 
 
 @pytest.fixture(autouse=True)

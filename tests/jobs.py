@@ -9,10 +9,10 @@ import requests
 from google.oauth2.credentials import Credentials
 
 from airflow_gemini_batch.core.addresses import parse_address
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.submission import JobRequest
-from airflow_gemini_batch.local.stack import LOCATION, PROJECT
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
 
 # Where a client stands that asks the local server.
@@ -37,7 +37,7 @@ def job_request(bucket: str, **changes: Any) -> JobRequest:
 
 
 def seed(vertex: LocalVertex, count: int = 1, **fields: Any) -> list[JobName]:
-    """Start jobs without data, oldest first; see :class:`airflow_gemini_batch.local.vertex.jobs.bare.BareJobs`."""
+    """Start jobs without data, oldest first; see :class:`airflow_gemini_batch.testing.vertex_ai.jobs.bare.BareJobs`."""
     answer = requests.post(
         f"{vertex.url}/local/v1/jobs:seed", json={"count": count, "queue_seconds": 0.0, **fields}, timeout=10
     )

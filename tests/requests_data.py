@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from airflow_gemini_batch.local.stack import PROJECT, LocalStack
+from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
 
 
 def request(text: str, **more: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_gemini_batch.local.stack import LOCATION, PROJECT, LocalStack
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 
 
 def bigquery_client(stack: LocalStack) -> Any:

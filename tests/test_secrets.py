@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from google.oauth2.credentials import Credentials
 
 from airflow_gemini_batch import GeminiBatchHook, GeminiBatchJobSensor, SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.jobs import JobName
 from airflow_gemini_batch.exceptions import GeminiBatchError
+from airflow_gemini_batch.jobs.state import JobName
 from tests.requests_data import request, upload
 from tests.tasks import TaskInstance, first_event, reborn, run_task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from airflow_gemini_batch.cli.local import demo, up
+from airflow_gemini_batch.cli.demo import demo, up
 from airflow_gemini_batch.cli.requests import estimate, validate
 
 app = typer.Typer(

@@ -15,15 +15,15 @@ from rich.table import Table
 
 from airflow_gemini_batch.cli.screen import failed, screen
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
-from airflow_gemini_batch.core.estimate import Estimate, check_ceiling
-from airflow_gemini_batch.core.findings import Finding, Severity
+from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
+from airflow_gemini_batch.core.model_families import RequestFormat, format_of
 from airflow_gemini_batch.core.models import model_resource_name
-from airflow_gemini_batch.core.preflight import LONGEST_LINE, SAMPLE_ROWS, RequestSample, size_findings
-from airflow_gemini_batch.core.pricing import PriceTable, dollars
-from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
-from airflow_gemini_batch.core.request_size import SizeSample, inferred
+from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling
+from airflow_gemini_batch.costs.prices import PriceTable, dollars
+from airflow_gemini_batch.costs.request_size import SizeSample, inferred
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.preflight.findings import Finding, Severity
+from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 
 _File = Annotated[str, typer.Argument(help="JSON Lines file on this machine, or gs://bucket/file.jsonl.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON line last.")]
@@ -132,7 +132,7 @@ def _opened(file: str) -> Iterator[tuple[int, Iterator[bytes]]]:
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't be read.
     """
-    from airflow_gemini_batch.storage.raw_lines import raw_lines
+    from airflow_gemini_batch.gcp.lines import raw_lines
 
     if file.startswith("gs://"):
         with _reading_from_google(file) as opened:
@@ -152,7 +152,7 @@ def _reading_from_google(uri: str) -> Iterator[tuple[int, Iterator[bytes]]]:
     from google.cloud.storage import Client
     from requests.exceptions import RequestException
 
-    from airflow_gemini_batch.storage.inspection import FileInspection
+    from airflow_gemini_batch.gcp.inspection import FileInspection
 
     try:
         address = GcsAddress.parse(uri)

@@ -19,3 +19,9 @@ DEFAULT_MAX_FAILED_FRACTION = 0.05
 
 DEFAULT_MAX_ROW_RETRIES = 1
 """Follow-up jobs for rows that are worth another one."""
+
+SAMPLE_ROWS = 1000
+"""Requests that a preflight looks at unless it is asked for all."""
+
+LONGEST_LINE = 20 * 2**20
+"""Bytes; a longer line is not checked."""

@@ -14,9 +14,6 @@ from airflow_gemini_batch.core.models import short_model_name
 
 DIGEST_LENGTH = 32
 
-FINGERPRINT_COLUMN = "batch_fingerprint"
-"""Column of request tables and of enriched tables that holds the digest."""
-
 _ESCAPED = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.prompts import is_null, text_of
+from airflow_gemini_batch.core.values import is_null, text_of
 
 KEY_LABEL = "gemini_batch_key"
 

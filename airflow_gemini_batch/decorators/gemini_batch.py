@@ -73,8 +73,8 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         """Go on after the wait; the jobs say where the requests are, so that the function is not called again."""
         from dataclasses import replace
 
-        from airflow_gemini_batch.core.jobs import JobName
-        from airflow_gemini_batch.core.reruns import RoundId
+        from airflow_gemini_batch.jobs.follow_ups import RoundId
+        from airflow_gemini_batch.jobs.state import JobName
 
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
@@ -85,13 +85,13 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         return SubmitGeminiBatchOperator.resume(self, context, event, adopted)
 
     def _write_requests(self, context: Context) -> list[str]:
-        from airflow_gemini_batch.core.prompt_lines import PROMPT, prompt_lines
-        from airflow_gemini_batch.core.prompts import Placeholder, PromptTemplate
-        from airflow_gemini_batch.core.request_formats import LARGEST_FILE, RequestFormat
-        from airflow_gemini_batch.core.request_places import request_folder
-        from airflow_gemini_batch.core.request_templates import gemini_request
-        from airflow_gemini_batch.core.schemas import response_schema_of
-        from airflow_gemini_batch.storage.build.request_files import RequestFiles
+        from airflow_gemini_batch.core.model_families import LARGEST_FILE, RequestFormat
+        from airflow_gemini_batch.core.response_schema import response_schema_of
+        from airflow_gemini_batch.requests.destinations import request_folder
+        from airflow_gemini_batch.requests.files.shards import RequestFiles
+        from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
+        from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
+        from airflow_gemini_batch.requests.templates import gemini_request
 
         try:
             folder = request_folder(self.requests, None)

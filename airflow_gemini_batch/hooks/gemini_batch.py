@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.cloud import bigquery, storage
 
-    from airflow_gemini_batch.core.jobs import JobName
-    from airflow_gemini_batch.storage.store import DataStore
+    from airflow_gemini_batch.jobs.state import JobName
+    from airflow_gemini_batch.outputs.store import DataStore
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
     from airflow_gemini_batch.vertex.client import BatchJobClient
 
@@ -122,7 +122,7 @@ class GeminiBatchHook(BaseHook):
     @cached_property
     def store(self) -> DataStore:
         """Requests and answers on Cloud Storage and in BigQuery."""
-        from airflow_gemini_batch.storage.store import DataStore
+        from airflow_gemini_batch.outputs.store import DataStore
 
         return DataStore(lambda: self.storage_client, lambda: self.bigquery_client)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.core.jobs import JobName
 from airflow_gemini_batch.exceptions import VertexApiError
+from airflow_gemini_batch.jobs.state import JobName
 from airflow_gemini_batch.version_compat import task_state
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_gemini_batch.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.pricing import PriceTable
+    from airflow_gemini_batch.costs.prices import PriceTable
 
 
 def price_table() -> PriceTable:
@@ -18,7 +18,7 @@ def price_table() -> PriceTable:
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that can't be read as one.
     """
-    from airflow_gemini_batch.core.pricing import PriceTable
+    from airflow_gemini_batch.costs.prices import PriceTable
 
     return PriceTable.load(conf.get("gemini_batch", "price_table", fallback="") or None)
 

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.task import HookedTask
+from airflow_gemini_batch.hooks.mixin import HookedTask
 
 
 class GeminiBatchOperator(HookedTask, BaseOperator):

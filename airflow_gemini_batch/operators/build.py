@@ -15,10 +15,10 @@ from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.building import BuildPlan, BuildReport
-    from airflow_gemini_batch.core.request_formats import RequestFormat
-    from airflow_gemini_batch.core.request_templates import RequestTemplate
-    from airflow_gemini_batch.core.row_sources import FileRows, QueryRows, RowSource, TableRows
+    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
+    from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+    from airflow_gemini_batch.requests.templates import RequestTemplate
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -125,8 +125,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
             return list(report.sources)
 
     def _plan(self) -> BuildPlan:
-        from airflow_gemini_batch.core.building import BuildPlan
         from airflow_gemini_batch.core.models import model_resource_name
+        from airflow_gemini_batch.requests.spec import BuildPlan
 
         for name, value, allowed in (
             ("on_bad_rows", self.on_bad_rows, ("fail", "drop")),
@@ -154,7 +154,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def _row_source(self) -> RowSource | Rows | Callable[[], Rows]:
         """Return where the rows come from: what an address says, or the rows themselves as they were given."""
-        from airflow_gemini_batch.core.row_sources import parse_row_source
+        from airflow_gemini_batch.requests.sources import parse_row_source
 
         if not _is_address(self.source):
             return self.source  # type: ignore[return-value]
@@ -162,7 +162,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             return parse_row_source(self.source)
 
     def _build(self, plan: BuildPlan) -> BuildReport:
-        from airflow_gemini_batch.core.row_sources import QueryRows, TableRows
+        from airflow_gemini_batch.requests.sources import QueryRows, TableRows
 
         source = self._row_source()
         if isinstance(source, (TableRows, QueryRows)):
@@ -170,9 +170,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         return self._build_files(plan, source() if callable(source) else source)
 
     def _build_tables(self, plan: BuildPlan, source: TableRows | QueryRows) -> BuildReport:
-        from airflow_gemini_batch.core.request_places import request_dataset, request_folder
-        from airflow_gemini_batch.storage.build.exports import ExportBuild
-        from airflow_gemini_batch.storage.build.tables import TableBuild
+        from airflow_gemini_batch.requests.bigquery.exports import ExportBuild
+        from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+        from airflow_gemini_batch.requests.destinations import request_dataset, request_folder
 
         if not plan.format.takes_tables:
             with refused_as_invalid():
@@ -185,11 +185,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def _build_files(self, plan: BuildPlan, source: FileRows | Rows) -> BuildReport:
         from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
-        from airflow_gemini_batch.core.request_places import request_folder
-        from airflow_gemini_batch.core.row_sources import FileRows
-        from airflow_gemini_batch.storage.build.done import read_done
-        from airflow_gemini_batch.storage.build.files import build_files
-        from airflow_gemini_batch.storage.build.rows import python_rows, read_rows
+        from airflow_gemini_batch.requests.bigquery.done import read_done
+        from airflow_gemini_batch.requests.destinations import request_folder
+        from airflow_gemini_batch.requests.files.builder import build_files
+        from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
+        from airflow_gemini_batch.requests.sources import FileRows
 
         with refused_as_invalid():
             folder = request_folder(self.destination, plan.skip_done)
@@ -205,9 +205,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         return build_files(plan, rows, folder, client, self.log, done=done)
 
     def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:
-        from airflow_gemini_batch.core.estimate import check_ceiling, estimate
+        from airflow_gemini_batch.core.model_families import RequestFormat
         from airflow_gemini_batch.core.models import short_model_name
-        from airflow_gemini_batch.core.request_formats import RequestFormat
+        from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
 
         found = estimate(

@@ -10,10 +10,10 @@ from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.landing import LandingPlan
-    from airflow_gemini_batch.core.request_formats import RequestFormat
-    from airflow_gemini_batch.core.request_rules.embedding_rules import TaskType
-    from airflow_gemini_batch.core.request_templates import RequestTemplate
+    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.landing.plan import LandingPlan
+    from airflow_gemini_batch.requests.templates import RequestTemplate
+    from airflow_gemini_batch.requests.validation.embed_content import TaskType
 
 
 class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
@@ -71,17 +71,17 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
         self.request_format = request_format
 
     def _request_format(self) -> RequestFormat:
-        from airflow_gemini_batch.core.embedding_requests import embedding_format
+        from airflow_gemini_batch.requests.embeddings import embedding_format
 
         return embedding_format(self.model, self.request_format)
 
     def _template(self) -> RequestTemplate:
-        from airflow_gemini_batch.core.embedding_requests import (
+        from airflow_gemini_batch.core.model_families import RequestFormat
+        from airflow_gemini_batch.requests.embeddings import (
             column_or_template,
             gemini_embedding_request,
             text_embedding_request,
         )
-        from airflow_gemini_batch.core.request_formats import RequestFormat
 
         text = column_or_template(self.text, "text")
         title = None if self.title is None else column_or_template(self.title, "title")
@@ -96,7 +96,7 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
         )
 
     def _answer_parameters(self) -> Mapping[str, str]:
-        from airflow_gemini_batch.core.embedding_requests import model_parameters_of
+        from airflow_gemini_batch.requests.embeddings import model_parameters_of
 
         return model_parameters_of(self._request_format(), self.output_dimensionality)
 
@@ -134,13 +134,13 @@ class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
         self.request_format = request_format
 
     def _request_format(self) -> RequestFormat:
-        from airflow_gemini_batch.core.embedding_requests import embedding_format
         from airflow_gemini_batch.core.models import model_resource_name
+        from airflow_gemini_batch.requests.embeddings import embedding_format
 
         return embedding_format(model_resource_name(self.model), self.request_format)
 
     def _job_parameters(self) -> Mapping[str, Any] | None:
-        from airflow_gemini_batch.core.embedding_requests import model_parameters_of
+        from airflow_gemini_batch.requests.embeddings import model_parameters_of
 
         parameters = model_parameters_of(self._request_format(), self.output_dimensionality)
         return {**(self.model_parameters or {}), **parameters}
@@ -190,9 +190,9 @@ class LandEmbeddingsOperator(LandResultsOperator):
         self.request_format = request_format
 
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
-        from airflow_gemini_batch.core.embedding_requests import embedding_format, model_parameters_of
-        from airflow_gemini_batch.core.embeddings import embedding_columns
-        from airflow_gemini_batch.core.landing import LandingPlan
+        from airflow_gemini_batch.landing.plan import LandingPlan
+        from airflow_gemini_batch.outputs.embeddings import embedding_columns
+        from airflow_gemini_batch.requests.embeddings import embedding_format, model_parameters_of
 
         if len(models) > 1:
             raise ValueError(

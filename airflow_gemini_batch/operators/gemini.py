@@ -10,9 +10,9 @@ from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.landing import LandingPlan
-    from airflow_gemini_batch.core.request_formats import RequestFormat
-    from airflow_gemini_batch.core.request_templates import RequestTemplate
+    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.landing.plan import LandingPlan
+    from airflow_gemini_batch.requests.templates import RequestTemplate
 
 
 class BuildGeminiRequestsOperator(BuildRequestsOperator):
@@ -78,9 +78,9 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         return _generation_format(self.model)
 
     def _template(self) -> RequestTemplate:
-        from airflow_gemini_batch.core.prompts import PromptTemplate
-        from airflow_gemini_batch.core.request_templates import gemini_request
-        from airflow_gemini_batch.core.schemas import response_schema_of
+        from airflow_gemini_batch.core.response_schema import response_schema_of
+        from airflow_gemini_batch.requests.prompts import PromptTemplate
+        from airflow_gemini_batch.requests.templates import gemini_request
 
         media = [self.media] if isinstance(self.media, str) else self.media or ()
         return gemini_request(
@@ -149,8 +149,8 @@ class LandGeminiResultsOperator(LandResultsOperator):
         self.text_column = text_column
 
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
-        from airflow_gemini_batch.core.landing import LandingPlan
-        from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+        from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
+        from airflow_gemini_batch.landing.plan import LandingPlan
 
         schema = response_schema_of(self.response_schema)
         return LandingPlan(key, answer_columns(schema, self.text_column), schema, self.bookkeeping)
@@ -158,7 +158,7 @@ class LandGeminiResultsOperator(LandResultsOperator):
 
 def _generation_format(model: str) -> RequestFormat:
     """Return the format of a model that generates; raises :class:`ValueError` for an embedding model."""
-    from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
+    from airflow_gemini_batch.core.model_families import RequestFormat, format_of
 
     # Whether it is the name of a model at all is looked at together with everything else.
     if format_of(str(model)) is not RequestFormat.GENERATE_CONTENT:

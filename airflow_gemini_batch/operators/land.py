@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.addresses import BigQueryAddress
-    from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
-    from airflow_gemini_batch.core.manifest import Manifest
+    from airflow_gemini_batch.jobs.manifest import Manifest
+    from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 
 
 class LandResultsOperator(GeminiBatchOperator):
@@ -115,7 +115,7 @@ class LandResultsOperator(GeminiBatchOperator):
         return len(self.sources)
 
     def _manifests(self) -> list[Manifest]:
-        from airflow_gemini_batch.core.manifest import Manifest
+        from airflow_gemini_batch.jobs.manifest import Manifest
 
         if self.manifest and isinstance(self.manifest, str):
             raise InvalidRequestError(
@@ -133,12 +133,12 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
         from airflow_gemini_batch.core.addresses import parse_address
-        from airflow_gemini_batch.core.landing import failed_target_of
-        from airflow_gemini_batch.core.request_formats import RequestFormat
-        from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-        from airflow_gemini_batch.storage.land.files import land_files
-        from airflow_gemini_batch.storage.land.staging import stage_files
-        from airflow_gemini_batch.storage.land.tables import TableLanding
+        from airflow_gemini_batch.core.model_families import RequestFormat
+        from airflow_gemini_batch.gcp.objects import StorageObjects
+        from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+        from airflow_gemini_batch.landing.files.lander import land_files
+        from airflow_gemini_batch.landing.files.staging import stage_files
+        from airflow_gemini_batch.landing.plan import failed_target_of
 
         failed = self.failed_target or failed_target_of(self.target)
         with refused_as_invalid():
@@ -170,7 +170,7 @@ class LandResultsOperator(GeminiBatchOperator):
         if True in in_tables:
             return landing.land(plan, manifests, target, failed_table)
         if plan.format is RequestFormat.GEMINI_EMBEDDING:
-            files = CloudStorage(self.hook.storage_client)
+            files = StorageObjects(self.hook.storage_client)
             return landing.land_vector_files(plan, manifests, files, target, failed_table)
         staging = stage_files(
             plan, manifests, target, self.hook.storage_client, self.hook.bigquery_client, self.log

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
-    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.jobs.state import JobName
 
 
 class BatchJobLink(BaseOperatorLink):

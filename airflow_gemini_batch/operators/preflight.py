@@ -13,14 +13,14 @@ from airflow_gemini_batch.operators.gemini import BuildGeminiRequestsOperator
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.schemas import AnswerColumn
+    from airflow_gemini_batch.core.response_schema import AnswerColumn
 
 
 class PreflightOperator(BuildRequestsOperator):
     """Find out all that is known to go wrong in a pipeline, and fail with all of it at once.
 
     It takes the arguments of the build task, to be combined with its class, and writes nothing: see
-    :func:`airflow_gemini_batch.hooks.preflight_rows.preflight_rows` for what is looked at. What can't be asked is a
+    :func:`airflow_gemini_batch.preflight.pipeline.preflight_rows` for what is looked at. What can't be asked is a
     warning. A source that is missing or empty may be there at the next try, so that Airflow's retries go on; after
     any other fault they do not.
 
@@ -43,8 +43,8 @@ class PreflightOperator(BuildRequestsOperator):
 
     def execute(self, context: Context) -> dict[str, list[str]]:  # type: ignore[override] # gives no requests
         """Check everything, tell the warnings, and raise the errors as one."""
-        from airflow_gemini_batch.core.findings import raise_findings
-        from airflow_gemini_batch.hooks.preflight_rows import preflight_rows
+        from airflow_gemini_batch.preflight.findings import raise_findings
+        from airflow_gemini_batch.preflight.pipeline import preflight_rows
 
         with no_retry_when_hopeless():
             findings = preflight_rows(
@@ -80,7 +80,7 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
     template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "target", "failed_target")
 
     def _answers(self) -> Sequence[AnswerColumn]:
-        from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+        from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
 
         schema = response_schema_of(self.response_schema)
         # Without a schema, the land task names the one column.
@@ -109,7 +109,7 @@ class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingReque
     )
 
     def _answers(self) -> Sequence[AnswerColumn]:
-        from airflow_gemini_batch.core.embeddings import embedding_columns
+        from airflow_gemini_batch.outputs.embeddings import embedding_columns
 
         # The land task names the column of the vectors.
         _, *others = embedding_columns("")

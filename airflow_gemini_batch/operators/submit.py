@@ -22,10 +22,10 @@ from airflow_gemini_batch.operators.links import BatchJobLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.jobs import JobName
-    from airflow_gemini_batch.core.request_formats import RequestFormat
-    from airflow_gemini_batch.operators.run import BatchRun
-    from airflow_gemini_batch.vertex.submit import Submitted
+    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.jobs.runner import BatchRun
+    from airflow_gemini_batch.jobs.state import JobName
+    from airflow_gemini_batch.jobs.submit_once import Submitted
 
 # The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
 _AFTER_THE_TRIGGER = timedelta(hours=1)
@@ -43,7 +43,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     ``reruns/`` as a file, or to ``TABLE_rerun_…``, a table that goes by itself after a week.
 
     The result (XCom) is a manifest, tokens and cost among it: see
-    :class:`airflow_gemini_batch.core.manifest.Manifest`.
+    :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
     :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
@@ -142,10 +142,10 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
-        from airflow_gemini_batch.core.jobs import JobName
-        from airflow_gemini_batch.core.polling import WaitOutcome, WaitOver, utc_now
-        from airflow_gemini_batch.operators.run import FINISHING_PATIENCE
-        from airflow_gemini_batch.vertex.submit import Submitted
+        from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver, utc_now
+        from airflow_gemini_batch.jobs.runner import FINISHING_PATIENCE
+        from airflow_gemini_batch.jobs.state import JobName
+        from airflow_gemini_batch.jobs.submit_once import Submitted
 
         with no_retry_when_hopeless():
             name = JobName.parse(event["job_name"])
@@ -169,8 +169,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def _see_through(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
         """Wait for a job, then for its follow-ups, one after the other, and return the manifest."""
-        from airflow_gemini_batch.core.jobs import JobState
-        from airflow_gemini_batch.core.polling import utc_now
+        from airflow_gemini_batch.jobs.polling import utc_now
+        from airflow_gemini_batch.jobs.state import JobState
 
         while submitted:
             job = submitted.job
@@ -192,12 +192,12 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         return run.finish(job)
 
     def _run(self, context: Context) -> BatchRun:
-        from airflow_gemini_batch.core.identity import TaskRun
-        from airflow_gemini_batch.core.polling import WaitPolicy
-        from airflow_gemini_batch.core.submission import Submission
-        from airflow_gemini_batch.hooks.prices import ceiling_of
-        from airflow_gemini_batch.operators.checks import JobChecks
-        from airflow_gemini_batch.operators.run import BatchRun
+        from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
+        from airflow_gemini_batch.jobs.identity import TaskRun
+        from airflow_gemini_batch.jobs.polling import WaitPolicy
+        from airflow_gemini_batch.jobs.runner import BatchRun
+        from airflow_gemini_batch.jobs.submission import Submission
+        from airflow_gemini_batch.preflight.job import JobChecks
 
         if not 0 <= self.max_failed_fraction <= 1:
             raise InvalidRequestError(
@@ -239,6 +239,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             max_failed_fraction=self.max_failed_fraction,
             cancel_on_timeout=self.on_timeout == "cancel",
             check=checks.check,
+            prices=price_table,
             log=self.log,
         )
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.sensors.readiness import ReadinessSensor
+from airflow_gemini_batch.sensors.base import ReadinessSensor
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.hooks.probes import JobProbe
+    from airflow_gemini_batch.triggers.probes import JobProbe
 
 
 class GeminiBatchJobSensor(ReadinessSensor):
@@ -55,7 +55,7 @@ class GeminiBatchJobSensor(ReadinessSensor):
     def probe(self) -> JobProbe:
         """Return the probe for the job."""
         from airflow_gemini_batch.core.labels import airflow_labels
-        from airflow_gemini_batch.hooks.probes import JobProbe
+        from airflow_gemini_batch.triggers.probes import JobProbe
 
         labels = {
             **(self.labels or {}),
@@ -74,7 +74,7 @@ class GeminiBatchJobSensor(ReadinessSensor):
 
 def check_job_name(job_name: str) -> None:
     """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless it is a full name."""
-    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.jobs.state import JobName
 
     try:
         JobName.parse(job_name)

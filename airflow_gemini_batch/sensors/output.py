@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.sensors.base import ReadinessSensor
 from airflow_gemini_batch.sensors.job import check_job_name
-from airflow_gemini_batch.sensors.readiness import ReadinessSensor
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.core.addresses import Address
-    from airflow_gemini_batch.hooks.probes import OutputProbe
+    from airflow_gemini_batch.triggers.probes import OutputProbe
 
 
 class OutputSensor(ReadinessSensor):
@@ -45,7 +45,7 @@ class OutputSensor(ReadinessSensor):
         self.job_name = job_name
 
     def _probe(self, output: str) -> OutputProbe:
-        from airflow_gemini_batch.hooks.probes import OutputProbe
+        from airflow_gemini_batch.triggers.probes import OutputProbe
 
         if not 0 <= self.max_failed_fraction <= 1:
             raise InvalidRequestError(
@@ -68,7 +68,7 @@ class OutputSensor(ReadinessSensor):
         )
 
     def _expected(self) -> tuple[int | None, list[str]]:
-        from airflow_gemini_batch.core.submission import parse_sources
+        from airflow_gemini_batch.jobs.submission import parse_sources
 
         expected = self.expected_rows
         if isinstance(expected, str) and expected.strip().isdigit():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from asgiref.sync import sync_to_async
 
-from airflow_gemini_batch.core.jobs import JobName
 from airflow_gemini_batch.exceptions import CredentialsError
+from airflow_gemini_batch.jobs.state import JobName
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient

@@ -16,8 +16,8 @@ from airflow_gemini_batch.core.defaults import (
 )
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.jobs import JobState
-    from airflow_gemini_batch.core.polling import WaitOver
+    from airflow_gemini_batch.jobs.polling import WaitOver
+    from airflow_gemini_batch.jobs.state import JobState
 
 EVENT_VERSION = 1
 
@@ -120,9 +120,9 @@ class GeminiBatchJobTrigger(BaseTrigger):
 
     async def _wait(self) -> tuple[WaitOver, JobState]:
         """Wait for the end, or for the end of patience, and return it with the last state seen."""
-        from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-        from airflow_gemini_batch.core.polling import JobWait, WaitOver, WaitPolicy, utc_now
-        from airflow_gemini_batch.triggers.watch import Watch
+        from airflow_gemini_batch.jobs.polling import JobWait, WaitOver, WaitPolicy, utc_now
+        from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+        from airflow_gemini_batch.triggers.poller import Watch
 
         name = JobName.parse(self.job_name)
         wait = JobWait(

@@ -11,19 +11,20 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_gemini_batch.core.defaults import DEFAULT_POLL_INTERVAL
-from airflow_gemini_batch.core.jobs import BatchJob, JobName
-from airflow_gemini_batch.core.polling import backoff, spread
-from airflow_gemini_batch.core.rounds import created_filter, pages_worth, ripe, unfinished_filter
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
+from airflow_gemini_batch.jobs.poll_schedule import Turn, created_filter, pages_worth, ripe, unfinished_filter
+from airflow_gemini_batch.jobs.polling import LONGEST_BACKOFF, backoff, spread
+from airflow_gemini_batch.jobs.state import BatchJob, JobName
 from airflow_gemini_batch.triggers.connect import connect
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.vertex import rest as wire
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.triggers.watch import Watch
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+
 
 # Questions by name under way at once; so many in a row without an answer are not the single jobs' fault.
 AT_ONCE = 16
@@ -282,3 +283,84 @@ def _garbage_left_alone() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+class Watch(Turn):
+    """One trigger's place at the poller of its job; made and used within one event loop.
+
+    Making it takes the place, :meth:`leave` gives it up.
+
+    :param name: the job.
+    :param gcp_conn_id: the Airflow connection to ask with.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param poll_interval: longest time between two questions about the job, in seconds.
+    :param created: when the job was created, in seconds since the epoch; as good as it is known.
+    """
+
+    __slots__ = ("_group", "_news", "_poller", "_waiter", "name")
+
+    def __init__(
+        self,
+        name: JobName,
+        gcp_conn_id: str,
+        impersonation_chain: str | Sequence[str] | None,
+        *,
+        poll_interval: float,
+        created: float,
+    ) -> None:
+        super().__init__(poll_interval, created)
+        self.name = name
+        self._group = Group.of(name, gcp_conn_id, impersonation_chain)
+        self._news: News | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._poller = poller_of(self._group)
+        self._poller.add(self)
+        self.begin(asyncio.get_running_loop().time())
+        self._poller.look_at(self.due)
+
+    async def news(self) -> News:
+        """Wait until there is an answer about the job that differs from the last one, or none to be had.
+
+        An error is returned, not raised, since it may be the same one for many waits.
+        """
+        while self._news is None:
+            # The poller keeps the time. This is for one that hangs: it is stopped, which is news.
+            longest = max(self.tell_by - time.time(), 0) + 2 * max(LONGEST_BACKOFF, self.poll_interval)
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(longest):
+                    await self._waiter
+            except TimeoutError:
+                self._poller.stop()
+            finally:
+                self._waiter = None
+        news, self._news = self._news, None
+        return news
+
+    def ask_again(self, seconds: float, *, tell_by: datetime) -> None:
+        """Go on after news.
+
+        :param seconds: when to ask again.
+        :param tell_by: when to be told even though nothing has changed.
+        """
+        if self._poller.ended:
+            self._poller = poller_of(self._group)
+            self._poller.add(self)
+        self.tell_by = tell_by.timestamp()
+        self.pause(asyncio.get_running_loop().time(), seconds)
+        self._poller.look_at(self.due)
+
+    async def leave(self) -> None:
+        """Want no more news; the last one to leave ends the poller and closes its connections."""
+        await self._poller.remove(self)
+
+    def tell(self, news: News) -> None:
+        """Wake the trigger; called by the poller."""
+        self.suspend()
+        if not isinstance(news, BatchJob):
+            self.forget()
+        elif news.create_time is not None:
+            self.created = news.create_time.timestamp()
+        self._news = news
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

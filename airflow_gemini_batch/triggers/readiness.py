@@ -17,7 +17,7 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
     Its one event is a dict: ``version`` (1), ``readiness`` (``ready`` or ``never``), ``reason`` and ``result``
     (dict of JSON scalars, or ``None``).
 
-    :param probe: what to look at: see :func:`airflow_gemini_batch.hooks.probes.probe_to_json`.
+    :param probe: what to look at: see :func:`airflow_gemini_batch.triggers.probes.probe_to_json`.
     :param gcp_conn_id: the Airflow connection to ask with.
     :param project_id: project to look in; by default the connection's.
     :param location: location to look in; by default the connection's.
@@ -61,9 +61,9 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
         """Wait, then yield one event."""
         from asgiref.sync import sync_to_async
 
-        from airflow_gemini_batch.core.readiness import Readiness
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-        from airflow_gemini_batch.hooks.probes import look_patiently, probe_from_json
+        from airflow_gemini_batch.jobs.readiness import Readiness
+        from airflow_gemini_batch.triggers.probes import look_patiently, probe_from_json
 
         hook = GeminiBatchHook(
             self.gcp_conn_id,

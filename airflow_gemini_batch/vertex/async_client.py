@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobName
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import BatchJob, JobName
+from airflow_gemini_batch.vertex import rest as wire
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobName
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import BatchJob, JobName
+from airflow_gemini_batch.vertex import rest as wire
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-    from airflow_gemini_batch.core.submission import JobRequest
+    from airflow_gemini_batch.jobs.submission import JobRequest
 
 
 class BatchJobClient:

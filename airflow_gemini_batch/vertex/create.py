@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import Address, GcsAddress
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.vertex import rest as wire
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from google.genai import types
 
-    from airflow_gemini_batch.core.submission import JobRequest
+    from airflow_gemini_batch.jobs.submission import JobRequest
 
 
 def create_job(

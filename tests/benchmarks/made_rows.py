@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import orjson
 
-from airflow_gemini_batch.core.building import BuildPlan
-from airflow_gemini_batch.core.embedding_requests import gemini_embedding_request
-from airflow_gemini_batch.core.embeddings import embedding_columns
-from airflow_gemini_batch.core.landing import LandingPlan
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_templates import gemini_request
-from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
+from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.outputs.embeddings import embedding_columns
+from airflow_gemini_batch.requests.embeddings import gemini_embedding_request
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import gemini_request
 
 KEY = ("book_id",)
 DIMENSIONS = 768

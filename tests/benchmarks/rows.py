@@ -128,7 +128,7 @@ def bare(work: Callable[[Any], object], items: Iterable[Any]) -> float:
 
 def stored_lines(case: Case, places: Sequence[str]) -> Iterator[bytes]:
     from airflow_gemini_batch.core.addresses import GcsAddress
-    from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+    from airflow_gemini_batch.outputs.files import CloudStorage
 
     storage = CloudStorage(case.client())
     for place in places:
@@ -147,9 +147,9 @@ def write_rows(case: Case) -> None:
 def build(case: Case) -> tuple[Step, list[str]]:
     """Measure the step; also returns the addresses of the request files."""
     from airflow_gemini_batch.core.addresses import GcsAddress
-    from airflow_gemini_batch.core.row_sources import FileRows, parse_row_source
-    from airflow_gemini_batch.storage.build.files import build_files
-    from airflow_gemini_batch.storage.build.rows import read_rows
+    from airflow_gemini_batch.requests.files.builder import build_files
+    from airflow_gemini_batch.requests.files.rows import read_rows
+    from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 
     plan, client = case.kind.build_plan(), case.client()
     source = parse_row_source(str(case.source))
@@ -180,7 +180,7 @@ def answer(case: Case, requests: Sequence[str]) -> list[Job]:
 
 def parse(case: Case, jobs: Sequence[Job]) -> Step:
     from airflow_gemini_batch.core.addresses import GcsAddress
-    from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+    from airflow_gemini_batch.outputs.files import CloudStorage
 
     storage = CloudStorage(case.client())
     with Watch() as watch:
@@ -198,8 +198,8 @@ def land(case: Case, jobs: Sequence[Job]) -> Step:
     import pyarrow as pa
     import pyarrow.parquet
 
-    from airflow_gemini_batch.core.manifest import Manifest, Round
-    from airflow_gemini_batch.storage.land.files import land_files
+    from airflow_gemini_batch.jobs.manifest import Manifest, Round
+    from airflow_gemini_batch.landing.files.lander import land_files
 
     name = f"projects/{PROJECT}/locations/us-central1/batchPredictionJobs"
     manifests = [
@@ -222,7 +222,7 @@ def land(case: Case, jobs: Sequence[Job]) -> Step:
 
 
 def serve(pipe: Connection) -> None:
-    from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+    from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 
     with LocalCloudStorage(pipe.recv()) as server:
         server.create_bucket(BUCKET)

@@ -195,7 +195,7 @@ def call(url: str, body: object = None) -> Any:
 
 
 def serve_vertex(pipe: Connection) -> None:
-    from airflow_gemini_batch.local.vertex import LocalVertex
+    from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 
     # Bare jobs have no data, so there is no server for it.
     nowhere = "http://127.0.0.1:9"
@@ -208,7 +208,7 @@ def serve_developer_api(pipe: Connection) -> None:
     """Serve as much of the Gemini Developer API as the peer asks for: create a batch, get it."""
     from aiohttp import web
 
-    from airflow_gemini_batch.local.serving import ServerThread
+    from airflow_gemini_batch.testing.server_thread import ServerThread
 
     first, last, jobs = pipe.recv()
     began = time.time()

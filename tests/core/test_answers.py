@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.answers import answer_text, check_of, parse_answer
-from airflow_gemini_batch.core.schemas import response_schema_of
+from airflow_gemini_batch.core.response_schema import response_schema_of
+from airflow_gemini_batch.landing.schema_check import answer_text, check_of, parse_answer
 
 
 def response(*parts: Any) -> dict[str, Any]:

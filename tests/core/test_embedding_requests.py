@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.embedding_requests import (
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.embeddings import (
     column_or_template,
     embedding_format,
     gemini_embedding_request,
     model_parameters_of,
     text_embedding_request,
 )
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.embedding_rules import TASK_TYPES
-from airflow_gemini_batch.core.request_rules.row_rules import row_faults
-from airflow_gemini_batch.core.request_templates import BadRowError, RequestTemplate
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.templates import BadRowError, RequestTemplate
+from airflow_gemini_batch.requests.validation.embed_content import TASK_TYPES
+from airflow_gemini_batch.requests.validation.rows import row_faults
 
 NASTY = 'He said "hi" \\ it\'s {new} [[ title ]]\r\nline\ttab 😀 مرحبا 你好 \u2028'
 PROMPT = PromptTemplate.parse("About [[ summary ]]")

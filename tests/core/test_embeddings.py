@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.embedding_requests import text_embedding_request
-from airflow_gemini_batch.core.embeddings import EmbeddedRow, content_id, fit_vector, read_embedding
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_lines import line_maker
-from airflow_gemini_batch.core.responses import Outcome, RowResult
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult
+from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, content_id, fit_vector, read_embedding
+from airflow_gemini_batch.requests.embeddings import text_embedding_request
+from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.requests.prompts import PromptTemplate
 
 TEXT, GEMINI = RequestFormat.TEXT_EMBEDDING, RequestFormat.GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]

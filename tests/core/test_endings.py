@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.endings import after_cancelling, failure_of
-from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
+from airflow_gemini_batch.jobs.failures import after_cancelling, failure_of
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
 NAME = JobName("my-shop", "us-central1", "42")
 

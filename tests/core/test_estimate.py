@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.estimate import Estimate, check_ceiling, estimate
-from airflow_gemini_batch.core.pricing import Cost, PriceTable
-from airflow_gemini_batch.core.rates import Prices, Rate
+from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling, estimate
+from airflow_gemini_batch.costs.prices import Cost, Prices, PriceTable, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 
 TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.findings import error, raise_findings, warning
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.preflight.findings import error, raise_findings, warning
 
 
 def test_finding_says_where_what_and_the_way_out() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.identity import TaskRun, display_name, fingerprint, identity, rerun_identity
+from airflow_gemini_batch.jobs.identity import TaskRun, display_name, fingerprint, identity, rerun_identity
 
 RUN = TaskRun("nightly", "scheduled__2025-01-02", "submit", 3)
 REQUEST: dict[str, Any] = {

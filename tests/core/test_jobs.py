@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState, Stage, parse_time
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState, Stage, parse_time
 
 NAME = "projects/1234567890/locations/us-central1/batchPredictionJobs/42"
 

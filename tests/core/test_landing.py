@@ -4,21 +4,19 @@ import json
 
 import pytest
 
-from airflow_gemini_batch.core.embeddings import embedding_columns
-from airflow_gemini_batch.core.landing import (
-    BOOKKEEPING,
-    FAILED_COLUMNS,
-    STAGED_OUTCOME,
+from airflow_gemini_batch.core.columns import BOOKKEEPING, FAILED_COLUMNS, STAGED_OUTCOME
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.response_schema import AnswerColumn
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.landing.plan import (
     LandingPlan,
     LandingReport,
     column_type,
     failed_target_of,
     staging_columns,
 )
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.responses import Outcome
-from airflow_gemini_batch.core.schemas import AnswerColumn
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.embeddings import embedding_columns
 
 ANSWER = (AnswerColumn("genre", "STRING", path="genre"), AnswerColumn("tags", "STRING", True, "tags"))
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.keys import key_label
-from airflow_gemini_batch.core.ledger import Ledger, line_id, line_key, request_digest
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.matching import Ledger, line_id, line_key, request_digest
 
 OK = RowResult(Outcome.OK)
 FAILED = RowResult(Outcome.RETRYABLE, "503")

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.manifest import VERSION, Manifest, Round
-from airflow_gemini_batch.core.pricing import Cost
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
-from airflow_gemini_batch.core.usage import Usage
+from airflow_gemini_batch.costs.prices import Cost
+from airflow_gemini_batch.jobs.manifest import VERSION, Manifest, Round
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.usage import Usage
 
 NAME = JobName("1234567890", "us-central1", "42")
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.outputs import classify_output, output_format
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.responses import Outcome
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.rows import classify_output, output_format
 
 VALUES = [0.5, -0.5]
 ANSWER = {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}]}

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.polling import (
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs.polling import (
     LONGEST_BACKOFF,
     REFUSAL_PATIENCE,
     SHORTEST_INTERVAL,
@@ -19,7 +19,7 @@ from airflow_gemini_batch.core.polling import (
     WaitPolicy,
     utc_now,
 )
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 POLICY = WaitPolicy(poll_interval=60, queue_timeout=10 * 3600, run_timeout=5 * 3600)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.findings import Finding, Severity
-from airflow_gemini_batch.core.preflight import LONGEST_LINE, SAMPLE_ROWS, RequestSample, size_findings
-from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.preflight.findings import Finding, Severity
+from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 from tests.requests_data import BAD_REQUEST, request
 
 GENERATE = RequestFormat.GENERATE_CONTENT

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.pricing import Cost, PriceTable, cost_of, dollars
-from airflow_gemini_batch.core.rates import Prices, Rate
-from airflow_gemini_batch.core.usage import Usage
+from airflow_gemini_batch.costs.prices import Cost, Prices, PriceTable, Rate, cost_of, dollars
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.usage import Usage
 
 MILLION = 1_000_000
 

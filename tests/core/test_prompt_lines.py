@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.prompt_lines import PROMPT, prompt_lines
-from airflow_gemini_batch.core.prompts import Placeholder, PromptTemplate
-from airflow_gemini_batch.core.request_templates import gemini_request
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
+from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
+from airflow_gemini_batch.requests.templates import gemini_request
 
 TEMPLATE = gemini_request(PromptTemplate((Placeholder(PROMPT),)), system_instruction="Be brief.")
 REQUEST = {"contents": [{"role": "user", "parts": [{"text": "a"}]}]}

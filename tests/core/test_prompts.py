@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.prompts import Placeholder, PromptTemplate, text_of
+from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
 
 
 def rendered(template: str, **row: Any) -> str:

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from airflow_gemini_batch.core.rates import Prices, Rate, read_rates
-from airflow_gemini_batch.core.usage import Usage
+from airflow_gemini_batch.costs.prices import Prices, Rate, read_rates
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.usage import Usage
 
 HEADER = "model,input,output,as_of"
 FULL_HEADER = (

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.jobs import BatchJob, JobError, JobName, JobState
-from airflow_gemini_batch.core.readiness import Readiness, look_at_job, look_at_rows, never, not_yet, ready
+from airflow_gemini_batch.jobs.readiness import Readiness, look_at_job, look_at_rows, never, not_yet, ready
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
 
 NAME = JobName("my-shop", "us-central1", "42")
 

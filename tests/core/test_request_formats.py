@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.request_formats import RequestFormat, format_of
+from airflow_gemini_batch.core.model_families import RequestFormat, format_of
 
 
 @pytest.mark.parametrize(

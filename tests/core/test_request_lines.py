@@ -6,10 +6,10 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_lines import fingerprint_of_line, line_maker, request_line
-from airflow_gemini_batch.core.request_templates import NotTextError, gemini_request
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.lines import fingerprint_of_line, line_maker, request_line
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.templates import NotTextError, gemini_request
 
 MODEL = "gemini-2.5-flash"
 REQUESTS = {

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.request_places import request_dataset, request_folder
-from airflow_gemini_batch.core.row_sources import QueryRows, TableRows, parse_row_source
+from airflow_gemini_batch.requests.destinations import request_dataset, request_folder
+from airflow_gemini_batch.requests.sources import QueryRows, TableRows, parse_row_source
 
 TABLE = parse_row_source("bq://shop-1.raw.books")
 QUERY = QueryRows("SELECT 1")

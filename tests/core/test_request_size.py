@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.pricing import PriceTable
-from airflow_gemini_batch.core.rates import Prices, Rate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_size import RequestSize, SizeSample, inferred, measure
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.request_size import RequestSize, SizeSample, inferred, measure
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from tests.requests_data import request
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_templates import (
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.templates import (
     BadMediaError,
     BadRowError,
     EmptyPromptError,

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.identity import rerun_identity
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
-from airflow_gemini_batch.core.reruns import Account, EndedRound, RoundId, merged
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally
+from airflow_gemini_batch.jobs.follow_ups import EndedRound, RoundId, merged
+from airflow_gemini_batch.jobs.identity import rerun_identity
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.outputs.account import Account
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
 ROOT = "0123456789abcdef0123456789abcdef"
 NAME = JobName("my-shop", "us-central1", "42")

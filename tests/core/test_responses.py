@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.responses import Outcome, RowResult, Tally, classify_row
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally, classify_row
 
 GOOD: dict[str, Any] = {
     "candidates": [

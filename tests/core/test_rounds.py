@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import JobState
-from airflow_gemini_batch.core.rounds import (
+from airflow_gemini_batch.jobs.poll_schedule import (
     FIRST_PAUSE,
     QUESTIONS_PER_PAGE,
     Turn,
@@ -15,6 +14,7 @@ from airflow_gemini_batch.core.rounds import (
     ripe,
     unfinished_filter,
 )
+from airflow_gemini_batch.jobs.state import JobState
 
 NOW = 1000.0
 WALL = 1_764_547_200.0  # 2025-12-01 00:00 UTC

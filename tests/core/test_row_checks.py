@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.building import BuildPlan
-from airflow_gemini_batch.core.embedding_requests import text_embedding_request
-from airflow_gemini_batch.core.findings import Finding
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_templates import gemini_request
-from airflow_gemini_batch.core.row_checks import row_findings, template_findings
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.preflight.findings import Finding
+from airflow_gemini_batch.preflight.rows import row_findings, template_findings
+from airflow_gemini_batch.requests.embeddings import text_embedding_request
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import gemini_request
 
 PROMPT = PromptTemplate.parse("Describe [[ title ]].")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.row_sources import (
+from airflow_gemini_batch.requests.sources import (
     FileKind,
     FileRows,
     QueryRows,

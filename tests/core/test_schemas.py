@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
-from airflow_gemini_batch.core.answers import check_of
-from airflow_gemini_batch.core.schemas import AnswerColumn, answer_columns, response_schema_of
+from airflow_gemini_batch.core.response_schema import AnswerColumn, answer_columns, response_schema_of
+from airflow_gemini_batch.landing.schema_check import check_of
 
 
 class Genre(enum.StrEnum):

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.reruns import RoundId
-from airflow_gemini_batch.core.submission import (
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs.follow_ups import RoundId
+from airflow_gemini_batch.jobs.submission import (
     JobRequest,
     Submission,
     output_place,
     parse_destination,
     parse_sources,
 )
-from airflow_gemini_batch.exceptions import InvalidRequestError
 
 IDENTITY = "0123456789abcdef0123456789abcdef"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.tolerant_json import tolerant_object
+from airflow_gemini_batch.core.jsonl import tolerant_object
 
 
 @pytest.mark.parametrize(

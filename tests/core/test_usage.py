@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.usage import (
+from airflow_gemini_batch.outputs.usage import (
     LONG_PROMPT,
     Usage,
     UsageByModel,

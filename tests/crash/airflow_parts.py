@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from airflow_gemini_batch.local.serving import HOST
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.local.workspace import Workspace
+from airflow_gemini_batch.demo.workspace import Workspace
+from airflow_gemini_batch.testing.server_thread import HOST
+from airflow_gemini_batch.testing.stack import LocalStack
 
 SCHEDULER = "scheduler"
 TRIGGERER = "triggerer"

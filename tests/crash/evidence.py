@@ -8,8 +8,8 @@ from typing import Any
 
 import requests
 
-from airflow_gemini_batch.local.stack import LOCATION, PROJECT, LocalStack
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.requests_data import answers
 
 _HEADERS = {"Authorization": "Bearer token"}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.local.workspace import Workspace
+from airflow_gemini_batch.demo.workspace import Workspace
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.crash.airflow_parts import AirflowParts
 from tests.crash.board import Board
 from tests.crash.evidence import Outcome, jobs_of, lost_rows

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.crash import children
 from tests.crash.evidence import jobs_of
 

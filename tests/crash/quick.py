@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.crash.board import Board
 from tests.crash.points import CrashPoint
 from tests.crash.rounds import BUCKET, play_round

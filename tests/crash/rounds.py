@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from airflow_gemini_batch.local.stack import PROJECT, LocalStack
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.crash import children
 from tests.crash.children import Surroundings, Try
 from tests.crash.evidence import Outcome, jobs_of, lost_rows

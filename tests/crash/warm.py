@@ -9,9 +9,9 @@ import google.cloud.bigquery
 import google.cloud.storage
 import google.genai
 
+import airflow_gemini_batch.jobs.runner
 import airflow_gemini_batch.operators.gemini
-import airflow_gemini_batch.operators.run
-import airflow_gemini_batch.storage.store
+import airflow_gemini_batch.outputs.store
 import airflow_gemini_batch.triggers.connect
 import airflow_gemini_batch.triggers.gemini_batch
 import airflow_gemini_batch.vertex.async_client

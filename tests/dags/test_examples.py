@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from airflow_gemini_batch.local.stack import LOCATION
-from airflow_gemini_batch.local.workspace import BUCKET, Workspace, example_dags_folder
+from airflow_gemini_batch.demo.workspace import BUCKET, Workspace, example_dags_folder
+from airflow_gemini_batch.testing.stack import LOCATION
 from tests.requests_data import answers, storage_client
 
 # Each is called like its file.

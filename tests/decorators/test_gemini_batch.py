@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred, task
 
 from airflow_gemini_batch import iter_responses
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.decorators.gemini_batch import GeminiBatchDecoratedOperator
+from airflow_gemini_batch.jobs.state import JobName, JobState
 from tests.dag_runs import run_dag
 from tests.jobs import make_client, wait_for
 from tests.operators.steps import MODEL, creates

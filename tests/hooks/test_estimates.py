@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from airflow_gemini_batch.core.addresses import parse_address
-from airflow_gemini_batch.core.estimate import Estimate
-from airflow_gemini_batch.core.preflight import SAMPLE_ROWS
-from airflow_gemini_batch.core.pricing import PriceTable
-from airflow_gemini_batch.core.rates import Prices, Rate
-from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.costs.estimate import Estimate
+from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.sources import estimate_sources
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.hooks.estimates import estimate_sources
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from tests.requests_data import request, storage_client, upload
 from tests.tables import fill, make_dataset
@@ -22,7 +21,7 @@ FORTY = request("x" * 40)
 
 def expected(*sources: str, request_format: RequestFormat = RequestFormat.GENERATE_CONTENT) -> Estimate:
     addresses = [parse_address(source) for source in sources]
-    return estimate_sources(GeminiBatchHook(), addresses, "pro", request_format, TABLE)
+    return estimate_sources(GeminiBatchHook().store, addresses, "pro", request_format, TABLE)
 
 
 def test_small_files_are_counted(gemini_batch_stack, bucket):
@@ -51,7 +50,7 @@ def test_rows_beyond_the_sampled_files_are_inferred(gemini_batch_stack, bucket):
 
 
 def test_table_tells_its_number_of_rows(gemini_batch_stack, monkeypatch):
-    monkeypatch.setattr("airflow_gemini_batch.hooks.estimates.SAMPLE_ROWS", 2)
+    monkeypatch.setattr("airflow_gemini_batch.costs.sources.SAMPLE_ROWS", 2)
     rows = [{"isbn": str(number), **FORTY} for number in range(5)]
     dataset = make_dataset(gemini_batch_stack)
     found = expected(fill(gemini_batch_stack, f"{dataset}.r", {"isbn": "STRING", "request": "JSON"}, rows))

@@ -10,11 +10,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from airflow_gemini_batch.core.addresses import parse_address
-from airflow_gemini_batch.core.jobs import JobName
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import JobName
+from airflow_gemini_batch.testing.stack import LocalStack
+from airflow_gemini_batch.vertex import rest as wire
 
 PLACE = {"project": "demo-project", "location": "us-central1"}
 

@@ -9,8 +9,8 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_gemini_batch import GeminiBatchHook, SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.hooks import kill
+from airflow_gemini_batch.jobs.state import JobName, JobState
 from tests.requests_data import request, upload
 from tests.tasks import TaskInstance
 

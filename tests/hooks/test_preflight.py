@@ -11,12 +11,12 @@ import pytest
 from google.api_core.exceptions import Forbidden, ServiceUnavailable
 
 from airflow_gemini_batch.core.addresses import parse_address
-from airflow_gemini_batch.core.findings import Finding
-from airflow_gemini_batch.core.preflight import SAMPLE_ROWS
-from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.hooks.preflight import preflight
-from airflow_gemini_batch.storage.inspection import FileInspection, TableInspection
+from airflow_gemini_batch.preflight.findings import Finding
+from airflow_gemini_batch.preflight.job import preflight
 from tests.requests_data import BAD_REQUEST, request, storage_client, upload
 from tests.tables import bigquery_client, fill, make_dataset
 

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import Forbidden
 
-from airflow_gemini_batch.core.building import FINGERPRINT_COLUMN, BuildPlan
-from airflow_gemini_batch.core.findings import Finding
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_templates import gemini_request
-from airflow_gemini_batch.core.row_sources import parse_row_source
-from airflow_gemini_batch.core.schemas import AnswerColumn
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.response_schema import AnswerColumn
+from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.hooks.preflight_rows import preflight_rows
-from airflow_gemini_batch.storage.inspection import FileInspection, TableInspection
+from airflow_gemini_batch.preflight.findings import Finding
+from airflow_gemini_batch.preflight.pipeline import preflight_rows
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import gemini_request
 from tests.requests_data import upload
 from tests.tables import bigquery_client, fill, make_dataset
 

@@ -9,8 +9,6 @@ import pytest
 from google.api_core import exceptions as google
 from requests import exceptions as http
 
-from airflow_gemini_batch.core.jobs import JobState
-from airflow_gemini_batch.core.readiness import Look, Readiness, ready
 from airflow_gemini_batch.exceptions import (
     CredentialsError,
     InvalidRequestError,
@@ -18,7 +16,9 @@ from airflow_gemini_batch.exceptions import (
     VertexApiError,
 )
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.hooks.probes import (
+from airflow_gemini_batch.jobs.readiness import Look, Readiness, ready
+from airflow_gemini_batch.jobs.state import JobState
+from airflow_gemini_batch.triggers.probes import (
     JobProbe,
     OutputProbe,
     look_patiently,
@@ -88,7 +88,7 @@ def test_no_job_with_the_labels_is_a_reason_to_wait(hook, bucket):
 
 def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook, bucket, monkeypatch):
     seed(vertex, labels={"shop": "another"}, run_seconds=0.0)
-    monkeypatch.setattr("airflow_gemini_batch.hooks.probes.labels_filter", lambda _: "")
+    monkeypatch.setattr("airflow_gemini_batch.triggers.probes.labels_filter", lambda _: "")
     assert JobProbe(labels={"shop": bucket}).look(hook).readiness is Readiness.NOT_YET
 
 

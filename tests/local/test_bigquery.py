@@ -12,7 +12,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from airflow_gemini_batch.local.bigquery import LocalBigQuery
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
         warnings.simplefilter("error", UserWarning)
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import bigquery
-        from airflow_gemini_batch.local.bigquery import LocalBigQuery
+        from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
 
         server = LocalBigQuery(pathlib.Path("inside")).start()
         client = bigquery.Client(
@@ -131,7 +131,9 @@ def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
 
 
 def test_imports_without_the_emulator() -> None:
-    program = "import sys; import airflow_gemini_batch.local.bigquery; print('bqemulator' in sys.modules)"
+    program = (
+        "import sys; import airflow_gemini_batch.testing.bigquery.server; print('bqemulator' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -13,7 +13,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from airflow_gemini_batch.local.bigquery import LocalBigQuery, let_gcloud_aio_find_it
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery, let_gcloud_aio_find_it
 
 if TYPE_CHECKING:
     from airflow.models.baseoperator import BaseOperator
@@ -167,7 +167,7 @@ def test_loads_objects_of_the_local_storage_server(
     from airflow.providers.google.cloud.transfers.gcs_to_bigquery import GCSToBigQueryOperator
     from google.cloud import storage
 
-    local = pytest.importorskip("airflow_gemini_batch.local.cloud_storage")
+    local = pytest.importorskip("airflow_gemini_batch.testing.gcs.server")
     with local.LocalCloudStorage(tmp_path_factory.mktemp("storage")) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         bucket = storage.Client(project=PROJECT, credentials=AnonymousCredentials()).create_bucket("shelf")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
-from airflow_gemini_batch.local.storage.errors import StorageError
+from airflow_gemini_batch.testing.gcs.errors import StorageError
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def test_create_bucket_needs_a_running_server(tmp_path: Path) -> None:
 # Not getrusage: its peak is never below that of the process which started this one.
 MEASURED = r"""
 import pathlib, re, sys
-from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 with LocalCloudStorage(pathlib.Path(sys.argv[1])) as server:
     server.create_bucket("demo")
     print(server.url, flush=True)

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_gemini_batch.local.stack import PROJECT, LocalStack
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.requests_data import request, upload
 from tests.tables import fill, make_dataset
 
@@ -32,10 +32,10 @@ def own_vertex(local_stack: LocalStack) -> Iterator[LocalVertex]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_gemini_batch.vertex.submit._LOOK_AGAIN_AFTER", LOOK_AGAIN_AFTER)
-    monkeypatch.setattr("airflow_gemini_batch.core.polling.REFUSAL_PATIENCE", PATIENCE)
+    monkeypatch.setattr("airflow_gemini_batch.jobs.submit_once._LOOK_AGAIN_AFTER", LOOK_AGAIN_AFTER)
+    monkeypatch.setattr("airflow_gemini_batch.jobs.polling.REFUSAL_PATIENCE", PATIENCE)
     monkeypatch.setattr(
-        "airflow_gemini_batch.operators.run.FINISHING_PATIENCE", timedelta(seconds=2 * PATIENCE)
+        "airflow_gemini_batch.jobs.runner.FINISHING_PATIENCE", timedelta(seconds=2 * PATIENCE)
     )
 
 

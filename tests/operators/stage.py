@@ -14,10 +14,10 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.jobs import BatchJob
-from airflow_gemini_batch.core.submission import JobRequest
-from airflow_gemini_batch.local.stack import LOCATION, PROJECT, LocalStack
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.jobs.state import BatchJob
+from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.operators.fault_stories import (
     AFTER_CREATE,

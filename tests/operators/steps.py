@@ -9,7 +9,7 @@ from airflow_gemini_batch import (
     LandGeminiResultsOperator,
     SubmitGeminiBatchOperator,
 )
-from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.tasks import TaskInstance, run_task
 
 BOOKS = {"isbn": "STRING", "title": "STRING"}

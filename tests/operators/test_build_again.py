@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.operators.steps import BOOKS, PROMPT, book, built, creates, landed, reported, submitted
 from tests.requests_data import upload
 from tests.tables import bigquery_client, fill, make_dataset

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_gemini_batch.core.usage import Usage
 from airflow_gemini_batch.exceptions import JobFailedError, JobTimeoutError
-from airflow_gemini_batch.storage.bigquery import BigQueryStorage
+from airflow_gemini_batch.outputs.tables import BigQueryStorage
+from airflow_gemini_batch.outputs.usage import Usage
 from tests.operators.stage import describe
 from tests.requests_data import answers, request, upload
 from tests.tasks import TaskInstance, run_task
@@ -79,7 +79,7 @@ def test_rows_that_were_repeated_were_paid(vertex, source):
 
 def test_requests_that_are_gone_do_not_lose_the_tokens(gemini_batch_stack, vertex, source, mocker):
     from airflow_gemini_batch.exceptions import SourceNotReadyError
-    from airflow_gemini_batch.storage.store import DataStore
+    from airflow_gemini_batch.outputs.store import DataStore
 
     mocker.patch.object(DataStore, "account", side_effect=SourceNotReadyError("gone"))
     assert run_task(describe(source))["usage"][MODEL]["rows"] == 10
@@ -104,7 +104,7 @@ def test_price_file_that_can_t_be_read_fails_no_run(vertex, source, messages, mo
 
 
 def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messages, mocker):
-    mocker.patch("airflow_gemini_batch.core.pricing.PriceTable.rate", return_value=None)
+    mocker.patch("airflow_gemini_batch.costs.prices.PriceTable.rate", return_value=None)
     manifest = run_task(describe(source, max_cost_usd=0.01))
     assert manifest["usage"][MODEL]["rows"] == 10
     assert (manifest["cost"]["amount"], manifest["cost"]["unpriced"]) == (None, [MODEL])
@@ -113,7 +113,7 @@ def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messag
 
 
 def test_answers_without_token_counts_have_no_cost(vertex, source, messages, mocker):
-    mocker.patch("airflow_gemini_batch.storage.answer_lines.counted_usage", return_value=Usage())
+    mocker.patch("airflow_gemini_batch.outputs.decoder.counted_usage", return_value=Usage())
     manifest = run_task(describe(source))
     assert (manifest["counts"]["ok"], manifest["cost"]) == (10, None)
     assert "10 answers do not tell their tokens" in messages("warning")
@@ -165,7 +165,7 @@ def test_job_that_is_there_is_taken_whatever_it_cost(vertex, source):
 
 @pytest.mark.usefixtures("half_comes")
 def test_ceiling_is_for_the_first_job_and_stops_no_follow_up(vertex, source, mocker):
-    from airflow_gemini_batch.operators import checks
+    from airflow_gemini_batch.preflight import job as checks
 
     estimate = mocker.spy(checks, "estimate_sources")
     assert len(run_task(describe(source, max_cost_usd=5))["rounds"]) == 2
@@ -173,7 +173,7 @@ def test_ceiling_is_for_the_first_job_and_stops_no_follow_up(vertex, source, moc
 
 
 def test_no_ceiling_is_no_estimate(vertex, source, mocker):
-    from airflow_gemini_batch.operators import checks
+    from airflow_gemini_batch.preflight import job as checks
 
     estimate = mocker.spy(checks, "estimate_sources")
     run_task(describe(source, max_cost_usd="None"))

@@ -6,9 +6,9 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.exceptions import JobTimeoutError
 from airflow_gemini_batch.hooks import kill
+from airflow_gemini_batch.jobs.state import JobName, JobState
 from tests.requests_data import request, upload
 from tests.tasks import TaskInstance, run_task
 
@@ -104,7 +104,7 @@ def test_killed_worker_cancels_the_job_that_it_waits_for(gemini_batch_stack, mak
         task.on_kill()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("airflow_gemini_batch.operators.run.time.sleep", killed)
+    monkeypatch.setattr("airflow_gemini_batch.jobs.runner.time.sleep", killed)
     gemini_batch_stack.vertex.requests.clear()
     with pytest.raises(KeyboardInterrupt):
         run_task(task)

@@ -14,9 +14,9 @@ from airflow_gemini_batch import (
     SubmitGeminiBatchOperator,
     SubmitTextEmbeddingBatchOperator,
 )
-from airflow_gemini_batch.core.embeddings import content_id, read_embedding
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_lines import fingerprint_of_line
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.outputs.embeddings import content_id, read_embedding
+from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from tests.operators.steps import BOOKS, book, creates
 from tests.requests_data import answers, lines, upload
 from tests.tables import fill, make_dataset, read

@@ -19,7 +19,7 @@ READ_TIMEOUT = 0.4
 def story(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, impatient: None) -> Story:
     """Tell a story in which nobody waits for minutes."""
     if request.param.delays:
-        monkeypatch.setattr("airflow_gemini_batch.vertex.wire.READ_TIMEOUT", READ_TIMEOUT)
+        monkeypatch.setattr("airflow_gemini_batch.vertex.rest.READ_TIMEOUT", READ_TIMEOUT)
     return request.param
 
 

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Blob
 
-from airflow_gemini_batch.core.manifest import Manifest
+from airflow_gemini_batch.jobs.manifest import Manifest
 from tests.operators.stage import describe
 from tests.requests_data import answers, lines, request, upload
 from tests.tables import bigquery_client, fill, read

@@ -10,10 +10,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from google.api_core.exceptions import ServiceUnavailable
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
 from airflow_gemini_batch.core.labels import label_value, labels_filter
 from airflow_gemini_batch.hooks import kill
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.jobs import make_client, wait_for
 from tests.operators.stage import describe
 from tests.requests_data import lines, storage_client, upload
@@ -123,7 +123,7 @@ def test_killed_worker_cancels_the_follow_up_that_it_waits_for(vertex, half_come
         raise KeyboardInterrupt
 
     vertex.requests.clear()
-    monkeypatch.setattr("airflow_gemini_batch.operators.run.time.sleep", killed)
+    monkeypatch.setattr("airflow_gemini_batch.jobs.runner.time.sleep", killed)
     with pytest.raises(KeyboardInterrupt):
         run_task(operator, ti)
     assert vertex.requests.counts["cancel"] == 1

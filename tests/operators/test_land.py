@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_gemini_batch import LandGeminiResultsOperator
-from airflow_gemini_batch.core.landing import BOOKKEEPING
+from airflow_gemini_batch.core.columns import BOOKKEEPING
 from tests.operators.steps import BOOKS, book, built, landed, submitted
 from tests.requests_data import lines, request, storage_client, upload
 from tests.tables import fill, make_dataset, read

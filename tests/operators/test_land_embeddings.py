@@ -137,7 +137,7 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
 def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
     gemini_batch_stack, bucket, dataset, settings, monkeypatch
 ):
-    monkeypatch.setattr("airflow_gemini_batch.storage.land.staging.stage_files", None)  # the worker's way
+    monkeypatch.setattr("airflow_gemini_batch.landing.files.staging.stage_files", None)  # the worker's way
     shelves = fill(gemini_batch_stack, f"{dataset}.shelves", SHELVES, SHELVED)
     target = f"{dataset}.vectors"
     two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "skip_done": target, **settings}

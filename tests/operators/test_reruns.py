@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.operators.fault_stories import ROWS, Answers, Fails, Killed
 from tests.operators.rerun_table import STORIES, Rerun
 from tests.operators.stage import Stage, WorkerDied, check_failure, make_source, states_of

@@ -6,8 +6,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.manifest import Manifest
 from airflow_gemini_batch.exceptions import JobFailedError, SourceNotReadyError
+from airflow_gemini_batch.jobs.manifest import Manifest
 from tests.requests_data import BAD_REQUEST, answers, request, upload
 from tests.tasks import TaskInstance, run_task
 
@@ -147,7 +147,7 @@ def test_changed_input_is_another_job(gemini_batch_stack, make_task, source, buc
 
 def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
     from airflow_gemini_batch import GeminiBatchHook
-    from airflow_gemini_batch.core.jobs import JobName
+    from airflow_gemini_batch.jobs.state import JobName
 
     task = make_task(source, labels={"team": "bookshop"}, display_name="Nightly books")
     manifest = run_task(task)

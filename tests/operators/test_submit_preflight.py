@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from google.api_core.exceptions import Forbidden
 
-from airflow_gemini_batch.storage.inspection import FileInspection
+from airflow_gemini_batch.gcp.inspection import FileInspection
 from tests.operators.stage import describe
 from tests.requests_data import BAD_REQUEST, request, storage_client, upload
 from tests.tables import fill, make_dataset
@@ -29,7 +29,7 @@ def refusal(vertex, source, **arguments) -> str:
 @pytest.fixture
 def looked(mocker):
     """Count the preflights."""
-    from airflow_gemini_batch.operators import checks
+    from airflow_gemini_batch.preflight import job as checks
 
     return mocker.spy(checks, "preflight")
 

@@ -145,7 +145,7 @@ def test_second_try_after_a_failed_job_writes_to_a_table_of_its_own(gemini_batch
 def test_source_that_was_dropped_meanwhile_does_not_lose_the_answers(
     gemini_batch_stack, dataset, books, mocker
 ):
-    from airflow_gemini_batch.operators.run import BatchRun
+    from airflow_gemini_batch.jobs.runner import BatchRun
 
     finish = BatchRun.finish
 

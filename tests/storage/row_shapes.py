@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_gemini_batch.core.responses import Outcome
+from airflow_gemini_batch.outputs.classify import Outcome
 
 ANSWER: dict[str, Any] = {"role": "model", "parts": [{"text": "A novel."}]}
 

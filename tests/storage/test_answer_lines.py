@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.keys import KEY_LABEL
-from airflow_gemini_batch.core.ledger import line_key
-from airflow_gemini_batch.core.outputs import classify_output
-from airflow_gemini_batch.core.responses import Outcome
-from airflow_gemini_batch.core.usage import LONG_PROMPT, row_usage
-from airflow_gemini_batch.storage.answer_lines import read_answer, read_label
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.decoder import read_answer, read_label
+from airflow_gemini_batch.outputs.matching import line_key
+from airflow_gemini_batch.outputs.rows import classify_output
+from airflow_gemini_batch.outputs.usage import LONG_PROMPT, row_usage
 from tests.storage.land.test_answer_rows import GOOD, changed
 from tests.storage.land.test_answer_rows import SHAPES as CHANGES
 from tests.storage.row_shapes import SHAPES

@@ -9,11 +9,11 @@ import pytest
 from google.api_core.exceptions import ClientError
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage import cloud_storage
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from airflow_gemini_batch.storage.lines import iter_lines
+from airflow_gemini_batch.gcp import objects
+from airflow_gemini_batch.gcp.lines import iter_lines
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.requests_data import storage_client
 
 GOOD: dict[str, Any] = {
@@ -140,7 +140,7 @@ def test_requests_are_the_lines_that_are_not_blank(storage, put, at, content, co
 
 
 def test_files_larger_than_a_piece_are_counted(storage, put, at, monkeypatch):
-    monkeypatch.setattr(cloud_storage, "_CHUNK", 1000)
+    monkeypatch.setattr(objects, "_CHUNK", 1000)
     put("in.jsonl", [{"text": "x" * (n % 300)} for n in range(500)])
     assert storage.count_requests([at("in.jsonl")]) == 500
 
@@ -158,7 +158,7 @@ def test_object_is_read_once_for_each_generation(storage, put, at, mocker):
 
 
 def test_object_replaced_while_it_is_read_is_never_a_mix(storage, put, at, monkeypatch):
-    monkeypatch.setattr(cloud_storage, "_CHUNK", 1000)
+    monkeypatch.setattr(objects, "_CHUNK", 1000)
     put("in.jsonl", [{"row": "x" * 100}] * 100)
 
     def replaced(stream: Any, chunk: int) -> Any:
@@ -167,7 +167,7 @@ def test_object_replaced_while_it_is_read_is_never_a_mix(storage, put, at, monke
         put("in.jsonl", [{"row": "y" * 100}] * 200)
         yield from lines
 
-    monkeypatch.setattr(cloud_storage, "iter_lines", replaced)
+    monkeypatch.setattr(objects, "iter_lines", replaced)
     with pytest.raises((ClientError, GeminiBatchError)):
         storage.count_requests([at("in.jsonl")])
     monkeypatch.undo()

@@ -10,7 +10,7 @@ import pytest
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.keys import key_label
 from airflow_gemini_batch.exceptions import SourceNotReadyError
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.requests_data import lines, storage_client, upload
 from tests.storage.row_shapes import candidate
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from airflow_gemini_batch.storage.lines import iter_lines
+from airflow_gemini_batch.gcp.lines import iter_lines
 
 TEXTS = [
     pytest.param(b"", [], id="empty"),

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from airflow_gemini_batch.storage.raw_lines import raw_lines
+from airflow_gemini_batch.gcp.lines import raw_lines
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.responses import Outcome, classify_row
-from airflow_gemini_batch.storage.bigquery import BigQueryStorage
+from airflow_gemini_batch.outputs.classify import Outcome, classify_row
+from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.storage.row_shapes import SHAPES
 from tests.tables import bigquery_client, fill, make_dataset
 

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import SourceNotReadyError
-from airflow_gemini_batch.storage.bigquery import BigQueryStorage
+from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.storage.row_shapes import candidate
 from tests.tables import bigquery_client, fill, make_dataset, read
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.usage import Usage
-from airflow_gemini_batch.storage.bigquery import BigQueryStorage
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.outputs.files import CloudStorage
+from airflow_gemini_batch.outputs.tables import BigQueryStorage
+from airflow_gemini_batch.outputs.usage import Usage
 from tests.requests_data import storage_client, upload
 from tests.storage.row_shapes import candidate
 from tests.tables import bigquery_client, fill, make_dataset
@@ -86,7 +87,7 @@ def test_files_are_added_up_by_model_version(in_files, bucket, rows, usage):
 
 def test_files_are_read_once_for_outcomes_and_tokens(in_files, bucket, mocker):
     storage = in_files(ROWS[:2])
-    read = mocker.spy(CloudStorage, "_lines")
+    read = mocker.spy(StorageObjects, "_lines")
     assert storage.tally(GcsAddress(bucket, "out")).rows == 2
     assert storage.usage(GcsAddress(bucket, "out"))["gemini-2.5-flash"].rows == 2
     assert read.call_count == 2

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.responses import Outcome
-from airflow_gemini_batch.storage.bigquery import BigQueryStorage
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.tables import bigquery_client, fill, make_dataset, read
 
 READ = {"content": "STRING", "task_type": "STRING", "title": "STRING"}

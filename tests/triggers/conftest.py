@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.stack import LocalStack
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 
 
 @pytest.fixture

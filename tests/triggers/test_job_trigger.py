@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from airflow_gemini_batch.core import polling
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs import polling
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from tests.heartbeat import heartbeat
 from tests.jobs import job_request, make_client, seed, wait_for

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.exceptions import CredentialsError
-from airflow_gemini_batch.triggers import poller, watch
+from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.triggers import poller
+from airflow_gemini_batch.triggers import poller as watch
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.triggers.poller import AT_ONCE, Poller
 from tests.heartbeat import heartbeat

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.hooks.probes import JobProbe, OutputProbe, probe_from_json, probe_to_json
+from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe, probe_from_json, probe_to_json
 from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
 from tests.heartbeat import heartbeat
 from tests.jobs import make_client, seed, wait_for

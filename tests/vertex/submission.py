@@ -7,11 +7,11 @@ import time
 import uuid
 from collections.abc import Callable
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobState
-from airflow_gemini_batch.core.submission import JobRequest
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
+from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.jobs.submit_once import submit_once
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from airflow_gemini_batch.vertex.submit import submit_once
 from tests.jobs import job_request, wait_for
 
 LOG = logging.getLogger("submission")

@@ -12,10 +12,10 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials as Token
 
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.local.vertex import LocalVertex
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 from tests.heartbeat import heartbeat
 from tests.jobs import HERE, seed

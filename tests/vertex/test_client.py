@@ -11,10 +11,10 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
 
 from airflow_gemini_batch.core.addresses import parse_address
-from airflow_gemini_batch.core.jobs import JobName, JobState
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.local.vertex import LocalVertex
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.jobs import HERE, job_request, seed, wait_for
 

@@ -6,12 +6,12 @@ import uuid
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import JobState
-from airflow_gemini_batch.core.submission import JobRequest
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.jobs.state import JobState
+from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.jobs.submit_once import jobs_of, submit_once
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from airflow_gemini_batch.vertex.submit import jobs_of, submit_once
 from tests.jobs import make_client, seed, wait_for
 from tests.vertex.submission import LOG, Submission, creates
 

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import JobName, JobState
+from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.submit_once import jobs_of
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from airflow_gemini_batch.vertex.submit import jobs_of
 from tests.jobs import make_client, wait_for
 from tests.vertex.submission import creates
 

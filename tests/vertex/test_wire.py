@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.jobs import BatchJob, JobName, JobState
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.vertex import wire
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.vertex import rest as wire
 
 NAME = JobName("my-shop", "us-central1", "42")
 JOB = {"name": str(NAME), "state": "JOB_STATE_RUNNING"}

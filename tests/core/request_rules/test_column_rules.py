@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.column_rules import column_faults
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.columns import column_faults
 
 GENERATE, TEXT = RequestFormat.GENERATE_CONTENT, RequestFormat.TEXT_EMBEDDING
 

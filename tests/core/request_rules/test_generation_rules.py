@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.generation_rules import read_generation_request
-from airflow_gemini_batch.core.request_rules.row_rules import request_faults
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.generate_content import read_generation_request
+from airflow_gemini_batch.requests.validation.rows import request_faults
 
 
 def _faults(request: Any) -> list[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.row_rules import request_faults, row_faults
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.rows import request_faults, row_faults
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
 CONTENT = {"parts": [{"text": "Hello"}]}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.request_rules.wire import (
+from airflow_gemini_batch.requests.validation.proto_json import (
     MapOf,
     Message,
     Repeated,

@@ -8,8 +8,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from airflow_gemini_batch.local.bigquery import LocalBigQuery
-from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 
 PROJECT = "demo-project"
 # What breaks SQL and JSON when a layer quotes it once too often or too little.

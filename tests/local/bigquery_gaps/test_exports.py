@@ -9,8 +9,8 @@ import pytest
 from google.api_core.exceptions import BadRequest, NotFound
 from pyarrow import parquet
 
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.row_rules import row_faults
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.rows import row_faults
 from tests.local.bigquery_gaps.conftest import NASTY, Query
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_escapes_what_could_be_markup(export: Export, bucket: storage.Bucket) ->
 def test_writes_several_files(
     export: Export, query: Query, bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_gemini_batch.local.bigquery_gaps.exports._ROWS_PER_FILE", 2)
+    monkeypatch.setattr("airflow_gemini_batch.testing.bigquery.patches.exports._ROWS_PER_FILE", 2)
     export("SELECT n FROM UNNEST([1, 2, 3]) AS n ORDER BY n", name="*.jsonl")
     assert contents(bucket) == {
         "000000000000.jsonl": b'{"n":"1"}\n{"n":"2"}\n',

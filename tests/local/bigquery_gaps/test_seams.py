@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.local.bigquery_gaps import seams
+from airflow_gemini_batch.testing.bigquery.patches import seams
 
 
 def test_refuses_another_version(monkeypatch: pytest.MonkeyPatch) -> None:

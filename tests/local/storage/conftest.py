@@ -11,7 +11,7 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

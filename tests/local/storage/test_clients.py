@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from google.cloud import storage
 
-    from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+    from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
 
 CONNECTION = "local_storage"
 

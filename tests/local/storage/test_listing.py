@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_gemini_batch.local.storage.errors import StorageError
-from airflow_gemini_batch.local.storage.listing import ListQuery, glob_pattern
+from airflow_gemini_batch.testing.gcs.errors import StorageError
+from airflow_gemini_batch.testing.gcs.listing import ListQuery, glob_pattern
 
 if TYPE_CHECKING:
     from google.cloud import storage

@@ -14,7 +14,7 @@ from google.cloud.storage.exceptions import InvalidResponse
 if TYPE_CHECKING:
     from google.cloud import storage
 
-    from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
+    from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
     from tests.local.storage.conftest import Http
 
 UNIT = 256 * 1024

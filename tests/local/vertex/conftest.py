@@ -10,9 +10,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery as bq
 from google.cloud import storage as gcs
 
-from airflow_gemini_batch.local.bigquery import LocalBigQuery
-from airflow_gemini_batch.local.cloud_storage import LocalCloudStorage
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.local.vertex.http import LOCATION, PROJECT, VertexCaller
 
 BUCKET = "books"

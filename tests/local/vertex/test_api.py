@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.local.vertex.http import LOCATION, NUMBER, PROJECT, VertexCaller, job_body, short
 
 BODY = job_body("gs://books/in.jsonl", "gs://books/out")

@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.local.vertex.http import VertexCaller, job_body, short
 
 BODY = job_body("gs://books/in.jsonl", "gs://books/out")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.local.vertex import FAULTS, Faults, LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import FAULTS, Faults, LocalVertex
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import VertexCaller, job_body, prompts, short
 

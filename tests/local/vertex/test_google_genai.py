@@ -10,7 +10,7 @@ from google import genai
 from google.genai import errors, types
 from google.oauth2.credentials import Credentials
 
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import LOCATION, PROJECT, prompts
 

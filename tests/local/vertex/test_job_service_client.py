@@ -8,7 +8,7 @@ import pytest
 from google.api_core import exceptions
 from google.oauth2.credentials import Credentials
 
-from airflow_gemini_batch.local.vertex import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import LOCATION, MODEL, PROJECT, prompts
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.row_sources import parse_row_source
-from airflow_gemini_batch.storage.build.tables import TableBuild
+from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.storage.build.plans import BOOKS
 from tests.tables import bigquery_client, fill, make_dataset, read
 

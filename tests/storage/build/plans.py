@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_gemini_batch.core.building import BuildPlan
-from airflow_gemini_batch.core.embedding_requests import gemini_embedding_request, text_embedding_request
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_templates import gemini_request
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, text_embedding_request
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import gemini_request
 
 MODEL = "publishers/google/models/gemini-2.5-flash"
 PROMPT = "Describe [[ title ]]."

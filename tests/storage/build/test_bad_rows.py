@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from airflow_gemini_batch.core.building import SHOWN_KEYS, BadRow, BadRows
-from airflow_gemini_batch.storage.build.bad_rows import BadRowCounts
+from airflow_gemini_batch.requests.files.builder import BadRowCounts
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BadRows
 
 
 def test_nothing_was_counted() -> None:

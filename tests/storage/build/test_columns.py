@@ -4,7 +4,7 @@ import pytest
 from google.cloud.bigquery import SchemaField
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build.columns import (
+from airflow_gemini_batch.requests.bigquery.columns import (
     check_key_types,
     key_text,
     quoted,

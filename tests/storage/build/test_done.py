@@ -4,7 +4,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build.done import read_done
+from airflow_gemini_batch.requests.bigquery.done import read_done
 from tests.tables import bigquery_client, fill, make_dataset
 
 COLUMNS = {"shelf": "INT64", "isbn": "STRING", "summary": "STRING", "batch_fingerprint": "STRING"}

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_gemini_batch.core.building import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build.done_files import read_done_files
+from airflow_gemini_batch.requests.files.done import read_done_files
 from tests.requests_data import storage_client
 from tests.storage.build.plans import plan
 

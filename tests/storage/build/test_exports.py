@@ -9,13 +9,13 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_lines import fingerprint_of_line
-from airflow_gemini_batch.core.request_rules.row_rules import row_faults
-from airflow_gemini_batch.core.row_sources import parse_row_source
+from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage.build.exports import RECORD, ExportBuild
-from airflow_gemini_batch.storage.build.survey import Surveyor
+from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
+from airflow_gemini_batch.requests.bigquery.preview import Surveyor
+from airflow_gemini_batch.requests.lines import fingerprint_of_line
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.validation.rows import row_faults
 from tests.requests_data import lines, storage_client
 from tests.storage.build.plans import BOOKS, gemini_embedding_plan
 from tests.storage.build.test_tables import VALUES

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_gemini_batch.core.row_sources import parse_row_source
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage.build.rows import Rows, read_rows
+from airflow_gemini_batch.requests.files.rows import Rows, read_rows
+from airflow_gemini_batch.requests.sources import parse_row_source
 
 
 def rows_of(path: Path | str, *columns: str) -> Rows:

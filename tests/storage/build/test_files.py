@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.building import BadRow, BadRows
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
-from airflow_gemini_batch.core.prompts import PromptTemplate
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_templates import RequestTemplate, TextHole
-from airflow_gemini_batch.core.row_sources import parse_row_source
+from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build import files as building
-from airflow_gemini_batch.storage.build.files import build_files
-from airflow_gemini_batch.storage.build.rows import python_rows, read_rows
+from airflow_gemini_batch.requests.files import builder as building
+from airflow_gemini_batch.requests.files.builder import build_files
+from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.spec import BadRow, BadRows
+from airflow_gemini_batch.requests.templates import RequestTemplate, TextHole
 from tests.requests_data import storage_client
 from tests.storage.build.plans import MODEL, plan, prompts
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.building import BadRow
-from airflow_gemini_batch.core.row_sources import parse_row_source
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.spec import BadRow
 from tests.storage.build.plans import BOOKS, plan, prompts
 from tests.tables import fill, make_dataset
 

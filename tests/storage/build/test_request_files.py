@@ -9,8 +9,8 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build import request_files
-from airflow_gemini_batch.storage.build.request_files import RequestFiles
+from airflow_gemini_batch.requests.files import shards as request_files
+from airflow_gemini_batch.requests.files.shards import RequestFiles
 from tests.requests_data import storage_client
 
 LOG = logging.getLogger("request-files")

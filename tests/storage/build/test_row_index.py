@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from airflow_gemini_batch.storage.build import row_index
-from airflow_gemini_batch.storage.build.row_index import DONE, NEW, REPEATED, RowIndex
+from airflow_gemini_batch.requests.files import row_index
+from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
 
 
 @pytest.fixture

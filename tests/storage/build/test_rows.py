@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_gemini_batch.core.row_sources import parse_row_source
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.storage.build import source_files
-from airflow_gemini_batch.storage.build.rows import python_rows, read_rows
+from airflow_gemini_batch.requests.files import sources as source_files
+from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
+from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.requests_data import storage_client
 
 

@@ -7,14 +7,14 @@ import re
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.storage.build.done import DoneRows
-from airflow_gemini_batch.storage.build.sql import (
+from airflow_gemini_batch.gcp.statements import Parameters
+from airflow_gemini_batch.requests.bigquery.build_sql import (
     RequestRows,
     build_statement,
     request_columns,
     survey_statement,
 )
-from airflow_gemini_batch.storage.statements import Parameters
+from airflow_gemini_batch.requests.bigquery.done import DoneRows
 from tests.storage.build.plans import plan
 
 TYPES = {"isbn": "STRING", "title": "STRING", "year": "FLOAT64", "cover": "STRING"}

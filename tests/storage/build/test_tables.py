@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.row_sources import parse_row_source
 from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.storage.build.plans import BOOKS, MODEL, plan, prompts
 from tests.tables import fill, read
 

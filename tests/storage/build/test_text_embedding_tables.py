@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_rules.column_rules import column_faults
-from airflow_gemini_batch.core.row_sources import parse_row_source
+from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.build.columns import types_of
+from airflow_gemini_batch.requests.bigquery.columns import types_of
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.validation.columns import column_faults
 from tests.storage.build.plans import gemini_embedding_plan, text_embedding_plan
 from tests.storage.build.test_tables import VALUES
 from tests.tables import fill, read

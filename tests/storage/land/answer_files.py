@@ -12,11 +12,11 @@ import orjson
 import pyarrow.parquet as pq
 
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.landing import LandingPlan, LandingReport, failed_target_of
-from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.core.request_lines import request_line
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.storage.land.files import land_files
+from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.landing.files.lander import land_files
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
+from airflow_gemini_batch.requests.lines import request_line
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.requests_data import storage_client
 from tests.storage.land.landings import JOB, TEXT
 

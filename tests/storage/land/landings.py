@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.landing import LandingPlan, LandingReport
-from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.core.schemas import answer_columns, response_schema_of
-from airflow_gemini_batch.local.stack import LocalStack
-from airflow_gemini_batch.storage.land.tables import TableLanding
+from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
+from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.tables import bigquery_client, fill, make_dataset, read
 
 JOB = "projects/123/locations/us-central1/batchPredictionJobs"

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.keys import KEY_LABEL
-from airflow_gemini_batch.core.ledger import request_digest
-from airflow_gemini_batch.core.responses import classify_row
-from airflow_gemini_batch.storage.land.answer_rows import FACTS, AnswerReader
+from airflow_gemini_batch.landing.files.answer_reader import FACTS, AnswerReader
+from airflow_gemini_batch.outputs.classify import classify_row
+from airflow_gemini_batch.outputs.matching import request_digest
 from tests.storage.land.landings import DAY, GENRE, TEXT, plan_of
 
 GOOD: dict[str, Any] = {

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.storage.land.answer_files import jsonl, parquet
 from tests.storage.land.landings import JOB, NASTY
 from tests.storage.land.vector_files import KEYED, MODELS, TEXT, VectorFiles, asked

@@ -11,12 +11,12 @@ from google.api_core.exceptions import Forbidden
 from google.cloud import bigquery
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.landing import LandingReport
-from airflow_gemini_batch.core.responses import Outcome, Tally
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
-from airflow_gemini_batch.storage.land.staging import stage_files
-from airflow_gemini_batch.storage.land.tables import TableLanding
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from airflow_gemini_batch.landing.files.staging import stage_files
+from airflow_gemini_batch.landing.plan import LandingReport
+from airflow_gemini_batch.outputs.classify import Outcome, Tally
+from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.storage.land.landings import DAY, JOB, NASTY
 from tests.storage.land.vector_files import KEYED, MODELS, VectorFiles, asked
 from tests.storage.land.vectors import vector_plan

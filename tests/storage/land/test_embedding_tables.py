@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.storage.land.landings import JOB, NASTY
 from tests.storage.land.vectors import VectorLanding, embedded, refused, vector_plan
 

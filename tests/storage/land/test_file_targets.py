@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
-from airflow_gemini_batch.storage.land import file_places
+from airflow_gemini_batch.landing.files import places as file_places
 from tests.storage.land.answer_files import jsonl
 from tests.storage.land.landings import GENRE, genre, good, later, plan_of
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
-from airflow_gemini_batch.storage.land import parquet_file
+from airflow_gemini_batch.landing.files import parquet as parquet_file
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.storage.land.answer_files import EXPIRED, AnswerFiles, asked, jsonl, line, parquet
 from tests.storage.land.landings import DAY, GENRE, JOB, NASTY, TEXT, bad, genre, good, later, plan_of
 

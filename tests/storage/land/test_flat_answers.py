@@ -6,9 +6,9 @@ import msgspec
 import orjson
 import pytest
 
-from airflow_gemini_batch.core.answers import check_of, parse_answer
-from airflow_gemini_batch.core.schemas import response_schema_of
-from airflow_gemini_batch.storage.land.flat_answers import flat_decoder
+from airflow_gemini_batch.core.response_schema import response_schema_of
+from airflow_gemini_batch.landing.files.answer_reader import flat_decoder
+from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
 
 FIELDS: dict[str, dict[str, Any]] = {
     "genre": {"type": "string"},

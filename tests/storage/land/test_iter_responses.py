@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from airflow_gemini_batch import iter_responses
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
-from airflow_gemini_batch.storage.cloud_storage import CloudStorage
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.storage.land.answer_files import EXPIRED, asked, line
 from tests.storage.land.landings import NASTY, Landing, bad, genre, good
 

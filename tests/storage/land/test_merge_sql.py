@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import BadRequest
 
-from airflow_gemini_batch.storage.land.tables import TableLanding
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from tests.storage.land.landings import (
     TEXT,
     bad,
@@ -112,7 +112,7 @@ ABORTED = "Transaction is aborted due to concurrent update against table demo-pr
     ],
 )
 def test_landing_beside_another_one_is_tried_again(landing, monkeypatch, message, times, lands):
-    monkeypatch.setattr("airflow_gemini_batch.storage.land.tables._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("airflow_gemini_batch.landing.bigquery.lander._PAUSES", (0.0, 0.0))
     client = Rivals(bigquery_client(landing.stack), message, times)
     tables = TableLanding(client, logging.getLogger(__name__))
     manifest = landing.manifest(landing.requests("978-1"), landing.output(("978-1", good("A"))))

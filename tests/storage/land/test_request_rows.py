@@ -8,10 +8,10 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.ledger import request_digest
-from airflow_gemini_batch.core.request_lines import request_line
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.land.request_rows import RequestReader, line_digest
+from airflow_gemini_batch.landing.files.request_reader import RequestReader, line_digest
+from airflow_gemini_batch.outputs.matching import request_digest
+from airflow_gemini_batch.requests.lines import request_line
 
 MODEL = "gemini-2.5-flash"
 REQUEST: dict[str, Any] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.responses import Outcome
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.storage.land.landings import (
     JOB,
     TEXT,

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.answers import answer_text as answer_text_of
-from airflow_gemini_batch.core.answers import check_of, parse_answer
-from airflow_gemini_batch.core.schemas import answer_columns
+from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.storage.land.schema_sql import (
+from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
     fits_expression,
     parsed_answer,
     value_expression,
 )
-from airflow_gemini_batch.storage.statements import Parameters, Statement
+from airflow_gemini_batch.landing.schema_check import answer_text as answer_text_of
+from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
 from tests.storage.land.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
 from tests.tables import bigquery_client
 

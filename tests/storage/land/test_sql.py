@@ -7,9 +7,9 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.responses import Outcome, classify_row
-from airflow_gemini_batch.storage.land.merge_sql import merge_statement
-from airflow_gemini_batch.storage.land.sql import AnswerTable, RequestTable, staging_statement
+from airflow_gemini_batch.landing.bigquery.merge_sql import merge_statement
+from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable, staging_statement
+from airflow_gemini_batch.outputs.classify import Outcome, classify_row
 from tests.storage.land.landings import DAY, Landing, plan_of
 from tests.storage.row_shapes import SHAPES
 

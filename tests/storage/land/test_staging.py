@@ -9,10 +9,10 @@ import logging
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.landing import staging_columns
-from airflow_gemini_batch.storage.land.staging import stage_files
-from airflow_gemini_batch.storage.land.tables import TableLanding
-from airflow_gemini_batch.storage.land.targets import column_types
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from airflow_gemini_batch.landing.bigquery.targets import column_types
+from airflow_gemini_batch.landing.files.staging import stage_files
+from airflow_gemini_batch.landing.plan import staging_columns
 from tests.storage.land.answer_files import AnswerFiles, line
 from tests.storage.land.landings import DAY, JOB, NASTY, bad, good, plan_of
 from tests.tables import bigquery_client, make_dataset, read

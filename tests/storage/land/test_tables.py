@@ -9,12 +9,12 @@ import logging
 import pytest
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
-from airflow_gemini_batch.core.landing import staging_columns
-from airflow_gemini_batch.core.manifest import Manifest
-from airflow_gemini_batch.core.responses import Outcome
-from airflow_gemini_batch.core.schemas import response_schema_of
-from airflow_gemini_batch.storage.land.staging_table import staging_address
-from airflow_gemini_batch.storage.land.tables import TableLanding
+from airflow_gemini_batch.core.response_schema import response_schema_of
+from airflow_gemini_batch.jobs.manifest import Manifest
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from airflow_gemini_batch.landing.bigquery.targets import staging_address
+from airflow_gemini_batch.landing.plan import staging_columns
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.requests_data import BAD_REQUEST, request
 from tests.storage.land.landings import (
     DAY,
@@ -226,7 +226,7 @@ def test_no_jobs_land_nothing(landing):
 @pytest.mark.parametrize("fails", [False, True], ids=["landed", "failed"])
 def test_staging_table_is_dropped(landing, fails, monkeypatch):
     if fails:
-        monkeypatch.setattr("airflow_gemini_batch.storage.land.tables.merge_statement", lambda *_: None)
+        monkeypatch.setattr("airflow_gemini_batch.landing.bigquery.lander.merge_statement", lambda *_: None)
         with pytest.raises(AttributeError):
             landing.land(TEXT, ("978-1", good("A")))
     else:

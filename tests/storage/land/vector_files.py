@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.core.request_lines import line_maker
-from airflow_gemini_batch.local.stack import LocalStack
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.testing.stack import LocalStack
 from tests.storage.land.answer_files import SUCCEEDED, AnswerFiles
 from tests.storage.land.landings import JOB
 from tests.storage.land.vectors import embedded

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_gemini_batch.core.embeddings import embedding_columns
-from airflow_gemini_batch.core.landing import LandingPlan
-from airflow_gemini_batch.core.manifest import Manifest, Round
-from airflow_gemini_batch.core.request_formats import RequestFormat
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from tests.storage.land.landings import JOB, Landing
 from tests.tables import fill
 

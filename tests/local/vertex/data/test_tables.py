@@ -16,10 +16,10 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery as bq
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.local.bigquery import LocalBigQuery
-from airflow_gemini_batch.local.vertex import LocalVertex
-from airflow_gemini_batch.local.vertex.data.row import Column, OutputRow
-from airflow_gemini_batch.local.vertex.data.tables import TableSink
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai.data.row import Column, OutputRow
+from airflow_gemini_batch.testing.vertex_ai.data.tables import TableSink
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import PROJECT, VertexCaller, job_body, prompt, prompts, short
 from tests.local.vertex.jobs.test_filter import JOB

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.local.vertex.errors import CallError
-from airflow_gemini_batch.local.vertex.jobs.filter import parse_filter
-from airflow_gemini_batch.local.vertex.jobs.job import Job, JobRequest, State
-from airflow_gemini_batch.local.vertex.jobs.models import Model
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError
+from airflow_gemini_batch.testing.vertex_ai.jobs.filter import parse_filter
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job, JobRequest, State
+from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model
 
 JOB = Job(
     JobRequest(

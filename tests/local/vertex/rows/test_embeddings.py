@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from google.cloud import bigquery as bq
 
-from airflow_gemini_batch.core.request_formats import RequestFormat
-from airflow_gemini_batch.local.bigquery import LocalBigQuery
-from airflow_gemini_batch.local.vertex import LocalVertex
-from airflow_gemini_batch.local.vertex.rows.vectors import embed
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import embed
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import PROJECT, VertexCaller, job_body
 

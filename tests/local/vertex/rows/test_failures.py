@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_gemini_batch.local.vertex.rows.failures import BLOCKED, RowFailures
+from airflow_gemini_batch.testing.vertex_ai.rows.failures import BLOCKED, RowFailures
 
 ROWS = [f"row {number}".encode() for number in range(4000)]
 RETRYABLE = {"RESOURCE_EXHAUSTED", "UNAVAILABLE", "INTERNAL"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.local.vertex import LocalVertex, text_response
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex, text_response
 from tests.local.vertex.conftest import Folder
 from tests.local.vertex.http import VertexCaller, job_body, prompt, prompts
 

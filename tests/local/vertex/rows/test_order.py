@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from airflow_gemini_batch.local.vertex.rows.order import repeated, shuffled, thinned
+from airflow_gemini_batch.testing.vertex_ai.rows.order import repeated, shuffled, thinned
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 2500])

@@ -5,7 +5,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_gemini_batch.local.vertex.rows.schema_answers import answer_schema
+from airflow_gemini_batch.testing.vertex_ai.rows.schema_answers import answer_schema
 
 
 def _object(required: list[str] | None = None, **properties: Any) -> dict[str, Any]:

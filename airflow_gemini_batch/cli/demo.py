@@ -1,0 +1,151 @@
+"""``gemini-batch demo`` and ``gemini-batch up``: the whole pipeline on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from airflow_gemini_batch.cli.screen import failed, screen
+from airflow_gemini_batch.demo.examples import Example
+from airflow_gemini_batch.exceptions import GeminiBatchError
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.demo.run import DemoResult
+    from airflow_gemini_batch.demo.workspace import Workspace
+
+_DEFAULT_FOLDER = Path("gemini-batch-local")
+_SHOWN_ROWS = 5
+_SHOWN_FAILURES = 10
+_SHOWN_CHARACTERS = 120
+
+FolderOption = Annotated[
+    Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")
+]
+FailRateOption = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Share of the rows, 0 to 1, that the local Vertex AI lets fail."),
+]
+
+
+def demo(
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="CSV file with your own books: columns book_id and title at the least."),
+    ] = None,
+    example: Annotated[
+        Example,
+        typer.Option(help="Which nightly example: descriptions of books, or vectors to search them by."),
+    ] = Example.DESCRIPTIONS,
+    fail_rate: FailRateOption = 0.0,
+    folder: FolderOption = _DEFAULT_FOLDER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+) -> None:
+    """Run a nightly example DAG once: books → requests → a batch job → answers beside the books."""
+    _require_local_extra()
+    from airflow_gemini_batch.demo.books import SAMPLE, read_books
+    from airflow_gemini_batch.demo.run import run_demo
+
+    workspace = _workspace(folder, "demo")
+    try:
+        books = read_books(input_ or SAMPLE)
+        with screen.status("") as status:
+            result = run_demo(
+                workspace,
+                books,
+                example,
+                fail_rate=fail_rate,
+                tell=lambda text: status.update(escape(text)),
+            )
+    except GeminiBatchError as error:
+        raise failed(error) from None
+    _show(result, workspace, example)
+    if as_json:
+        print(json.dumps(result.summary()))
+    if result.state != "success":
+        raise typer.Exit(1)
+
+
+def up(
+    fail_rate: FailRateOption = 0.0,
+    port: Annotated[int, typer.Option(help="Port of Airflow's web page.")] = 8080,
+    queue_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job waits to start.")] = 10.0,
+    run_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job runs.")] = 30.0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep all files here; by default in a temporary folder, removed at the end."),
+    ] = None,
+) -> None:
+    """Start the local stack and Airflow with the example DAGs; Ctrl-C stops and removes all of it."""
+    _require_local_extra()
+    from airflow_gemini_batch.demo.up import run_until_interrupted
+
+    try:
+        run_until_interrupted(
+            folder,
+            port=port,
+            fail_rate=fail_rate,
+            queue_seconds=queue_seconds,
+            run_seconds=run_seconds,
+            tell=lambda text: screen.print(escape(text)),
+        )
+    except GeminiBatchError as error:
+        raise failed(error) from None
+
+
+def _require_local_extra() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("bqemulator") is None:
+        screen.print(escape("The local servers are missing: pip install 'airflow-gemini-batch[local]'"))
+        raise typer.Exit(2)
+
+
+def _workspace(folder: Path, kind: str) -> Workspace:
+    from airflow_gemini_batch.demo.workspace import Workspace
+
+    return Workspace(folder.absolute() / f"{kind}-{datetime.now():%Y%m%d-%H%M%S}")
+
+
+def _show(result: DemoResult, workspace: Workspace, example: Example) -> None:
+    """Print some rows of each kind, then the sum of it."""
+    left = example.results
+    if result.enriched:
+        _print_table(f"Some of the books that were {left.done}", left.columns, result.enriched[:_SHOWN_ROWS])
+    if result.nearest:
+        title = f"The books nearest to {result.nearest[0]['phrase']!r}"
+        _print_table(title, ("distance",), result.nearest[:_SHOWN_ROWS])
+    if result.failures:
+        _print_table(f"Books that were not {left.done}", ("failure",), result.failures[:_SHOWN_FAILURES])
+        if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
+            screen.print(f"… and {more} more")
+    if result.error:
+        screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
+    colour = "green" if result.state == "success" else "red"
+    screen.print(
+        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} {left.done}, "
+        f"{result.failed} failed, in {result.seconds:.0f} s"
+    )
+    screen.print(
+        f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}", soft_wrap=True
+    )
+    if result.state == "success":
+        screen.print(left.stand_in)
+
+
+def _print_table(title: str, columns: Sequence[str], books: Sequence[Mapping[str, Any]]) -> None:
+    table = Table("book", "title", *columns, title=escape(title), title_justify="left")
+    for book in books:
+        table.add_row(*(escape(_shown(book[name])) for name in ("book_id", "title", *columns)))
+    screen.print(table)
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -1,0 +1,53 @@
+"""Names and BigQuery types of the columns that this package adds to tables: one place for all of them."""
+
+from __future__ import annotations
+
+FINGERPRINT_COLUMN = "batch_fingerprint"
+"""Column of request tables and of enriched tables that holds the digest."""
+
+BOOKKEEPING = {
+    "batch_model": "STRING",
+    "batch_finish_reason": "STRING",
+    "batch_prompt_tokens": "INT64",
+    "batch_output_tokens": "INT64",
+    "batch_thoughts_tokens": "INT64",
+    "batch_cached_tokens": "INT64",
+    "batch_processed_time": "TIMESTAMP",
+    "batch_job": "STRING",
+    FINGERPRINT_COLUMN: "STRING",
+}
+"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name."""
+
+FAILED_COLUMNS = {
+    "outcome": "STRING",
+    "code": "INT64",
+    "message": "STRING",
+    "job": "STRING",
+    "round": "INT64",
+    "failed_time": "TIMESTAMP",
+    FINGERPRINT_COLUMN: "STRING",
+}
+"""Columns of ``<target>__failed`` after the key. ``round`` counts from 0."""
+
+FAILED_SUFFIX = "__failed"
+
+STAGED_OUTCOME = {
+    "batch_outcome": "STRING",
+    "batch_code": "INT64",
+    "batch_message": "STRING",
+    "batch_round": "INT64",
+}
+"""Columns of a staging table after those of :data:`BOOKKEEPING`, with their types in BigQuery."""
+
+STAGED_VECTOR = {"batch_shortened": "BOOL"}
+"""Columns of a staging table of vectors after these: whether the vector came longer than asked and was cut."""
+
+STAGED_AS = {
+    "outcome": "batch_outcome",
+    "code": "batch_code",
+    "message": "batch_message",
+    "job": "batch_job",
+    "round": "batch_round",
+    "failed_time": "batch_processed_time",
+}
+"""Columns of the table of failures that have another name in the staging table."""

@@ -1,0 +1,146 @@
+"""Reading one line of a JSON Lines file, and naming what it is when it is no JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+_JQ = "write one object a line (jq -c . FILE > requests.jsonl)"
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK = b"\x1f\x8b"
+_SURROGATE_BYTES = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class LineError(ValueError):
+    """A line that is no JSON object.
+
+    :param way_out: what to do about it.
+    :param whole_file: whether it tells of the file rather than of this line.
+    """
+
+    def __init__(self, message: str, way_out: str, *, whole_file: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.way_out = way_out
+        self.whole_file = whole_file
+
+
+def without_mark(line: bytes) -> bytes:
+    """Return the first line of a file without its byte order mark."""
+    return line.removeprefix(_UTF8_MARK)
+
+
+def check_encoding(first_line: bytes) -> None:
+    """Look at the first bytes of a file; raises :class:`LineError` when they are not those of UTF-8 text."""
+    if first_line.startswith(_GZIP_MARK):
+        raise LineError(
+            "the file is compressed with gzip, which Vertex AI does not read",
+            "unpack it (gunzip)",
+            whole_file=True,
+        )
+    if first_line.startswith(_UTF16_MARKS):
+        raise LineError("the file is UTF-16 text", "save it as UTF-8", whole_file=True)
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """Return the object that a line holds; white space around it counts for nothing.
+
+    Raises :class:`LineError`.
+    """
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise _diagnosis(line.strip(), error) from None
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        raise LineError("a JSON array", "write one object a line (jq -c '.[]' FILE > requests.jsonl)")
+    raise LineError(f"JSON, but not an object: {orjson.dumps(value).decode():.40}", _JQ)
+
+
+def _diagnosis(line: bytes, error: orjson.JSONDecodeError) -> LineError:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as broken:
+        if _SURROGATE_BYTES.match(line, broken.start):
+            return _lone_surrogate(broken.start + 1)
+        return LineError(f"not UTF-8 at byte {broken.start + 1}", "save the file as UTF-8")
+    if text.startswith("["):
+        return LineError(
+            "the file is one JSON array",
+            "write one object a line (jq -c '.[]' FILE > requests.jsonl)",
+            whole_file=True,
+        )
+    try:
+        _, end = _DECODER.raw_decode(text)
+    except _NotANumberError:
+        return LineError(
+            f"column {error.colno}: NaN or Infinity, which JSON does not know", "write null or leave it out"
+        )
+    except RecursionError:
+        return LineError("nested too deeply to be read", "flatten the request")
+    except json.JSONDecodeError as fault:
+        return _unreadable(text, fault)
+    rest = text[end:].lstrip()
+    if rest.startswith("{"):
+        return LineError(f"column {end + 1}: another object begins on the same line", _JQ)
+    if rest:
+        return LineError(f"column {end + 1}: {rest[:20]!r} after the object", _JQ)
+    if _SURROGATE_ESCAPE.search(text):
+        return _lone_surrogate(error.colno)
+    return LineError(f"column {error.colno}: not JSON: {error.msg}", "write standard JSON")
+
+
+def _unreadable(text: str, fault: json.JSONDecodeError) -> LineError:
+    if text.startswith("{") and (fault.pos >= len(text) or fault.msg.startswith("Unterminated string")):
+        if text == "{":
+            return LineError("the file is pretty-printed: an object over several lines", _JQ, whole_file=True)
+        return LineError("the line ends inside an object: pretty-printed, or cut off", _JQ, whole_file=True)
+    return LineError(f"column {fault.colno}: not JSON: {fault.msg}", "write standard JSON")
+
+
+def _lone_surrogate(column: int) -> LineError:
+    return LineError(
+        f"column {column}: half of a surrogate pair, which is no character",
+        "replace it when writing the file: text.encode('utf-8', 'replace').decode()",
+    )
+
+
+class _NotANumberError(Exception):
+    """NaN, Infinity or -Infinity."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise _NotANumberError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+_LONE_SURROGATE_CHARACTER = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+
+
+def tolerant_object(line: bytes) -> dict[str, Any] | None:
+    """Return the object that a line holds, ``None`` when it holds none.
+
+    Half a surrogate pair becomes U+FFFD, ``NaN`` and ``Infinity`` become ``null``, and a byte order mark is passed
+    over; a line that is cut off, or no UTF-8, holds none.
+    """
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            text = line.decode("utf-8-sig", "surrogatepass")
+            value = json.loads(text, parse_constant=lambda _: None)
+            value = orjson.loads(
+                _LONE_SURROGATE_CHARACTER.sub(_REPLACEMENT, json.dumps(value, ensure_ascii=False))
+            )
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None

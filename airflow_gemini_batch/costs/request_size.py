@@ -1,0 +1,197 @@
+"""How much requests ask for: what the estimate of a batch is made from when its requests are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
+from airflow_gemini_batch.core.jsonl import without_mark
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.costs.estimate import Estimate, estimate
+from airflow_gemini_batch.costs.prices import PriceTable
+from airflow_gemini_batch.exceptions import InvalidRequestError
+
+# A field may be spelled in either way: see requests.validation.proto_json.
+_MEDIA = ("fileData", "file_data", "inlineData", "inline_data")
+
+
+class RequestSize(NamedTuple):
+    """What one request asks for.
+
+    :param characters: of its prompt, system instruction and title.
+    :param media: number of files, within the request or referred to.
+    :param max_output_tokens: the request's own limit, ``None`` when it has none.
+    """
+
+    characters: int
+    media: int = 0
+    max_output_tokens: int | None = None
+
+
+def measure(request: Mapping[str, Any], request_format: RequestFormat) -> RequestSize:
+    """Return the size of one request; what is no part of a request, or broken, counts for nothing.
+
+    :param request: a GenerateContentRequest, an EmbedContentRequest, or ``{"content", "task_type", "title"}``.
+    """
+    if request_format is RequestFormat.TEXT_EMBEDDING:
+        return RequestSize(_length(request.get("content")) + _length(request.get("title")))
+    if request_format is RequestFormat.GEMINI_EMBEDDING:
+        config = _either(request, "embedContentConfig", "embed_content_config")
+        parts = list(_parts(request.get("content")))
+        title = _length(config.get("title")) if isinstance(config, Mapping) else 0
+        return RequestSize(_characters(parts) + title)
+    parts = [
+        part
+        for message in (
+            *_listed(request.get("contents")),
+            _either(request, "systemInstruction", "system_instruction"),
+        )
+        for part in _parts(message)
+    ]
+    config = _either(request, "generationConfig", "generation_config")
+    return RequestSize(
+        _characters(parts),
+        sum(any(part.get(name) is not None for name in _MEDIA) for part in parts),
+        _limit(config) if isinstance(config, Mapping) else None,
+    )
+
+
+class SizeSample:
+    """The requests of a batch that were measured, to infer the others from.
+
+    :param request_format: the format that the batch's model reads.
+    """
+
+    def __init__(self, request_format: RequestFormat) -> None:
+        self.lines = 0
+        self.bytes = 0
+        self.rows = 0
+        self._format = request_format
+        self._characters = 0
+        self._media = 0
+        self._limited = 0
+        self._max_output_tokens = 0
+
+    def add_lines(self, lines: Iterable[bytes], limit: int = SAMPLE_ROWS) -> bool:
+        """Measure the lines of a request file, from its first one on; one that is no request is passed over.
+
+        :param lines: raw, blank ones included.
+        :param limit: most lines to measure.
+
+        Returns whether the end was reached.
+        """
+        taken = 0
+        for line in lines:
+            if not line.strip():
+                continue
+            if taken == limit:
+                return False
+            taken += 1
+            self.lines += 1
+            self.bytes += len(line)
+            self._add(_object(without_mark(line)))
+        return True
+
+    def add_table_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Measure rows of a request table; a request may be text or decoded already."""
+        main = self._format.main_column
+        for row in rows:
+            self.lines += 1
+            value = row.get(main)
+            self._add({**row, main: _object(value)} if main == "request" and isinstance(value, str) else row)
+
+    def rows_in(self, size: int) -> int:
+        """Return the number of rows in files, by the mean length of the lines so far.
+
+        :param size: bytes of the files.
+        """
+        return max(self.lines, round(size * self.lines / self.bytes)) if self.bytes else self.lines
+
+    def estimate(self, model: str, prices: PriceTable, rows: int | None = None) -> Estimate:
+        """Estimate what a batch takes.
+
+        :param rows: all rows of the batch; ``None`` when all were measured.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the lines or rows so far is a
+        request.
+        """
+        if self.lines and not self.rows:
+            raise InvalidRequestError(
+                f"none of the {self.lines:,} rows looked at is a request for {model}: gemini-batch validate tells what "
+                "is wrong with a file"
+            )
+        # For a sum, the mean of the limits is as good as each of them, as long as every row has one.
+        has_limit = 0 < self.rows == self._limited
+        return estimate(
+            model,
+            prices,
+            rows=self.lines if rows is None else rows,
+            prompt_characters=self._characters,
+            media=self._media,
+            max_output_tokens=-(-self._max_output_tokens // self.rows) if has_limit else None,
+            sampled_rows=self.rows,
+            embeddings=self._format is not RequestFormat.GENERATE_CONTENT,
+        )
+
+    def _add(self, row: Mapping[str, Any] | None) -> None:
+        if row is None:
+            return
+        request = row if self._format is RequestFormat.TEXT_EMBEDDING else row.get("request")
+        if not isinstance(request, Mapping) or self._format.main_column not in row:
+            return
+        size = measure(request, self._format)
+        self.rows += 1
+        self._characters += size.characters
+        self._media += size.media
+        if size.max_output_tokens is not None:
+            self._limited += 1
+            self._max_output_tokens += size.max_output_tokens
+
+
+def inferred(found: Estimate) -> Estimate:
+    """Return an estimate that says that its number of rows was inferred from the size of the files."""
+    return replace(found, basis=f"{found.basis}; the number of rows is inferred from the size of the files")
+
+
+def _object(line: bytes | str) -> Mapping[str, Any] | None:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, Mapping) else None
+
+
+def _either(message: Mapping[str, Any], name: str, other: str) -> Any:
+    value = message.get(name)
+    return message.get(other) if value is None else value
+
+
+def _limit(config: Mapping[str, Any]) -> int | None:
+    value = _either(config, "maxOutputTokens", "max_output_tokens")
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return int(value) if type(value) in (int, float) and value >= 1 else None
+
+
+def _listed(value: Any) -> list[Any]:
+    # One value may stand for a list of one.
+    return value if isinstance(value, list) else [value]
+
+
+def _parts(message: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(message, Mapping):
+        for part in _listed(message.get("parts")):
+            if isinstance(part, Mapping):
+                yield part
+
+
+def _characters(parts: Iterable[Mapping[str, Any]]) -> int:
+    return sum(_length(part.get("text")) for part in parts)
+
+
+def _length(text: Any) -> int:
+    return len(text) if isinstance(text, str) else 0

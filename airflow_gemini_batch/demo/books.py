@@ -1,0 +1,89 @@
+"""Rows for the bookshop's table: the sample that comes along, or the user's own CSV file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client
+
+SAMPLE = Path(__file__).parent / "books_sample.csv"
+
+# What the example DAG reads: column → BigQuery type. Further columns of a file are left out.
+COLUMNS = {
+    "book_id": "STRING",
+    "title": "STRING",
+    "authors": "STRING",
+    "original_publication_year": "FLOAT",
+    "language_code": "STRING",
+}
+REQUIRED = ("book_id", "title")
+
+
+def read_books(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV file with a header; empty cells become NULL, columns that it lacks are NULL throughout.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the file, line and column.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
+            if missing:
+                raise InvalidRequestError(
+                    f"{path} has no column {', '.join(missing)}; its header is {reader.fieldnames}. "
+                    f"Needed are {', '.join(REQUIRED)}; used too, if there, are {', '.join(COLUMNS)}."
+                )
+            books = [_book(path, reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidRequestError(f"{path} can't be read as a UTF-8 CSV file: {error}") from error
+    if not books:
+        raise InvalidRequestError(f"{path} holds no rows")
+    seen: set[str] = set()
+    repeated = {book["book_id"] for book in books if book["book_id"] in seen or seen.add(book["book_id"])}  # type: ignore[func-returns-value]
+    if repeated:
+        raise InvalidRequestError(f"{path}: book_id has to be unique, repeated are {sorted(repeated)[:5]}")
+    return books
+
+
+def _book(path: Path, line: int, row: dict[str, str | None]) -> dict[str, Any]:
+    book: dict[str, Any] = {column: row.get(column) or None for column in COLUMNS}
+    for column in REQUIRED:
+        if not book[column]:
+            raise InvalidRequestError(f"{path}, line {line}: {column} is empty")
+    if (year := book["original_publication_year"]) is not None:
+        try:
+            book["original_publication_year"] = float(year)
+        except ValueError:
+            raise InvalidRequestError(f"{path}, line {line}: {year!r} is no year") from None
+    return book
+
+
+def bigquery_client(stack: LocalStack) -> Client:
+    """Return a client of the local BigQuery server."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.bigquery import Client
+
+    return Client(
+        project=PROJECT,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": stack.bigquery.url},
+    )
+
+
+def load_books(stack: LocalStack, dataset: str, books: list[dict[str, Any]]) -> None:
+    """Make the dataset and its table ``books``."""
+    from google.cloud.bigquery import Dataset, LoadJobConfig, SchemaField
+
+    client = bigquery_client(stack)
+    named = Dataset(f"{PROJECT}.{dataset}")
+    named.location = LOCATION
+    client.create_dataset(named, exists_ok=True)
+    schema = [SchemaField(column, type_) for column, type_ in COLUMNS.items()]
+    config = LoadJobConfig(schema=schema, write_disposition="WRITE_TRUNCATE")
+    client.load_table_from_json(books, f"{PROJECT}.{dataset}.books", job_config=config).result()

@@ -1,0 +1,172 @@
+"""A nightly example DAG, once, on the local stack."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_gemini_batch.demo.books import bigquery_client, load_books
+from airflow_gemini_batch.demo.examples import Example, ExampleResults
+from airflow_gemini_batch.demo.workspace import DATASET, Workspace
+from airflow_gemini_batch.exceptions import GeminiBatchError
+from airflow_gemini_batch.testing.stack import LocalStack
+
+_LOOK_EVERY = 0.5
+_LONGEST_ERROR = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What came of a run.
+
+    :param failed: books without an answer, for whatever reason.
+    :param state: of the DAG run: ``success`` or ``failed``.
+    :param error: why the DAG run failed, as Airflow's log has it; empty when it did not.
+    :param output: CSV file with one line for each book: its columns, the example's, and ``failure``.
+    :param nearest: of the embeddings example, the books nearest to its phrase, nearest first: ``phrase``, ``book_id``,
+        ``title``, ``distance`` (of the cosine, 0 to 2).
+    """
+
+    rows: int
+    succeeded: int
+    failed: int
+    output: str
+    seconds: float
+    state: str
+    error: str
+    enriched: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    nearest: list[dict[str, Any]]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures without the rows."""
+        left_out = {"error", "enriched", "failures", *(() if self.nearest else ("nearest",))}
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
+
+
+Tell = Callable[[str], None]
+"""Called with what is being done, each time that changes."""
+
+
+def run_demo(
+    workspace: Workspace, books: list[dict[str, Any]], example: Example, *, fail_rate: float, tell: Tell
+) -> DemoResult:
+    """Start the stack, load the books, run the DAG through Airflow, and collect what it wrote.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow could not be set up.
+    """
+    started = time.monotonic()
+    workspace.create()
+    tell("starting Cloud Storage, BigQuery and Vertex AI on 127.0.0.1")
+    with workspace.stack(queue_seconds=2.0, run_seconds=4.0, fail_rate=fail_rate) as stack:
+        tell(f"loading {len(books)} books")
+        load_books(stack, DATASET, books)
+        environment = workspace.environment(stack)
+        tell("setting up Airflow's database")
+        migration = workspace.airflow("db", "migrate", environment=environment)
+        if migration.wait() != 0:
+            raise GeminiBatchError(f"Airflow's database could not be set up; see {workspace.log}")
+        left = example.results
+        state = _run_dag(left.dag_id, workspace, environment, tell)
+        answers, failures = _results(stack, left)
+        nearest = [dict(row.items()) for row in _rows(stack, "nearest_books")]
+    nothing = dict.fromkeys(left.columns)
+    enriched = [
+        {**book, **answers.get(book["book_id"], nothing), "failure": failures.get(book["book_id"])}
+        for book in books
+    ]
+    output = workspace.folder / "enriched_books.csv"
+    _write_csv(output, enriched)
+    return DemoResult(
+        rows=len(books),
+        succeeded=len(answers),
+        failed=len(books) - len(answers),
+        output=str(output),
+        seconds=round(time.monotonic() - started, 1),
+        state=state,
+        error="" if state == "success" else _first_error(workspace.log),
+        enriched=[book for book in enriched if book["book_id"] in answers],
+        failures=[book for book in enriched if book["failure"]],
+        nearest=sorted(nearest, key=lambda row: row["distance"]),
+    )
+
+
+def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], tell: Tell) -> str:
+    """Run the DAG to its end and return its state."""
+    run = workspace.airflow("dags", "test", dag_id, environment=environment)
+    try:
+        while run.poll() is None:
+            states = _task_states(dag_id, workspace)
+            if "up_for_retry" in states.values():
+                return "failed"  # nothing here gets better by waiting for the retry
+            tell(f"running {dag_id}: {_progress(states)}")
+            time.sleep(_LOOK_EVERY)
+    finally:
+        if run.poll() is None:
+            run.kill()
+            run.wait()
+    return "success" if run.returncode == 0 else "failed"
+
+
+def _first_error(log: Path) -> str:
+    """Return the first exception of a log, which the others come of: its message, up to the next entry."""
+    errors = re.findall(
+        r"^[\w.]*(?:Error|Exception|Timeout): .*?(?=^\[?\d{4}-\d\d-\d\d|\Z)",
+        log.read_text(errors="replace"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return str(errors[0]).strip()[:_LONGEST_ERROR] if errors else ""
+
+
+def _task_states(dag_id: str, workspace: Workspace) -> dict[str, str | None]:
+    """Return the state of each task, as Airflow's database has it; empty while there is nothing to read."""
+    database = f"file:{workspace.airflow_home / 'airflow.db'}?mode=ro"
+    try:
+        with closing(sqlite3.connect(database, uri=True)) as connection:
+            query = "SELECT task_id, state FROM task_instance WHERE dag_id = ?"
+            return dict(connection.execute(query, (dag_id,)).fetchall())
+    except sqlite3.Error:  # being set up, or locked for a moment
+        return {}
+
+
+def _progress(states: dict[str, str | None]) -> str:
+    done = sum(state == "success" for state in states.values())
+    at_work = [task_id for task_id, state in states.items() if state in ("running", "deferred")]
+    return f"{done} of {len(states)} tasks done" + (f", {', '.join(at_work)} at work" if at_work else "")
+
+
+def _results(stack: LocalStack, left: ExampleResults) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the answers and the reasons of failures, each by book."""
+    answers = {
+        row["book_id"]: {name: _cell(row[name]) for name in left.columns} for row in _rows(stack, left.table)
+    }
+    failures = {row["book_id"]: row["message"] for row in _rows(stack, f"{left.table}__failed")}
+    return answers, failures
+
+
+def _rows(stack: LocalStack, table: str) -> list[Any]:
+    from google.api_core.exceptions import NotFound
+
+    client = bigquery_client(stack)
+    try:
+        return list(client.list_rows(client.get_table(f"{DATASET}.{table}"), page_size=1000))
+    except NotFound:  # the DAG failed before it made the table
+        return []
+
+
+def _cell(value: Any) -> Any:
+    return ", ".join(value) if isinstance(value, list) else value
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,178 @@
+"""The local stack and Airflow, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+from airflow_gemini_batch.demo.books import SAMPLE, load_books, read_books
+from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
+from airflow_gemini_batch.testing.server_thread import HOST
+
+_READY_WITHIN = 180.0
+_STOPPED_WITHIN = 20.0
+
+Tell = Callable[[str], None]
+
+
+def run_until_interrupted(
+    folder: Path | None,
+    *,
+    port: int,
+    fail_rate: float,
+    queue_seconds: float,
+    run_seconds: float,
+    tell: Tell,
+) -> None:
+    """Run everything until the process is interrupted or terminated, then stop it and clean up.
+
+    :param folder: kept afterwards; ``None`` for a temporary one, which is removed.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow does not start or ends by itself.
+    """
+    if _answers(port):
+        raise InvalidRequestError(f"port {port} is in use: choose another with --port")
+    books = read_books(SAMPLE)
+    with _workspace(folder) as workspace, _interruptible():
+        try:
+            tell(f"Everything is written below {workspace.folder}")
+            with workspace.stack(
+                queue_seconds=queue_seconds, run_seconds=run_seconds, fail_rate=fail_rate
+            ) as stack:
+                load_books(stack, DATASET, books)
+                stack.storage.create_bucket(BUCKET, exist_ok=True)
+                environment = workspace.environment(stack, **_airflow_settings(port))
+                with _airflow(workspace, environment) as airflow:
+                    _wait_until_ready(airflow, port, workspace, tell)
+                    tell(f"Airflow: http://{HOST}:{port}{_login(workspace)}")
+                    tell(f"Cloud Storage: {stack.storage.url}")
+                    tell(f"BigQuery: {stack.bigquery.url}")
+                    tell(f"Vertex AI: {stack.vertex.url}")
+                    tell(
+                        "Ctrl-C stops and removes everything."
+                        if folder is None
+                        else "Ctrl-C stops everything."
+                    )
+                    airflow.wait()
+                    raise GeminiBatchError(f"Airflow ended by itself; see {workspace.log}")
+        except KeyboardInterrupt:
+            tell("Stopped.")
+
+
+def _airflow_settings(port: int) -> dict[str, str]:
+    """Return the settings of the web server, under the names of Airflow 3 and of Airflow 2."""
+    url = f"http://{HOST}:{port}"
+    worker_logs, trigger_logs = _free_ports(2)
+    return {
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": HOST,
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
+        "AIRFLOW__WEBSERVER__BASE_URL": url,
+        "AIRFLOW__WEBSERVER__WORKERS": "1",
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "30",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(closing(socket.create_server((HOST, 0)))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _login(workspace: Workspace) -> str:
+    # Airflow 2's standalone makes a user and leaves the password in this file.
+    password = workspace.airflow_home / "standalone_admin_password.txt"
+    return f" (user admin, password {password.read_text().strip()})" if password.exists() else ""
+
+
+@contextmanager
+def _workspace(folder: Path | None) -> Iterator[Workspace]:
+    path = Path(tempfile.mkdtemp(prefix="gemini-batch-")) if folder is None else folder.absolute()
+    workspace = Workspace(path)
+    workspace.create()
+    try:
+        yield workspace
+    finally:
+        if folder is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _airflow(workspace: Workspace, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    airflow = workspace.airflow("standalone", environment=environment)
+    try:
+        yield airflow
+    finally:
+        # standalone leaves children behind on SIGTERM; SIGINT ends them all.
+        _signal_group(airflow.pid, signal.SIGINT)
+        deadline = time.monotonic() + _STOPPED_WITHIN
+        while _group_exists(airflow.pid) and time.monotonic() < deadline:
+            airflow.poll()
+            time.sleep(0.2)
+        _signal_group(airflow.pid, signal.SIGKILL)
+        airflow.wait()
+
+
+def _wait_until_ready(airflow: subprocess.Popen[bytes], port: int, workspace: Workspace, tell: Tell) -> None:
+    tell("Starting Airflow, which takes about half a minute …")
+    deadline = time.monotonic() + _READY_WITHIN
+    while not _answers(port):
+        if airflow.poll() is not None or time.monotonic() > deadline:
+            raise GeminiBatchError(f"Airflow did not start; see {workspace.log}")
+        time.sleep(0.5)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/", timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""Objects on Cloud Storage: found by address or pattern, read line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.gcp.lines import iter_lines
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+# predictions.jsonl, or its shards predictions.jsonl-00000-of-00002; incremental_predictions.jsonl is a copy of
+# rows that the final file holds too.
+_PREDICTIONS = re.compile(r"predictions\.jsonl(-\d+-of-\d+)?")
+
+_CHUNK = 8 * 1024 * 1024
+
+
+class StorageObjects:
+    """Objects that hold one JSON object a line.
+
+    :param client: of ``google-cloud-storage``.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        # An object's generation never changes, so what was counted once is not read again.
+        self._line_counts: dict[str, int] = {}
+
+    def versions(self, sources: Sequence[GcsAddress]) -> list[str]:
+        """Return ``gs://bucket/object#generation`` for each object that the sources name.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when one names none.
+        """
+        return [f"gs://{blob.bucket.name}/{blob.name}#{blob.generation}" for blob in self.objects(sources)]
+
+    def count_requests(self, sources: Sequence[GcsAddress]) -> int:
+        """Return the number of requests: the lines that are not blank."""
+        count = 0
+        for blob in self.objects(sources):
+            if blob.id not in self._line_counts:
+                self._line_counts[blob.id] = sum(1 for _ in self._lines(blob))
+            count += self._line_counts[blob.id]
+        return count
+
+    def check_destination(self, address: GcsAddress) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when the bucket does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            # Listing needs no more than the roles that writing the output needs, unlike reading the bucket.
+            next(iter(self._client.list_blobs(address.bucket, max_results=1)), None)
+        except NotFound:
+            raise InvalidRequestError(f"destination {address}: the bucket does not exist") from None
+
+    def prediction_folders(self, prefix: GcsAddress) -> list[GcsAddress]:
+        """Return the folders below a prefix that hold prediction files."""
+        folders = {blob.name.rpartition("/")[0] for blob in self.prediction_files(prefix)}
+        return [GcsAddress(prefix.bucket, folder) for folder in sorted(folders)]
+
+    def prediction_files(self, prefix: GcsAddress) -> list[Blob]:
+        """Return the prediction files below a prefix, sorted by name."""
+        path = f"{prefix.path.rstrip('/')}/" if prefix.path else ""
+        blobs = self._client.list_blobs(prefix.bucket, prefix=path)
+        found = [blob for blob in blobs if _PREDICTIONS.fullmatch(blob.name.rpartition("/")[2])]
+        return sorted(found, key=lambda blob: str(blob.name))
+
+    def objects(self, sources: Sequence[GcsAddress]) -> Iterator[Blob]:
+        """Yield the objects that the sources name.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that names none.
+        """
+        for source in sources:
+            found = 0
+            for blob in self._matches(source):
+                found += 1
+                yield blob
+            if not found:
+                named = "no object matches it" if source.has_wildcard else "there is no such object"
+                raise SourceNotReadyError(f"source {source}: {named}")
+
+    def _matches(self, source: GcsAddress) -> Iterator[Blob]:
+        from google.api_core.exceptions import NotFound
+
+        if not source.has_wildcard:
+            if blob := self._client.bucket(source.bucket).get_blob(source.path):
+                yield blob
+            return
+        try:
+            for blob in self._client.list_blobs(source.bucket, prefix=source.path.split("*", 1)[0]):
+                if source.matches(blob.name):
+                    yield blob
+        except NotFound:
+            raise SourceNotReadyError(f"source {source}: the bucket does not exist") from None
+
+    def lines(self, blobs: Iterable[Blob]) -> Iterator[bytes]:
+        """Yield the lines of objects, one object after the other, without blank ones and line ends."""
+        for blob in blobs:
+            yield from self._lines(blob)
+
+    @staticmethod
+    def _lines(blob: Blob) -> Iterator[bytes]:
+        # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
+        with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
+            yield from iter_lines(stream, _CHUNK)

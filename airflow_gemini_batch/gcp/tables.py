@@ -1,0 +1,92 @@
+"""Tables in BigQuery: found, counted, asked by statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, Row, Table
+
+_CALL_TIMEOUT = 60.0
+_QUERY_TIMEOUT = 600.0
+
+
+class Tables:
+    """Tables that hold requests or answers.
+
+    :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def versions(self, sources: Sequence[BigQueryAddress]) -> list[str]:
+        """Return ``bq://project.dataset.table#etag`` for each source.
+
+        The etag changes with the table's rows and with its description.
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist or
+        holds no rows.
+        """
+        found = []
+        for source in sources:
+            table = self.find(source)
+            if table is None:
+                raise SourceNotReadyError(f"source {source}: there is no such table")
+            if table.table_type in ("VIEW", "MATERIALIZED_VIEW"):
+                raise InvalidRequestError(
+                    f"source {source} is a view, and a job reads tables only: write its rows to a table first"
+                )
+            if table.num_rows == 0 and table.table_type == "TABLE" and not table.streaming_buffer:
+                raise SourceNotReadyError(f"source {source}: the table is empty")
+            found.append(f"{source}#{table.etag}")
+        return found
+
+    def count_requests(self, sources: Sequence[BigQueryAddress]) -> int:
+        """Return the number of rows of the sources."""
+        return sum(self._count(source) for source in sources)
+
+    def check_destination(self, address: BigQueryAddress) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a job could write there."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            self._client.get_dataset(f"{address.project}.{address.dataset}", timeout=_CALL_TIMEOUT)
+        except NotFound:
+            raise InvalidRequestError(
+                f"destination {address}: the dataset {address.project}.{address.dataset} does not exist; "
+                "create it in the location of the job"
+            ) from None
+        if self.find(address) is not None:
+            raise InvalidRequestError(
+                f"destination {address}: the table exists already, and a job writes to a new one only; "
+                "name another table (with {{ ts_nodash }}, say) or just the dataset, or drop the table first"
+            )
+
+    def find(self, address: BigQueryAddress) -> Table | None:
+        """Return the table, or ``None`` when there is none."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self._client.get_table(address.dotted, timeout=_CALL_TIMEOUT)
+        except NotFound:
+            return None
+
+    def _count(self, table: BigQueryAddress) -> int:
+        from google.api_core.exceptions import NotFound
+
+        statement = f"SELECT COUNT(*) AS row_count FROM {table.sql}"
+        try:
+            rows = self._query(statement)
+        except NotFound:
+            raise SourceNotReadyError(f"source {table}: there is no such table") from None
+        return int(next(iter(rows))["row_count"])
+
+    def _query(self, statement: str) -> Iterable[Row]:
+        rows: Iterable[Row] = self._client.query_and_wait(
+            statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
+        )
+        return rows

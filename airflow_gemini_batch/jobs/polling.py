@@ -1,0 +1,201 @@
+"""When to ask next and when to give up: decisions only, for the trigger and for the waiting worker alike."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from airflow_gemini_batch.core.defaults import (
+    DEFAULT_POLL_INTERVAL,
+    DEFAULT_QUEUE_TIMEOUT,
+    DEFAULT_RUN_TIMEOUT,
+)
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs.state import BatchJob, Stage
+
+HOUR = 3600.0
+
+
+# How long to go on asking when the service answers "no" (401, 403, 404), not "not now": new jobs are not
+# visible everywhere at once, and a role taken away by mistake comes back.
+REFUSAL_PATIENCE = 900.0
+
+SHORTEST_INTERVAL = 5.0
+LONGEST_BACKOFF = 300.0
+LONGEST_TIMEOUT = 365 * 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """How to wait for a job; all in seconds.
+
+    :param poll_interval: longest time between two questions about one job; a young job is asked about more
+        often, after a tenth of its age.
+    :param queue_timeout: how long a job may wait to start, counted from its creation.
+    :param run_timeout: how long a job may run, counted from its start.
+    """
+
+    poll_interval: float = DEFAULT_POLL_INTERVAL
+    queue_timeout: float = DEFAULT_QUEUE_TIMEOUT
+    run_timeout: float = DEFAULT_RUN_TIMEOUT
+
+    def __post_init__(self) -> None:
+        for name in ("poll_interval", "queue_timeout", "run_timeout"):
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 < value <= LONGEST_TIMEOUT
+            ):
+                raise InvalidRequestError(
+                    f"{name} has to be a number of seconds above 0 and up to a year, got {value!r}"
+                )
+
+    @property
+    def longest(self) -> float:
+        """The longest that a wait can take, in seconds."""
+        return self.queue_timeout + self.run_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The job goes on: ask again after ``seconds``."""
+
+    seconds: float
+
+
+class WaitOutcome(StrEnum):
+    """How a wait came to its end; travels in trigger events."""
+
+    ENDED = "ended"
+    """The job reached its end, or a state that it never leaves."""
+
+    TIMED_OUT = "timed_out"
+    """The job is over one of the limits."""
+
+    LOST = "lost"
+    """The job can't be asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitOver:
+    """There is nothing more to wait for; ``reason`` says why, unless the job ended."""
+
+    outcome: WaitOutcome
+    reason: str = ""
+
+
+Decision = AskAgain | WaitOver
+
+
+@dataclass(slots=True)
+class JobWait:
+    """One wait for one job: takes what the service said, gives what to do next.
+
+    Times are wall-clock, since a wait outlives processes.
+
+    :param give_up_at: when to stop asking even though no answer comes.
+    """
+
+    policy: WaitPolicy
+    give_up_at: datetime
+    _errors: int = field(default=0, init=False)
+    _refused_since: datetime | None = field(default=None, init=False)
+
+    def answered(self, job: BatchJob, now: datetime) -> Decision:
+        """Decide what follows an answer about the job."""
+        self._errors = 0
+        self._refused_since = None
+        if not job.state.stage.waits:
+            return WaitOver(WaitOutcome.ENDED)
+        limit = _limit_of(job, self.policy)
+        if limit is not None and now >= limit.ends:
+            return WaitOver(WaitOutcome.TIMED_OUT, str(limit))
+        if now >= self.give_up_at:
+            over = f"it is still {job.state.short}, and it can't be told since when"
+            return WaitOver(WaitOutcome.LOST, over)
+        age = (now - (job.create_time or now)).total_seconds()
+        return AskAgain(spread(pause_for(age, self.policy.poll_interval)))
+
+    def decide_by(self, job: BatchJob) -> datetime:
+        """Return when the wait has to be decided on again although nothing about the job has changed."""
+        limit = _limit_of(job, self.policy)
+        return self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
+
+    def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
+        """Decide what follows an error, which says nothing about the job: only ever a reason to ask later.
+
+        :param transient: whether the service said "not now" or nothing at all, rather than "no".
+        """
+        self._errors += 1
+        if now >= self.give_up_at:
+            return WaitOver(
+                WaitOutcome.LOST,
+                f"the service gave no answer about it for too long; the last error: {error}",
+            )
+        self._refused_since = None if transient else self._refused_since or now
+        if self._refused_since and (now - self._refused_since).total_seconds() >= REFUSAL_PATIENCE:
+            minutes = REFUSAL_PATIENCE / 60
+            return WaitOver(
+                WaitOutcome.LOST,
+                f"the service has refused to answer about it for {minutes:g} minutes: {error}",
+            )
+        return AskAgain(spread(backoff(self.policy.poll_interval, self._errors)))
+
+
+def pause_for(age: float, poll_interval: float) -> float:
+    """Return how long not to ask about a job of that age; all in seconds.
+
+    A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
+    """
+    return min(max(age / 10, SHORTEST_INTERVAL), poll_interval)
+
+
+def backoff(poll_interval: float, errors: int) -> float:
+    """Return how long not to ask after so many errors in a row, in seconds."""
+    return float(min(poll_interval * 2 ** min(errors - 1, 20), max(LONGEST_BACKOFF, poll_interval)))
+
+
+def spread(seconds: float) -> float:
+    """Vary a pause by a tenth either way, so that many waits do not fall into step."""
+    return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The limit that a job is under; its text tells of it as exceeded."""
+
+    since: datetime
+    seconds: float
+    doing: str
+    name: str
+
+    @property
+    def ends(self) -> datetime:
+        return self.since + timedelta(seconds=self.seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"it has been {self.doing} since {self.since:%Y-%m-%d %H:%M} UTC, and the limit ({self.name}) is "
+            f"{self.seconds / HOUR:g} h"
+        )
+
+
+def _limit_of(job: BatchJob, policy: WaitPolicy) -> _Limit | None:
+    """Return the limit that the job is under; ``None`` when it can't be told since when."""
+    queued = job.state.stage is Stage.QUEUED
+    if job.start_time is not None and not queued:
+        return _Limit(job.start_time, policy.run_timeout, "running", "run_timeout")
+    if job.create_time is not None and queued:
+        return _Limit(job.create_time, policy.queue_timeout, "waiting to start", "queue_timeout")
+    if job.create_time is not None:
+        name = "queue_timeout and run_timeout together"
+        return _Limit(job.create_time, policy.longest, "under way", name)
+    return None
+
+
+def utc_now() -> datetime:
+    """Return the wall-clock time, aware, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,300 @@
+"""The statements that sort answers into a staging table, one row for each request.
+
+Values of rows never leave BigQuery. What comes from outside (names of jobs, values that a schema allows) travels in
+query parameters; names of columns are quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
+    answer_text,
+    fits_expression,
+    parsed_answer,
+    value_expression,
+)
+from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.classify_sql import RERUN, SAMPLE_LENGTH, outcome_case, outcome_fields
+from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS
+
+_SHOWN_TEXT = 200
+_TOKENS = {
+    "batch_prompt_tokens": "promptTokenCount",
+    "batch_output_tokens": "candidatesTokenCount",
+    "batch_thoughts_tokens": "thoughtsTokenCount",
+    "batch_cached_tokens": "cachedContentTokenCount",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """Requests of one submission.
+
+    :param columns: GoogleSQL's types by name.
+    :param created: when the table was made, in ISO 8601; the time of rows that no job answered.
+    :param last_job: the job that its requests were sent with last.
+    :param last_round: that job's number, from 0.
+    :param submission: identity of the submission.
+    """
+
+    table: BigQueryAddress
+    columns: Mapping[str, str]
+    created: str
+    last_job: str
+    last_round: int
+    submission: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTable:
+    """The output of one job.
+
+    :param columns: GoogleSQL's types by name.
+    :param created: when the table was made, in ISO 8601; the time of rows that do not tell theirs.
+    :param round: the job's number among those of its submission, from 0.
+    :param submission: identity of the submission.
+    :param model: plain name of the model.
+    """
+
+    table: BigQueryAddress
+    columns: Mapping[str, str]
+    created: str
+    job: str
+    round: int
+    submission: str
+    model: str
+
+
+def unfit_keys_statement(key: Sequence[str], requests: Sequence[RequestTable]) -> Statement:
+    """Return the statement that finds requests whose keys are NULL or occur more than once.
+
+    Columns of the result: ``fault`` (STRING: ``NULL`` or ``twice``), ``key_count`` (INT64) and ``sample_keys``.
+    """
+    rows = "\n  UNION ALL\n".join(
+        f"  SELECT {', '.join(map(quoted, key))} FROM {one.table.sql}" for one in requests
+    )
+    # With the table's name, since a key may have the name of what is selected.
+    columns = ", ".join(f"asked.{quoted(column)}" for column in key)
+    absent = " OR ".join(f"{quoted(column)} IS NULL" for column in key)
+    return Statement(f"""WITH asked AS (
+{rows}
+), unfit AS (
+  SELECT IF({absent}, 'NULL', 'twice') AS fault, {key_text(key, requests[0].columns)} AS key_text
+  FROM asked
+  GROUP BY {columns}
+  HAVING COUNT(*) > 1 OR {absent}
+)
+SELECT
+  fault,
+  COUNT(*) AS key_count,
+  ARRAY_AGG(key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
+FROM unfit
+GROUP BY fault
+ORDER BY fault""")
+
+
+def staging_statement(
+    plan: LandingPlan,
+    staging: BigQueryAddress,
+    requests: Sequence[RequestTable],
+    answers: Sequence[AnswerTable],
+) -> Statement:
+    """Return the statement that writes the staging table of generated content, with one row for each request.
+
+    Of several answers to a request the first good one counts, or else the one of the latest round.
+    """
+    parameters = Parameters()
+    return Statement(
+        f"""{new_staging_table(plan, staging, requests[0].columns)}
+WITH asked AS (
+{asked_rows(plan, requests, parameters)}
+), answers AS (
+{_answers(plan, answers, parameters)}
+), {_checked_answers(plan, parameters)}
+SELECT
+  {_staged_values(plan)}
+FROM asked
+LEFT JOIN best ON {_equal_keys("best", "asked", plan)}""",
+        parameters.values,
+    )
+
+
+def new_staging_table(
+    plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str] | None = None
+) -> str:
+    """Return the head of a statement that writes a staging table, anew when it exists; it expires after a day.
+
+    :param key_types: as for :func:`airflow_gemini_batch.landing.plan.staging_columns`.
+    """
+    columns = ",\n  ".join(
+        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
+    )
+    return f"""CREATE OR REPLACE TABLE {staging.sql} (
+  {columns}
+)
+OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))
+AS"""
+
+
+def asked_rows(
+    plan: LandingPlan,
+    requests: Sequence[RequestTable],
+    parameters: Parameters,
+    more: Callable[[RequestTable], Sequence[str]] = lambda _: (),
+) -> str:
+    """Return the query for all requests.
+
+    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``last_job``, ``last_round`` and ``asked_time``.
+
+    :param more: gives further items to select from a table.
+    """
+    selects = []
+    for one in requests:
+        fingerprint = (
+            quoted(FINGERPRINT_COLUMN) if FINGERPRINT_COLUMN in one.columns else "CAST(NULL AS STRING)"
+        )
+        further = ", ".join([f"TIMESTAMP({parameters.bind(one.created)}) AS asked_time", *more(one)])
+        selects.append(f"""  SELECT
+    {_named_keys(plan)},
+    {fingerprint} AS fingerprint,
+    {parameters.bind(one.last_job)} AS last_job,
+    {one.last_round} AS last_round,
+    {further}
+  FROM {one.table.sql}""")
+    return "\n  UNION ALL\n".join(selects)
+
+
+def _answers(plan: LandingPlan, answers: Sequence[AnswerTable], parameters: Parameters) -> str:
+    if not answers:
+        keys = ", ".join(key_aliases(plan))
+        return f"""  SELECT
+    {keys}, '' AS job, 0 AS round, asked_time AS answered_time, '' AS status, JSON 'null' AS response
+  FROM asked
+  WHERE FALSE"""
+    selects = []
+    for one in answers:
+        time = f"TIMESTAMP({parameters.bind(one.created)})"
+        if "processed_time" in one.columns:
+            time = f"COALESCE(SAFE_CAST(processed_time AS TIMESTAMP), {time})"
+        response = "response"
+        if one.columns["response"] != "JSON":
+            response = "SAFE.PARSE_JSON(response, wide_number_mode => 'round')"
+        selects.append(f"""  SELECT
+    {_named_keys(plan)},
+    {parameters.bind(one.job)} AS job,
+    {one.round} AS round,
+    {time} AS answered_time,
+    status,
+    {response} AS response
+  FROM {one.table.sql}""")
+    return "\n  UNION ALL\n".join(selects)
+
+
+def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
+    """Return the WITH clauses that sort the answers, read them, and leave one for each key."""
+    keys = ", ".join(key_aliases(plan))
+    answer, fits = "answer_text", "TRUE"
+    if plan.schema is not None:
+        answer = f"IF(first_outcome = '{Outcome.OK}', {parsed_answer('answer_text')}, NULL)"
+        fits = fits_expression(plan.schema, "answer", parameters)
+    return f"""sorted_answers AS (
+  SELECT
+    {keys}, job, round, answered_time, response,
+    {outcome_fields()}
+  FROM answers
+), read_answers AS (
+  SELECT
+    *,
+    {outcome_case()} AS first_outcome,
+    {answer_text("response")} AS answer_text
+  FROM sorted_answers
+), parsed_answers AS (
+  SELECT
+    *,
+    {answer} AS answer
+  FROM read_answers
+), checked_answers AS (
+  SELECT
+    *,
+    IF(first_outcome = '{Outcome.OK}' AND NOT {fits}, '{Outcome.INVALID}', first_outcome) AS outcome
+  FROM parsed_answers
+), best AS (
+  SELECT * REPLACE (IF(outcome = '{Outcome.OK}', answer, NULL) AS answer)
+  FROM checked_answers
+  WHERE TRUE
+  QUALIFY ROW_NUMBER() OVER (
+    PARTITION BY {keys}
+    ORDER BY
+      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RERUN}), 1, 0), answered_time DESC,
+      TO_JSON_STRING(response)
+  ) = 1
+)"""
+
+
+def _staged_values(plan: LandingPlan) -> str:
+    """Return the SELECT's items, in the order of the staging table's columns."""
+    answers = {
+        column.name: "best.answer" if plan.schema is None else value_expression(column, "best.answer")
+        for column in plan.columns
+    }
+    values = {
+        **{name: f"asked.{alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True)},
+        **answers,
+        "batch_model": "JSON_VALUE(best.response, '$.modelVersion')",
+        "batch_finish_reason": "best.finish_reason",
+        **{
+            name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
+            for name, field in _TOKENS.items()
+        },
+        "batch_processed_time": "COALESCE(best.answered_time, asked.asked_time)",
+        "batch_job": "COALESCE(best.job, asked.last_job)",
+        FINGERPRINT_COLUMN: "asked.fingerprint",
+        "batch_outcome": f"COALESCE(best.outcome, '{Outcome.MISSING}')",
+        "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
+        "batch_message": _message(),
+        "batch_round": "COALESCE(best.round, asked.last_round)",
+    }
+    return ",\n  ".join(f"{values[name]} AS {quoted(name)}" for name in staging_columns(plan))
+
+
+def _message() -> str:
+    """Return the CASE expression that says why a row failed, as ``outputs.classify.classify_row`` does."""
+    return f"""CASE
+    WHEN best.outcome IS NULL THEN 'the output has no row for the request'
+    WHEN best.outcome = '{Outcome.OK}' THEN NULL
+    WHEN best.outcome = '{Outcome.INVALID}' THEN CONCAT(
+      'the answer does not fit the response schema: ', SUBSTR(best.answer_text, 1, {_SHOWN_TEXT})
+    )
+    WHEN best.status_text != '' THEN SUBSTR(best.status_text, 1, {SAMPLE_LENGTH})
+    WHEN best.candidate IS NULL AND best.block_reason IS NOT NULL
+      THEN CONCAT('the prompt was blocked: ', best.block_reason)
+    WHEN best.candidate IS NULL AND IFNULL(TO_JSON_STRING(best.response), '') IN ('', 'null', '{{}}')
+      THEN 'the row has no response'
+    WHEN best.candidate IS NULL THEN 'the response has no candidates'
+    WHEN best.outcome = '{Outcome.TRUNCATED}' THEN 'the answer reached maxOutputTokens'
+    WHEN best.outcome = '{Outcome.BLOCKED}' THEN CONCAT('the answer was blocked: ', best.finish_reason)
+    WHEN best.finish_reason = 'STOP' THEN 'the model stopped without an answer'
+    ELSE CONCAT('the model stopped early: finishReason is ', IFNULL(NULLIF(best.finish_reason, ''), 'absent'))
+  END"""
+
+
+def key_aliases(plan: LandingPlan) -> list[str]:
+    """Return names for the key columns that nothing beside them has."""
+    return [f"key_{place}" for place in range(len(plan.key))]
+
+
+def _named_keys(plan: LandingPlan) -> str:
+    return ", ".join(
+        f"{quoted(name)} AS {alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True)
+    )
+
+
+def _equal_keys(one: str, other: str, plan: LandingPlan) -> str:
+    return " AND ".join(f"{one}.{alias} = {other}.{alias}" for alias in key_aliases(plan))

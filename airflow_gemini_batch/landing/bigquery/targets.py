@@ -1,0 +1,93 @@
+"""The tables that answers land in: made when absent, widened when new columns come, never changed otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import FAILED_COLUMNS
+from airflow_gemini_batch.landing.plan import LandingPlan, check_target_columns, column_type
+from airflow_gemini_batch.requests.bigquery.columns import quoted, single_type
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, SchemaField, Table
+
+
+def target_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that the target has to have, with GoogleSQL's types."""
+    answers = {column.name: column_type(column) for column in plan.columns}
+    return {**_key_columns(plan, key_types), **answers, **plan.bookkeeping_columns}
+
+
+def failed_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns that the table of failures has to have, with GoogleSQL's types."""
+    return {**_key_columns(plan, key_types), **FAILED_COLUMNS}
+
+
+def check_columns(
+    address: BigQueryAddress, table: Table | None, columns: Mapping[str, str], key: Iterable[str]
+) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the columns can be landed there.
+
+    :param table: the table as it is, ``None`` when there is none.
+    :param columns: what it has to have.
+    :param key: those of the columns that have to be there already.
+    """
+    if table is None:
+        return
+    way_out = "change the table, with ALTER TABLE or by dropping it"
+    check_target_columns(str(address), column_types(table.schema), columns, key, way_out=way_out)
+
+
+def prepare_statement(
+    address: BigQueryAddress, table: Table | None, columns: Mapping[str, str]
+) -> str | None:
+    """Return the statement that makes the table or adds the columns that it lacks; ``None`` when it has all."""
+    if table is None:
+        listed = ",\n  ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+        return f"CREATE TABLE IF NOT EXISTS {address.sql} (\n  {listed}\n)"
+    present = {field.name.lower() for field in table.schema}
+    added = [
+        f"ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}"
+        for name, kind in columns.items()
+        if name.lower() not in present
+    ]
+    return f"ALTER TABLE {address.sql}\n  " + ",\n  ".join(added) if added else None
+
+
+def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
+    """Return GoogleSQL's type of each column."""
+    return {
+        field.name: f"ARRAY<{single_type(field)}>" if field.mode == "REPEATED" else single_type(field)
+        for field in schema
+    }
+
+
+def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
+    return {name: key_types[name] for name in plan.key}
+
+
+_CALL_TIMEOUT = 60.0
+
+
+def staging_address(target: BigQueryAddress, *content: str) -> BigQueryAddress:
+    """Return a table beside the target to stage rows in.
+
+    :param content: what tells these rows from others on their way to the same target.
+    """
+    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
+    return target.with_table(f"{target.table}__landing_{digest}")
+
+
+def make_anew(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:
+    """Make an empty table that expires after a day, which a load job can't ask for."""
+    from datetime import UTC, datetime, timedelta
+
+    from google.cloud.bigquery import Table
+
+    table = Table(address.dotted, schema=schema)
+    table.expires = datetime.now(UTC) + timedelta(days=1)
+    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
+    client.create_table(table, timeout=_CALL_TIMEOUT)

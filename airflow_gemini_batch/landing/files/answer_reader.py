@@ -1,0 +1,254 @@
+"""One line of an output file → what lands of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+import msgspec
+import orjson
+
+from airflow_gemini_batch.core.jsonl import tolerant_object
+from airflow_gemini_batch.core.response_schema import AnswerColumn
+from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.landing.schema_check import Check, answer_text, check_of, parse_answer
+from airflow_gemini_batch.outputs.classify import STATUS_CODE_PATTERN, Outcome, classify_row
+from airflow_gemini_batch.outputs.decoder import read_answer
+from airflow_gemini_batch.outputs.matching import line_key, request_digest
+
+_PLAIN: dict[str, Any] = {"STRING": str, "INTEGER": int, "NUMBER": float, "BOOLEAN": bool}
+_INT64 = 2**63
+
+
+def flat_decoder(schema: Mapping[str, Any]) -> Callable[[str], tuple[Any, ...]] | None:
+    """Return what decodes an answer into the values of its fields; ``None`` for a schema with more than plain fields.
+
+    Plain are text, numbers, true or false, and lists of these. The decoder raises :class:`msgspec.DecodeError` for
+    an answer that does not fit, or is not JSON alone.
+
+    :param schema: of :func:`airflow_gemini_batch.core.response_schema.response_schema_of`.
+    """
+    if schema.get("type") != "OBJECT" or schema.get("nullable"):
+        return None
+    required = schema.get("required") or ()
+    fields: list[Any] = []
+    names = {}
+    for place, (name, inner) in enumerate(schema["properties"].items()):
+        kind = _flat_type(inner)
+        if kind is None:
+            return None
+        field = f"field_{place}"  # the name itself may be a word of Python's
+        names[field] = name
+        if name in required:
+            fields.append((field, kind | None if inner.get("nullable") else kind))
+        else:
+            fields.append((field, kind | None, None))
+    answer = msgspec.defstruct("Answer", fields, rename=names, kw_only=True, gc=False)
+    decode, values = msgspec.json.Decoder(answer).decode, msgspec.structs.astuple
+    return lambda text: values(decode(text))
+
+
+def _flat_type(schema: Mapping[str, Any]) -> Any:
+    """Return the type of a field, ``None`` for one that is not plain."""
+    kind = schema.get("type", "")
+    if kind == "ARRAY":
+        item = schema["items"]
+        inner = None if item.get("type") == "ARRAY" or item.get("nullable") else _flat_type(item)
+        if inner is None:
+            return None
+        return _bounded(
+            GenericAlias(list, (inner,)),
+            min_length=_whole(schema.get("minItems")),
+            max_length=_whole(schema.get("maxItems")),
+        )
+    if kind == "STRING" and schema.get("enum"):
+        return Literal[tuple(schema["enum"])]
+    if kind == "INTEGER":
+        lowest, highest = schema.get("minimum"), schema.get("maximum")
+        return _bounded(
+            int,
+            ge=-_INT64 if lowest is None else max(lowest, -_INT64),
+            le=_INT64 - 1 if highest is None else min(highest, _INT64 - 1),
+        )
+    if kind == "NUMBER":
+        return _bounded(float, ge=schema.get("minimum"), le=schema.get("maximum"))
+    return _PLAIN.get(kind)
+
+
+def _bounded(kind: Any, **bounds: Any) -> Any:
+    held: dict[str, Any] = {name: bound for name, bound in bounds.items() if bound is not None}
+    return Annotated[kind, msgspec.Meta(**held)] if held else kind
+
+
+def _whole(bound: Any) -> int | None:
+    # As any int64 in JSON, it may be written as text.
+    return None if bound is None else int(bound)
+
+
+AnswerRow = tuple[Any, ...]
+"""``label``, ``digest``, ``outcome``, ``code``, ``message``, the answer's columns, then those of :data:`FACTS`.
+
+``label`` is the row's key as :func:`airflow_gemini_batch.outputs.matching.line_key` gives it; where the service gives none
+back, it is ``None`` and ``digest`` has that of the request, in hexadecimal digits. The answer's columns are ``None`` in
+a row that is not ok.
+"""
+
+FACTS = (
+    "batch_model",
+    "batch_finish_reason",
+    "batch_prompt_tokens",
+    "batch_output_tokens",
+    "batch_thoughts_tokens",
+    "batch_cached_tokens",
+    "processed_time",
+)
+"""What the service tells beside the answer; the time as text."""
+
+_LARGEST = 2**63 - 1
+
+
+class AnswerReader:
+    """Reads the lines of output files.
+
+    Good answers of the usual shape take a short way, see :mod:`airflow_gemini_batch.outputs.decoder`, and every
+    other line the long one, through :func:`airflow_gemini_batch.outputs.classify.classify_row`. Both give the same row.
+    """
+
+    def __init__(self, plan: LandingPlan) -> None:
+        self._check: Check | None = check_of(plan.schema) if plan.schema else None
+        self._decode_flat = flat_decoder(plan.schema) if plan.schema else None
+        self._paths = [column.path for column in plan.columns]
+        conversions = enumerate(map(_conversion, plan.columns))
+        self._conversions = [(place, convert) for place, convert in conversions if convert]
+        self._empty = (None,) * len(plan.columns)
+
+    def read(self, line: bytes) -> AnswerRow | None:
+        """Return the row of a line, ``None`` for a line that can't be read."""
+        row = read_answer(line)
+        label = row.label if row else None
+        if row is None or label is None:
+            return self._read_odd(line)
+        parts = row.parts
+        if len(parts) == 1 and not parts[0].thought:
+            text = parts[0].text or ""
+        else:
+            text = "".join(part.text or "" for part in parts if not part.thought)
+        values, fault = self._values(text)
+        response = row.response
+        tokens = response.usageMetadata
+        return (
+            label,
+            None,
+            "invalid" if fault else "ok",
+            None,
+            fault,
+            *values,
+            response.modelVersion,
+            "STOP",
+            tokens.promptTokenCount,
+            tokens.candidatesTokenCount,
+            tokens.thoughtsTokenCount,
+            tokens.cachedContentTokenCount,
+            row.processed_time,
+        )
+
+    def _read_odd(self, line: bytes) -> AnswerRow | None:
+        content = tolerant_object(line)
+        if content is None:
+            return None
+        label = line_key(content)
+        digest = None if label else request_digest(content.get("request")).hex()
+        status, response = content.get("status"), _object(content.get("response"))
+        result = classify_row(status, response)
+        values: Sequence[Any] = self._empty
+        message = result.message or None
+        outcome = result.outcome
+        if outcome is Outcome.OK:
+            values, message = self._values(answer_text(response))
+            outcome = Outcome.INVALID if message else outcome
+        return (
+            label,
+            digest,
+            outcome.value,
+            status_code(status),
+            message,
+            *values,
+            *_facts(response),
+            _text(content.get("processed_time")),
+        )
+
+    def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
+        """Return the values of the answer's columns, and what is wrong with it."""
+        if self._check is None:
+            return (text,), None
+        if self._decode_flat:
+            try:
+                return self._decode_flat(text), None
+            except msgspec.DecodeError:
+                pass  # it may be fenced; if not, the fault has to be told
+        answer, fault = parse_answer(text, self._check)
+        if fault or answer is None:
+            return self._empty, fault
+        values = [answer if path is None else answer.get(path) for path in self._paths]
+        for place, convert in self._conversions:
+            if values[place] is not None:
+                values[place] = convert(values[place])
+        return values, None
+
+
+def _conversion(column: AnswerColumn) -> Callable[[Any], Any] | None:
+    """Return what makes a column's value of a checked one, ``None`` when it is one."""
+    if column.type == "JSON":
+        return _json
+    if column.type == "FLOAT64":
+        # 1 fits a schema that asks for a number.
+        return _floats if column.repeated else float
+    return None
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _floats(values: list[Any]) -> list[float]:
+    return [float(value) for value in values]
+
+
+def status_code(status: Any) -> int | None:
+    """Return the code in a row's ``status``, ``None`` when there is none that fits 64 bits."""
+    text = orjson.dumps(status).decode() if isinstance(status, Mapping) else str(status or "")
+    code = re.search(STATUS_CODE_PATTERN, text)
+    return int(code[1]) if code and int(code[1]) <= _LARGEST else None
+
+
+def _facts(response: Mapping[str, Any]) -> tuple[Any, ...]:
+    candidates = response.get("candidates")
+    first = _object(candidates[0] if isinstance(candidates, list) and candidates else candidates)
+    usage = _object(response.get("usageMetadata"))
+    return (
+        _text(response.get("modelVersion")),
+        _text(first.get("finishReason")),
+        _count(usage.get("promptTokenCount")),
+        _count(usage.get("candidatesTokenCount")),
+        _count(usage.get("thoughtsTokenCount")),
+        _count(usage.get("cachedContentTokenCount")),
+    )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        value = tolerant_object(value.encode())
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return a number of tokens; as any int64 in JSON, it may be written as text."""
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _LARGEST else None

@@ -1,0 +1,114 @@
+"""One line of an embedding job's files → what lands of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_gemini_batch.core.jsonl import tolerant_object
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, status_code
+from airflow_gemini_batch.landing.files.request_reader import RequestReader, RequestRow
+from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.embeddings import (
+    NO_NUMBER,
+    EmbeddedRow,
+    Vector,
+    content_id,
+    fit_vector,
+    read_embedding,
+)
+from airflow_gemini_batch.outputs.matching import line_key, request_digest
+from airflow_gemini_batch.requests.lines import fingerprint_of_line
+
+_NOTHING: tuple[Any, ...] = (None, None, None, None)
+
+
+class TextRequestReader(RequestReader):
+    """Reads request files of the text-embedding family.
+
+    The key does not come back with the answer, so the ``label`` of a row is a digest of its content, which equal
+    requests share.
+    """
+
+    def read(self, line: bytes) -> RequestRow | None:
+        """Return the row of a line, ``None`` for a line that can't be read; raises as the method of the base does."""
+        content = tolerant_object(line)
+        if content is None or "content" not in content:
+            return None
+        if (key := content.get("key")) is None:
+            raise InvalidRequestError(
+                'a request has no key, so its vector belongs to no row: give each line a "key" beside its "content", '
+                'as in {"key": "42", "content": "…"}, or build the requests with BuildEmbeddingRequestsOperator. '
+                f"The request is {line[:200].decode(errors='replace')}"
+            )
+        return (content_id(content), fingerprint_of_line(self._model, content), *self._columns(text_of(key)))
+
+
+class EmbeddingReader:
+    """Reads output files of either embedding family.
+
+    :param model: resource name; the answers do not tell it.
+    :param keep: puts a vector aside and returns what stands for it in the row.
+    """
+
+    def __init__(self, plan: LandingPlan, model: str, keep: Callable[[list[float]], str]) -> None:
+        self._format = plan.format
+        self._dimensions = plan.dimensions
+        self._model = short_model_name(model)
+        self._keep = keep
+
+    def read(self, line: bytes) -> AnswerRow | None:
+        """Return the row of a line, with ``shortened`` after the facts; ``None`` for a line that can't be read."""
+        content = tolerant_object(line)
+        if content is None:
+            return None
+        label, digest = self._identity(content)
+        embedded = read_embedding(self._format, content)
+        outcome, message = embedded.result.outcome, embedded.result.message or None
+        landed = _NOTHING
+        shortened = False
+        if outcome is Outcome.OK:
+            vector = fit_vector(embedded.values, self._dimensions)
+            landed, message = self._land(vector, embedded)
+            outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
+        time = content.get("processed_time")
+        return (
+            label,
+            digest,
+            outcome.value,
+            status_code(content.get("status")),
+            message,
+            *landed,
+            self._model,
+            None,
+            embedded.token_count,
+            None,
+            None,
+            None,
+            time if isinstance(time, str) else None,
+            shortened,
+        )
+
+    def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
+        """Return the values of the answer's columns, and what is wrong with the vector."""
+        if vector.fault:
+            return _NOTHING, vector.fault
+        try:
+            digest = self._keep(vector.values)
+        except OverflowError:
+            return _NOTHING, NO_NUMBER
+        truncated = embedded.truncated if isinstance(embedded.truncated, bool) else None
+        return (digest, embedded.token_count, truncated, vector.dimensions), None
+
+    def _identity(self, content: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        if self._format is RequestFormat.TEXT_EMBEDDING:
+            instance = content.get("instance")
+            # Both, since it is known already that an answer belongs to all requests of its content.
+            return (content_id(instance if isinstance(instance, Mapping) else {}),) * 2
+        label = line_key(content)
+        return label, None if label else request_digest(content.get("request")).hex()

@@ -1,0 +1,225 @@
+"""What became of each request, worked out by DuckDB on disk: memory does not grow with the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.columns import FAILED_COLUMNS, FINGERPRINT_COLUMN, STAGED_AS
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.jobs.manifest import Manifest
+from airflow_gemini_batch.landing.files.database import PARQUET, identifier, literal
+from airflow_gemini_batch.landing.files.merge import Columns, FileRows
+from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
+from airflow_gemini_batch.landing.files.vectors import of_one_length, say_shortened
+from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staging_columns
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.requests.sources import FileKind
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from airflow_gemini_batch.landing.files.vectors import VectorFile
+
+
+STAGED = "staged.parquet"
+
+_RERUN = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.rerun)
+_TIME = "COALESCE(TRY_CAST(answers.processed_time AS TIMESTAMPTZ), answers.written)"
+
+
+def sort_rows(
+    database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
+) -> Tally:
+    """Find the one answer to each request, and write :data:`STAGED` from what was spooled to the folder.
+
+    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text. Of several
+    answers to a request a good one counts, or else the one of the latest round.
+
+    Returns the outcomes, which add up to the requests.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key.
+    """
+    _load(database, plan, manifests, folder)
+    _check_keys(database, plan)
+    database.execute(f"""CREATE TEMP TABLE losers AS
+SELECT place, manifest, label, digest FROM answers
+SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
+QUALIFY ROW_NUMBER() OVER (
+  PARTITION BY manifest, label
+  ORDER BY outcome != '{Outcome.OK}', round DESC, outcome IN ({_RERUN}), {_TIME} DESC, place
+) > 1""")
+    # Left out where there is nothing to leave out, since it reads every row once more.
+    without_losers = (
+        "ANTI JOIN losers USING (place, label)" if database.execute("FROM losers LIMIT 1").fetchone() else ""
+    )
+    database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
+    database.execute(
+        f"COPY ({_staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET}, COMPRESSION lz4)"
+    )
+    return _counted(database, folder)
+
+
+def _load(
+    database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
+) -> None:
+    """Make the tables and views ``jobs``, ``requests`` and ``answers``."""
+    database.execute("CREATE TEMP TABLE jobs (manifest BIGINT, round BIGINT, job VARCHAR)")
+    for place, manifest in enumerate(manifests):
+        for number, one in enumerate(manifest.rounds):
+            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [place, number, one.job_name])
+    database.execute(f"CREATE TEMP VIEW requests AS FROM read_parquet({literal(folder / REQUESTS)})")
+    rows = f"SELECT *, file_row_number AS place FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"
+    digests = f"read_parquet({literal(folder / DIGESTS)})"
+    if database.execute(f"FROM {digests} LIMIT 1").fetchone():
+        # An answer that came back without a key belongs to all requests of the same content.
+        rows = f"""SELECT rows.* REPLACE (COALESCE(rows.label, digests.label) AS label)
+FROM ({rows}) AS rows LEFT JOIN {digests} AS digests
+  ON rows.label IS NULL AND rows.manifest = digests.manifest AND rows.digest = digests.digest"""
+    database.execute(f"CREATE TEMP VIEW answers AS {of_one_length(database, plan, rows)}")
+
+
+def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
+    keys = ", ".join(f"key_{place}" for place in range(len(plan.key)))
+    shared = database.execute(
+        f"SELECT {keys} FROM requests GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL LIMIT {SHOWN_KEYS}"
+    ).fetchall()
+    if shared:
+        named = ", ".join("/".join(key)[:100] for key in shared)
+        raise InvalidRequestError(
+            f"several requests have the same key ({', '.join(plan.key)}: {named}), so which answer belongs to the row "
+            "can't be told: give each request a key of its own, and land the manifests of two runs one after the other"
+        )
+
+
+def _staged_query(plan: LandingPlan) -> str:
+    values = {
+        **{name: f"requests.key_{place}" for place, name in enumerate(plan.key)},
+        **{column.name: f"answers.value_{place}" for place, column in enumerate(plan.columns)},
+        "batch_model": "answers.batch_model",
+        "batch_finish_reason": "answers.batch_finish_reason",
+        "batch_prompt_tokens": "answers.batch_prompt_tokens",
+        "batch_output_tokens": "answers.batch_output_tokens",
+        "batch_thoughts_tokens": "answers.batch_thoughts_tokens",
+        "batch_cached_tokens": "answers.batch_cached_tokens",
+        "batch_processed_time": f"COALESCE({_TIME}, requests.written)",
+        "batch_job": "COALESCE(jobs.job, last.job)",
+        FINGERPRINT_COLUMN: "requests.fingerprint",
+        "batch_outcome": f"COALESCE(answers.outcome, '{Outcome.MISSING}')",
+        "batch_code": "answers.code",
+        "batch_message": (
+            "CASE WHEN answers.place IS NULL THEN 'the output has no row for the request' ELSE answers.message END"
+        ),
+        "batch_round": "COALESCE(answers.round, last.round)",
+        "batch_shortened": "answers.shortened",
+    }
+    selected = ",\n  ".join(f"{values[name]} AS {identifier(name)}" for name in staging_columns(plan))
+    return f"""SELECT
+  {selected}
+FROM requests
+JOIN (FROM jobs SELECT manifest, MAX(round) AS round, MAX_BY(job, round) AS job GROUP BY manifest) AS last
+  ON last.manifest = requests.manifest
+LEFT JOIN best AS answers ON answers.manifest = requests.manifest AND answers.label = requests.label
+LEFT JOIN jobs ON jobs.manifest = answers.manifest AND jobs.round = answers.round"""
+
+
+def _counted(database: DuckDBPyConnection, folder: Path) -> Tally:
+    staged = f"read_parquet({literal(folder / STAGED)})"
+    tally = Tally()
+    for outcome, count in database.execute(
+        f"SELECT batch_outcome, COUNT(*) FROM {staged} GROUP BY ALL"
+    ).fetchall():
+        tally.add(RowResult(Outcome(outcome)), count)
+    for outcome, message in database.execute(
+        f"SELECT DISTINCT batch_outcome, batch_message FROM {staged} WHERE batch_message IS NOT NULL "
+        f"ORDER BY ALL LIMIT {Tally.MAX_SAMPLES}"
+    ).fetchall():
+        tally.show(RowResult(Outcome(outcome), message))
+    # Answers that were matched by their content belong to several requests, none of them twice.
+    ((tally.duplicates,),) = database.execute(
+        "SELECT COUNT(*) FROM losers SEMI JOIN requests USING (manifest, label) WHERE digest IS NULL"
+    ).fetchall()
+    ((tally.unknown,),) = database.execute(
+        "SELECT COUNT(*) FROM answers ANTI JOIN requests USING (manifest, label)"
+    ).fetchall()
+    return tally
+
+
+TIME = "batch_processed_time"
+
+
+def stage_rows(
+    plan: LandingPlan,
+    manifests: Sequence[Manifest],
+    storage: StorageObjects,
+    database: DuckDBPyConnection,
+    folder: Path,
+    log: Log,
+    vectors: VectorFile | None = None,
+) -> Tally:
+    """Read the files of some manifests and leave one row for each request in the folder.
+
+    :param vectors: where vectors are kept; the rows have their digests.
+
+    Returns the outcomes; what was counted in none of them is logged. Raises what
+    :func:`~airflow_gemini_batch.landing.files.spool.spool` and
+    :func:`~airflow_gemini_batch.landing.files.matching.sort_rows` raise.
+    """
+    unreadable = spool(plan, manifests, storage, folder, vectors)
+    tally = sort_rows(database, plan, manifests, folder)
+    log.info("%s", tally)
+    for count, what in (
+        (unreadable.requests, "lines of the request files hold no request and are left out"),
+        (unreadable.answers, "lines of the answers hold no JSON object; their requests count as missing"),
+        (tally.unknown, "answers belong to no request and are left out"),
+    ):
+        if count:
+            log.warning("%d %s", count, what)
+    if vectors:
+        ((shortened,),) = database.execute(
+            f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
+        ).fetchall()
+        say_shortened(log, plan, shortened)
+    return tally
+
+
+def staged(folder: Path) -> str:
+    """Return the staged rows as they stand in a statement."""
+    return f"read_parquet({literal(folder / STAGED)})"
+
+
+def answers(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+    """Return the good rows with the columns of a target."""
+    types = {
+        **dict.fromkeys(plan.key, "STRING"),
+        **{column.name: column_type(column) for column in plan.columns},
+        **plan.bookkeeping_columns,
+    }
+    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", kind)
+
+
+def failures(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+    """Return the other rows with the columns of a file of failures."""
+    types = {**dict.fromkeys(plan.key, "STRING"), **FAILED_COLUMNS}
+    names = {name: STAGED_AS.get(name, name) if name in FAILED_COLUMNS else name for name in types}
+    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", kind)
+
+
+def _rows(names: dict[str, str], types: Columns, folder: Path, condition: str, kind: FileKind) -> FileRows:
+    """Return rows with some columns.
+
+    :param names: of the columns, and as they are staged.
+    """
+    selected = []
+    for name, column in names.items():
+        value = identifier(column)
+        if types[name] == "JSON" and kind is FileKind.JSON_LINES:
+            value = f"JSON({value})::VARCHAR"  # spelled as it will be when it is read again
+        selected.append(f"{value} AS {identifier(name)}")
+    if kind is FileKind.PARQUET:  # where JSON is text
+        types = {name: "STRING" if type_ == "JSON" else type_ for name, type_ in types.items()}
+    return FileRows(f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}", types)

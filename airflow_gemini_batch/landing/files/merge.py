@@ -1,0 +1,187 @@
+"""Merging rows into a file that exists, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.landing.files.database import PARQUET, VECTOR, identifier, literal
+from airflow_gemini_batch.landing.plan import check_target_columns
+from airflow_gemini_batch.requests.sources import FileKind
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Columns = Mapping[str, str]
+"""BigQuery's types by name."""
+
+DUCKDB_TYPES = {
+    "STRING": "VARCHAR",
+    "JSON": "VARCHAR",
+    "INT64": "BIGINT",
+    "FLOAT64": "DOUBLE",
+    "BOOL": "BOOLEAN",
+    "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+    VECTOR: "VARCHAR",
+}
+_ISO_8601 = "%Y-%m-%dT%H:%M:%S.%f+00:00"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """Rows that are in a file, or are to go there.
+
+    :param query: SELECT statement for the rows.
+    :param columns: their types, those of columns that only the file knows as DuckDB names them.
+    """
+
+    query: str
+    columns: Columns
+
+    def kept(self, database: DuckDBPyConnection, path: Path) -> FileRows:
+        """Return the rows as they are now, written to a Parquet file.
+
+        What reads them then needs no memory for finding them.
+        """
+        database.execute(f"COPY ({self.query}) TO {literal(path)} ({PARQUET}, COMPRESSION lz4)")
+        return FileRows(f"SELECT * FROM read_parquet({literal(path)})", self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """New rows and old ones, one of each key.
+
+    New rows take the place of old ones of the same key unless these are newer; columns that only the old rows have
+    keep their values.
+
+    :param key: columns that tell the rows apart; never NULL in new rows.
+    :param time: column that tells which row is newer; ``None`` to take the new ones.
+    :param gone: condition on ``old`` for rows that are to go.
+    """
+
+    new: FileRows
+    old: FileRows
+    key: Sequence[str]
+    time: str | None = None
+    gone: str = "FALSE"
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of both, those of the old rows first."""
+        present = {name.lower() for name in self.old.columns}
+        added = {name: kind for name, kind in self.new.columns.items() if name.lower() not in present}
+        return {**self.old.columns, **added}
+
+    def changes(self, database: DuckDBPyConnection) -> bool:
+        """Whether the merged rows are others than the old ones."""
+        if len(self.columns) > len(self.old.columns):
+            return True
+        names = [name for name in self.new.columns if name not in self.key]
+        new, old = (", ".join(f"{side}.{identifier(name)}" for name in names) for side in ("new", "old"))
+        statement = f"""SELECT
+  EXISTS (
+    SELECT 1 FROM ({self.new.query}) AS new LEFT JOIN ({self.old.query}) AS old ON {self._same_key}
+    WHERE {self._wins} AND (old.{self._first_key} IS NULL OR ROW({new}) IS DISTINCT FROM ROW({old}))
+  )
+  OR EXISTS (SELECT 1 FROM ({self.old.query}) AS old WHERE {self.gone})"""
+        ((changes,),) = database.execute(statement).fetchall()
+        return bool(changes)
+
+    @property
+    def rows(self) -> FileRows:
+        """The merged rows."""
+        in_new = {name.lower() for name in self.new.columns}
+        in_old = {name.lower() for name in self.old.columns}
+        keys = {name.lower() for name in self.key}
+        selected = []
+        for name in self.columns:
+            column = identifier(name)
+            if name.lower() in keys:
+                value = f"COALESCE(new.{column}, old.{column})"
+            elif name.lower() not in in_new:
+                value = f"old.{column}"
+            elif name.lower() not in in_old:
+                value = f"CASE WHEN {self._wins} THEN new.{column} END"
+            else:
+                value = f"CASE WHEN {self._wins} THEN new.{column} ELSE old.{column} END"
+            selected.append(f"{value} AS {column}")
+        query = f"""SELECT {", ".join(selected)}
+FROM ({self.new.query}) AS new
+FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS old ON {self._same_key}"""
+        return FileRows(query, self.columns)
+
+    @property
+    def _first_key(self) -> str:
+        return identifier(self.key[0])
+
+    @property
+    def _same_key(self) -> str:
+        return " AND ".join(f"new.{identifier(name)} = old.{identifier(name)}" for name in self.key)
+
+    @property
+    def _wins(self) -> str:
+        wins = f"new.{self._first_key} IS NOT NULL"
+        if self.time is None or self.time.lower() not in {name.lower() for name in self.old.columns}:
+            return wins
+        time = identifier(self.time)
+        return f"({wins} AND COALESCE(new.{time} >= old.{time}, TRUE))"
+
+
+def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[str]) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a file can take columns.
+
+    :param where: the file, for messages.
+    """
+    check_target_columns(where, present, landing, key, way_out="move the file away")
+
+
+def parquet_rows(database: DuckDBPyConnection, path: Path, where: str) -> FileRows:
+    """Return the rows of a Parquet file.
+
+    :param where: the file, for messages.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that is none.
+    """
+    import duckdb
+
+    query = f"SELECT * FROM read_parquet({literal(path)})"
+    try:
+        described = database.execute(f"DESCRIBE {query}").fetchall()
+    except duckdb.Error as error:
+        raise InvalidRequestError(
+            f"{where} is no Parquet file; name another target, or move it away: {error}"
+        ) from error
+    return FileRows(query, {name: _bigquery_type(kind) for name, kind, *_ in described})
+
+
+def write(
+    database: DuckDBPyConnection, rows: FileRows, key: Sequence[str], path: Path, kind: FileKind
+) -> None:
+    """Write rows in the order of their keys, so that equal rows give an equal file."""
+    names = ", ".join(map(identifier, rows.columns))
+    options = f"{PARQUET}, COMPRESSION zstd"
+    if kind is FileKind.JSON_LINES:
+        names = ", ".join(json_value(name, type_) for name, type_ in rows.columns.items())
+        options = "FORMAT json"
+    order = ", ".join(map(identifier, key))
+    database.execute(
+        f"COPY (SELECT {names} FROM ({rows.query}) ORDER BY {order}) TO {literal(path)} ({options})"
+    )
+
+
+def json_value(name: str, kind: str) -> str:
+    """Return the item of a SELECT for a column in JSON Lines."""
+    column = identifier(name)
+    if kind == "TIMESTAMP":
+        return f"STRFTIME(TIMEZONE('UTC', {column}), '{_ISO_8601}') AS {column}"
+    return f"{column}::JSON AS {column}" if kind == "JSON" else column
+
+
+def _bigquery_type(kind: str) -> str:
+    """Return BigQuery's name of DuckDB's type, which is left as it is when there is none."""
+    if kind.endswith("[]"):
+        return f"ARRAY<{_bigquery_type(kind.removesuffix('[]'))}>"
+    return next((name for name, own in DUCKDB_TYPES.items() if own == kind), kind)

@@ -1,0 +1,92 @@
+"""Answers in files on their way to a table: one row for each request, loaded into a staging table by one load job."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.jobs.manifest import Manifest
+from airflow_gemini_batch.landing.bigquery.targets import make_anew, staging_address
+from airflow_gemini_batch.landing.files.database import connect, identifier
+from airflow_gemini_batch.landing.files.matching import stage_rows, staged
+from airflow_gemini_batch.landing.files.merge import FileRows, write
+from airflow_gemini_batch.landing.files.vectors import vector_column, vectors_aside, without_vectors
+from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.requests.sources import FileKind
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+
+_LOAD_TIMEOUT = 3600.0
+
+
+def stage_files(
+    plan: LandingPlan,
+    manifests: Sequence[Manifest],
+    target: BigQueryAddress,
+    storage_client: storage.Client,
+    bigquery_client: bigquery.Client,
+    log: Log,
+) -> BigQueryAddress:
+    """Load what became of each request into a staging table beside the target, and return its address.
+
+    The table is written anew when it exists. Its columns are those of
+    :func:`airflow_gemini_batch.landing.plan.staging_columns`, with text for keys. The rows pass through the worker's
+    disk, in constant memory.
+
+    Raises what :func:`~airflow_gemini_batch.landing.files.matching.stage_rows` raises.
+    """
+    outputs = (one.output or one.job_name for manifest in manifests for one in manifest.rounds)
+    staging = staging_address(target, *(manifest.identity for manifest in manifests), *outputs)
+    with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
+        folder = Path(name)
+        file, kind = folder / "load.jsonl", FileKind.JSON_LINES
+        with connect(folder) as database, vectors_aside(plan, database, folder, kind) as vectors:
+            thin = without_vectors(plan)
+            stage_rows(thin, manifests, StorageObjects(storage_client), database, folder, log, vectors)
+            rows = _rows(thin, folder)
+            if vectors is None:
+                write(database, rows, plan.key, file, kind)
+            else:
+                vector_column(thin, database, staged(folder), vectors).write(
+                    database, rows, plan.key, file, kind
+                )
+        _load(plan, file, staging, bigquery_client)
+    return staging
+
+
+def _rows(plan: LandingPlan, folder: Path) -> FileRows:
+    columns = staging_columns(plan)
+    # A repeated column takes an empty list, and no null.
+    values = ", ".join(
+        f"COALESCE({identifier(name)}, []) AS {identifier(name)}"
+        if kind.startswith("ARRAY<")
+        else identifier(name)
+        for name, kind in columns.items()
+    )
+    return FileRows(f"SELECT {values} FROM {staged(folder)}", columns)
+
+
+def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
+    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, WriteDisposition
+
+    schema = [
+        SchemaField(name, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
+        if kind.startswith("ARRAY<")
+        else SchemaField(name, kind)
+        for name, kind in staging_columns(plan).items()
+    ]
+    make_anew(client, staging, schema)
+    config = LoadJobConfig(
+        schema=schema,
+        source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
+        write_disposition=WriteDisposition.WRITE_TRUNCATE,
+    )
+    with file.open("rb") as stream:
+        job = client.load_table_from_file(stream, staging.dotted, rewind=True, job_config=config)
+    job.result(timeout=_LOAD_TIMEOUT)

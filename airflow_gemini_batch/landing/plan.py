@@ -1,0 +1,179 @@
+"""What the landing of results needs to know, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_gemini_batch.core.columns import (
+    BOOKKEEPING,
+    FAILED_COLUMNS,
+    FAILED_SUFFIX,
+    STAGED_OUTCOME,
+    STAGED_VECTOR,
+)
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.response_schema import AnswerColumn
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.classify import Outcome
+
+_NOT_OF_VECTORS = frozenset(
+    {"batch_finish_reason", "batch_output_tokens", "batch_thoughts_tokens", "batch_cached_tokens"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LandingPlan:
+    """What to land.
+
+    :param key: columns that tell the rows apart.
+    :param columns: columns of the answers, of :func:`airflow_gemini_batch.core.response_schema.answer_columns`.
+    :param schema: what answers have to fit, of :func:`airflow_gemini_batch.core.response_schema.response_schema_of`; ``None``
+        for plain text.
+    :param bookkeeping: whether the columns of :data:`BOOKKEEPING` are landed as well.
+    :param format: of the requests. Of the embedding families ``columns`` are those of
+        :func:`airflow_gemini_batch.outputs.embeddings.embedding_columns`, and there is no schema.
+    :param dimensions: length of the vectors as it was asked for; ``None`` where it was not, for that of most of them.
+    :param model_parameters: of the jobs, as far as they are part of the fingerprints: see
+        :class:`airflow_gemini_batch.requests.spec.BuildPlan`.
+    """
+
+    key: tuple[str, ...]
+    columns: tuple[AnswerColumn, ...]
+    schema: Mapping[str, Any] | None = None
+    bookkeeping: bool = True
+    format: RequestFormat = RequestFormat.GENERATE_CONTENT
+    dimensions: int | None = None
+    model_parameters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for names that stand twice."""
+        answers = [column.name for column in self.columns]
+        for table, names in (
+            ("the target", [*self.key, *answers, *BOOKKEEPING]),
+            ("the table of failures", [*self.key, *FAILED_COLUMNS]),
+            ("the staging table", [*self.key, *answers, *STAGED_OUTCOME, *STAGED_VECTOR]),
+        ):
+            taken: set[str] = set()
+            for name in names:
+                if name.lower() in taken:
+                    raise InvalidRequestError(
+                        f"{table} would have two columns {name!r}: rename the key's column, the answer's field, or "
+                        "give another text_column or vector_column"
+                    )
+                taken.add(name.lower())
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the answers are vectors."""
+        return self.format is not RequestFormat.GENERATE_CONTENT
+
+    @property
+    def known_bookkeeping(self) -> Mapping[str, str]:
+        """Those of :data:`BOOKKEEPING` that there are for such answers, landed or not."""
+        if not self.embeds:
+            return BOOKKEEPING
+        return {name: kind for name, kind in BOOKKEEPING.items() if name not in _NOT_OF_VECTORS}
+
+    @property
+    def bookkeeping_columns(self) -> Mapping[str, str]:
+        """The columns beside the answer and their types."""
+        return self.known_bookkeeping if self.bookkeeping else {}
+
+
+def staging_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the columns of the table that answers pass through on their way to the target, and their types.
+
+    One row for each request: its key, the answer's columns (NULL unless the outcome is ``ok``), all bookkeeping that
+    there is, whether it is landed or not, and :data:`STAGED_OUTCOME`. ``batch_processed_time`` decides
+    which of two answers is newer, so every row has it; of a row without an answer, ``batch_job`` and ``batch_round``
+    are the last ones that it was sent with.
+
+    :param key_types: BigQuery's types of the key columns; ``STRING`` where none is given, as in files.
+    """
+    return {
+        **{name: (key_types or {}).get(name, "STRING") for name in plan.key},
+        **{column.name: column_type(column) for column in plan.columns},
+        **plan.known_bookkeeping,
+        **STAGED_OUTCOME,
+        **(STAGED_VECTOR if plan.embeds else {}),
+    }
+
+
+def column_type(column: AnswerColumn) -> str:
+    """Return the type in BigQuery of a column of answers."""
+    return f"ARRAY<{column.type}>" if column.repeated else column.type
+
+
+def check_target_columns(
+    where: str, present: Mapping[str, str], landing: Mapping[str, str], key: Iterable[str], *, way_out: str
+) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a target can take columns.
+
+    :param where: the target, for the message.
+    :param present: types of the columns that it has.
+    :param landing: types of the columns that land in it; those that it lacks are no fault, but for the key's.
+    :param way_out: what to do besides naming another target.
+    """
+    types = {name.lower(): kind for name, kind in present.items()}
+    faults = [
+        f"the column {name!r} is {types[name.lower()]} there, and what lands in it is {kind}"
+        for name, kind in landing.items()
+        if types.get(name.lower(), kind) != kind
+    ]
+    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in types]
+    if faults:
+        raise InvalidRequestError(
+            f"{where} can't take the answers:\n"
+            + "\n".join(faults)
+            + f"\nName another target, or {way_out}. Nothing was landed."
+        )
+
+
+def failed_target_of(target: str) -> str:
+    """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
+    if target.startswith("bq://"):
+        return target + FAILED_SUFFIX
+    stem, dot, ending = target.rpartition(".")
+    return f"{stem}{FAILED_SUFFIX}{dot}{ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class LandingReport:
+    """What came of it.
+
+    :param counts: rows by outcome; they add up to the requests.
+    :param samples: messages of some failed rows.
+    """
+
+    target: str
+    failed_target: str
+    counts: Mapping[Outcome, int]
+    samples: Sequence[str] = ()
+
+    @property
+    def landed(self) -> int:
+        """Rows in the target."""
+        return self.counts.get(Outcome.OK, 0)
+
+    @property
+    def failed(self) -> int:
+        """Rows in the table of failures."""
+        return sum(self.counts.values()) - self.landed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return {
+            "target": self.target,
+            "failed_target": self.failed_target,
+            "landed": self.landed,
+            "failed": self.failed,
+            "counts": {outcome.value: count for outcome, count in self.counts.items()},
+        }
+
+    def __str__(self) -> str:
+        failed = (
+            f", {self.failed} rows without a usable answer in {self.failed_target}" if self.failed else ""
+        )
+        return f"{self.landed} rows landed in {self.target}{failed}"

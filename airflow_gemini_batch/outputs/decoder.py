@@ -1,0 +1,119 @@
+"""Lines of files, read without most of what is in them.
+
+Nearly all lines of an output file are good answers of one shape, and most of such a line repeats the request. What
+matters is checked while it is decoded, in less than half the time that decoding all of it takes. Lines of any other
+shape take the long way, through :func:`airflow_gemini_batch.outputs.rows.classify_output`; of good ones both say the
+same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.outputs.usage import Usage, counted_usage
+
+_LARGEST = 2**63 - 1
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] | None
+
+
+class Part(msgspec.Struct, gc=False):
+    """A piece of an answer; ``text`` is ``None`` where it is something else."""
+
+    text: str | None = None
+    thought: bool | None = None
+
+
+class _Content(msgspec.Struct, gc=False):
+    parts: Annotated[list[Part], msgspec.Meta(min_length=1)]
+
+
+class _Candidate(msgspec.Struct, gc=False):
+    content: _Content
+    finishReason: str  # noqa: N815 - the service's names
+
+
+class TokenCounts(msgspec.Struct, gc=False):
+    """The tokens of an answer."""
+
+    promptTokenCount: _Tokens = None  # noqa: N815
+    candidatesTokenCount: _Tokens = None  # noqa: N815
+    thoughtsTokenCount: _Tokens = None  # noqa: N815
+    cachedContentTokenCount: _Tokens = None  # noqa: N815
+
+
+class _Response(msgspec.Struct, gc=False):
+    candidates: Annotated[list[_Candidate], msgspec.Meta(min_length=1)]
+    modelVersion: str | None = None  # noqa: N815
+    usageMetadata: TokenCounts = msgspec.field(default_factory=TokenCounts)  # noqa: N815
+
+
+class _Labels(msgspec.Struct, gc=False):
+    key: str | None = msgspec.field(default=None, name=KEY_LABEL)
+
+
+class _Request(msgspec.Struct, gc=False):
+    labels: _Labels | None = None
+
+
+class _KeyedLine(msgspec.Struct, gc=False, kw_only=True):
+    key: str | None = None
+    request: _Request | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The key, as :func:`airflow_gemini_batch.outputs.matching.line_key` gives it."""
+        if self.request and self.request.labels and (label := self.request.labels.key):
+            return label
+        return None if self.key is None else key_label(self.key)
+
+
+class AnswerLine(_KeyedLine, gc=False, kw_only=True):
+    """A good answer."""
+
+    response: _Response
+    status: str | None = None
+    processed_time: str | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """The answer's pieces; at least one."""
+        return self.response.candidates[0].content.parts
+
+    @property
+    def usage(self) -> tuple[str, Usage]:
+        """The model version and the token counts, as :func:`airflow_gemini_batch.outputs.usage.row_usage` gives them."""
+        tokens = self.response.usageMetadata
+        return self.response.modelVersion or "", counted_usage(
+            tokens.promptTokenCount or 0,
+            tokens.candidatesTokenCount or 0,
+            tokens.thoughtsTokenCount or 0,
+            tokens.cachedContentTokenCount or 0,
+        )
+
+
+_decode_key = msgspec.json.Decoder(_KeyedLine).decode
+_decode_answer = msgspec.json.Decoder(AnswerLine).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_label(line: bytes) -> str | None:
+    """Return the key that a line of either kind of file carries; ``None`` when all of it has to be read to tell."""
+    try:
+        return _decode_key(line).label
+    except _UNREADABLE:
+        return None
+
+
+def read_answer(line: bytes) -> AnswerLine | None:
+    """Return the good answer that a line holds; ``None`` when all of it has to be read to tell."""
+    try:
+        row = _decode_answer(line)
+    except _UNREADABLE:
+        return None
+    candidate = row.response.candidates[0]
+    good = not row.status and candidate.finishReason == "STOP" and candidate.content.parts[0].text is not None
+    return row if good else None

@@ -1,0 +1,140 @@
+"""Requests and answers in JSON Lines files on Cloud Storage."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import Address, GcsAddress
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.outputs.account import Account, way_out_when_forbidden
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.decoder import read_answer, read_label
+from airflow_gemini_batch.outputs.matching import Ledger, RequestId, line_id, line_key
+from airflow_gemini_batch.outputs.rows import classify_output
+from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, add_usage, merge_usage, row_usage
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+# Whether keys come back is a matter of the whole job, so its first rows tell; some of them may be broken.
+_ROWS_THAT_TELL = 20
+
+_GOOD = RowResult(Outcome.OK)
+
+
+class CloudStorage(StorageObjects):
+    """The files of batch jobs: requests, and what came back for them.
+
+    :param client: of ``google-cloud-storage``.
+    """
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self._counts: dict[str, tuple[Tally, UsageByModel]] = {}
+
+    def tally(self, folder: GcsAddress) -> Tally | None:
+        """Sort the rows of a job's output folder; ``None`` when it holds no prediction files."""
+        blobs = self.prediction_files(folder)
+        if not blobs:
+            return None
+        tally = Tally()
+        for blob in blobs:
+            tally.merge(self._counted(blob)[0])
+        return tally
+
+    def usage(self, folder: GcsAddress) -> UsageByModel:
+        """Add up the tokens of a job's output folder; its files are not read again after :meth:`tally`."""
+        return merge_usage(*(self._counted(blob)[1] for blob in self.prediction_files(folder)))
+
+    def _counted(self, blob: Blob) -> tuple[Tally, UsageByModel]:
+        if blob.id not in self._counts:
+            tally, usage = Tally(), UsageByModel()
+            for line in self._lines(blob):
+                _, result, tokens = _read_row(line)
+                tally.add(result)
+                add_usage(usage, *tokens)
+            self._counts[blob.id] = tally, usage
+        return self._counts[blob.id]
+
+    def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Account | None:
+        """Sort the rows of a job's output folder by the requests in its source files.
+
+        ``None`` when the folder holds no prediction files. Rows are matched by their key where the service gives it
+        back and no two requests share one, else by the digest of their request; in constant memory but for one
+        entry a request.
+        """
+        files = self.prediction_files(folder)
+        if not files:
+            return None
+        requests = list(self.objects(sources))
+        by_key = self._holds_keys(files)
+        ledger = Ledger(self._ids(requests, by_key=by_key))
+        if by_key and ledger.has_repeats:
+            by_key = False
+            ledger = Ledger(self._ids(requests, by_key=by_key))
+        usage: UsageByModel = {}
+        for line in self.lines(files):
+            label, result, tokens = _read_row(line)
+            ledger.add(label if by_key and label else line_id(_object(line), by_key=by_key), result)
+            add_usage(usage, *tokens)
+        tally, reruns = ledger.close()
+        write_reruns = None if reruns is None else partial(self._write_reruns, requests, reruns, by_key)
+        return Account(tally, write_reruns, usage.copy)
+
+    def _holds_keys(self, files: Sequence[Blob]) -> bool:
+        rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
+        return any(line_key(row) is not None for row in rows)
+
+    def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
+        return (_request_id(line, by_key=by_key) for line in self.lines(requests))
+
+    def _write_reruns(
+        self, requests: Sequence[Blob], reruns: Mapping[RequestId, int], by_key: bool, place: Address
+    ) -> None:
+        """Copy the lines of these requests to a new file, as many of each as said."""
+        # Requests of a follow-up lie where those of the source do: jobs.submission.rerun_place sees to it.
+        target = cast("GcsAddress", place)
+        left, open_ = dict(reruns), sum(reruns.values())
+        # Uploaded as a whole: a file that was cut off would be a job for some of them.
+        with tempfile.TemporaryFile() as file:
+            for line in self.lines(requests):
+                if not open_:
+                    break
+                id_ = _request_id(line, by_key=by_key)
+                if left.get(id_):
+                    left[id_] -= 1
+                    open_ -= 1
+                    file.write(line + b"\n")
+            with way_out_when_forbidden(place):
+                self._client.bucket(target.bucket).blob(target.path).upload_from_file(file, rewind=True)
+
+
+def _request_id(line: bytes, *, by_key: bool) -> RequestId:
+    label = read_label(line) if by_key else None
+    return label or line_id(_object(line), by_key=by_key)
+
+
+def _read_row(line: bytes) -> tuple[str | None, RowResult, tuple[str, Usage]]:
+    """Return an output line's key as :func:`line_key` gives it, its outcome, and its model version and tokens."""
+    if answer := read_answer(line):
+        return answer.label, _GOOD, answer.usage
+    row = _object(line)
+    if row is None:
+        # A line that can't be read is a row that can't be used, not a reason to lose the others.
+        message = f"the output line is no JSON object: {line[:100]!r}"
+        return None, RowResult(Outcome.RETRYABLE, message), ("", Usage())
+    return line_key(row), classify_output(row), row_usage(row)
+
+
+def _object(line: bytes) -> Mapping[str, Any] | None:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return row if isinstance(row, Mapping) else None

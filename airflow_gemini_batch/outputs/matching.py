@@ -1,0 +1,142 @@
+"""Which answer belongs to which request, by content: never by position, and whatever was repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.embeddings import content_id
+
+RequestId = str | bytes
+"""What tells a request apart: its key, or the digest of its content."""
+
+# Fields that Vertex AI takes as one object and echoes as a list.
+_LISTS = frozenset({"contents", "parts", "tools", "safetySettings"})
+
+
+def line_key(row: Mapping[str, Any]) -> str | None:
+    """Return the key that a line carries, as a legal label value; ``None`` when it carries none.
+
+    It is in the request's labels, or stands in full beside the request: whichever of the two the service gives
+    back, a request and its answer have the same.
+    """
+    request = row.get("request")
+    labels = request.get("labels") if isinstance(request, Mapping) else None
+    if isinstance(labels, Mapping) and (label := labels.get(KEY_LABEL)):
+        return str(label)
+    key = row.get("key")
+    return None if key is None else key_label(str(key))
+
+
+def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
+    """Return what tells the request of a line apart; ``None`` stands for a line that can't be read."""
+    if row is None:
+        return request_digest(None)
+    if by_key and (key := line_key(row)):
+        return key
+    asked = row.get("instance", row)
+    if "request" not in row and isinstance(asked, Mapping) and "content" in asked:
+        return content_id(asked)
+    return request_digest(row.get("request"))
+
+
+def request_digest(request: Any) -> bytes:
+    """Digest of a request that stays the same when the service echoes it in its own spelling.
+
+    Vertex AI writes fields in camelCase, in another order, with explicit nulls, and lists for single objects. It may
+    leave out the labels, which change no answer.
+    """
+    if isinstance(request, Mapping):
+        request = {name: value for name, value in request.items() if name != "labels"}
+    return hashlib.blake2b(
+        orjson.dumps(_canonical(request), option=orjson.OPT_SORT_KEYS), digest_size=16
+    ).digest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        fields = {}
+        for key, content in value.items():
+            if content is not None:
+                name = re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), key)
+                content = _canonical(content)
+                fields[name] = [content] if name in _LISTS and not isinstance(content, list) else content
+        return fields
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+class Ledger:
+    """The requests of a job, and the rows that came back.
+
+    Made for a million rows: a request takes one entry in one dictionary, a row that failed another one, a good
+    row none.
+    """
+
+    def __init__(self, asked: Iterable[RequestId]) -> None:
+        """Take the ids of the requests; equal requests are counted."""
+        self._open = Counter(asked)
+        self.requests = self._open.total()
+        """Number of requests."""
+        self._answered = 0
+        self._failed: dict[Outcome, Counter[RequestId]] = {
+            outcome: Counter() for outcome in sorted(Outcome, key=lambda outcome: outcome.rerun)
+        }
+        self._all = Tally()
+        self._surplus = Tally()
+
+    @property
+    def has_repeats(self) -> bool:
+        """Whether an id stands for more than one request; to be asked before rows are added."""
+        return len(self._open) < self.requests
+
+    def add(self, id_: RequestId, result: RowResult) -> None:
+        """Take one row."""
+        self._all.add(result)
+        left = self._open.get(id_)
+        if left is None:
+            self._surplus.unknown += 1
+        elif not result.outcome.answered:
+            self._failed[result.outcome][id_] += 1
+        elif left:
+            self._open[id_] = left - 1
+            self._answered += 1
+        else:
+            self._surplus.duplicates += 1
+
+    def close(self) -> tuple[Tally, Mapping[RequestId, int] | None]:
+        """Sort the rows, when the last one was added: one outcome for each request.
+
+        Of several rows for one request a good one counts, else one whose failure is final. What was repeated and
+        what nobody asked for is counted apart.
+
+        Returns the outcomes, which add up to the requests, and the requests that are worth another job: how many
+        of each id. ``None`` where the rows can't be told apart, since most of them, or all, answer no request.
+        """
+        tally = Tally(duplicates=self._surplus.duplicates, unknown=self._surplus.unknown)
+        tally.counts[Outcome.OK] = self._answered
+        reruns: dict[RequestId, int] = {}
+        for outcome, rows in self._failed.items():
+            if outcome.rerun and not reruns:
+                reruns = {id_: left for id_, left in self._open.items() if left}
+            for id_, count in rows.items():
+                taken = min(count, self._open[id_])
+                self._open[id_] -= taken
+                tally.counts[outcome] += taken
+                tally.duplicates += count - taken
+        told_apart = 0 < tally.rows >= tally.unknown
+        if tally.unknown > tally.rows:
+            tally = Tally(self._all.counts)  # the echo is not understood: rows can be counted only
+        tally.samples = [text for text in self._all.samples if tally.counts[Outcome(text.partition(":")[0])]]
+        tally.complete(self.requests)
+        return tally, reruns if told_apart else None

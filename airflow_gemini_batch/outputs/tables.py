@@ -1,0 +1,126 @@
+"""Requests and answers in BigQuery tables: the rows stay there, statements do the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from airflow_gemini_batch.core.addresses import Address, BigQueryAddress
+from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.outputs.account import Account, way_out_when_forbidden
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.classify_sql import DUPLICATE, UNKNOWN, account_statement, tally_statement
+from airflow_gemini_batch.outputs.retry_sql import mixed_requests_statement, reruns_statement
+from airflow_gemini_batch.outputs.usage import Usage, UsageByModel
+from airflow_gemini_batch.outputs.usage_sql import usage_statement
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Table
+
+_EMBEDDED = READ_COLUMNS[RequestFormat.TEXT_EMBEDDING]
+
+
+class BigQueryStorage(Tables):
+    """The tables of batch jobs: requests, and what came back for them."""
+
+    def tally(self, table: BigQueryAddress) -> Tally | None:
+        """Sort the rows of a job's output table; ``None`` when there is no such table."""
+        found = self.find(table)
+        return None if found is None else self._tally(tally_statement(table, vectors=_holds_vectors(found)))
+
+    def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Account | None:
+        """Sort the rows of a job's output table by the requests of its source table.
+
+        ``None`` when there is no output table. Rows are matched by the columns that pass through; where those do not
+        match, the rows are counted only.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the source is gone.
+        """
+        found, asked = self.find(table), self.find(source)
+        if found is None:
+            return None
+        if asked is None:
+            raise SourceNotReadyError(f"source {source}: there is no such table")
+        vectors = _holds_vectors(found)
+        if columns := _matching_columns(asked, found):
+            tally = self._tally(account_statement(table, source, columns, vectors=vectors))
+            if tally.unknown <= tally.rows:
+                told_apart = tally.rows > 0
+                tally.complete(self._count(source))
+                if tally.reruns and self._mixes_requests(asked, source, columns, vectors=vectors):
+                    told_apart = False
+                write_reruns = partial(self._write_reruns, table, source, columns, vectors)
+                return Account(tally, write_reruns if told_apart else None, partial(self.usage, table))
+        tally = self._tally(tally_statement(table, vectors=vectors))
+        tally.complete(self._count(source))
+        return Account(tally, count_usage=partial(self.usage, table))
+
+    def usage(self, table: BigQueryAddress) -> UsageByModel:
+        """Add up the tokens of a job's output table; none when there is no such table."""
+        found = self.find(table)
+        if found is None:
+            return {}
+        usage = {}
+        for row in self._query(usage_statement(table, [field.name for field in found.schema])):
+            usage[row["model_version"]] = Usage.from_json({**row, "rows": row["row_count"]})
+        return usage
+
+    def _mixes_requests(
+        self, asked: Table, source: BigQueryAddress, columns: Sequence[str], *, vectors: bool
+    ) -> bool:
+        """Whether rows of a source are alike in these columns and differ in others that matter."""
+        others = [field.name for field in asked.schema if field.name not in columns]
+        if vectors:  # The same text has the same vector, whosever it is.
+            others = [name for name in others if name in _EMBEDDED]
+        if not others:
+            return False
+        rows = self._query(mixed_requests_statement(source, columns, others))
+        return bool(next(iter(rows))["row_count"])
+
+    def _write_reruns(
+        self,
+        table: BigQueryAddress,
+        source: BigQueryAddress,
+        columns: Sequence[str],
+        vectors: bool,
+        place: Address,
+    ) -> None:
+        """Write the rows of a source that are worth another job to a table that goes by itself after some days."""
+        # Requests of a follow-up lie where those of the source do: jobs.submission.rerun_place sees to it.
+        address = cast("BigQueryAddress", place)
+        statement = reruns_statement(address, table, source, columns, vectors=vectors)
+        with way_out_when_forbidden(place):
+            self._query(statement)
+
+    def _tally(self, statement: str) -> Tally:
+        tally = Tally()
+        for row in self._query(statement):
+            if row["outcome"] == DUPLICATE:
+                tally.duplicates = row["row_count"]
+            elif row["outcome"] == UNKNOWN:
+                tally.unknown = row["row_count"]
+            else:
+                tally.add(RowResult(Outcome(row["outcome"]), row["sample"]), row["row_count"])
+        return tally
+
+
+def _holds_vectors(output: Table) -> bool:
+    """Whether a table is the output of a text-embedding model."""
+    return any(field.name == "predictions" for field in output.schema)
+
+
+def _matching_columns(source: Table, output: Table) -> list[str]:
+    """Return the columns that tell the requests of a source table apart, and come back in the output.
+
+    The key columns pass through as they are; ``request`` is echoed in the service's own spelling, so it serves
+    only where there are no others. Of a text-embedding model nothing comes back but what it read.
+    """
+    echoed = {field.name for field in output.schema}
+    if _holds_vectors(output):
+        echoed &= set(_EMBEDDED)
+    columns = [field.name for field in source.schema if field.name in echoed]
+    keys = [column for column in columns if column != "request"]
+    return keys or columns

@@ -1,0 +1,185 @@
+"""The preflight of a job: what Vertex AI would report an hour later is asked now, of the storages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.costs.estimate import check_ceiling
+from airflow_gemini_batch.costs.sources import estimate_sources
+from airflow_gemini_batch.gcp.inspection import columns_of
+from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+from airflow_gemini_batch.hooks.prices import price_table
+from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.preflight.checker import Look
+from airflow_gemini_batch.preflight.findings import Finding, error, raise_findings, warning
+from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
+from airflow_gemini_batch.requests.validation.columns import column_faults
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob
+
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
+
+_SAMPLED_FILES = 10
+
+
+def preflight(
+    hook: GeminiBatchHook,
+    *,
+    sources: Sequence[Address],
+    destination: Address | None,
+    request_format: RequestFormat,
+    max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+) -> list[Finding]:
+    """Check a job before it is submitted; nothing is written and nothing is billed.
+
+    Give the findings to :func:`airflow_gemini_batch.preflight.findings.raise_findings`.
+
+    :param destination: ``None`` for a fresh place beside the source.
+    :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
+    """
+    look = _JobLook(hook, request_format, max_failed_fraction)
+    addresses = [*sources, destination] if destination else list(sources)
+    look.at_format(addresses, request_format)
+    look.at_locations(addresses)
+    if isinstance(sources[0], BigQueryAddress):
+        # One job reads one table: jobs.submission.parse_sources sees to it.
+        if request_format.takes_tables:
+            look.at_table(sources[0])
+    else:
+        look.at_files([source for source in sources if isinstance(source, GcsAddress)])
+    if destination:
+        look.at_destination(destination)
+    return look.findings
+
+
+class _JobLook(Look):
+    """Looks at what one job reads and where it writes."""
+
+    def __init__(
+        self, hook: GeminiBatchHook, request_format: RequestFormat, max_failed_fraction: float
+    ) -> None:
+        super().__init__(hook)
+        self._format = request_format
+        self._max_failed_fraction = max_failed_fraction
+
+    def at_destination(self, destination: Address) -> None:
+        """Find out whether a job could write there."""
+        with self.asking(f"destination {destination}"):
+            self.store.check_destination(destination)
+
+    def at_table(self, source: BigQueryAddress) -> None:
+        """Check the columns and the size of a request table, and a sample of its rows."""
+        place = f"source {source}"
+        with self.asking(place):
+            self.store.tables.versions([source])
+            table = self.store.tables.find(source)
+            if table is None:
+                return
+            self.findings += size_findings(table.num_rows, 0, self._format)
+            columns = columns_of(table)
+            if faults := [error(fault, place=place) for fault in column_faults(columns, self._format)]:
+                self.findings += faults
+                return
+            sample = RequestSample(self._format)
+            sample.add_table_rows(
+                self.store.table_inspection.first_rows(table, READ_COLUMNS[self._format], SAMPLE_ROWS)
+            )
+            if sample.rows:
+                self.findings += sample.findings(self._max_failed_fraction)
+
+    def at_files(self, sources: Sequence[GcsAddress]) -> None:
+        """Check the sizes of request files, and the first lines of some."""
+        place = f"source {', '.join(map(str, sources))}"
+        with self.asking(place):
+            blobs = self.store.file_inspection.objects(sources)
+            size = sum(blob.size for blob in blobs)
+            largest = max(blob.size for blob in blobs)
+            sample, is_whole = self._sample(blobs)
+            if sample.rows:
+                self.findings += sample.findings(self._max_failed_fraction)
+            elif is_whole:
+                self.findings.append(error("there are no requests in it", "fill it first", place))
+            rows = sample.rows if is_whole else self._count(sources, size, sample)
+            self.findings += size_findings(rows, largest, self._format)
+
+    def _sample(self, blobs: Sequence[Blob]) -> tuple[RequestSample, bool]:
+        """Return the first lines of the files, and whether these are all."""
+        sample = RequestSample(self._format)
+        filled = [blob for blob in blobs if blob.size]
+        plain = [blob for blob in filled if blob.content_encoding != "gzip"]
+        if len(plain) < len(filled):
+            message = f"{len(filled) - len(plain)} files stored with Content-Encoding gzip were not checked"
+            self.findings.append(warning(message, "store them unpacked"))
+        chosen = plain[:_SAMPLED_FILES]
+        is_whole = len(chosen) == len(filled)
+        for blob in chosen:
+            lines = self.store.file_inspection.lines(blob, LONGEST_LINE)
+            limit = SAMPLE_ROWS // len(chosen)
+            is_whole = sample.add_lines(lines, limit=limit, file=_uri(blob)) and is_whole
+        return sample, is_whole
+
+    def _count(self, sources: Sequence[GcsAddress], size: int, sample: RequestSample) -> int | None:
+        """Count the requests when there may be too many: it takes reading all of them."""
+        if not sample.bytes or size / (sample.bytes / sample.rows) < self._format.max_rows / 2:
+            return None
+        return self.store.files.count_requests(sources)
+
+
+def _uri(blob: Blob) -> str:
+    return f"gs://{blob.bucket.name}/{blob.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobChecks:
+    """Looks at the first job of a submission; a follow-up sends what has been looked at.
+
+    :param preflight: whether requests, places and locations are looked at, or just the destination.
+    :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
+    :param max_cost_usd: most that the job may cost, by an estimate; ``None`` for no estimate, which takes reading
+        the first requests.
+    """
+
+    hook: GeminiBatchHook
+    request_format: RequestFormat
+    preflight: bool
+    max_failed_fraction: float
+    max_cost_usd: float | None
+    log: Log
+
+    def check(self, request: JobRequest) -> None:
+        """Raise what keeps a job from being created, all of the preflight's findings as one.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, and
+        :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that is gone or empty.
+        """
+        if self.preflight:
+            findings = preflight(
+                self.hook,
+                sources=request.sources,
+                destination=request.destination,
+                request_format=self.request_format,
+                max_failed_fraction=self.max_failed_fraction,
+            )
+            raise_findings(findings, self.log.warning)
+        else:
+            self.hook.store.check_destination(request.destination)
+        if self.max_cost_usd is not None:
+            self._check_cost(request, self.max_cost_usd)
+
+    def _check_cost(self, request: JobRequest, max_cost_usd: float) -> None:
+        model = short_model_name(request.model)
+        expected = estimate_sources(
+            self.hook.store, request.sources, model, self.request_format, price_table()
+        )
+        self.log.info("Estimate: %s", expected)
+        if unknown := check_ceiling(expected, max_cost_usd):
+            self.log.warning("%s", unknown)

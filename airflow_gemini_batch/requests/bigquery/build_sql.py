@@ -1,0 +1,218 @@
+"""The statements that make requests of rows in BigQuery: one looks, others write them to tables or files.
+
+All sort the rows in the same way, so that what was looked at is what is written. Values of rows never leave
+BigQuery. What comes from outside (template, model) travels in query parameters; names of columns are quoted; only a
+source query becomes part of a statement, in brackets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
+from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_query
+from airflow_gemini_batch.requests.bigquery.request_sql import (
+    field_value,
+    hole_columns,
+    named_holes,
+    rendered,
+    request_text,
+)
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
+from airflow_gemini_batch.requests.templates import MediaHole, TextHole
+
+# What becomes of a row that is not bad; bad ones have the name of their BadRow.
+ASK = "ASK"
+DONE = "DONE"
+
+DAYS_KEPT = 14
+"""Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
+
+_NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+_ROW_DIGEST = "FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint))"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRows:
+    """What requests are made of.
+
+    :param rows: the query that gives the rows.
+    :param types: GoogleSQL's types of the rows' columns.
+    """
+
+    plan: BuildPlan
+    rows: str
+    types: Mapping[str, str]
+    done: DoneRows | None = None
+
+
+def survey_statement(asked: RequestRows) -> Statement:
+    """Return the statement that counts the rows by what becomes of them.
+
+    Columns of the result: ``state`` (``ASK``, ``DONE`` or the name of a
+    :class:`~airflow_gemini_batch.requests.spec.BadRow`), ``row_count``, ``characters`` (of the texts),
+    ``files``, ``digest`` (INT64; the same for the same keys and requests, in whatever order) and ``sample_keys``.
+    """
+    parameters = Parameters()
+    return Statement(
+        f"""WITH {_sorted_rows(asked, parameters)}
+SELECT
+  state,
+  COUNT(*) AS row_count,
+  SUM(characters) AS characters,
+  SUM(files) AS files,
+  BIT_XOR({_ROW_DIGEST}) AS digest,
+  ARRAY_AGG(DISTINCT key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
+FROM sorted_rows
+GROUP BY state""",
+        parameters.values,
+    )
+
+
+def build_statement(
+    asked: RequestRows, table: BigQueryAddress, *, shard: int = 0, shards: int = 1, replace: bool = False
+) -> Statement:
+    """Return the statement that writes a request table.
+
+    :param shard: which part of the rows, from 0; each row is in one.
+    :param replace: write it anew when it exists; otherwise an existing table is kept as it is.
+    """
+    parameters = Parameters()
+    create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
+    columns = ",\n  ".join(
+        f"{expression} AS {quoted(name)}" for expression, name in request_columns(asked.plan, parameters)
+    )
+    return Statement(
+        f"""{create} {table.sql}
+OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY))
+AS
+WITH {_sorted_rows(asked, parameters)}
+SELECT
+  {columns}
+FROM sorted_rows
+WHERE {_is_asked(shard, shards)}""",
+        parameters.values,
+    )
+
+
+def export_statement(
+    asked: RequestRows, pattern: GcsAddress, *, shard: int = 0, shards: int = 1
+) -> Statement:
+    """Return the statement that writes request files, each line an object of ``key`` and ``request``.
+
+    :param pattern: names of the files, with one ``*`` for their numbers; nothing may be there.
+    :param shard: which part of the rows, from 0; each row is in one.
+    """
+    parameters = Parameters()
+    template = asked.plan.template
+    uri = orjson.dumps(str(pattern)).decode()
+    return Statement(
+        f"""EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)
+AS
+WITH {_sorted_rows(asked, parameters)}
+SELECT
+  key_text AS `key`,
+  {field_value(template.fields, template, parameters)} AS `request`
+FROM sorted_rows
+WHERE {_is_asked(shard, shards)}""",
+        parameters.values,
+    )
+
+
+def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
+    """Return the columns of a request table: expressions over the sorted rows, and names."""
+    request = [("request", "request")]
+    if plan.format is RequestFormat.TEXT_EMBEDDING:
+        fields = plan.template.fields.items()
+        request = [(field_value(value, plan.template, parameters), name) for name, value in fields]
+    return [
+        *zip(_key_names(plan), plan.key, strict=True),
+        *request,
+        ("fingerprint", FINGERPRINT_COLUMN),
+    ]
+
+
+def _is_asked(shard: int, shards: int) -> str:
+    # By the key alone: a row that changes between two statements is in one part still, and not in both or neither.
+    part = f"\n  AND ABS(MOD(FARM_FINGERPRINT(key_text), {shards})) = {shard}" if shards > 1 else ""
+    return f"state = '{ASK}'{part}"
+
+
+def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
+    """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it."""
+    plan = asked.plan
+    keys = _key_names(plan)
+    holes = named_holes(plan.template)
+    # Names of our own from the first step on, since the columns of the rows may have any.
+    columns = {
+        **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
+        "key_text": key_text(plan.key, asked.types),
+        "prompt": rendered(plan.template.prompt, asked.types, parameters),
+        **hole_columns(plan.template, asked.types, parameters),
+    }
+    characters = [f"LENGTH({name})" for name, hole in holes.items() if isinstance(hole, TextHole)]
+    files = [f"IF({name} != '', 1, 0)" for name, hole in holes.items() if isinstance(hole, MediaHole)]
+    model = parameters.bind(fingerprint_prefix(plan.asked_model).decode())
+    # A source query may end in a comment, hence the line ends around it.
+    return f"""source_rows AS (
+{asked.rows}
+), filled AS (
+  SELECT
+    {_aliased(columns)}
+  FROM source_rows
+), requests AS (
+  SELECT
+    *,
+    {" + ".join(characters)} AS characters,
+    {" + ".join(files) or "0"} AS files,
+    {request_text(plan.template, parameters)} AS request,
+    {_fault_case(plan)} AS fault
+  FROM filled
+), fingerprinted AS (
+  SELECT *, SUBSTR(TO_HEX(SHA256(CONCAT({model}, request))), 1, {DIGEST_LENGTH}) AS fingerprint
+  FROM requests
+), ranked AS (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, fault ORDER BY fingerprint) AS place
+  FROM fingerprinted
+), done AS (
+  {done_query(asked.done, plan.key) if asked.done else _NOTHING_DONE}
+), sorted_rows AS (
+  SELECT
+    ranked.*,
+    CASE
+      WHEN fault IS NOT NULL THEN fault
+      WHEN place > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
+      WHEN done.key_text IS NOT NULL THEN '{DONE}'
+      ELSE '{ASK}'
+    END AS state
+  FROM ranked
+  LEFT JOIN done ON done.key_text = ranked.key_text AND done.fingerprint = ranked.fingerprint
+)"""
+
+
+def _fault_case(plan: BuildPlan) -> str:
+    """Return the expression for the name of a row's fault, NULL for a good row."""
+    holes = named_holes(plan.template).items()
+    conditions = {
+        BadRow.NULL_KEY: [f"{key} IS NULL" for key in _key_names(plan)],
+        BadRow.EMPTY_PROMPT: ["TRIM(prompt) = ''"],
+        BadRow.BAD_MEDIA: [f"{name} IS NULL" for name, hole in holes if isinstance(hole, MediaHole)],
+    }
+    cases = [f"WHEN {' OR '.join(found)} THEN '{fault.name}'" for fault, found in conditions.items() if found]
+    return "CASE\n      " + "\n      ".join(cases) + "\n    END"
+
+
+def _key_names(plan: BuildPlan) -> list[str]:
+    return [f"key_{n}" for n in range(len(plan.key))]
+
+
+def _aliased(columns: Mapping[str, str]) -> str:
+    return ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())

@@ -1,0 +1,137 @@
+"""Request files out of BigQuery rows, for models that read files only: BigQuery itself writes them.
+
+One place belongs to one content. Each try exports into a folder of its own below it, and names its files in a record
+that is written last, and by one try only. So an export that died half-way is never read, and the same requests are the
+same objects. What such an export has left behind is for the bucket's lifecycle rules.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.requests.bigquery.build_sql import export_statement
+from airflow_gemini_batch.requests.bigquery.preview import (
+    CALL_TIMEOUT,
+    QUERY_TIMEOUT,
+    Survey,
+    Surveyor,
+    reading,
+)
+from airflow_gemini_batch.requests.sources import QueryRows, TableRows
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+
+RECORD = "requests.json"
+"""Name of the object that names the files: a list of addresses for each job."""
+
+JobFiles = list[list[str]]
+
+
+class ExportBuild:
+    """Builds request files by ``EXPORT DATA``.
+
+    :param bigquery_client: of ``google-cloud-bigquery``; its project pays for the statements.
+    :param storage_client: of ``google-cloud-storage``.
+    """
+
+    def __init__(self, bigquery_client: bigquery.Client, storage_client: storage.Client, log: Log) -> None:
+        self._bigquery = bigquery_client
+        self._storage = storage_client
+        self._log = log
+
+    def run(self, plan: BuildPlan, source: TableRows | QueryRows, folder: GcsAddress) -> BuildReport:
+        """Build the requests; see :meth:`Surveyor.survey` and :meth:`write`."""
+        StorageObjects(self._storage).check_destination(folder)
+        return self.write(Surveyor(self._bigquery, self._log).survey(plan, source), folder)
+
+    def write(self, survey: Survey, folder: GcsAddress) -> BuildReport:
+        """Write the requests below a folder, unless they are there already, and return the report.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
+        """
+        jobs: JobFiles = []
+        if survey.shards:
+            place = folder.child(f"requests_{survey.digest}_for_{survey.shards}")
+            jobs = self._recorded(place) or self._record(place, self._export(survey, place))
+        sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
+        return replace(survey.report, sources=sources)
+
+    def _export(self, survey: Survey, place: GcsAddress) -> JobFiles:
+        """Write the files of all jobs and return them, when they hold what the survey has counted."""
+        attempt = place.child(uuid.uuid4().hex[:12])
+        rows, jobs = 0, JobFiles()
+        for shard in range(survey.shards):
+            pattern = attempt.child(f"{shard + 1}-*.jsonl")
+            statement = export_statement(survey.asked, pattern, shard=shard, shards=survey.shards)
+            with reading(survey.where):
+                job = self._bigquery.query(
+                    statement.sql, statement.job_config(), location=survey.location, timeout=CALL_TIMEOUT
+                )
+                job.result(timeout=QUERY_TIMEOUT)
+            files = [file for file, size in self._files(pattern).items() if size]
+            rows += self._row_count(job, files)
+            jobs.append(files)
+        survey.check_written(rows)
+        self._log.info("wrote %s requests to %s", rows, attempt)
+        # Chance may leave a job without any request, and an empty source is refused.
+        return [files for files in jobs if files]
+
+    def _row_count(self, job: bigquery.QueryJob, files: Sequence[str]) -> int:
+        # The library has no property for it.
+        statistics = job._properties.get("statistics", {}).get("query", {})
+        told = statistics.get("exportDataStatistics", {}).get("rowCount")
+        if told is None:  # BigQuery does not promise to tell.
+            return StorageObjects(self._storage).count_requests([GcsAddress.parse(file) for file in files])
+        return int(told)
+
+    def _files(self, place: GcsAddress) -> dict[str, int]:
+        """Return the addresses and sizes of all objects below a place, or before the ``*`` of a pattern."""
+        blobs = self._storage.list_blobs(place.bucket, prefix=place.path.partition("*")[0])
+        return {f"gs://{place.bucket}/{blob.name}": blob.size for blob in blobs}
+
+    def _recorded(self, place: GcsAddress) -> JobFiles | None:
+        """Return the files that an earlier try has written, ``None`` where none has, or one of them is gone."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        record = self._storage.bucket(place.bucket).get_blob(place.child(RECORD).path)
+        if record is None:
+            return None
+        jobs: JobFiles = orjson.loads(record.download_as_bytes())
+        there = self._files(place)
+        if not all(file in there for files in jobs for file in files):
+            self._log.info("%s has lost some of its files: they are written anew", place)
+            with suppress(NotFound, PreconditionFailed):
+                record.delete(if_generation_match=record.generation)
+            return None
+        self._log.info("%s holds these requests already", place)
+        return jobs
+
+    def _record(self, place: GcsAddress, jobs: JobFiles) -> JobFiles:
+        """Name the files for all later tries; returns those of another try that was faster."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        record = self._storage.bucket(place.bucket).blob(place.child(RECORD).path)
+        try:
+            record.upload_from_string(
+                orjson.dumps(jobs), content_type="application/json", if_generation_match=0
+            )
+        except PreconditionFailed:
+            earlier = self._recorded(place)
+            if earlier is None:
+                raise SourceNotReadyError(
+                    f"{place} was deleted as soon as it was written: build it again"
+                ) from None
+            return earlier
+        return jobs

@@ -1,0 +1,227 @@
+"""What a build from BigQuery would write: the rows counted by what becomes of them, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.requests.bigquery.build_sql import (
+    ASK,
+    DONE,
+    RequestRows,
+    request_columns,
+    survey_statement,
+)
+from airflow_gemini_batch.requests.bigquery.columns import check_key_types, types_of
+from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_rows
+from airflow_gemini_batch.requests.sources import QueryRows, TableRows
+from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, BuildReport
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, Row, Table
+
+CALL_TIMEOUT = 60.0
+QUERY_TIMEOUT = 3600.0
+"""Longest time of a statement over all rows, in seconds."""
+
+_SHOWN_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a build would write; nothing is written yet.
+
+    :param report: what it would report, without sources.
+    :param where: the source, for messages.
+    :param location: where the statements run; ``None`` leaves it to BigQuery.
+    :param digest: of the keys and requests that would be written.
+    """
+
+    report: BuildReport
+    where: str
+    asked: RequestRows
+    location: str | None
+    digest: str
+
+    @property
+    def shards(self) -> int:
+        """Number of jobs among which the requests are divided by chance, so that none gets too many."""
+        limit, requests = self.asked.plan.shard_rows, self.report.requests
+        if requests <= limit:
+            return min(requests, 1)
+        # Sizes scatter by the square root of their mean; six times that far off happens once in 500 million.
+        mean = (math.sqrt(limit + 9) - 3) ** 2
+        return math.ceil(requests / mean)
+
+    def check_written(self, rows: int) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then."""
+        if rows != self.report.requests:
+            raise SourceNotReadyError(
+                f"{self.where} changed while it was read: {self.report.requests} requests were counted and {rows} "
+                "written. Nothing was submitted; the next try reads again. If the source is a query with LIMIT or "
+                "RAND(), let it give the same rows each time, with ORDER BY"
+            )
+
+
+class Surveyor:
+    """Looks at rows in BigQuery.
+
+    :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    """
+
+    def __init__(self, client: Client, log: Log) -> None:
+        self._client = client
+        self._log = log
+
+    def survey(self, plan: BuildPlan, source: TableRows | QueryRows, location: str | None = None) -> Survey:
+        """Find out what there is to ask, and write nothing.
+
+        :param location: where source and ``skip_done`` have to be; ``None`` for that of the source.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become
+        requests and for a query that BigQuery refuses, and
+        :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist.
+        """
+        where, rows, types, location = self._rows(source, location)
+        plan.check_columns(list(types), where=where)
+        check_key_types(plan.key, types, where=where)
+        asked = RequestRows(plan, rows, types, self._done(plan, location))
+        states = self._states(survey_statement(asked), location, where)
+        bad = {fault: _bad_rows(states[fault.name]) for fault in BadRow if fault.name in states}
+        plan.check_rows(bad)
+        ask = states.get(ASK)
+        report = BuildReport(
+            sources=(),
+            rows=sum(row["row_count"] for row in states.values()),
+            requests=ask["row_count"] if ask else 0,
+            done=states[DONE]["row_count"] if DONE in states else 0,
+            bad=bad,
+            prompt_characters=ask["characters"] if ask else 0,
+            media=ask["files"] if ask else 0,
+        )
+        self._log.info("%s: %s", where, report)
+        content = [_column_types(asked), report.requests, ask["digest"] if ask else 0]
+        digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
+        return Survey(report, where, asked, location, digest)
+
+    def _rows(
+        self, source: TableRows | QueryRows, location: str | None
+    ) -> tuple[str, str, dict[str, str], str | None]:
+        """Return the source's name for messages, the query for its rows, the types of its columns, and its location."""
+        if isinstance(source, QueryRows):
+            types = types_of_query(self._client, source.sql, location)
+            return "the source query", source.sql, types, location
+        where = f"source {source.address}"
+        if PARTITION_MARK in source.address.table:
+            raise InvalidRequestError(
+                f"{where} names a partition: give a query with WHERE on the partition's column"
+            )
+        table = Tables(self._client).find(source.address)
+        if table is None:
+            raise SourceNotReadyError(f"{where}: there is no such table")
+        _check_location(table, where, location)
+        return (
+            where,
+            f"SELECT * FROM {source.address.sql}",
+            types_of(table.schema),
+            location or table.location,
+        )
+
+    def _done(self, plan: BuildPlan, location: str | None) -> DoneRows | None:
+        if plan.skip_done is None:
+            return None
+        try:
+            address = BigQueryAddress.parse(plan.skip_done)
+        except ValueError as error:
+            raise InvalidRequestError(
+                f"skip_done: {error}; rows of BigQuery are compared with a table there"
+            ) from error
+        table = Tables(self._client).find(address)
+        if table is None:
+            self._log.info("%s does not exist yet: no row is done", address)
+            return None
+        _check_location(table, f"skip_done {address}", location)
+        return done_rows(address, table, plan.key)
+
+    def _states(self, statement: Statement, location: str | None, where: str) -> dict[str, Row]:
+        with reading(where):
+            rows = self._client.query_and_wait(
+                statement.sql,
+                job_config=statement.job_config(),
+                location=location,
+                api_timeout=CALL_TIMEOUT,
+                wait_timeout=QUERY_TIMEOUT,
+            )
+            return {row["state"]: row for row in rows}
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn what BigQuery says about a statement over the source's rows into errors of ours.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a statement that is refused, and
+    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist.
+    """
+    from google.api_core.exceptions import BadRequest, NotFound
+
+    try:
+        yield
+    except BadRequest as error:
+        raise InvalidRequestError(f"BigQuery can't make requests of {where}: {error.message}") from error
+    except NotFound as error:
+        raise SourceNotReadyError(f"{where} can't be read: {error.message}") from error
+
+
+def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, str]:
+    """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a query that BigQuery refuses, and
+    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when a table of it does not exist.
+    """
+    from google.api_core.exceptions import BadRequest, NotFound
+    from google.cloud.bigquery import QueryJobConfig
+
+    try:
+        job = client.query(
+            sql,
+            QueryJobConfig(dry_run=True, use_query_cache=False),
+            location=location,
+            timeout=CALL_TIMEOUT,
+        )
+    except BadRequest as error:
+        raise InvalidRequestError(f"BigQuery refuses the source query: {error.message}") from error
+    except NotFound as error:
+        raise SourceNotReadyError(f"the source query can't be run: {error.message}") from error
+    if not job.schema:
+        raise InvalidRequestError(
+            f"the source query is no single query: {sql:.200}\nGive one statement that begins with SELECT or WITH"
+        )
+    return types_of(job.schema)
+
+
+def _check_location(table: Table, where: str, location: str | None) -> None:
+    if table.location and location and table.location.lower() != location.lower():
+        raise InvalidRequestError(
+            f"{where} is in {table.location}, and the rest in {location}: BigQuery reads and writes in one location "
+            "only. Let source, skip_done and the dataset of the request tables be in the same one"
+        )
+
+
+def _bad_rows(row: Row) -> BadRows:
+    return BadRows(row["row_count"], [key[:_SHOWN_CHARACTERS] for key in row["sample_keys"] or ()])
+
+
+def _column_types(asked: RequestRows) -> list[list[str]]:
+    """Return the names and types of the request table's columns."""
+    return [[name, asked.types.get(name, "STRING")] for _, name in request_columns(asked.plan, Parameters())]

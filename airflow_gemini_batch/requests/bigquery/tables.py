@@ -1,0 +1,115 @@
+"""Request tables out of BigQuery rows: the rows stay there, two statements do the work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.requests.bigquery.build_sql import build_statement
+from airflow_gemini_batch.requests.bigquery.preview import (
+    CALL_TIMEOUT,
+    QUERY_TIMEOUT,
+    Survey,
+    Surveyor,
+    reading,
+)
+from airflow_gemini_batch.requests.sources import QueryRows, TableRows
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, Table
+
+_LEAST_LIFE = timedelta(days=5)
+"""A job may wait for four days before it reads its source; a table that ends sooner is written anew."""
+
+
+class TableBuild:
+    """Builds request tables.
+
+    :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    """
+
+    def __init__(self, client: Client, log: Log) -> None:
+        self._client = client
+        self._log = log
+
+    def run(self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress) -> BuildReport:
+        """Build the requests; see :meth:`survey` and :meth:`write`."""
+        return self.write(self.survey(plan, source, dataset), dataset)
+
+    def survey(self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress) -> Survey:
+        """Find out what there is to ask, and write nothing; see :meth:`Surveyor.survey`.
+
+        :param dataset: where the request tables go; source and ``skip_done`` have to be in its location.
+        """
+        return Surveyor(self._client, self._log).survey(plan, source, self._location(dataset))
+
+    def write(self, survey: Survey, dataset: BigQueryAddress) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report.
+
+        The names of the tables tell their content. Tables with the same requests are kept as they are, so that a run
+        that is repeated submits the same source. They end by themselves after
+        :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
+        """
+        shards = range(survey.shards)
+        addresses = [dataset.with_table(_table_name(survey, shard)) for shard in shards]
+        written = [self._write(survey, shard, addresses[shard]) for shard in shards]
+        try:
+            survey.check_written(sum(table.num_rows for table in written))
+        except SourceNotReadyError:
+            for address in addresses:
+                self._client.delete_table(address.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
+            raise
+        # Chance may leave a table empty, and a job refuses an empty source.
+        filled = [address for address, table in zip(addresses, written, strict=True) if table.num_rows]
+        return replace(survey.report, sources=tuple(map(str, filled)))
+
+    def _write(self, survey: Survey, shard: int, address: BigQueryAddress) -> Table:
+        tables = Tables(self._client)
+        existing = tables.find(address)
+        if existing is not None and _lives_on(existing):
+            self._log.info("%s holds these requests already", address)
+            return existing
+        statement = build_statement(
+            survey.asked, address, shard=shard, shards=survey.shards, replace=existing is not None
+        )
+        with reading(survey.where):
+            self._client.query_and_wait(
+                statement.sql,
+                job_config=statement.job_config(),
+                location=survey.location,
+                api_timeout=CALL_TIMEOUT,
+                wait_timeout=QUERY_TIMEOUT,
+            )
+        written = tables.find(address)
+        if written is None:
+            raise SourceNotReadyError(f"{address} was deleted as soon as it was written: build it again")
+        self._log.info("wrote %s requests to %s", written.num_rows, address)
+        return written
+
+    def _location(self, dataset: BigQueryAddress) -> str:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return str(self._client.get_dataset(dataset.dotted, timeout=CALL_TIMEOUT).location)
+        except NotFound:
+            raise InvalidRequestError(
+                f"{dataset}: there is no such dataset for the request tables; create it in the location of the job"
+            ) from None
+
+
+def _table_name(survey: Survey, shard: int) -> str:
+    name = f"requests_{survey.digest}"
+    return name if survey.shards == 1 else f"{name}_{shard + 1}_of_{survey.shards}"
+
+
+def _lives_on(table: Table) -> bool:
+    expires = table.expires
+    return expires is None or expires - datetime.now(UTC) >= _LEAST_LIFE

@@ -1,0 +1,192 @@
+"""Request files out of rows, as a stream in constant memory: nothing is uploaded before every row was looked at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.keys import key_text
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.values import is_null
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.requests.files.done import read_done_files
+from airflow_gemini_batch.requests.files.formats import Row
+from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
+from airflow_gemini_batch.requests.files.rows import Rows
+from airflow_gemini_batch.requests.files.shards import RequestFiles
+from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.templates import (
+    BadMediaError,
+    BadRowError,
+    EmptyPromptError,
+    NotTextError,
+)
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+
+_SHOWN_CHARACTERS = 100
+
+
+class BadRowCounts:
+    """Rows by fault, with the keys of a few."""
+
+    def __init__(self) -> None:
+        self._counts: dict[BadRow, int] = {}
+        self._keys: dict[BadRow, list[str]] = {}
+
+    def add(self, fault: BadRow, *keys: str, count: int = 1) -> None:
+        """Count rows with one fault.
+
+        :param keys: keys or places of these rows, as many as are at hand.
+        """
+        self._counts[fault] = self._counts.get(fault, 0) + count
+        shown = self._keys.setdefault(fault, [])
+        for key in keys:
+            # Long keys would hide the others, and a lone surrogate can't be printed.
+            text = key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            if len(shown) < SHOWN_KEYS and text not in shown:
+                shown.append(text)
+
+    def found(self) -> dict[BadRow, BadRows]:
+        """Return what was counted."""
+        return {fault: BadRows(count, tuple(self._keys[fault])) for fault, count in self._counts.items()}
+
+
+_FIRST_ROWS = 64
+_MOST_ROWS = 1000
+_BATCH_BYTES = 1024 * 1024
+
+
+class _NullKeyError(BadRowError):
+    """A row without a key."""
+
+
+_FAULTS: dict[type[BadRowError], BadRow] = {
+    _NullKeyError: BadRow.NULL_KEY,
+    EmptyPromptError: BadRow.EMPTY_PROMPT,
+    BadMediaError: BadRow.BAD_MEDIA,
+    NotTextError: BadRow.NOT_TEXT,
+}
+
+
+def build_files(
+    plan: BuildPlan,
+    rows: Rows,
+    destination: GcsAddress,
+    client: Client,
+    log: Log,
+    *,
+    done: Iterable[tuple[str, str]] | None = None,
+) -> BuildReport:
+    """Make one request of each row that is not done, and write them to a folder.
+
+    It needs room on the worker's disk: as much as the requests take, and twice that when rows are left out.
+
+    :param done: keys, as texts, and fingerprints of the rows that are done; by default those in the files that the
+        plan's ``skip_done`` names.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become requests.
+    That, and whatever the rows themselves raise, comes before anything is uploaded.
+    """
+    StorageObjects(client).check_destination(destination)
+    if rows.columns is not None:
+        plan.check_columns(rows.columns, where=rows.where)
+    with (
+        tempfile.TemporaryDirectory(prefix="gemini-batch-build-") as folder,
+        RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as all_files,
+        RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as new_files,
+    ):
+        index = RowIndex(Path(folder))
+        index.add_done(read_done_files(plan, client) if done is None else done)
+        build = _Build(plan, all_files, index, compare=done is not None or plan.skip_done is not None)
+        build.read(rows.rows)
+        found = index.sort()
+        if repeated := found.states.count(REPEATED):
+            lines = (line for line, state in zip(all_files, found.states, strict=True) if state == REPEATED)
+            keys = [orjson.loads(line)["key"] for line in islice(lines, SHOWN_KEYS)]
+            build.bad.add(BadRow.DUPLICATE_KEY, *keys, count=repeated)
+        bad = build.bad.found()
+        plan.check_rows(bad)
+        files = all_files
+        if any(found.states):
+            files = new_files
+            files.write_all(line for line, state in zip(all_files, found.states, strict=True) if state == NEW)
+        return BuildReport(
+            sources=files.upload(client, destination, log),
+            rows=build.rows,
+            requests=len(files),
+            done=found.states.count(DONE),
+            bad=bad,
+            prompt_characters=found.characters,
+            media=found.media,
+        )
+
+
+class _Build:
+    """Spools the requests of rows, and counts the rows that can't become one.
+
+    :param compare: whether fingerprints are needed.
+    """
+
+    def __init__(self, plan: BuildPlan, files: RequestFiles, index: RowIndex, *, compare: bool) -> None:
+        self._plan = plan
+        self._files = files
+        self._index = index
+        self._compare = compare
+        self._model = plan.asked_model
+        self._line_of = line_maker(plan.format)
+        self.rows = 0
+        self.bad = BadRowCounts()
+
+    def read(self, rows: Iterator[Row]) -> None:
+        """Take all rows, many at a time: of large ones few, so that memory does not grow with their size."""
+        most = _FIRST_ROWS
+        while batch := list(islice(rows, most)):
+            size = self._take(batch, self.rows + 1)
+            self.rows += len(batch)
+            most = max(1, min(2 * most, _MOST_ROWS, _BATCH_BYTES * len(batch) // max(size, 1)))
+
+    def _take(self, rows: list[Row], first: int) -> int:
+        """Spool the requests of some rows and return the size of their lines.
+
+        :param first: number of the first of them, counted from 1.
+        """
+        try:
+            keys = self._keys(rows)
+            filled = self._plan.template.fill_all(rows)
+            lines = list(map(self._line_of, keys, filled.requests))
+        except BadRowError as error:
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                return self._take(rows[:middle], first) + self._take(rows[middle:], first + middle)
+            without_key = isinstance(error, _NullKeyError)
+            self.bad.add(_FAULTS[type(error)], f"row {first}" if without_key else self._key(rows[0]))
+            return 0
+        fingerprints = [fingerprint_of(self._model, one) for one in filled.requests] if self._compare else ()
+        self._index.add(keys, fingerprints, filled.characters, filled.media)
+        self._files.write(lines)
+        return sum(map(len, lines))
+
+    def _keys(self, rows: list[Row]) -> list[str]:
+        if len(self._plan.key) == 1:
+            (column,) = self._plan.key
+            keys = [row.get(column) for row in rows]
+            if set(map(type, keys)) == {str}:
+                return cast("list[str]", keys)
+        return [self._key(row) for row in rows]
+
+    def _key(self, row: Row) -> str:
+        values = [row.get(column) for column in self._plan.key]
+        if any(map(is_null, values)):
+            raise _NullKeyError
+        return key_text(values)

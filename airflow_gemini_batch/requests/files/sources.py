@@ -1,0 +1,105 @@
+"""Files with rows, on Cloud Storage or on the worker's disk: found by address or pattern, opened as a stream."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from glob import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.requests.sources import FileRows
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Client
+
+_CHUNK = 4 * 1024 * 1024
+_BUFFER = 1024 * 1024
+_GZIP_MARK = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file.
+
+    :param name: for messages.
+    :param open: opens its bytes; they can be read from any place.
+    """
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    @contextmanager
+    def plain(self) -> Iterator[BinaryIO]:
+        """Open the file's content as a stream, unpacked when it is compressed with gzip, whatever its name.
+
+        What can't be unpacked raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it is read.
+        """
+        with self.open() as raw:
+            stream = io.BufferedReader(cast("io.RawIOBase", raw), _BUFFER)
+            try:
+                begin = stream.peek(len(_GZIP_MARK))
+                if not begin and self.name.endswith(".gz"):
+                    raise EOFError("it holds nothing")
+                if begin.startswith(_GZIP_MARK):
+                    unpacked = gzip.GzipFile(fileobj=stream)
+                    stream = io.BufferedReader(cast("io.RawIOBase", unpacked), _BUFFER)
+                yield cast("BinaryIO", stream)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise InvalidRequestError(
+                    f"{self.name}: the gzip file is cut off or damaged ({error}). Write or copy it again; "
+                    "gzip -t tells whether it is whole"
+                ) from error
+
+
+def find_files(source: FileRows, client: Client) -> list[SourceFile]:
+    """Return the files that a source names, each once.
+
+    :param client: of ``google-cloud-storage``; asked for ``gs://`` addresses only.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for an address or pattern that names none.
+    """
+    found: dict[str, SourceFile] = {}
+    for path in source.paths:
+        files = _objects(path, client) if isinstance(path, GcsAddress) else _local_files(path)
+        found |= {file.name: file for file in files}
+    return list(found.values())
+
+
+def _objects(address: GcsAddress, client: Client) -> Iterator[SourceFile]:
+    for blob in StorageObjects(client).objects([address]):
+        yield SourceFile(f"gs://{blob.bucket.name}/{blob.name}", partial(_open_object, blob))
+
+
+def _open_object(blob: Blob) -> BinaryIO:
+    # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two. Raw, because
+    # the service can't give a part of what it unpacks itself.
+    options: dict[str, Any] = {"if_generation_match": blob.generation, "raw_download": True}
+    return cast("BinaryIO", blob.open("rb", chunk_size=_CHUNK, **options))
+
+
+def _local_files(path: str) -> Iterator[SourceFile]:
+    # A name may hold the characters of a pattern.
+    names = [path] if Path(path).is_file() else sorted(filter(_is_file, glob(path, recursive=True)))
+    if not names:
+        raise SourceNotReadyError(
+            f"source {path}: there is no such file on this worker, nor does one match it as a pattern"
+        )
+    for name in names:
+        yield SourceFile(name, partial(_open_local, name))
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).is_file()
+
+
+def _open_local(name: str) -> BinaryIO:
+    return Path(name).open("rb", buffering=0)

@@ -1,0 +1,143 @@
+"""One line of a request file, and the fingerprint of what it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.templates import BadRowError, NotTextError, RequestTemplate
+
+_LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
+
+LineMaker = Callable[[str, bytes], bytes]
+"""Makes the line of a key and a filled :class:`~airflow_gemini_batch.requests.templates.RequestTemplate`."""
+
+
+def line_maker(format_: RequestFormat) -> LineMaker:
+    """Return what makes the lines of a format, each an object with the key in front, with a line end.
+
+    Its lines raise :class:`~airflow_gemini_batch.requests.templates.NotTextError` for a key with a lone surrogate.
+    """
+    return _MAKERS[format_]
+
+
+def request_line(key: str, request: bytes) -> bytes:
+    """Return ``{"key": …, "request": {…, "labels": …}}`` with a line end.
+
+    :param request: a filled template of an object without labels.
+    """
+    return _LABELLED % (_json_key(key), request[:-1], key_label(key).encode())
+
+
+def _embedding_line(key: str, request: bytes) -> bytes:
+    return b'{"key":%b,"request":%b}\n' % (_json_key(key), request)
+
+
+def _content_line(key: str, request: bytes) -> bytes:
+    return b'{"key":%b,%b\n' % (_json_key(key), request[1:])
+
+
+_MAKERS: Mapping[RequestFormat, LineMaker] = {
+    RequestFormat.GENERATE_CONTENT: request_line,
+    RequestFormat.GEMINI_EMBEDDING: _embedding_line,
+    RequestFormat.TEXT_EMBEDDING: _content_line,
+}
+
+
+def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a line that was read back: of its request, without our key and label.
+
+    :param model: as for :func:`~airflow_gemini_batch.core.fingerprints.fingerprint_of`.
+    """
+    if "request" not in line:
+        return fingerprint_of(model, orjson.dumps({name: line[name] for name in line if name != "key"}))
+    request = dict(line["request"])
+    labels = {name: value for name, value in (request.pop("labels", None) or {}).items() if name != KEY_LABEL}
+    if labels:
+        request["labels"] = labels
+    config = request.get("embed_content_config")
+    if isinstance(config, Mapping) and isinstance(length := config.get("output_dimensionality"), str):
+        # BigQuery exports whole numbers as strings.
+        request["embed_content_config"] = {**config, "output_dimensionality": int(length)}
+    return fingerprint_of(model, orjson.dumps(request))
+
+
+def _json_key(key: str) -> bytes:
+    try:
+        return orjson.dumps(key)
+    except orjson.JSONEncodeError:
+        raise NotTextError("the key holds a lone surrogate, which is no Unicode text") from None
+
+
+PROMPT = "prompt"
+"""The column that a template for :func:`prompt_lines` reads."""
+
+
+def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
+    """Yield one request line for each prompt.
+
+    :param prompts: a dict of keys and prompts, or an iterable of prompts or of pairs of key and prompt. A prompt is a
+        text, or a request: ``{"contents": …}`` or ``{"request": {"contents": …}, "key": …}``. What comes without a key
+        gets its number in the order of appearance, from 0.
+    :param template: of the requests made of texts; it reads the column :data:`PROMPT`.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the prompt: for one that is
+    neither, for an empty one, for a key that occurs twice.
+    """
+    seen: set[str] = set()
+    for number, (key, prompt) in enumerate(_keyed(prompts)):
+        text = str(number) if key is None else text_of(key)
+        label = key_label(text)
+        if label in seen:
+            raise InvalidRequestError(f"the key {text!r:.100} occurs more than once")
+        seen.add(label)
+        yield _prompt_line(text, prompt, template)
+
+
+def _keyed(prompts: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(prompts, (str, bytes)) or not isinstance(prompts, Iterable):
+        raise InvalidRequestError(
+            f"prompts have to be a dict of keys and prompts, or an iterable of prompts, got {type(prompts).__name__}"
+        )
+    if isinstance(prompts, Mapping):
+        yield from prompts.items()
+        return
+    for prompt in prompts:
+        if isinstance(prompt, (tuple, list)) and len(prompt) == 2:
+            yield prompt[0], prompt[1]
+        elif isinstance(prompt, Mapping):
+            yield prompt.get("key"), prompt
+        else:
+            yield None, prompt
+
+
+def _prompt_line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
+    if isinstance(prompt, str):
+        try:
+            return request_line(key, template.fill({PROMPT: prompt}))
+        except BadRowError as error:
+            raise InvalidRequestError(f"the prompt with the key {key!r:.100}: {error}") from None
+    request = prompt.get("request", prompt) if isinstance(prompt, Mapping) else None
+    if not isinstance(request, Mapping) or "contents" not in request:
+        raise InvalidRequestError(
+            f"the prompt with the key {key!r:.100} is neither a text nor a request with contents: {prompt!r:.200}"
+        )
+    labels = request.get("labels") or {}
+    if not isinstance(labels, Mapping):
+        raise InvalidRequestError(
+            f"the request with the key {key!r:.100} has labels that are no dict: {labels!r:.100}"
+        )
+    labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
+    try:
+        return orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError as error:
+        raise InvalidRequestError(
+            f"the request with the key {key!r:.100} can't be written as JSON: {error}"
+        ) from None

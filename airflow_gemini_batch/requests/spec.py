@@ -1,0 +1,163 @@
+"""What the building of requests needs to know, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from airflow_gemini_batch.core.columns import (
+    BOOKKEEPING,
+    FAILED_COLUMNS,
+    FINGERPRINT_COLUMN,
+    STAGED_OUTCOME,
+    STAGED_VECTOR,
+)
+from airflow_gemini_batch.core.fingerprints import asked_model
+from airflow_gemini_batch.core.model_families import LARGEST_FILE, READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.templates import RequestTemplate
+
+# Vertex AI adds or reads these itself.
+RESERVED_COLUMNS = frozenset(
+    {"request", "response", "status", "processed_time", "content", "predictions", FINGERPRINT_COLUMN}
+)
+# These stand beside the key where answers land; to find out there is too late, since the answers are paid for by then.
+_LANDED_COLUMNS = frozenset({*BOOKKEEPING, *FAILED_COLUMNS, *STAGED_OUTCOME, *STAGED_VECTOR})
+SHOWN_KEYS = 5
+"""How many offending keys a message names."""
+
+
+class BadRow(StrEnum):
+    """Why a row can't become a request."""
+
+    NULL_KEY = "the key is NULL"
+    DUPLICATE_KEY = "the key occurs more than once"
+    EMPTY_PROMPT = "the prompt is empty"
+    BAD_MEDIA = "a media column holds no gs:// or https:// address of a file of a known type"
+    NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is no Unicode text"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRows:
+    """Rows of one fault.
+
+    :param keys: some of their keys, at most :data:`SHOWN_KEYS`, or the places of rows without one.
+    """
+
+    count: int
+    keys: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What to build.
+
+    :param model: plain or resource name; part of the fingerprints.
+    :param key: columns that tell the rows apart.
+    :param model_parameters: of the job, as far as they change the answers; part of the fingerprints.
+    :param drop_bad_rows: leave rows out that can't become requests, and count them; otherwise they are an error.
+    :param skip_done: rows that are in this enriched table, or these files, with the same fingerprint are left out.
+    :param shard_rows: most requests a job takes.
+    :param shard_bytes: most bytes of one file.
+    """
+
+    model: str
+    format: RequestFormat
+    key: tuple[str, ...]
+    template: RequestTemplate
+    model_parameters: Mapping[str, str] = field(default_factory=dict)
+    drop_bad_rows: bool = False
+    skip_done: str | None = None
+    shard_rows: int = 200_000
+    shard_bytes: int = LARGEST_FILE
+
+    @property
+    def asked_model(self) -> str:
+        """What stands for the model in fingerprints."""
+        return asked_model(self.model, self.model_parameters)
+
+    def check_columns(self, present: Sequence[str], *, where: str) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the rows have what is read.
+
+        :param present: names of the rows' columns.
+        :param where: the source, for the message.
+        """
+        faults = [
+            f"{use} names the column {column!r}, which {where} does not have"
+            for use, columns in (("key", self.key), ("the prompt or media", self.template.columns))
+            for column in columns
+            if column not in present
+        ]
+        reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, READ_COLUMNS[self.format])
+        faults += [
+            f"the key column {column!r} has a name that Vertex AI or this package uses itself: rename it, in a query "
+            f"with SELECT `{column}` AS another_name"
+            for column in self.key
+            if column.lower() in reserved
+        ]
+        if faults:
+            named = ", ".join(present) or "none"
+            raise InvalidRequestError("\n".join([*faults, f"The columns are: {named}"]))
+
+    def check_rows(self, bad: Mapping[BadRow, BadRows]) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for bad rows, unless they are dropped."""
+        if self.drop_bad_rows or not any(rows.count for rows in bad.values()):
+            return
+        lines = [
+            f"{rows.count} rows: {fault}" + (f" ({', '.join(rows.keys)})" if rows.keys else "")
+            for fault, rows in bad.items()
+            if rows.count
+        ]
+        raise InvalidRequestError(
+            "Not every row can become a request:\n"
+            + "\n".join(lines)
+            + "\nMend them, leave them out in a query, or set on_bad_rows='drop' to leave them out and count them. "
+            "Nothing was submitted."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What came of it.
+
+    :param sources: where the requests of each job are: a file, a table, or several files; none when there is nothing
+        to ask.
+    :param rows: rows read.
+    :param requests: requests written.
+    :param done: rows left out because they are done already.
+    :param bad: rows left out because they can't become requests.
+    :param prompt_characters: of all requests: their rendered texts, without what all of them share.
+    :param media: number of files in all requests.
+    """
+
+    sources: Sequence[str | Sequence[str]]
+    rows: int
+    requests: int
+    done: int = 0
+    bad: Mapping[BadRow, BadRows] = field(default_factory=dict)
+    prompt_characters: int = 0
+    media: int = 0
+
+    @property
+    def dropped(self) -> int:
+        """Number of rows left out because they can't become requests."""
+        return sum(rows.count for rows in self.bad.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return {
+            "sources": list(self.sources),
+            "rows": self.rows,
+            "requests": self.requests,
+            "done": self.done,
+            "dropped": {fault.name.lower(): rows.count for fault, rows in self.bad.items() if rows.count},
+        }
+
+    def __str__(self) -> str:
+        parts = [f"{self.rows} rows: {self.requests} to ask"]
+        if self.done:
+            parts.append(f"{self.done} done already")
+        parts += [f"{rows.count} left out ({fault})" for fault, rows in self.bad.items() if rows.count]
+        return ", ".join(parts)

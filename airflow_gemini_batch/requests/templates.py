@@ -1,0 +1,185 @@
+"""A row → one request: the request's JSON text with holes, each filled by a row.
+
+The same template serves a stream of rows in Python and a statement in BigQuery: the text between the holes is fixed,
+and what goes into a hole is encoded as JSON by either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import add
+from typing import Any
+
+import orjson
+
+from airflow_gemini_batch.core.media import mime_type_of
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class TextHole:
+    """Filled with a JSON string: the rendered text."""
+
+    text: PromptTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class MediaHole:
+    """Filled with ``,{"fileData": …}`` for a column that holds a ``gs://`` or https address; nothing for NULL or ''.
+
+    :param mime_type: of all the column's files; ``None`` to guess each from its name.
+    """
+
+    column: str
+    mime_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilledRows:
+    """Requests of rows, in their order.
+
+    :param requests: each as JSON.
+    :param characters: how many there are in the rendered texts of each.
+    :param media: how many files each refers to.
+    """
+
+    requests: list[bytes]
+    characters: list[int]
+    media: list[int]
+
+
+class BadRowError(ValueError):
+    """A row that no request can be made of."""
+
+
+class EmptyPromptError(BadRowError):
+    """A row whose prompt holds nothing but white space."""
+
+
+class BadMediaError(BadRowError):
+    """A row with something else than the address of a file of a known type."""
+
+
+class NotTextError(BadRowError):
+    """A row with a lone surrogate, which is no Unicode text."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTemplate:
+    """The JSON text of a request.
+
+    :param parts: fixed text and holes, in order.
+    :param prompt: the text that must not come out empty.
+    :param fields: the same as an object, with templates for what is filled in, for those who need it in pieces: a
+        table with a column for each field, an export. None where the JSON text is all that is needed.
+    """
+
+    parts: tuple[str | TextHole | MediaHole, ...]
+    prompt: PromptTemplate
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    # The same for `%`, which fills a text faster than joining its parts does.
+    _format: bytes = field(init=False, repr=False, compare=False)
+    _holes: tuple[TextHole | MediaHole, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        texts = (part.replace("%", "%%") if isinstance(part, str) else "%b" for part in self.parts)
+        object.__setattr__(self, "_format", "".join(texts).encode())
+        object.__setattr__(self, "_holes", tuple(part for part in self.parts if not isinstance(part, str)))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read, each once."""
+        found: list[str] = []
+        for part in self.parts:
+            if isinstance(part, TextHole):
+                found += part.text.columns
+            elif isinstance(part, MediaHole):
+                found.append(part.column)
+        return tuple(dict.fromkeys(found))
+
+    def fill(self, row: Mapping[str, Any]) -> bytes:
+        """Return the request of a row as JSON.
+
+        Raises :class:`BadRowError`: :class:`EmptyPromptError`, :class:`NotTextError` or :class:`BadMediaError`.
+        """
+        return self.fill_all([row]).requests[0]
+
+    def fill_all(self, rows: Sequence[Mapping[str, Any]]) -> FilledRows:
+        """Return the requests of many rows, which takes half the time of one after the other.
+
+        Raises :class:`BadRowError`, as :meth:`fill` does, when one of them is bad.
+        """
+        prompts = self.prompt.render_all(rows)
+        if "" in prompts or any(map(str.isspace, prompts)):
+            raise EmptyPromptError("the prompt is empty")
+        pieces: list[list[bytes]] = []
+        characters = media = [0] * len(rows)
+        try:
+            for hole in self._holes:
+                if isinstance(hole, TextHole):
+                    texts = prompts if hole.text is self.prompt else hole.text.render_all(rows)
+                    characters = list(map(add, characters, map(len, texts)))
+                    pieces.append(list(map(orjson.dumps, texts)))
+                else:
+                    files = [_file_part(row.get(hole.column), hole) for row in rows]
+                    media = list(map(add, media, map(bool, files)))
+                    pieces.append(files)
+        except orjson.JSONEncodeError:
+            raise NotTextError("the row holds a lone surrogate, which is no Unicode text") from None
+        filled = zip(*pieces, strict=True) if pieces else repeat((), len(rows))
+        return FilledRows([self._format % texts for texts in filled], characters, media)
+
+
+def gemini_request(
+    prompt: PromptTemplate,
+    *,
+    system_instruction: str | None = None,
+    generation_config: Mapping[str, Any] | None = None,
+    response_schema: Mapping[str, Any] | None = None,
+    safety_settings: Sequence[Mapping[str, Any]] | None = None,
+    media: Mapping[str, str | None] | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> RequestTemplate:
+    """Return the template of a ``GenerateContentRequest``.
+
+    :param response_schema: in the form of :func:`airflow_gemini_batch.core.response_schema.response_schema_of`.
+    :param media: columns with addresses of files, and the files' MIME type (``None`` to guess it).
+
+    https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
+    """
+    config = dict(generation_config or {})
+    if response_schema:
+        config = {**config, "responseMimeType": "application/json", "responseSchema": response_schema}
+    rest = {
+        "systemInstruction": {"parts": [{"text": system_instruction}]} if system_instruction else None,
+        "generationConfig": config or None,
+        "safetySettings": list(safety_settings or ()) or None,
+        "tools": list(tools or ()) or None,
+    }
+    fixed = orjson.dumps({name: value for name, value in rest.items() if value is not None}).decode()
+    return RequestTemplate(
+        parts=(
+            '{"contents":[{"role":"user","parts":[{"text":',
+            TextHole(prompt),
+            "}",
+            *(MediaHole(column, mime_type) for column, mime_type in (media or {}).items()),
+            "]}]" + ("," + fixed[1:] if fixed != "{}" else "}"),
+        ),
+        prompt=prompt,
+    )
+
+
+def _file_part(value: Any, hole: MediaHole) -> bytes:
+    if not value:
+        return b""
+    uri = str(value)
+    if not uri.startswith(("gs://", "https://", "http://")):
+        raise BadMediaError(f"{hole.column} is {uri:.200}, not a gs:// or https:// address")
+    kind = hole.mime_type or mime_type_of(uri)
+    if kind is None:
+        raise BadMediaError(
+            f"{hole.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
+        )
+    return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})

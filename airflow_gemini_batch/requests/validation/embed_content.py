@@ -1,0 +1,85 @@
+"""The rules of embedding requests of both families, as strict as the service's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.generate_content_fields import CONTENT
+from airflow_gemini_batch.requests.validation.proto_json import Message, Scalar, read
+
+TaskType = Literal[
+    "RETRIEVAL_QUERY",
+    "RETRIEVAL_DOCUMENT",
+    "SEMANTIC_SIMILARITY",
+    "CLASSIFICATION",
+    "CLUSTERING",
+    "QUESTION_ANSWERING",
+    "FACT_VERIFICATION",
+    "CODE_RETRIEVAL_QUERY",
+]
+TASK_TYPES: tuple[str, ...] = get_args(TaskType)
+
+_EMBED_CONTENT_REQUEST = Message(
+    {
+        "model": Scalar.STRING,
+        "content": CONTENT,
+        "embedContentConfig": Message(
+            {
+                "outputDimensionality": Scalar.INT32,
+                "taskType": Scalar.STRING,
+                "title": Scalar.STRING,
+                "autoTruncate": Scalar.BOOL,
+            }
+        ),
+    }
+)
+
+
+def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
+    """Hold ``{"content", "task_type", "title"}`` against the rules of the text-embedding family."""
+    content = instance.get("content")
+    if not isinstance(content, str) or not content.strip():
+        yield "The text content is empty."
+    yield from _task_faults(instance.get("task_type"), instance.get("title"))
+
+
+def read_gemini_embedding_request(value: object) -> dict[str, Any]:
+    """Read the JSON of an EmbedContentRequest; returns it with camelCase names and without nulls.
+
+    Raises :class:`~airflow_gemini_batch.requests.validation.proto_json.WireError` for a field that does not exist or is
+    of another type.
+    """
+    return read(value, _EMBED_CONTENT_REQUEST)
+
+
+def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
+    """Hold an EmbedContentRequest that was read against the rules of the gemini-embedding family."""
+    if any("text" not in part for part in _parts(request)):
+        yield "Only text parts can be embedded."
+    elif not embedded_text(request).strip():
+        yield "The content is empty: at least one part with text is required."
+    config = request.get("embedContentConfig", {})
+    yield from _task_faults(config.get("taskType"), config.get("title"))
+    longest = RequestFormat.GEMINI_EMBEDDING.dimensions
+    dimensions = int(config.get("outputDimensionality", longest))
+    if not 1 <= dimensions <= longest:
+        yield f"output_dimensionality is {dimensions}, not a number from 1 to {longest}."
+
+
+def embedded_text(request: Mapping[str, Any]) -> str:
+    """Return the text of an EmbedContentRequest that was read: its parts, with a space between two."""
+    return " ".join(part["text"] for part in _parts(request))
+
+
+def _parts(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = request.get("content", {}).get("parts", [])
+    return parts
+
+
+def _task_faults(task_type: object, title: object) -> Iterator[str]:
+    if task_type is not None and task_type not in TASK_TYPES:
+        yield f"Unsupported task type {task_type!r}. Use one of {', '.join(TASK_TYPES)}."
+    if title and task_type != "RETRIEVAL_DOCUMENT":
+        yield "A title is only valid with the task type RETRIEVAL_DOCUMENT."

@@ -1,0 +1,181 @@
+"""The rules of a GenerateContentRequest in a batch, as strict as the service's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from airflow_gemini_batch.requests.validation.generate_content_fields import (
+    GENERATE_CONTENT_REQUEST,
+    PART_DATA,
+)
+from airflow_gemini_batch.requests.validation.labels import label_fault
+from airflow_gemini_batch.requests.validation.proto_json import read
+from airflow_gemini_batch.requests.validation.response_schema import schema_fault
+
+_ROLES = ("user", "model")
+_MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
+# Lowest and highest value, both allowed.
+_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "topP": (0, 1),
+    "topK": (1, 1000),
+    "candidateCount": (1, 8),
+    "maxOutputTokens": (1, 65_536),
+    "presencePenalty": (-2, 2),
+    "frequencyPenalty": (-2, 2),
+    "logprobs": (1, 20),
+}
+_MOST_STOP_SEQUENCES = 5
+
+_Faults = Iterator[str]
+
+
+def read_generation_request(value: object) -> dict[str, Any]:
+    """Read the JSON of a request; returns it with camelCase names, without nulls, with lists where they belong.
+
+    Raises :class:`~airflow_gemini_batch.requests.validation.proto_json.WireError` for a field that does not exist or is
+    of another type.
+    """
+    return read(value, GENERATE_CONTENT_REQUEST)
+
+
+def generation_faults(request: dict[str, Any]) -> Iterator[str]:
+    """Hold a request that was read against the service's rules; yields what the service would say."""
+    for rule in _RULES:
+        yield from rule(request)
+
+
+def _contents(request: dict[str, Any]) -> _Faults:
+    contents = request.get("contents")
+    if not contents:
+        yield "Unable to submit request because at least one contents field is required."
+        return
+    for position, content in enumerate(contents):
+        if content.get("role") not in _ROLES:
+            yield f"Please use a valid role: {', '.join(_ROLES)}."
+        yield from _parts(content, f"contents[{position}]")
+
+
+def _system_instruction(request: dict[str, Any]) -> _Faults:
+    if "systemInstruction" in request:
+        yield from _parts(request["systemInstruction"], "system_instruction")
+
+
+def _parts(content: dict[str, Any], at: str) -> _Faults:
+    parts = content.get("parts")
+    if not parts:
+        yield f"Unable to submit request because {at} must include at least one parts field."
+        return
+    for position, part in enumerate(parts):
+        yield from _part(part, f"{at}.parts[{position}]")
+
+
+def _part(part: dict[str, Any], at: str) -> _Faults:
+    kind = next((name for name in PART_DATA if name in part), None)
+    if kind is None:
+        yield f"{at}.data: required oneof field 'data' must have one initialized field"
+    elif kind == "text" and not part["text"]:
+        yield f"Unable to submit request because it has an empty text parameter at {at}."
+    elif kind in ("fileData", "inlineData"):
+        yield from _media(part[kind], kind, at)
+    elif kind in ("functionCall", "functionResponse") and not part[kind].get("name"):
+        yield f"Unable to submit request because {kind} at {at} has no name."
+    if "videoMetadata" in part:
+        media = part.get("fileData") or part.get("inlineData") or {}
+        if not media.get("mimeType", "").startswith("video/"):
+            yield f"Unable to submit request because videoMetadata at {at} does not belong to a video."
+
+
+def _media(media: dict[str, Any], kind: str, at: str) -> _Faults:
+    mime_type = media.get("mimeType", "")
+    if not mime_type:
+        yield f"Unable to submit request because {kind} at {at} must have a mimeType parameter."
+    elif "/" not in mime_type:
+        yield f"Unable to submit request because it has a mimeType parameter with value {mime_type}."
+    if kind == "inlineData" and not media.get("data"):
+        yield f"Unable to submit request because inlineData at {at} has no data."
+    if kind == "fileData" and not media.get("fileUri", "").startswith(("gs://", "https://", "http://")):
+        yield f"Invalid file URI at {at}: '{media.get('fileUri', '')}'. Use gs:// or https://."
+
+
+def _generation_config(request: dict[str, Any]) -> _Faults:
+    config = request.get("generationConfig", {})
+    for name, (lowest, highest) in _RANGES.items():
+        value = config.get(name)
+        if value is not None and not lowest <= float(value) <= highest:
+            yield (
+                f"Unable to submit request because it has a {name} value of {value} but the supported range "
+                f"is from {lowest} (inclusive) to {highest} (inclusive). Update the value and try again."
+            )
+    if len(config.get("stopSequences", [])) > _MOST_STOP_SEQUENCES:
+        yield f"Unable to submit request because it has more than {_MOST_STOP_SEQUENCES} stopSequences."
+    yield from _response_format(config)
+
+
+def _response_format(config: dict[str, Any]) -> _Faults:
+    mime_type = config.get("responseMimeType", "text/plain")
+    if mime_type not in _MIME_TYPES:
+        yield (
+            f"Unable to submit request because it has a responseMimeType of {mime_type}. "
+            f"Supported values are {', '.join(_MIME_TYPES)}."
+        )
+    schemas = [name for name in ("responseSchema", "responseJsonSchema") if name in config]
+    if len(schemas) > 1:
+        yield "Only one of response_schema and response_json_schema may be set."
+    if schemas and mime_type == "text/plain":
+        yield (
+            "Unable to submit request because controlled generation needs a responseMimeType of "
+            "application/json or text/x.enum."
+        )
+    for name in schemas:
+        if fault := schema_fault(config[name], at=f"generation_config.{_SNAKE[name]}"):
+            yield fault
+
+
+_SNAKE = {"responseSchema": "response_schema", "responseJsonSchema": "response_json_schema"}
+
+
+def _tools(request: dict[str, Any]) -> _Faults:
+    for position, tool in enumerate(request.get("tools", [])):
+        if not tool:
+            yield f"tools[{position}].tool_type: required one_of 'tool_type' must have one initialized field"
+        for number, function in enumerate(tool.get("functionDeclarations", [])):
+            at = f"tools[{position}].function_declarations[{number}]"
+            if not function.get("name"):
+                yield f"{at}.name: function name is required"
+            for name in ("parameters", "response"):
+                if name in function and (fault := schema_fault(function[name], at=f"{at}.{name}")):
+                    yield fault
+
+
+def _safety_settings(request: dict[str, Any]) -> _Faults:
+    seen = set()
+    for position, setting in enumerate(request.get("safetySettings", [])):
+        for name in ("category", "threshold"):
+            if name not in setting:
+                yield f"safety_settings[{position}].{name}: value is required"
+        if setting.get("category") in seen:
+            yield f"safety_settings[{position}]: {setting['category']} is given more than once"
+        seen.add(setting.get("category"))
+
+
+def _labels(request: dict[str, Any]) -> _Faults:
+    if fault := label_fault(request.get("labels", {}), longest=63):
+        yield fault
+
+
+def _not_in_batch(request: dict[str, Any]) -> _Faults:
+    if "cachedContent" in request:
+        yield "Explicit context caching (cachedContent) is not supported in batch prediction."
+
+
+_RULES: tuple[Callable[[dict[str, Any]], _Faults], ...] = (
+    _contents,
+    _system_instruction,
+    _generation_config,
+    _tools,
+    _safety_settings,
+    _labels,
+    _not_in_batch,
+)

@@ -1,0 +1,111 @@
+"""What all sensors of this package share: look, then wait in the triggerer or in the worker."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
+
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.exceptions import OutputNotReadyError
+from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.mixin import HookedTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.jobs.readiness import Look
+    from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe
+
+
+class ReadinessSensor(HookedTask, BaseSensorOperator):
+    """Wait until something is ready; fail at once when it never will be.
+
+    With ``soft_fail=True``, what will never be ready skips the task instead. ``poke_interval`` and ``timeout``
+    (seconds) mean what they mean for every sensor, in the triggerer too.
+
+    :param project_id: project to look in; by default the connection's.
+    :param location: location of the jobs; by default the connection's.
+    :param gcp_conn_id: the Airflow connection.
+    :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param deferrable: wait in the triggerer (the default) or in the worker.
+    """
+
+    template_fields: Sequence[str] = ("project_id", "location", "gcp_conn_id", "impersonation_chain")
+    ui_color = "#e6f5ff"
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = None,
+        location: str | None = None,
+        gcp_conn_id: str = DEFAULT_CONNECTION,
+        impersonation_chain: str | Sequence[str] | None = None,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.location = location
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.deferrable = deferrable
+
+    @abstractmethod
+    def probe(self) -> JobProbe | OutputProbe:
+        """Return what to look at, from the rendered fields.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that make no sense.
+        """
+
+    def execute(self, context: Context) -> Any:
+        """Look once; when it is not ready yet, wait in the triggerer or in the worker."""
+        if not self.deferrable:
+            return super().execute(context)
+        from airflow_gemini_batch.triggers.probes import probe_to_json
+        from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
+
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        return self.defer(
+            trigger=GeminiBatchReadinessTrigger(
+                probe=probe_to_json(self.probe()),
+                gcp_conn_id=self.gcp_conn_id,
+                project_id=self.project_id,
+                location=self.location,
+                impersonation_chain=self.impersonation_chain,
+                poll_interval=self.poke_interval,
+            ),
+            method_name="resume",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Take the verdict of the triggerer."""
+        from airflow_gemini_batch.jobs.readiness import Look, Readiness
+
+        return self._verdict(Look(Readiness(event["readiness"]), event["reason"], event["result"])).xcom_value
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        from airflow_gemini_batch.triggers.probes import look_patiently
+
+        with no_retry_when_hopeless():
+            look = look_patiently(self.probe(), self.hook)
+        return self._verdict(look)
+
+    def _verdict(self, look: Look) -> PokeReturnValue:
+        from airflow_gemini_batch.jobs.readiness import Readiness
+
+        self.log.info("%s", look.reason)
+        if look.readiness is Readiness.NEVER:
+            if self.soft_fail:
+                raise AirflowSkipException(look.reason)
+            with no_retry_when_hopeless():
+                raise OutputNotReadyError(f"{self.task_id} will never be ready: {look.reason}")
+        done = look.readiness is Readiness.READY
+        return PokeReturnValue(is_done=done, xcom_value=dict(look.result or {}) if done else None)

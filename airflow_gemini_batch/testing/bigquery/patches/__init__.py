@@ -1,0 +1,48 @@
+"""What bqemulator 1.4 does differently from BigQuery, corrected one function at a time.
+
+- ``engine``: start without a network, read results to their end, stay inside the folder
+- ``statements``, ``casts``, ``json_types``, ``json_functions``: GoogleSQL that is translated wrongly
+- ``tables``, ``ddl``: types, options, row counts and etags of tables
+- ``jobs``: destinations, job ids and locations
+- ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
+- ``exports``: rows into files
+- ``http``: what only the request shows
+
+Each correction is a function that says what was wrong. They replace functions of the imported library, for the whole
+process, so this package is imported by the local server only.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from airflow_gemini_batch.testing.bigquery.patches import logs, seams
+
+_closing = threading.Lock()
+
+
+def close_gaps() -> None:
+    """Correct bqemulator in this process; every call after the first does nothing.
+
+    Raises :class:`~airflow_gemini_batch.testing.bigquery.patches.seams.SeamMissingError` when the installed release is
+    another one.
+    """
+    with _closing, seams.explained():
+        seams.check_version()
+        # Modules of bqemulator take their logger when they are imported, hence before the imports below.
+        logs.say_only_warnings()
+
+        from airflow_gemini_batch.testing.bigquery.patches import (
+            ddl,
+            engine,
+            exports,
+            jobs,
+            loads,
+            statements,
+            streaming,
+            tables,
+        )
+
+        for module in (engine, statements, tables, ddl, jobs, loads, exports, streaming):
+            for correct in module.CORRECTIONS:
+                correct()

@@ -1,0 +1,77 @@
+"""Corrections of how bqemulator drives DuckDB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bqemulator.storage.engine import _annotate_with_duckdb_types
+
+from airflow_gemini_batch.testing.bigquery.patches.seams import replace
+
+_ENGINE = "bqemulator.storage.engine:DuckDBEngine"
+
+
+def start_without_network() -> None:
+    """Skip the download of DuckDB's spatial extension, and confine DuckDB to the server's folder.
+
+    The extension is fetched at every start and a start without a network fails; all that is lost is GEOGRAPHY. The
+    hook that loaded it runs on the fresh connection, so the settings go there: no other extension is fetched, and
+    temporary files and secrets are kept off the working directory and the home directory.
+    """
+
+    def confine(engine: Any) -> None:
+        folder = engine._settings.data_dir
+        for setting, value in {
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "enable_progress_bar": "false",
+            "temp_directory": str(folder / "spill"),
+            "secret_directory": str(folder / "secrets"),
+            "extension_directory": str(folder / "extensions"),
+        }.items():
+            quoted = value.replace("'", "''")
+            engine._connection.execute(f"SET {setting} = '{quoted}'")
+
+    replace(_ENGINE, "_load_spatial", lambda _original: confine)
+
+
+def finish_results() -> None:
+    """Read a pending result to its end before the connection is used again.
+
+    DuckDB 2 refuses to register a table while a result is unfinished, and ``fetchone()`` leaves it unfinished:
+    insertAll failed after any query. Every use of the connection goes through this property.
+    """
+
+    def make(original: Any) -> Any:
+        def connection(engine: Any) -> Any:
+            current = original.fget(engine)
+            if hasattr(current, "complete"):  # DuckDB 1 has no unfinished results
+                current.complete()
+            return current
+
+        return property(connection)
+
+    replace(_ENGINE, "connection", make)
+
+
+def fetch_arrow_once() -> None:
+    """Fetch Arrow tables through ``connection.sql``, as DuckDB 2 asks.
+
+    Through ``execute`` each result is copied and a ``UserWarning`` is raised in the server's thread, an error where
+    warnings are errors. DuckDB 1 answers None to anything but a query there and keeps the original.
+    """
+
+    def make(original: Any) -> Any:
+        def fetch_arrow(engine: Any, sql: str, parameters: list[Any] | None = None) -> Any:
+            connection = engine.connection
+            if not hasattr(connection, "complete"):
+                return original(engine, sql, parameters)
+            relation = connection.sql(sql, params=parameters or None)
+            return _annotate_with_duckdb_types(relation.to_arrow_table(), relation.description)
+
+        return fetch_arrow
+
+    replace(_ENGINE, "fetch_arrow", make)
+
+
+CORRECTIONS = (start_without_network, finish_results, fetch_arrow_once)

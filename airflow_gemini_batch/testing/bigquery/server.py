@@ -1,0 +1,230 @@
+"""A BigQuery server on 127.0.0.1, for trying and for tests: bqemulator with its gaps closed.
+
+The real clients talk to it over REST. ``google-cloud-bigquery`` and Airflow's BigQuery operators find it through
+``BIGQUERY_EMULATOR_HOST=http://127.0.0.1:PORT`` and anonymous credentials. That includes the deferrable
+``BigQueryInsertJobOperator``, whose trigger polls through the same client. The few triggers that ask through
+gcloud-aio (table existence, query results) need :func:`let_gcloud_aio_find_it`.
+
+Tables live in memory and end with :meth:`LocalBigQuery.stop`. A job is done when its request is answered. Emulated SQL
+is not BigQuery: no GEOGRAPHY, no ``FOR SYSTEM_TIME``, no ``VECTOR_SEARCH`` (``COSINE_DISTANCE`` works), no extract
+jobs, no query parameters in a script of several statements, no Unicode escapes in literals; AVG and division of
+NUMERIC columns answer FLOAT64.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import importlib.util
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import uvicorn
+
+HOST = "127.0.0.1"
+
+
+class LocalBigQuery:
+    """The REST API of BigQuery, served from a thread of this process on 127.0.0.1 only.
+
+    :param folder: directory for uploads in flight and for what DuckDB spills; nothing is written outside it.
+    :param port: port to listen on; 0 takes a free one.
+    :param project: project of requests that name none.
+    :param default_location: location of datasets and jobs that are created without one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        project: str = "demo-project",
+        default_location: str = "us-central1",
+    ) -> None:
+        self._folder = folder
+        self._port = port
+        self._project = project
+        self._default_location = default_location
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Base address, without a trailing slash; meaningful after :meth:`start`."""
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> Self:
+        """Start serving and return when requests are answered.
+
+        Raises ``ModuleNotFoundError`` when the extra ``local`` is not installed,
+        :class:`~airflow_gemini_batch.testing.bigquery.patches.seams.SeamMissingError` when bqemulator is of a version that
+        can't be corrected, and ``OSError`` when the port is taken.
+        """
+        if importlib.util.find_spec("bqemulator") is None:
+            raise ModuleNotFoundError(
+                "The local BigQuery server needs bqemulator: pip install 'airflow-gemini-batch[local]'"
+            )
+        from airflow_gemini_batch.testing.bigquery.patches import close_gaps
+
+        close_gaps()
+        listener = _listen(self._port)
+        self._port = listener.getsockname()[1]
+        self._ready.clear()
+        self._failure = None
+        self._thread = threading.Thread(
+            target=self._run, args=(listener,), name=type(self).__name__, daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+        # DuckDB complains at length when its connection outlives the interpreter.
+        atexit.register(self.stop)
+        return self
+
+    def stop(self) -> None:
+        """Stop serving, free the port and drop all tables; does nothing when it is not running."""
+        atexit.unregister(self.stop)
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _run(self, listener: socket.socket) -> None:
+        try:
+            asyncio.run(self._serve(listener))
+        except BaseException as error:  # handed to start(), which raises it in the caller's thread
+            self._failure = error
+        finally:
+            listener.close()
+            self._server = None
+            self._ready.set()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        import uvicorn
+        from bqemulator.api.app import create_app
+
+        from airflow_gemini_batch.testing.bigquery.patches.http import CorrectedApplication
+
+        async with _opened(self._folder, self._project) as context:
+            application = CorrectedApplication(
+                create_app(context), context, default_location=self._default_location
+            )
+            config = uvicorn.Config(
+                application,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+            self._server = uvicorn.Server(config)
+            serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+            while not (self._server.started or serving.done()):  # noqa: ASYNC110 - uvicorn gives no event
+                await asyncio.sleep(0.005)
+            self._ready.set()
+            await serving
+            application.forget_results()
+
+
+def let_gcloud_aio_find_it() -> None:
+    """Let gcloud-aio accept a ``BIGQUERY_EMULATOR_HOST`` that begins with ``http://``, in this process.
+
+    google-cloud-bigquery takes the variable as it is and gcloud-aio puts ``http://`` before it, so no value serves
+    both: with a scheme, Airflow's triggers for table existence and query results look up a host named "http". Call
+    it in the process that runs triggers: the triggerer, or the one of ``dag.test()``.
+    """
+    from gcloud.aio.bigquery import bigquery
+
+    original = bigquery.init_api_root
+    if original.__module__ == __name__:
+        return
+
+    def init_api_root(api_root: str | None, api_is_dev: bool | None = None) -> tuple[bool, str]:
+        host = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
+        if not api_root and "://" in host:
+            api_root = f"{host}/bigquery/v2"
+        return original(api_root, api_is_dev)
+
+    bigquery.init_api_root = init_api_root
+
+
+def _listen(port: int) -> socket.socket:
+    # asyncio turns Nagle's algorithm off only where the protocol is given; with it each answer takes 40 ms more.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def _opened(folder: Path, project: str) -> Any:
+    """Yield what bqemulator's routes work on: engine, catalog and settings of one server.
+
+    bqemulator's own server does the same and starts gRPC beside REST, reconfigures the logging of the whole process
+    and writes to the system's temporary directory; hence this shorter composition.
+    """
+    from bqemulator.api.dependencies import AppContext
+    from bqemulator.catalog.memory_repository import MemoryCatalogRepository
+    from bqemulator.config import PersistenceMode, Settings
+    from bqemulator.domain.clock import SystemClock
+    from bqemulator.domain.events import EventBus
+    from bqemulator.jobs.upload_session_manager import UploadSessionManager
+    from bqemulator.observability.metrics import MetricsRegistry
+    from bqemulator.row_access.policy import RowAccessPolicyManager
+    from bqemulator.storage.engine import DuckDBEngine
+    from bqemulator.udf.runtime import UDFRegistry
+    from bqemulator.versioning.snapshots import SnapshotManager
+
+    settings = Settings(
+        rest_host=HOST,
+        persistence_mode=PersistenceMode.EPHEMERAL,
+        data_dir=folder,
+        upload_staging_dir=folder / "uploads",
+        default_project_id=project,
+        enable_format_extensions=False,
+        metrics_enabled=False,
+        admin_enabled=False,
+    )
+    engine, clock, events = DuckDBEngine(settings), SystemClock(), EventBus()
+    catalog = MemoryCatalogRepository(engine)
+    await engine.start()
+    try:
+        yield AppContext(
+            settings=settings,
+            clock=clock,
+            engine=engine,
+            catalog=catalog,
+            metrics=MetricsRegistry(),
+            events=events,
+            udf_registry=UDFRegistry(settings),
+            snapshots=SnapshotManager(engine, catalog, clock, events, retention_days=0),
+            row_access=RowAccessPolicyManager(catalog=catalog, clock=clock),
+            upload_sessions=UploadSessionManager(
+                staging_dir=settings.upload_staging_dir,
+                max_bytes=settings.upload_max_bytes,
+                ttl_seconds=settings.upload_session_ttl_seconds,
+                clock=clock,
+            ),
+        )
+    finally:
+        await engine.stop()

@@ -1,0 +1,41 @@
+"""Fixtures for pytest: the local stack, for the tests of your own DAGs.
+
+Name this module in a ``conftest.py``::
+
+    pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
+
+and run pytest with ``-p no:bqemulator``: the plugin that comes with bqemulator starts a server of its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_gemini_batch.testing.stack import LocalStack
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Run the three servers, one set for the whole session; jobs end within a second."""
+    folder = tmp_path_factory.mktemp("local-stack")
+    with LocalStack(folder, queue_seconds=0.1, run_seconds=0.2, cancel_seconds=0.1) as stack:
+        yield stack
+
+
+@pytest.fixture
+def gemini_batch_stack(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
+    """Lead every client in this process to the local stack."""
+    for name, value in local_stack.environment().items():
+        monkeypatch.setenv(name, value)
+    return local_stack
+
+
+@pytest.fixture
+def bucket(gemini_batch_stack: LocalStack) -> str:
+    """Make a fresh bucket on the local stack and return its name."""
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    gemini_batch_stack.storage.create_bucket(name)
+    return name

@@ -1,0 +1,88 @@
+"""Cloud Storage, BigQuery and Vertex AI on 127.0.0.1, together.
+
+For trying and for tests, never for production: nobody is asked for credentials, and the answers come from no
+model.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
+from airflow_gemini_batch.testing.gcs.server import LocalCloudStorage
+from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+
+PROJECT = "demo-project"
+LOCATION = "us-central1"
+
+
+class LocalStack:
+    """The three servers, started and stopped as one.
+
+    :param folder: where the servers keep their data; everything that they write lies below it.
+    :param vertex: further arguments of :class:`~airflow_gemini_batch.testing.vertex_ai.LocalVertex`, such as
+        ``fail_rate`` or ``run_seconds``.
+    """
+
+    def __init__(self, folder: Path, **vertex: Any) -> None:
+        self.folder = folder
+        self._vertex_arguments = vertex
+        self.storage = LocalCloudStorage(folder / "storage", default_location=LOCATION)
+        self.bigquery = LocalBigQuery(folder / "bigquery", project=PROJECT, default_location=LOCATION)
+        self._vertex: LocalVertex | None = None
+
+    @property
+    def vertex(self) -> LocalVertex:
+        """The Vertex AI server; it needs the others' addresses, so it is there once they have started."""
+        if self._vertex is None:
+            raise RuntimeError("The local stack is not running: call start() first")
+        return self._vertex
+
+    def start(self) -> Self:
+        """Start all servers; when one fails to, those already running are stopped."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.storage.start()
+            self.bigquery.start()
+            self._vertex = LocalVertex(
+                storage_url=self.storage.url,
+                bigquery_url=self.bigquery.url,
+                project=PROJECT,
+                **self._vertex_arguments,
+            ).start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        if self._vertex is not None:
+            self._vertex.stop()
+        self.bigquery.stop()
+        self.storage.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that lead Google's client libraries and Airflow's connection to the servers."""
+        connection = {
+            "conn_type": "google_cloud_platform",
+            "extra": {"is_anonymous": True, "project": PROJECT, "location": LOCATION},
+        }
+        return {
+            "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
+            "STORAGE_EMULATOR_HOST": self.storage.url,
+            "BIGQUERY_EMULATOR_HOST": self.bigquery.url,
+            "GOOGLE_VERTEX_BASE_URL": self.vertex.url,
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            # Without these, google-auth asks for a metadata server, and gcsfs for a TLS one.
+            "NO_GCE_CHECK": "true",
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        }

@@ -1,0 +1,186 @@
+"""Reading the body of a create call: what can be said about a job without looking at any data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.requests.validation.labels import label_fault
+from airflow_gemini_batch.requests.validation.proto_json import WireError, read, snake_case
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
+from airflow_gemini_batch.testing.vertex_ai.jobs.message import BATCH_PREDICTION_JOB, OUTPUT_ONLY
+from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model, parse_model
+
+_LONGEST_NAME = 128
+_ROOT = "batch_prediction_job"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a call is addressed: the project by both its names, and the location."""
+
+    project: str
+    project_number: str
+    location: str
+
+    @property
+    def projects(self) -> frozenset[str]:
+        """Id and number."""
+        return frozenset({self.project, self.project_number})
+
+
+def read_create(value: object, caller: Caller) -> JobRequest:
+    """Check the JSON of a create call.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`, nearly always ``INVALID_ARGUMENT``.
+    """
+    try:
+        body = read(value, BATCH_PREDICTION_JOB, _ROOT)
+    except WireError as error:
+        message = str(error)
+        raise CallError("INVALID_ARGUMENT", message, details=[_bad_request(message)]) from error
+    body = {name: inner for name, inner in body.items() if name not in OUTPUT_ONLY}
+    _check_name(body.get("displayName", ""))
+    if fault := label_fault(body.get("labels", {}), longest=64):
+        raise CallError("INVALID_ARGUMENT", fault)
+    if not (model_name := body.get("model")):
+        raise _required("model")
+    model = parse_model(model_name, projects=caller.projects, location=caller.location)
+    body["model"] = model.resource
+    sources = _sources(body)
+    destination = _destination(body)
+    _check_family(model, sources, destination)
+    _check_parameters(body, model)
+    return JobRequest(caller.location, model, sources, destination, body)
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise _required("display_name")
+    if len(name) > _LONGEST_NAME:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"The display name has {len(name)} characters. At most {_LONGEST_NAME} are allowed.",
+        )
+
+
+def _sources(body: dict[str, Any]) -> tuple[GcsAddress, ...] | BigQueryAddress:
+    config = _config(body, "inputConfig", "instancesFormat", jsonl="gcsSource", bigquery="bigquerySource")
+    if "bigquerySource" in config:
+        return _table(config["bigquerySource"].get("inputUri", ""), "input_config.bigquery_source.input_uri")
+    field = "input_config.gcs_source.uris"
+    uris = config["gcsSource"].get("uris")
+    if not uris:
+        raise _required(field)
+    return tuple(_object(uri, field) for uri in uris)
+
+
+def _destination(body: dict[str, Any]) -> GcsAddress | BigQueryAddress:
+    config = _config(
+        body, "outputConfig", "predictionsFormat", jsonl="gcsDestination", bigquery="bigqueryDestination"
+    )
+    if "bigqueryDestination" in config:
+        field = "output_config.bigquery_destination.output_uri"
+        return _bigquery(config["bigqueryDestination"].get("outputUri", ""), field)
+    field = "output_config.gcs_destination.output_uri_prefix"
+    uri = config["gcsDestination"].get("outputUriPrefix", "")
+    if "*" in uri:
+        raise CallError("INVALID_ARGUMENT", f"{field}: '{uri}' must not contain wildcards.")
+    return _gcs(uri, field)
+
+
+def _config(body: dict[str, Any], name: str, format_name: str, **places: str) -> dict[str, Any]:
+    """Return one of the two configs, when its format is known and fits the place that is given.
+
+    :param places: the field of the place that each format needs.
+    """
+    at = snake_case(name)
+    config: dict[str, Any] | None = body.get(name)
+    if config is None:
+        raise _required(at)
+    form = config.get(format_name)
+    if form is None:
+        raise _required(f"{at}.{snake_case(format_name)}")
+    if form not in places:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"{at}.{snake_case(format_name)}: '{form}' is not supported. Use {' or '.join(places)}.",
+        )
+    if places[form] not in config:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"{at}.{snake_case(format_name)}: '{form}' needs {at}.{snake_case(places[form])} to be set.",
+        )
+    return config
+
+
+def _table(uri: str, field: str) -> BigQueryAddress:
+    address = _bigquery(uri, field)
+    if not address.is_table:
+        raise CallError(
+            "INVALID_ARGUMENT", f"{field}: '{uri}' names no table. Use bq://project.dataset.table."
+        )
+    return address
+
+
+def _object(uri: str, field: str) -> GcsAddress:
+    address = _gcs(uri, field)
+    if not address.path or address.path.endswith("/"):
+        raise CallError("INVALID_ARGUMENT", f"{field}: '{uri}' names no object.")
+    return address
+
+
+def _bigquery(uri: str, field: str) -> BigQueryAddress:
+    try:
+        return BigQueryAddress.parse(uri)
+    except ValueError as error:
+        raise CallError("INVALID_ARGUMENT", f"{field}: {error}") from error
+
+
+def _gcs(uri: str, field: str) -> GcsAddress:
+    try:
+        return GcsAddress.parse(uri)
+    except ValueError as error:
+        raise CallError("INVALID_ARGUMENT", f"{field}: {error}") from error
+
+
+def _check_family(model: Model, *places: object) -> None:
+    if model.family is RequestFormat.GEMINI_EMBEDDING and any(
+        isinstance(place, BigQueryAddress) for place in places
+    ):
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"Model {model.short_name} supports jsonl files on Cloud Storage only, not BigQuery.",
+        )
+
+
+def _check_parameters(body: dict[str, Any], model: Model) -> None:
+    parameters = body.get("modelParameters")
+    if parameters is None:
+        return
+    if not isinstance(parameters, dict):
+        raise CallError("INVALID_ARGUMENT", "model_parameters must be a JSON object.")
+    if model.family is not RequestFormat.TEXT_EMBEDDING or "outputDimensionality" not in parameters:
+        return
+    dimensions = parameters["outputDimensionality"]
+    if not str(dimensions).isdigit() or not 1 <= int(dimensions) <= model.dimensions:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"model_parameters.outputDimensionality: {dimensions!r} is not a number from 1 to {model.dimensions}.",
+        )
+
+
+def _required(field: str) -> CallError:
+    return CallError(
+        "INVALID_ARGUMENT", f"List of found errors:\t1.Field: {field}; Message: Required field is not set.\t"
+    )
+
+
+def _bad_request(message: str) -> dict[str, Any]:
+    return {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": _ROOT, "description": message}],
+    }

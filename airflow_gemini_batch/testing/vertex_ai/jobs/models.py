@@ -1,0 +1,93 @@
+"""Model names as the API takes them, and the family of request rows that a model reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_gemini_batch.core.model_families import RequestFormat, format_of
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError
+
+_NAME = r"[a-z0-9][a-z0-9.-]{0,126}[a-z0-9]"
+_VERSION = r"(?:@[A-Za-z0-9._-]+)?"
+_PUBLISHER_MODEL = re.compile(
+    rf"(?:projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/)?"
+    rf"publishers/(?P<publisher>[a-z0-9-]+)/models/(?P<name>{_NAME}){_VERSION}"
+)
+_TUNED_MODEL = re.compile(
+    rf"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/(?:models|endpoints)/\d+{_VERSION}"
+)
+
+
+_SERVED = ("gemini-", "text-embedding-", "text-multilingual-embedding-", "textembedding-gecko")
+_MULTI_REGIONS = frozenset({"global", "us", "eu"})
+# Models that are served in regions only (True), or in the multi-regions only (False).
+_REGIONAL = ((re.compile(r"gemini-embedding-001"), True), (re.compile(r"gemini-embedding-2.*"), False))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that a job may name.
+
+    :param resource: the name as the job carries it.
+    :param short_name: what ``modelVersion`` and the filter ``model_display_name`` show.
+    :param tuned: a model or endpoint of the caller's own project.
+    """
+
+    resource: str
+    short_name: str
+    family: RequestFormat
+    tuned: bool = False
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the model's vectors unless a shorter one is asked for."""
+        return self.family.dimensions
+
+
+def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Model:
+    """Read the ``model`` of a job, as the service does; there is no list of models that exist.
+
+    :param projects: id and number of the caller's project.
+    :param location: the job's location; ``global`` takes no tuned models.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`.
+    """
+    if match := _PUBLISHER_MODEL.fullmatch(resource):
+        _check_owner(match, resource, projects, location)
+        name, publisher = match["name"], match["publisher"]
+        if publisher != "google":
+            raise CallError("INVALID_ARGUMENT", f"Do not support publisher model {name}")
+        if name.startswith(_SERVED) and (family := format_of(name)):
+            _check_location(name, location)
+            return Model(f"publishers/google/models/{resource.rpartition('/')[2]}", name, family)
+        raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
+    if match := _TUNED_MODEL.fullmatch(resource):
+        _check_owner(match, resource, projects, location)
+        if location == "global":
+            raise CallError(
+                "INVALID_ARGUMENT", f"Tuned model {resource} can't be used at the global endpoint."
+            )
+        return Model(resource, resource.rpartition("/")[2], RequestFormat.GENERATE_CONTENT, tuned=True)
+    raise CallError("INVALID_ARGUMENT", f"Invalid model resource name: {resource}")
+
+
+def _check_location(name: str, location: str) -> None:
+    regional = location not in _MULTI_REGIONS
+    if any(pattern.fullmatch(name) and regional is not wanted for pattern, wanted in _REGIONAL):
+        raise CallError("INVALID_ARGUMENT", f"Model {name} is not supported in location {location}.")
+
+
+def _check_owner(match: re.Match[str], resource: str, projects: frozenset[str], location: str) -> None:
+    if match["project"] is None:
+        return
+    if match["project"] not in projects:
+        raise CallError(
+            "PERMISSION_DENIED", f"Permission denied on resource {resource} (or it may not exist)."
+        )
+    if match["location"] != location:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"The model {resource} is in location {match['location']}. "
+            f"It must be in the same location as the job, {location}.",
+        )

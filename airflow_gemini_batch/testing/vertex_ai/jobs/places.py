@@ -1,0 +1,77 @@
+"""Looking at a job's buckets and datasets when it is created. Blocking; runs in a worker thread.
+
+The service tells some faults at once and others when the job imports its data. Told at once: a bucket that
+does not exist or lies elsewhere, a destination dataset that does not exist or lies elsewhere, a destination
+table that exists. Told later, by the job's end: everything about the objects and tables to read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
+
+_ANYWHERE = "global"
+
+
+def check_places(request: JobRequest, clients: DataClients) -> None:
+    """Refuse a job that could not read or write where it says.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`.
+    """
+    if not isinstance(request.sources, BigQueryAddress):
+        for address in _one_of_each_bucket(request.sources):
+            _check_bucket(address, request.location, clients)
+    if isinstance(request.destination, GcsAddress):
+        _check_bucket(request.destination, request.location, clients)
+    else:
+        _check_dataset(request.destination, request.location, clients)
+
+
+def _one_of_each_bucket(addresses: tuple[GcsAddress, ...]) -> list[GcsAddress]:
+    return list({address.bucket: address for address in addresses}.values())
+
+
+def _check_bucket(address: GcsAddress, location: str, clients: DataClients) -> None:
+    bucket: Any = clients.storage.lookup_bucket(address.bucket, retry=None)
+    if bucket is None:
+        raise CallError("NOT_FOUND", f"The Cloud Storage bucket of `{address}` does not exist.")
+    found = (bucket.location or "").lower()
+    if location not in (_ANYWHERE, found):
+        raise CallError(
+            "FAILED_PRECONDITION",
+            f"The Cloud Storage bucket of `{address}` is in location `{found}`. "
+            f"It must be in the same regional location as the service location `{location}`.",
+        )
+
+
+def _check_dataset(address: BigQueryAddress, location: str, clients: DataClients) -> None:
+    from google.api_core.exceptions import NotFound
+
+    name = f"{address.project}:{address.dataset}"
+    try:
+        dataset = clients.bigquery.get_dataset(f"{address.project}.{address.dataset}", retry=None)
+    except NotFound as error:
+        raise CallError("NOT_FOUND", f"Not found: Dataset {name} was not found.") from error
+    found = (dataset.location or "").lower()
+    if location not in (_ANYWHERE, found):
+        raise CallError(
+            "FAILED_PRECONDITION",
+            f"The BigQuery dataset {name} is in location `{found}`. "
+            f"It must be in the same location as the service location `{location}`.",
+        )
+    if address.is_table:
+        _check_absent(address, clients)
+
+
+def _check_absent(address: BigQueryAddress, clients: DataClients) -> None:
+    from google.api_core.exceptions import NotFound
+
+    try:
+        clients.bigquery.get_table(address.dotted, retry=None)
+    except NotFound:
+        return
+    raise CallError("INVALID_ARGUMENT", f"The BigQuery output table {address} already exists.")

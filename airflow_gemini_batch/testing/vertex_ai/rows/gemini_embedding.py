@@ -1,0 +1,69 @@
+"""Rows of the gemini-embedding family: ``{"key", "request"}`` in, the key, the request and its vector out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from airflow_gemini_batch.requests.validation.embed_content import (
+    embedded_text,
+    gemini_embedding_faults,
+    read_gemini_embedding_request,
+)
+from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
+from airflow_gemini_batch.testing.vertex_ai.errors import RowError
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.rows.echo import echoed_request
+from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
+from airflow_gemini_batch.testing.vertex_ai.rows.refusals import as_read, refuse
+from airflow_gemini_batch.testing.vertex_ai.rows.row_format import planned_failure, row_status
+from airflow_gemini_batch.testing.vertex_ai.rows.tokens import MOST_TOKENS, count_tokens
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import embed
+
+
+class GeminiEmbeddingRows:
+    """Embeds texts; each row says how long its vector is to be."""
+
+    # Files only: there is no output table.
+    columns: tuple[Column, ...] = ()
+
+    def __init__(self, failures: RowFailures) -> None:
+        self._failures = failures
+
+    def accepts(self, content: dict[str, Any]) -> bool:
+        """Tell whether the line has a request at all."""
+        return isinstance(content.get("request"), dict)
+
+    def invented(self, number: int) -> InputRow:
+        """Make a text that nobody has written."""
+        request = {"content": {"parts": [{"text": f"Text {number} that no input holds."}]}}
+        return InputRow({"key": f"nobody-{number}", "request": request})
+
+    def answer(self, row: InputRow, job: Job) -> OutputRow:
+        """Return the output row; it has a status only when it failed."""
+        line: dict[str, Any] = {"key": row.content["key"]} if "key" in row.content else {}
+        line["request"] = row.content.get("request")
+        error: RowError | None = None
+        try:
+            request = as_read(read_gemini_embedding_request, line["request"])
+            line["request"] = echoed_request(request)
+            line["response"] = self._respond(request, job)
+        except RowError as raised:
+            error = raised
+            line |= {"status": row_status(error, job), "response": {}}
+        return OutputRow(line, {}, error.rpc_status if error else None)
+
+    def _respond(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
+        refuse(gemini_embedding_faults(request))
+        text = embedded_text(request)
+        full = job.request.model.dimensions
+        dimensions = int(request.get("embedContentConfig", {}).get("outputDimensionality", full))
+        failure = planned_failure(job) or self._failures.decide(
+            orjson.dumps(request, option=orjson.OPT_SORT_KEYS), can_block=False
+        )
+        if failure is not None:
+            raise failure
+        tokens = min(count_tokens(text), MOST_TOKENS)
+        values = embed(text, full if job.fault("full_vectors") else dimensions)
+        return {"tokenCount": str(tokens), "embedding": {"values": values}}

@@ -1,0 +1,120 @@
+"""The local Vertex AI server: batch prediction jobs on 127.0.0.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+from aiohttp import web
+
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.testing.server_thread import ServerThread
+from airflow_gemini_batch.testing.vertex_ai.api import BatchPredictionApi
+from airflow_gemini_batch.testing.vertex_ai.call_log import CallLog
+from airflow_gemini_batch.testing.vertex_ai.control import Controls
+from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
+from airflow_gemini_batch.testing.vertex_ai.faults import Faults
+from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock
+from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
+from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
+from airflow_gemini_batch.testing.vertex_ai.rows.gemini_embedding import GeminiEmbeddingRows
+from airflow_gemini_batch.testing.vertex_ai.rows.generation import GenerationRows
+from airflow_gemini_batch.testing.vertex_ai.rows.responder import Responder, stand_in
+from airflow_gemini_batch.testing.vertex_ai.rows.row_format import RowFormat
+from airflow_gemini_batch.testing.vertex_ai.rows.text_embedding import TextEmbeddingRows
+from airflow_gemini_batch.testing.vertex_ai.service import JobService
+
+_WORKERS = 4
+_LARGEST_BODY = 10 * 2**20
+
+
+class LocalVertex:
+    """Vertex AI's batchPredictionJobs for trying and for tests; never for production.
+
+    It is as strict as the service, and its answers come from no model: they are deterministic and say
+    that they are a stand-in. The clock is ``queue_seconds`` PENDING, then ``run_seconds`` RUNNING.
+
+    :param storage_url: base address of the local Cloud Storage server.
+    :param bigquery_url: base address of the local BigQuery server.
+    :param project: the one project that exists; every other is refused.
+    :param project_number: what the names of jobs carry instead of the project's id.
+    :param port: port to listen on; 0 takes a free one.
+    :param seed: decides the order of output rows, and which rows fail.
+    :param cancel_seconds: from a cancel call to CANCELLED.
+    :param fail_rate: share of good rows that fail all the same, see
+        :class:`~airflow_gemini_batch.testing.vertex_ai.row_failures.RowFailures`.
+    :param responder: a GenerateContentRequest → a GenerateContentResponse, both as camelCase dicts; called
+        from several threads.
+    :param max_rows: most rows of a job by family, to try a limit without reaching it.
+    """
+
+    def __init__(
+        self,
+        *,
+        storage_url: str,
+        bigquery_url: str,
+        project: str = "demo-project",
+        project_number: str = "123456789012",
+        port: int = 0,
+        seed: int = 0,
+        queue_seconds: float = 1.0,
+        run_seconds: float = 2.0,
+        cancel_seconds: float = 0.2,
+        fail_rate: float = 0.0,
+        responder: Responder | None = None,
+        max_rows: Mapping[RequestFormat, int] | None = None,
+    ) -> None:
+        self.faults = Faults()
+        self.requests = CallLog()
+        self.project = project
+        self.project_number = project_number
+        self._clock = Clock(queue_seconds, run_seconds, cancel_seconds)
+        self._clients = DataClients(storage_url=storage_url, bigquery_url=bigquery_url, project=project)
+        failures = RowFailures(rate=fail_rate, seed=seed)
+        formats: dict[RequestFormat, RowFormat] = {
+            RequestFormat.GENERATE_CONTENT: GenerationRows(responder or stand_in, failures),
+            RequestFormat.TEXT_EMBEDDING: TextEmbeddingRows(failures),
+            RequestFormat.GEMINI_EMBEDDING: GeminiEmbeddingRows(failures),
+        }
+        limits = {family: family.max_rows for family in RequestFormat} | dict(max_rows or {})
+        self._runner = Runner(self._clients, formats, seed=seed, max_rows=limits)
+        self._server = ServerThread(self._application, port=port)
+
+    @property
+    def url(self) -> str:
+        """Base address, without a trailing slash; meaningful after :meth:`start`."""
+        return self._server.url
+
+    def start(self) -> Self:
+        """Start serving in a thread of its own."""
+        self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving and abandon the jobs that have not ended."""
+        self._runner.stop()
+        self._server.stop()
+        self._clients.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _application(self) -> web.Application:
+        workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="local-vertex")
+        service = JobService(self._clients, self.faults, self._clock, self._runner, workers)
+        names = (self.project, self.project_number)
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        controls = Controls(service, self.faults, self.requests, project_number=self.project_number)
+        controls.add_routes(application)
+        BatchPredictionApi(service, self.faults, self.requests, projects=names).add_routes(application)
+
+        async def abandon(_: web.Application) -> None:
+            await service.stop()
+            workers.shutdown(wait=False, cancel_futures=True)
+
+        application.on_shutdown.append(abandon)
+        return application

@@ -1,0 +1,130 @@
+"""What the API does, behind HTTP: create, get, list, cancel and delete jobs of one project."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from datetime import UTC, datetime, timedelta
+
+from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError
+from airflow_gemini_batch.testing.vertex_ai.faults import Fault, Faults
+from airflow_gemini_batch.testing.vertex_ai.jobs.bare import BareJobs, BareWork
+from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller, read_create
+from airflow_gemini_batch.testing.vertex_ai.jobs.filter import parse_filter
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock, Life, Work
+from airflow_gemini_batch.testing.vertex_ai.jobs.places import check_places
+from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
+from airflow_gemini_batch.testing.vertex_ai.jobs.store import JobStore
+
+_ORDERS = {"": False, "create_time desc": False, "create_time": True, "create_time asc": True}
+
+
+class JobService:
+    """Jobs and what can be done with them. Used in the server's event loop only.
+
+    :param workers: where blocking work is done.
+    """
+
+    def __init__(
+        self, clients: DataClients, faults: Faults, clock: Clock, runner: Runner, workers: Executor
+    ) -> None:
+        self._clients = clients
+        self._faults = faults
+        self._clock = clock
+        self._runner = runner
+        self._workers = workers
+        self._lives: set[asyncio.Task[None]] = set()
+        self.store = JobStore()
+
+    async def create(self, body: object, caller: Caller) -> Job:
+        """Check a job, look at its buckets and datasets, and start its life."""
+        request = read_create(body, caller)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._workers, check_places, request, self._clients)
+        name = str(request.body["displayName"])
+        job = Job(request, caller.project_number, self._faults.strike_job(name))
+        self._begin(job, self._runner)
+        return job
+
+    def seed(self, wanted: BareJobs, project_number: str) -> list[Job]:
+        """Start jobs without data."""
+        work = BareWork()
+        jobs = [wanted.job(number, project_number) for number in range(wanted.count)]
+        for job in jobs:
+            self._begin(job, work)
+        return jobs
+
+    def _begin(self, job: Job, work: Work) -> None:
+        self.store.add(job)
+        life = asyncio.create_task(Life(job, self._clock, work, self._workers).live())
+        # The loop itself holds tasks weakly.
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+
+    def get(self, caller: Caller, job_id: str) -> Job:
+        """Return the job of that id; ``NOT_FOUND`` when there is none."""
+        job = self.store.get(caller.location, job_id)
+        if job is None:
+            raise CallError(
+                "NOT_FOUND",
+                f"The BatchPredictionJob does not exist: projects/{caller.project_number}/locations/"
+                f"{caller.location}/batchPredictionJobs/{job_id}",
+            )
+        return job
+
+    def list(
+        self, caller: Caller, *, text: str, order: str, size: int, token: str, faults: Iterable[Fault] = ()
+    ) -> tuple[list[Job], str]:
+        """Return one page of the jobs that the filter ``text`` lets through, and the next page's token.
+
+        :param faults: faults that strike this call.
+        """
+        if order not in _ORDERS:
+            raise CallError("INVALID_ARGUMENT", f"Invalid order_by: '{order}'. Use create_time [desc].")
+        keep = parse_filter(text)
+        visible = _visibility(faults)
+        location = caller.location
+        return self.store.page(
+            lambda job: job.request.location == location and visible(job) and keep(job),
+            size=size,
+            token=token,
+            query=f"{location}/{text}/{order}",
+            oldest_first=_ORDERS[order],
+        )
+
+    def cancel(self, caller: Caller, job_id: str) -> None:
+        """Ask a job to stop; ``FAILED_PRECONDITION`` when it has ended."""
+        job = self.get(caller, job_id)
+        if job.state.is_final:
+            raise CallError(
+                "FAILED_PRECONDITION", f"The job {job.name} is in state {job.state}. It can't be cancelled."
+            )
+        job.cancelled.set()
+
+    def delete(self, caller: Caller, job_id: str) -> Job:
+        """Forget a job that has ended; ``FAILED_PRECONDITION`` when it has not."""
+        job = self.get(caller, job_id)
+        if not job.state.is_final:
+            raise CallError(
+                "FAILED_PRECONDITION",
+                f"The job {job.name} is in state {job.state}. Only finished jobs can be deleted; cancel it first.",
+            )
+        self.store.remove(job)
+        return job
+
+    async def stop(self) -> None:
+        """Abandon the jobs that are still alive."""
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+
+
+def _visibility(faults: Iterable[Fault]) -> Callable[[Job], bool]:
+    stale = next((fault for fault in faults if fault.name == "stale_list"), None)
+    if stale is None:
+        return lambda job: True
+    newest = datetime.now(UTC) - timedelta(seconds=stale["seconds"])
+    return lambda job: job.created < newest

@@ -1,0 +1,134 @@
+"""One look at a job or at its output, through the hook.
+
+Sensors look in the worker and in the triggerer alike, so a probe is made of JSON types and can be made again from
+them in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
+from airflow_gemini_batch.core.labels import labels_filter
+from airflow_gemini_batch.exceptions import SourceNotReadyError, VertexApiError
+from airflow_gemini_batch.jobs.readiness import Look, Readiness, look_at_job, look_at_rows, never, not_yet
+from airflow_gemini_batch.jobs.state import JobName
+from airflow_gemini_batch.jobs.submission import parse_sources
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+
+
+class Probe(Protocol):
+    """A way to look."""
+
+    def look(self, hook: GeminiBatchHook) -> Look:
+        """Look once, without waiting for anything but the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobProbe:
+    """Look at a job: by its name, or the newest one with these labels."""
+
+    job_name: str | None = None
+    labels: Mapping[str, str] | None = None
+
+    def look(self, hook: GeminiBatchHook) -> Look:
+        """Ask for the job."""
+        if self.job_name:
+            name = JobName.parse(self.job_name)
+            return look_at_job(hook.get_conn(name).get(name))
+        labels = self.labels or {}
+        client = hook.get_conn()
+        for job in client.list(labels_filter(labels)):
+            if labels.items() <= job.labels.items():
+                return look_at_job(job)
+        named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        return not_yet(f"no job in {client.project}, {client.location} carries {named}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputProbe:
+    """Look at a job's output table or output files, and at the job itself where it is known.
+
+    :param output: ``bq://`` table, or ``gs://`` folder.
+    :param expected_rows: rows of complete output.
+    :param expected_from: the requests to compare with, ``gs://`` or ``bq://``, instead of a number.
+    :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param job_name: the job that writes the output.
+    """
+
+    output: str
+    expected_rows: int | None = None
+    expected_from: Sequence[str] = ()
+    max_failed_fraction: float = 0.0
+    job_name: str | None = None
+
+    def look(self, hook: GeminiBatchHook) -> Look:
+        """Ask for the job, if there is one, then count the rows."""
+        if self.job_name:
+            look = JobProbe(self.job_name).look(hook)
+            if look.readiness is not Readiness.READY:
+                return look
+        output = parse_address(self.output)
+        if isinstance(output, GcsAddress) and len(folders := hook.store.files.prediction_folders(output)) > 1:
+            named = ", ".join(map(str, folders))
+            return never(f"{output} holds the output of {len(folders)} jobs; name the folder of one: {named}")
+        tally = hook.store.tally(output)
+        if tally is None:
+            absent = f"there is no output at {output}"
+            return never(f"{absent}, though {self.job_name} succeeded") if self.job_name else not_yet(absent)
+        return look_at_rows(
+            str(output),
+            rows=tally.rows,
+            failed=tally.failed,
+            expected=self._expected(hook),
+            max_failed_fraction=self.max_failed_fraction,
+        )
+
+    def _expected(self, hook: GeminiBatchHook) -> int | None:
+        if not self.expected_from:
+            return self.expected_rows
+        return hook.store.count_requests(parse_sources(self.expected_from))
+
+
+_KINDS: dict[str, type[JobProbe | OutputProbe]] = {"job": JobProbe, "output": OutputProbe}
+
+
+def probe_to_json(probe: JobProbe | OutputProbe) -> dict[str, Any]:
+    """Return a probe as JSON types."""
+    kind = next(kind for kind, class_ in _KINDS.items() if isinstance(probe, class_))
+    return {"kind": kind, **asdict(probe)}
+
+
+def probe_from_json(content: Mapping[str, Any]) -> JobProbe | OutputProbe:
+    """Make the probe again."""
+    return _KINDS[content["kind"]](**{key: value for key, value in content.items() if key != "kind"})
+
+
+def look_patiently(probe: Probe, hook: GeminiBatchHook) -> Look:
+    """Look once; where the service says "not now" or nothing at all, that is a reason to look again later."""
+    from google.api_core.exceptions import (
+        NotFound,
+        PreconditionFailed,
+        RetryError,
+        ServerError,
+        TooManyRequests,
+    )
+    from requests.exceptions import ConnectionError as NoConnectionError
+    from requests.exceptions import Timeout
+
+    try:
+        return probe.look(hook)
+    except VertexApiError as error:
+        if not error.transient:
+            raise
+        return not_yet(str(error))
+    except SourceNotReadyError as error:
+        return not_yet(str(error))
+    except (NotFound, PreconditionFailed) as error:
+        return not_yet(f"the data changed while it was read: {error}")
+    except (ServerError, TooManyRequests, RetryError, NoConnectionError, Timeout) as error:
+        return not_yet(f"the data could not be read: {error}")
