@@ -15,8 +15,8 @@ from google.oauth2.credentials import Credentials
 from airflow_gemini_batch import GeminiBatchHook, GeminiBatchJobSensor, SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import GeminiBatchError
 from airflow_gemini_batch.jobs.state import JobName
-from tests.requests_data import request, upload
-from tests.tasks import TaskInstance, first_event, reborn, run_task
+from tests.support.requests_data import request, upload
+from tests.support.tasks import TaskInstance, first_event, reborn, run_task
 
 PASSWORD = "hunter2-planted-secret"
 TOKEN = "ya29.planted-token"

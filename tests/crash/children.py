@@ -70,7 +70,7 @@ def work(pipe: Connection, around: Surroundings, one: Try) -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
     from airflow_gemini_batch import SubmitGeminiBatchOperator
-    from tests.tasks import TaskInstance
+    from tests.support.tasks import TaskInstance
 
     def say(kind: str, content: Any = None) -> None:
         _send(pipe, kind, content)
@@ -105,7 +105,7 @@ def work(pipe: Connection, around: Surroundings, one: Try) -> None:
 def watch(pipe: Connection, around: Surroundings, trigger: str, arguments: dict[str, Any]) -> None:
     """Run one trigger to its event, as a triggerer does."""
     around.enter()
-    from tests.tasks import first_event
+    from tests.support.tasks import first_event
 
     try:
         event = asyncio.run(first_event(pkgutil.resolve_name(trigger)(**arguments)))

@@ -10,7 +10,7 @@ import requests
 
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
-from tests.requests_data import answers
+from tests.support.requests_data import answers
 
 _HEADERS = {"Authorization": "Bearer token"}
 

@@ -14,7 +14,7 @@ from tests.crash.board import Board
 from tests.crash.evidence import Outcome, jobs_of, lost_rows
 from tests.crash.full_points import DAG_ID, TASKS, WORKERS, FullPoint, Sight
 from tests.crash.rounds import BUCKET
-from tests.requests_data import request, upload
+from tests.support.requests_data import request, upload
 
 DAGS = Path(__file__).parent / "dags"
 

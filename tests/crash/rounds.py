@@ -18,7 +18,7 @@ from tests.crash import children
 from tests.crash.children import Surroundings, Try
 from tests.crash.evidence import Outcome, jobs_of, lost_rows
 from tests.crash.points import TRIGGERER, WORKER, CrashPoint
-from tests.requests_data import request, upload
+from tests.support.requests_data import request, upload
 
 BUCKET = "crash"
 

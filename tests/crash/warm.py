@@ -16,4 +16,4 @@ import airflow_gemini_batch.triggers.connect
 import airflow_gemini_batch.triggers.gemini_batch
 import airflow_gemini_batch.vertex.async_client
 import airflow_gemini_batch.vertex.create
-import tests.tasks
+import tests.support.tasks

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_gemini_batch.demo.workspace import BUCKET, Workspace, example_dags_folder
 from airflow_gemini_batch.testing.stack import LOCATION
-from tests.requests_data import answers, storage_client
+from tests.support.requests_data import answers, storage_client
 
 # Each is called like its file.
 DAG_IDS = {path.stem for path in example_dags_folder().glob("*.py")}

@@ -11,8 +11,8 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_gemini_batch import GeminiBatchHook, SubmitGeminiBatchOperator
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.jobs.state import JobName, JobState
-from tests.requests_data import request, upload
-from tests.tasks import TaskInstance
+from tests.support.requests_data import request, upload
+from tests.support.tasks import TaskInstance
 
 LOG = logging.getLogger(__name__)
 

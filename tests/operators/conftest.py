@@ -9,8 +9,8 @@ import pytest
 
 from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
-from tests.requests_data import request, upload
-from tests.tables import fill, make_dataset
+from tests.support.requests_data import request, upload
+from tests.support.tables import fill, make_dataset
 
 LOOK_AGAIN_AFTER = (0.05, 0.1, 0.5)
 PATIENCE = 0.4

@@ -30,9 +30,9 @@ from tests.operators.fault_stories import (
     Story,
     Try,
 )
-from tests.requests_data import BAD_REQUEST, request, upload
-from tests.tables import fill, make_dataset
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import BAD_REQUEST, request, upload
+from tests.support.tables import fill, make_dataset
+from tests.support.tasks import TaskInstance, run_task
 
 JOBS = f"projects/{PROJECT}/locations/{LOCATION}/batchPredictionJobs"
 

@@ -10,7 +10,7 @@ from airflow_gemini_batch import (
     SubmitGeminiBatchOperator,
 )
 from airflow_gemini_batch.testing.stack import LocalStack
-from tests.tasks import TaskInstance, run_task
+from tests.support.tasks import TaskInstance, run_task
 
 BOOKS = {"isbn": "STRING", "title": "STRING"}
 MODEL = "gemini-2.5-flash"

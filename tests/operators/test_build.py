@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, SourceNotReadyError
 from tests.operators.steps import BOOKS, book, built, creates, reported
-from tests.requests_data import lines, storage_client
-from tests.tables import fill, make_dataset, read
+from tests.support.requests_data import lines, storage_client
+from tests.support.tables import fill, make_dataset, read
 
 NASTY = 'O\'Neil "said": {{ ds }} [[ title ]] \\ 红楼梦 😀\n, %s'
 

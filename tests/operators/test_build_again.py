@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_gemini_batch.testing.stack import LocalStack
 from tests.operators.steps import BOOKS, PROMPT, book, built, creates, landed, reported, submitted
-from tests.requests_data import upload
-from tests.tables import bigquery_client, fill, make_dataset
+from tests.support.requests_data import upload
+from tests.support.tables import bigquery_client, fill, make_dataset
 
 ROWS = [book(number) for number in range(3)]
 SCHEMA = {"description": str}

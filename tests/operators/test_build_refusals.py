@@ -9,8 +9,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_gemini_batch import BuildGeminiRequestsOperator
 from tests.operators.steps import BOOKS, MODEL, book, built, reported
-from tests.requests_data import storage_client
-from tests.tables import bigquery_client, fill, make_dataset
+from tests.support.requests_data import storage_client
+from tests.support.tables import bigquery_client, fill, make_dataset
 
 ROWS = [book(number) for number in range(3)]
 

@@ -9,8 +9,8 @@ from airflow_gemini_batch.exceptions import JobFailedError, JobTimeoutError
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import Usage
 from tests.operators.stage import describe
-from tests.requests_data import answers, request, upload
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import answers, request, upload
+from tests.support.tasks import TaskInstance, run_task
 
 MODEL = "gemini-2.5-flash"
 

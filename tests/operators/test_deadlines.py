@@ -9,8 +9,8 @@ from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import JobTimeoutError
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.jobs.state import JobName, JobState
-from tests.requests_data import request, upload
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import request, upload
+from tests.support.tasks import TaskInstance, run_task
 
 WAYS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "waiting"])
 

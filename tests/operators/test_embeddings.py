@@ -18,9 +18,9 @@ from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.outputs.embeddings import content_id, read_embedding
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from tests.operators.steps import BOOKS, book, creates
-from tests.requests_data import answers, lines, upload
-from tests.tables import fill, make_dataset, read
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import answers, lines, upload
+from tests.support.tables import fill, make_dataset, read
+from tests.support.tasks import TaskInstance, run_task
 
 CONTENT, GEMINI, GEMINI_2 = "text-embedding-005", "gemini-embedding-001", "gemini-embedding-2"
 TEXT = "[[ title ]]: [[ summary | no summary ]]"

@@ -12,9 +12,9 @@ from google.cloud.storage import Blob
 
 from airflow_gemini_batch.jobs.manifest import Manifest
 from tests.operators.stage import describe
-from tests.requests_data import answers, lines, request, upload
-from tests.tables import bigquery_client, fill, read
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import answers, lines, request, upload
+from tests.support.tables import bigquery_client, fill, read
+from tests.support.tasks import TaskInstance, run_task
 
 ROWS = 10
 PROMPTS = [request(f"prompt {n}") for n in range(ROWS)]

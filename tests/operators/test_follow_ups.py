@@ -14,10 +14,10 @@ from airflow_gemini_batch.core.labels import label_value, labels_filter
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
 from airflow_gemini_batch.outputs.files import CloudStorage
-from tests.jobs import make_client, wait_for
+from tests.support.jobs import make_client, wait_for
 from tests.operators.stage import describe
-from tests.requests_data import lines, storage_client, upload
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import lines, storage_client, upload
+from tests.support.tasks import TaskInstance, run_task
 
 ROWS = 10
 

@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_gemini_batch import LandGeminiResultsOperator
 from airflow_gemini_batch.core.columns import BOOKKEEPING
 from tests.operators.steps import BOOKS, book, built, landed, submitted
-from tests.requests_data import lines, request, storage_client, upload
-from tests.tables import fill, make_dataset, read
+from tests.support.requests_data import lines, request, storage_client, upload
+from tests.support.tables import fill, make_dataset, read
 
 ROWS = [book(number) for number in range(4)]
 SCHEMA = {"description": str, "genres": list[str], "year": int, "for_children": bool}

@@ -15,9 +15,9 @@ from airflow_gemini_batch import (
     SubmitTextEmbeddingBatchOperator,
 )
 from tests.operators.steps import BOOKS, book
-from tests.requests_data import lines
-from tests.tables import bigquery_client, fill, make_dataset, read
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import lines
+from tests.support.tables import bigquery_client, fill, make_dataset, read
+from tests.support.tasks import TaskInstance, run_task
 
 TEXT, KEYED = "text-embedding-005", "gemini-embedding-001"
 # The last two have the same text.

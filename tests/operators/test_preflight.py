@@ -9,8 +9,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.operators.preflight import PreflightGeminiBatchOperator
-from tests.tables import fill, make_dataset
-from tests.tasks import run_task
+from tests.support.tables import fill, make_dataset
+from tests.support.tasks import run_task
 
 BOOKS = {"isbn": "STRING", "title": "STRING"}
 

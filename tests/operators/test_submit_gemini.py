@@ -8,8 +8,8 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import JobFailedError, SourceNotReadyError
 from airflow_gemini_batch.jobs.manifest import Manifest
-from tests.requests_data import BAD_REQUEST, answers, request, upload
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import BAD_REQUEST, answers, request, upload
+from tests.support.tasks import TaskInstance, run_task
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from google.api_core.exceptions import Forbidden
 
 from airflow_gemini_batch.gcp.inspection import FileInspection
 from tests.operators.stage import describe
-from tests.requests_data import BAD_REQUEST, request, storage_client, upload
-from tests.tables import fill, make_dataset
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import BAD_REQUEST, request, storage_client, upload
+from tests.support.tables import fill, make_dataset
+from tests.support.tasks import TaskInstance, run_task
 
 
 def creates(vertex) -> int:

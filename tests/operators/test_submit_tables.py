@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import SourceNotReadyError
-from tests.requests_data import BAD_REQUEST, answers, request, upload
-from tests.tables import bigquery_client, fill, make_dataset, read
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import BAD_REQUEST, answers, request, upload
+from tests.support.tables import bigquery_client, fill, make_dataset, read
+from tests.support.tasks import TaskInstance, run_task
 
 COLUMNS = {"isbn": "STRING", "price": "NUMERIC", "request": "JSON"}
 

@@ -6,8 +6,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_gemini_batch import GeminiBatchJobSensor, GeminiBatchOutputFilesSensor, SubmitGeminiBatchOperator
-from tests.requests_data import BAD_REQUEST, request, upload
-from tests.tasks import TaskInstance, run_task
+from tests.support.requests_data import BAD_REQUEST, request, upload
+from tests.support.tasks import TaskInstance, run_task
 
 WAYS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "waiting"])
 

@@ -15,11 +15,11 @@ import pytest
 from airflow_gemini_batch.jobs import polling
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
-from tests.heartbeat import heartbeat
-from tests.jobs import job_request, make_client, seed, wait_for
-from tests.requests_data import request, upload
-from tests.tasks import first_event, reborn
-from tests.wire_format import BOTH_WAYS
+from tests.support.heartbeat import heartbeat
+from tests.support.jobs import job_request, make_client, seed, wait_for
+from tests.support.requests_data import request, upload
+from tests.support.tasks import first_event, reborn
+from tests.support.wire_format import BOTH_WAYS
 
 HOUR = 3600.0
 # A trigger may run twice at once, so that it must never ask for anything to be done.

@@ -9,8 +9,8 @@ import pytest
 from airflow_gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.version_compat import TRIGGERS_HEAR_OF_KILLS
-from tests.requests_data import request, upload
-from tests.tasks import TaskInstance
+from tests.support.requests_data import request, upload
+from tests.support.tasks import TaskInstance
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from airflow_gemini_batch.triggers import poller
 from airflow_gemini_batch.triggers import poller as watch
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.triggers.poller import AT_ONCE, Poller
-from tests.heartbeat import heartbeat
-from tests.jobs import make_client, seed, wait_for
-from tests.tasks import first_event
+from tests.support.heartbeat import heartbeat
+from tests.support.jobs import make_client, seed, wait_for
+from tests.support.tasks import first_event
 
 MANY = 200
 

@@ -14,11 +14,11 @@ from airflow_gemini_batch.exceptions import VertexApiError
 from airflow_gemini_batch.jobs.state import JobName, JobState
 from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe, probe_from_json, probe_to_json
 from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
-from tests.heartbeat import heartbeat
-from tests.jobs import make_client, seed, wait_for
-from tests.requests_data import upload
-from tests.tasks import first_event, reborn
-from tests.wire_format import BOTH_WAYS
+from tests.support.heartbeat import heartbeat
+from tests.support.jobs import make_client, seed, wait_for
+from tests.support.requests_data import upload
+from tests.support.tasks import first_event, reborn
+from tests.support.wire_format import BOTH_WAYS
 
 GOOD_ROW = {
     "status": "",

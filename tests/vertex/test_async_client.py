@@ -17,8 +17,8 @@ from airflow_gemini_batch.jobs.state import JobName, JobState
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
-from tests.heartbeat import heartbeat
-from tests.jobs import HERE, seed
+from tests.support.heartbeat import heartbeat
+from tests.support.jobs import HERE, seed
 
 NOBODY = JobName("demo-project", "us-central1", "42")
 

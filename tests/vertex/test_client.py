@@ -16,7 +16,7 @@ from airflow_gemini_batch.jobs.state import JobName, JobState
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from tests.jobs import HERE, job_request, seed, wait_for
+from tests.support.jobs import HERE, job_request, seed, wait_for
 
 PARENT = "/v1/projects/demo-project/locations/us-central1/batchPredictionJobs"
 

@@ -1,0 +1,123 @@
+"""Answers and failures meet what is there already: newer ones win, and landing twice changes nothing."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import BadRequest
+
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from tests.landing.landings import (
+    TEXT,
+    bad,
+    genre,
+    good,
+    later,
+    plan_of,
+)
+from tests.support.tables import bigquery_client
+
+
+@pytest.mark.parametrize("bookkeeping", [True, False], ids=["bookkeeping", "plain"])
+def test_landing_twice_changes_nothing(landing, bookkeeping):
+    plan = plan_of({"genre": str}, bookkeeping=bookkeeping)
+    source = landing.requests("978-1", "978-2", "978-3")
+    manifest = landing.manifest(source, landing.output(("978-1", genre("novel")), ("978-2", bad())))
+    first = landing.run(plan, manifest)
+    before = (landing.landed(), landing.failures())
+    assert landing.run(plan, manifest) == first
+    assert (landing.landed(), landing.failures()) == before
+    assert [len(rows) for rows in before] == [1, 2]
+
+
+def test_landing_twice_changes_nothing_where_the_output_tells_no_time(landing):
+    source = landing.requests("978-1", "978-2")
+    output = landing.output(("978-1", good("A")), ("978-2", bad()), without=["processed_time"])
+    manifest = landing.manifest(source, output)
+    landing.run(TEXT, manifest)
+    before = (landing.landed(), landing.failures())
+    assert before[0]["978-1"][7] is not None
+    landing.run(TEXT, manifest)
+    assert (landing.landed(), landing.failures()) == before
+
+
+def test_newer_answer_replaces_the_older_one_and_leaves_other_rows(landing):
+    landing.land(TEXT, ("978-1", good("old")), ("978-2", good("kept")))
+    landing.land(TEXT, ("978-1", later(good("new"))), ("978-3", good("more")))
+    assert landing.landed("answer") == {"978-1": "new", "978-2": "kept", "978-3": "more"}
+
+
+def test_older_run_landed_later_overwrites_nothing(landing):
+    landing.land(TEXT, ("978-1", later(good("new"))), ("978-2", later(good("new"))), ("978-3", later(bad())))
+    landing.land(TEXT, ("978-1", good("old")), ("978-2", bad()), ("978-3", bad(503)))
+    assert landing.landed("answer") == {"978-1": "new", "978-2": "new"}
+    assert landing.failures("outcome") == {"978-3": "rejected"}
+
+
+def test_failure_goes_once_there_is_an_answer(landing):
+    landing.land(TEXT, ("978-1", bad()), ("978-2", bad()))
+    landing.land(TEXT, ("978-1", later(good("A"))))
+    assert landing.landed("answer") == {"978-1": "A"}
+    assert landing.failures("outcome") == {"978-2": "rejected"}
+
+
+def test_older_answer_does_not_hide_a_newer_failure(landing):
+    landing.land(TEXT, ("978-1", good("old")))
+    landing.land(TEXT, ("978-1", later(bad())))
+    assert landing.landed("answer") == {"978-1": "old"}
+    assert landing.failures("outcome") == {"978-1": "rejected"}
+
+
+def test_nothing_lands_when_the_failures_can_not(landing):
+    landing.land(TEXT, ("978-1", good("old")))
+    landing.run_sql(f"DROP TABLE {landing.failed.sql}")
+    landing.run_sql(f"CREATE TABLE {landing.failed.sql} (isbn STRING, code INT64 NOT NULL)")
+    source = landing.requests("978-1", "978-2")
+    with pytest.raises(BadRequest):
+        landing.run(TEXT, landing.manifest(source, landing.output(("978-1", later(good("new"))))))
+    assert landing.landed("answer") == {"978-1": "old"}
+
+
+class Rivals:
+    """A client whose MERGE meets another one, some times."""
+
+    def __init__(self, client: Any, message: str, times: int) -> None:
+        self._client = client
+        self._message = message
+        self._left = times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def query_and_wait(self, sql: str, **options: Any) -> Any:
+        if "MERGE INTO" in sql and self._left:
+            self._left -= 1
+            raise BadRequest(self._message)
+        return self._client.query_and_wait(sql, **options)
+
+
+ABORTED = "Transaction is aborted due to concurrent update against table demo-project:books"
+
+
+@pytest.mark.parametrize(
+    ("message", "times", "lands"),
+    [
+        (ABORTED, 2, True),
+        ("Could not serialize access to table due to concurrent update", 1, True),
+        (ABORTED, 3, False),
+        ("Syntax error", 1, False),
+    ],
+)
+def test_landing_beside_another_one_is_tried_again(landing, monkeypatch, message, times, lands):
+    monkeypatch.setattr("airflow_gemini_batch.landing.bigquery.lander._PAUSES", (0.0, 0.0))
+    client = Rivals(bigquery_client(landing.stack), message, times)
+    tables = TableLanding(client, logging.getLogger(__name__))
+    manifest = landing.manifest(landing.requests("978-1"), landing.output(("978-1", good("A"))))
+    with nullcontext() if lands else pytest.raises(BadRequest, match=message):
+        tables.land(TEXT, [manifest], landing.target, landing.failed)
+    assert ("books" in landing.table_names() and landing.landed("answer")) == (
+        {"978-1": "A"} if lands else {}
+    )

@@ -1,0 +1,161 @@
+"""Answers in files are read by Python, answers in tables by SQL: both have to find the same in them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.response_schema import answer_columns
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
+    answer_text,
+    fits_expression,
+    parsed_answer,
+    value_expression,
+)
+from airflow_gemini_batch.landing.schema_check import answer_text as answer_text_of
+from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
+from tests.landing.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
+from tests.support.tables import bigquery_client
+
+
+@pytest.fixture
+def query(gemini_batch_stack):
+    def query(sql: str, parameters: dict[str, str]) -> list[tuple[Any, ...]]:
+        statement = Statement(sql, parameters)
+        rows = bigquery_client(gemini_batch_stack).query_and_wait(sql, job_config=statement.job_config())
+        return [tuple(row.values()) for row in rows]
+
+    return query
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_python_says_whether_an_answer_fits(case):
+    _, fault = parse_answer(case.text, check_of(case.schema))
+    assert (fault is None) is case.fits, fault
+
+
+def _by_schema() -> list[list[Case]]:
+    groups: dict[str, list[Case]] = {}
+    for case in CASES:
+        groups.setdefault(json.dumps(case.schema), []).append(case)
+    return list(groups.values())
+
+
+def _batches(size: int) -> list[list[list[Case]]]:
+    # A statement takes a while, so that several schemas share one.
+    groups = _by_schema()
+    return [groups[start : start + size] for start in range(0, len(groups), size)]
+
+
+@pytest.mark.parametrize("groups", _batches(12), ids=lambda groups: f"{groups[0][0].name}-and-on")
+def test_sql_says_whether_an_answer_fits(query, groups):
+    parameters = Parameters()
+    selects = []
+    for cases in groups:
+        texts = " UNION ALL ".join(
+            f"SELECT {parameters.bind(case.name)} AS name, {parameters.bind(case.text)} AS text"
+            for case in cases
+        )
+        selects.append(
+            f"""SELECT name, {fits_expression(cases[0].schema, "answer", parameters)} AS fits
+            FROM (SELECT name, {parsed_answer("text")} AS answer FROM ({texts}))"""
+        )
+    rows = query(" UNION ALL ".join(selects), parameters.values)
+    assert dict(rows) == {case.name: case.fits for cases in groups for case in cases}
+
+
+def test_answer_that_is_not_there_fits_nothing(query):
+    fits = fits_expression(TEXT | {"nullable": True}, "answer", Parameters())
+    assert query(f"SELECT {fits} FROM (SELECT CAST(NULL AS JSON) AS answer)", {}) == [(False,)]
+
+
+def test_field_that_no_path_can_name_is_told():
+    schema = {"type": "OBJECT", "properties": {'a"b': TEXT}}
+    with pytest.raises(InvalidRequestError, match="BigQuery can't read the field 'a\"b': rename it"):
+        fits_expression(schema, "answer", Parameters())
+
+
+SCHEMA = object_of(
+    title=TEXT,
+    year=WHOLE,
+    rating=NUMBER,
+    in_print=YES_NO,
+    tags=list_of(TEXT),
+    years=list_of(WHOLE),
+    author=object_of(name=TEXT),
+    prints=list_of(object_of(year=WHOLE)),
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "value"),
+    [
+        ("title", '"\\"It\'s\\" \\u00e9\\n😀 \\\\"', '"It\'s" é\n😀 \\'),
+        ("title", "null", None),
+        ("year", "-9223372036854775808", -(2**63)),
+        ("year", "null", None),
+        ("rating", "0.1", 0.1),
+        ("rating", "3", 3.0),
+        ("rating", "-1.5e-7", -1.5e-7),
+        ("in_print", "false", False),
+        ("tags", '["b", "", "a", "b"]', ["b", "", "a", "b"]),
+        ("tags", "[]", []),
+        ("tags", "null", []),
+        ("years", "[10, 9, 10]", [10, 9, 10]),
+        ("author", '{"name": "Emily \\"B\\"", "more": null}', {"name": 'Emily "B"', "more": None}),
+        ("author", "null", None),
+        ("prints", '[{"year": 1847}, {"year": 1850}]', [{"year": 1847}, {"year": 1850}]),
+    ],
+)
+def test_sql_reads_the_value_of_a_column(query, column, field, value):
+    found = {one.name: one for one in answer_columns(SCHEMA)}[column]
+    sql = f"SELECT {value_expression(found, 'answer')} FROM (SELECT PARSE_JSON(@p0) AS answer)"
+    ((row,),) = query(sql, {"p0": f'{{"{column}": {field}}}'})
+    assert (json.loads(row) if found.type == "JSON" and isinstance(row, str) else row) == value
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [(WHOLE, "3", 3), (list_of(NUMBER), "[0.5, 1]", [0.5, 1.0]), (TEXT, '"a"', "a")],
+)
+def test_sql_reads_an_answer_without_fields(query, schema, text, value):
+    (column,) = answer_columns(schema)
+    sql = f"SELECT {value_expression(column, 'answer')} FROM (SELECT PARSE_JSON(@p0) AS answer)"
+    assert query(sql, {"p0": text}) == [(value,)]
+
+
+def _response(parts: Any) -> dict[str, Any]:
+    return {
+        "candidates": [
+            {"content": {"role": "model", "parts": parts}},
+            {"content": {"parts": [{"text": "no"}]}},
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        pytest.param(_response([{"text": "A novel."}]), "A novel.", id="one-part"),
+        pytest.param(_response([{"text": '{"a": '}, {"text": "1"}, {"text": "}"}]), '{"a": 1}', id="several"),
+        pytest.param(
+            _response(
+                [{"text": "Let me think", "thought": True}, {"text": "b", "thought": False}, {"text": "a"}]
+            ),
+            "ba",
+            id="thoughts",
+        ),
+        pytest.param(_response([{"functionCall": {"name": "f"}}]), "", id="no-text"),
+        pytest.param(_response({"text": "A novel."}), "A novel.", id="parts-as-an-object"),
+        pytest.param(_response([]), "", id="no-parts"),
+        pytest.param({}, "", id="no-candidates"),
+    ],
+)
+def test_python_and_sql_read_the_same_text(query, response, text):
+    assert answer_text_of(response) == text
+    sql = f"SELECT {answer_text('response')} FROM (SELECT PARSE_JSON(@p0) AS response)"
+    assert query(sql, {"p0": json.dumps(response)}) == [(text,)]

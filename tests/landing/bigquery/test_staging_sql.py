@@ -1,0 +1,52 @@
+"""The statements that stage answers sort rows as Python does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.landing.bigquery.merge_sql import merge_statement
+from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable, staging_statement
+from airflow_gemini_batch.outputs.classify import Outcome, classify_row
+from tests.landing.landings import DAY, Landing, plan_of
+from tests.outputs.row_shapes import SHAPES
+
+TABLE = BigQueryAddress("demo-project", "books", "t")
+PLAN = plan_of({"genre": str})
+
+
+@pytest.mark.parametrize("response", ["JSON", "STRING"])
+def test_rows_have_the_outcome_and_the_reason_that_python_gives(gemini_batch_stack, response):
+    landing = Landing(gemini_batch_stack, response=response)
+    shapes = [shape for shape in SHAPES if shape.outcome is not Outcome.INVALID]
+    rows = []
+    for shape in shapes:
+        cell = shape.response if response == "JSON" or shape.response is None else json.dumps(shape.response)
+        rows.append((shape.name, {"status": shape.status, "response": cell, "processed_time": DAY}))
+    report = landing.land(plan_of(), *rows)
+    results = {shape.name: classify_row(shape.status, shape.response) for shape in shapes}
+    failed = {name: result for name, result in results.items() if not result.outcome.answered}
+    assert landing.landed("answer").keys() == results.keys() - failed.keys()
+    assert landing.failures("outcome", "message") == {
+        name: (result.outcome, result.message) for name, result in failed.items()
+    }
+    assert sum(report.counts.values()) == len(shapes)
+
+
+def test_values_travel_beside_the_statement():
+    plan = plan_of({"type": "object", "properties": {"genre": {"enum": ['it\'s a "novel"']}}})
+    requests = RequestTable(TABLE, {"isbn": "STRING"}, "2026-11-22T08:00:00+00:00", "jobs/'1'", 0, "s")
+    answers = AnswerTable(TABLE, {"response": "JSON"}, requests.created, "jobs/'0'", 0, "s", "m")
+    statement = staging_statement(plan, TABLE, [requests], [answers])
+    values = {requests.created, "jobs/'1'", "jobs/'0'", 'it\'s a "novel"'}
+    assert set(statement.parameters.values()) == values
+    assert not [value for value in values if value in statement.sql]
+
+
+def test_answers_and_failures_merge_in_one_transaction():
+    sql = merge_statement(PLAN, TABLE, TABLE, TABLE).sql
+    assert sql.startswith("BEGIN TRANSACTION;\nMERGE INTO")
+    assert sql.endswith(";\nCOMMIT TRANSACTION;")
+    assert sql.count("MERGE INTO") == 2

@@ -1,0 +1,60 @@
+"""What is read of a line without reading all of it is what reading all of it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from airflow_gemini_batch.core.keys import KEY_LABEL
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.decoder import read_answer, read_label
+from airflow_gemini_batch.outputs.matching import line_key
+from airflow_gemini_batch.outputs.rows import classify_output
+from airflow_gemini_batch.outputs.usage import LONG_PROMPT, row_usage
+from tests.landing.files.test_answer_reader import GOOD, changed
+from tests.landing.files.test_answer_reader import SHAPES as CHANGES
+from tests.outputs.row_shapes import SHAPES
+
+ROWS: list[Any] = [
+    *(
+        # By number: the value that stands for "absent" has another name in each process.
+        pytest.param(changed(path, value), id=f"{number}-{path}")
+        for number, (path, value) in enumerate(CHANGES)
+    ),
+    *(
+        pytest.param({"key": "978-1", "status": shape.status, "response": shape.response}, id=shape.name)
+        for shape in SHAPES
+    ),
+    pytest.param(changed("response.usageMetadata.promptTokenCount", LONG_PROMPT + 1), id="long-prompt"),
+    pytest.param(changed("response.candidates.0.content.parts", [{}]), id="empty-part"),
+    pytest.param(changed("request.labels", {KEY_LABEL: ""}) | {"key": "a/b"}, id="empty-label"),
+]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_answer_is_what_the_whole_line_says(row: dict[str, Any]) -> None:
+    if answer := read_answer(orjson.dumps(row)):
+        assert classify_output(row).outcome is Outcome.OK
+        assert (answer.label, answer.usage) == (line_key(row), row_usage(row))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_label_is_what_the_whole_line_says(row: dict[str, Any]) -> None:
+    assert read_label(orjson.dumps(row)) in (None, line_key(row))
+
+
+def test_good_line_takes_the_short_way() -> None:
+    line = orjson.dumps(GOOD)
+    answer = read_answer(line)
+    assert answer is not None
+    assert (answer.label, read_label(line)) == ("978-1", "978-1")
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b"5", orjson.dumps(GOOD)[:-1], b'{"key": "\xff"}', b"[" * 100_000]
+)
+def test_line_that_can_not_be_read_holds_nothing(line: bytes) -> None:
+    assert read_answer(line) is None
+    assert read_label(line) is None

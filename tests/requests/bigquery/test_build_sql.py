@@ -1,0 +1,116 @@
+"""What the statements say; what they do is in test_tables.py."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.gcp.statements import Parameters
+from airflow_gemini_batch.requests.bigquery.build_sql import (
+    RequestRows,
+    build_statement,
+    request_columns,
+    survey_statement,
+)
+from airflow_gemini_batch.requests.bigquery.done import DoneRows
+from tests.requests.plans import plan
+
+TYPES = {"isbn": "STRING", "title": "STRING", "year": "FLOAT64", "cover": "STRING"}
+TABLE = BigQueryAddress.parse("bq://demo-project.books.requests_1")
+TARGET = BigQueryAddress.parse("bq://demo-project.books.enriched")
+NASTY = "'; DROP TABLE books; -- \" ` \\ \n @p0 ? 😀"
+
+
+def asked(**options):
+    done = options.pop("done", None)
+    return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES, done)
+
+
+def statements(rows):
+    return [survey_statement(rows), build_statement(rows, TABLE)]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["survey", "build"])
+def test_what_the_user_wrote_travels_in_parameters(which):
+    rows = asked(
+        prompt=f"{NASTY} [[ title | {NASTY} ]]",
+        model=f"projects/p/locations/l/models/{NASTY}",
+        request={"system_instruction": NASTY, "media": {"cover": NASTY}},
+    )
+    statement = statements(rows)[which]
+    assert "DROP TABLE" not in statement.sql
+    assert sum("DROP TABLE" in value for value in statement.parameters.values()) == 5
+    used = set(re.findall(r"@(\w+)", statement.sql))
+    assert used == set(statement.parameters)
+
+
+def test_survey_and_build_sort_the_rows_in_the_same_way():
+    survey, build = statements(asked(prompt="[[ title ]] ([[ year ]])", request={"media": {"cover": None}}))
+    assert survey.parameters == build.parameters
+    clauses = survey.sql.partition("\nSELECT\n  state,")[0]
+    assert clauses.endswith("fingerprint\n)")
+    assert clauses in build.sql
+
+
+def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_itself():
+    sql = build_statement(asked(), TABLE).sql
+    assert sql.startswith(
+        "CREATE TABLE IF NOT EXISTS `demo-project.books.requests_1`\n"
+        "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 14 DAY))\n"
+        "AS\nWITH source_rows AS (\nSELECT * FROM `demo-project.books.books`\n), "
+    )
+    assert sql.endswith(
+        "SELECT\n  key_0 AS `isbn`,\n  request AS `request`,\n  fingerprint AS `batch_fingerprint`\n"
+        "FROM sorted_rows\nWHERE state = 'ASK'"
+    )
+    assert ";" not in sql
+
+
+def test_table_that_ends_soon_is_written_anew():
+    assert build_statement(asked(), TABLE, replace=True).sql.startswith("CREATE OR REPLACE TABLE `")
+
+
+def test_shard_takes_its_part_of_the_rows_by_their_keys_alone():
+    sql = build_statement(asked(), TABLE, shard=1, shards=3).sql
+    assert sql.endswith("AND ABS(MOD(FARM_FINGERPRINT(key_text), 3)) = 1")
+
+
+def test_survey_only_reads():
+    sql = survey_statement(asked()).sql
+    assert sql.startswith("WITH source_rows AS (")
+    assert not re.search(r"\b(CREATE|INSERT|MERGE|DELETE|UPDATE)\b", sql)
+
+
+def test_fingerprint_is_of_the_plain_model_name_and_the_request():
+    statement = survey_statement(asked())
+    (name,) = [name for name, value in statement.parameters.items() if value == "gemini-2.5-flash\n"]
+    assert f"SUBSTR(TO_HEX(SHA256(CONCAT(@{name}, request))), 1, 32) AS fingerprint" in statement.sql
+
+
+def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
+    done = DoneRows(TARGET, {"isbn": "INT64", "batch_fingerprint": "STRING"})
+    sql = survey_statement(asked(done=done)).sql
+    assert (
+        "done AS (\n  SELECT DISTINCT\n    CAST(`isbn` AS STRING) AS key_text,\n"
+        "    `batch_fingerprint` AS fingerprint\n"
+        "  FROM `demo-project.books.enriched`\n  WHERE `isbn` IS NOT NULL AND `batch_fingerprint` IS NOT NULL\n)"
+    ) in sql
+    assert "`isbn` AS key_text" in sql
+
+
+def test_query_that_ends_in_a_comment_does_not_hide_the_rest():
+    rows = RequestRows(plan(), "WITH x AS (SELECT 1) SELECT * FROM x -- all", TYPES)
+    assert "WITH source_rows AS (\nWITH x AS (SELECT 1) SELECT * FROM x -- all\n), filled AS (" in (
+        survey_statement(rows).sql
+    )
+
+
+def test_columns_of_a_request_table_are_the_key_the_request_and_its_fingerprint():
+    assert request_columns(plan(key=("a b", "c")), Parameters()) == [
+        ("key_0", "a b"),
+        ("key_1", "c"),
+        ("request", "request"),
+        ("fingerprint", "batch_fingerprint"),
+    ]

@@ -1,0 +1,173 @@
+"""Request files that BigQuery writes, with the real clients against the local servers."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+import pytest
+
+from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
+from airflow_gemini_batch.requests.bigquery.preview import Surveyor
+from airflow_gemini_batch.requests.lines import fingerprint_of_line
+from airflow_gemini_batch.requests.sources import parse_row_source
+from airflow_gemini_batch.requests.validation.rows import row_faults
+from tests.support.requests_data import lines, storage_client
+from tests.requests.plans import BOOKS, gemini_embedding_plan
+from tests.requests.bigquery.test_tables import VALUES
+from tests.support.tables import fill
+
+LOG = logging.getLogger("build")
+MANY = parse_row_source(
+    "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 150)) AS n"
+)
+
+
+@pytest.fixture
+def objects(gemini_batch_stack):
+    return storage_client(gemini_batch_stack)
+
+
+@pytest.fixture
+def folder(bucket):
+    return GcsAddress(bucket, 'it\'s/"mine"')
+
+
+@pytest.fixture
+def export(client, objects):
+    return ExportBuild(client, objects, LOG)
+
+
+@pytest.fixture
+def written(gemini_batch_stack):
+    """Read the lines of a report's files, by key."""
+
+    def written(report):
+        rows = [row for source in report.sources for row in lines(gemini_batch_stack, source)]
+        return {row["key"]: row for row in rows}
+
+    return written
+
+
+def names(objects, bucket):
+    return {blob.name for blob in objects.list_blobs(bucket)}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ isbn ]]", "output_dimensionality": 256},
+        {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]", "model": "gemini-embedding-2"},
+    ],
+    ids=["text", "config", "title-in-text"],
+)
+def test_every_value_comes_through_as_python_would_write_it(export, folder, table, written, request_):
+    rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(VALUES)]
+    wanted = gemini_embedding_plan("About [[ title ]]", **request_)
+    report = export.run(wanted, table(rows), folder)
+
+    found = written(report)
+    assert found.keys() == {row["isbn"] for row in rows}
+    for row in rows:
+        line, request = found[row["isbn"]], wanted.template.fill(row)
+        assert row_faults(line, RequestFormat.GEMINI_EMBEDDING) == []
+        assert fingerprint_of_line(wanted.model, line) == fingerprint_of(wanted.model, request)
+        assert line["request"]["content"] == orjson.loads(request)["content"]
+    assert (report.rows, report.requests) == (len(rows), len(rows))
+
+
+def test_same_requests_are_the_same_objects(export, objects, folder, table, bucket):
+    rows = [{"isbn": isbn, "title": isbn} for isbn in "abc"]
+    source = table(rows)
+    first = export.run(gemini_embedding_plan(), source, folder)
+    before = names(objects, bucket)
+    again = export.run(gemini_embedding_plan(), table(rows[::-1], name="other"), folder)
+    assert again == first
+    assert names(objects, bucket) == before
+    other = export.run(gemini_embedding_plan("Other [[ title ]]"), source, folder)
+    assert other.sources != first.sources
+
+
+def test_export_that_died_half_way_is_never_read(export, objects, folder, table, bucket, written):
+    source = table([{"isbn": "a", "title": "x"}])
+    first = export.run(gemini_embedding_plan(), source, folder)
+    (record,) = (name for name in names(objects, bucket) if name.endswith(RECORD))
+    objects.bucket(bucket).blob(record).delete()
+
+    again = export.run(gemini_embedding_plan(), source, folder)
+    assert again.sources != first.sources
+    assert written(again).keys() == {"a"}
+    assert export.run(gemini_embedding_plan(), source, folder) == again
+
+
+def test_files_that_were_deleted_are_written_anew(export, objects, folder, table, bucket, written):
+    source = table([{"isbn": "a", "title": "x"}])
+    first = export.run(gemini_embedding_plan(), source, folder)
+    objects.bucket(bucket).blob(first.sources[0].removeprefix(f"gs://{bucket}/")).delete()
+    assert written(export.run(gemini_embedding_plan(), source, folder)).keys() == {"a"}
+
+
+def test_of_two_exports_at_once_one_is_taken(monkeypatch, client, objects, folder, table):
+    source = table([{"isbn": "a", "title": "x"}])
+    slow, fast = (ExportBuild(client, objects, LOG) for _ in range(2))
+    look = slow._recorded
+
+    def overtaken(place):
+        monkeypatch.setattr(slow, "_recorded", look)
+        overtaken.first = fast.run(gemini_embedding_plan(), source, folder)
+
+    monkeypatch.setattr(slow, "_recorded", overtaken)
+    assert slow.run(gemini_embedding_plan(), source, folder) == overtaken.first
+
+
+def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
+    gemini_batch_stack, client, export, folder, table
+):
+    source = table([{"isbn": "a", "title": "x"}])
+    survey = Surveyor(client, LOG).survey(gemini_embedding_plan(), source)
+    fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
+    with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
+        export.write(survey, folder)
+    assert export.run(gemini_embedding_plan(), source, folder).requests == 2
+
+
+def test_rows_are_counted_in_the_files_where_bigquery_does_not_tell(monkeypatch, export, folder, table):
+    from google.cloud.bigquery import QueryJob
+
+    monkeypatch.setattr(
+        QueryJob, "_set_properties", lambda job, resource: job._properties.update(status={"state": "DONE"})
+    )
+    assert len(export.run(gemini_embedding_plan(), table([{"isbn": "a", "title": "x"}]), folder).sources) == 1
+
+
+def test_many_rows_are_divided_among_jobs(export, folder, written, gemini_batch_stack):
+    report = export.run(gemini_embedding_plan(shard_rows=100), MANY, folder)
+    assert len(report.sources) == 3
+    assert all(0 < len(lines(gemini_batch_stack, source)) <= 100 for source in report.sources)
+    assert written(report).keys() == {str(n) for n in range(1, 151)}
+
+
+def test_job_of_several_files_is_a_list_of_them(export, folder, gemini_batch_stack):
+    source = parse_row_source(
+        "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 50001)) AS n"
+    )
+    (files,) = export.run(gemini_embedding_plan(), source, folder).sources
+    assert [len(lines(gemini_batch_stack, file)) for file in files] == [50_000, 1]
+
+
+def test_without_new_rows_nothing_is_written(export, objects, folder, table, bucket):
+    report = export.run(gemini_embedding_plan(), table([]), folder)
+    assert (report.requests, report.sources) == (0, ())
+    assert names(objects, bucket) == set()
+
+
+def test_bucket_that_does_not_exist_is_an_error(export, table):
+    with pytest.raises(InvalidRequestError, match="the bucket does not exist"):
+        export.run(
+            gemini_embedding_plan(), table([{"isbn": "a", "title": "x"}]), GcsAddress("no-such-bucket", "x")
+        )

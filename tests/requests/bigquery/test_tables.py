@@ -1,0 +1,197 @@
+"""Builds with the real client, against the local server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pytest
+
+from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.requests.sources import parse_row_source
+from tests.requests.plans import BOOKS, MODEL, plan, prompts
+from tests.support.tables import fill, read
+
+VALUES = [
+    'He said "hi" \\ it\'s {new} }} {{ ds }}',
+    "two\r\nlines\ttab \x08\x0c\x01\x7f",
+    "😀 e\u0301 مرحبا 你好 \u2028 \u200b",
+    "[[ title ]] \\[[ [[isbn|none]]",
+    "'; DROP TABLE books; -- @p0 ? $1 %s ` </b>",
+    "\\n \\u0041 \\",
+]
+
+
+def test_every_value_comes_through_as_python_would_write_it(
+    gemini_batch_stack, build, dataset, table, requests
+):
+    rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(VALUES)]
+    rows += [{"isbn": "null", "title": None}, {"isbn": "empty", "title": ""}]
+    wanted = plan(
+        f"{VALUES[0]} \\[[ {VALUES[4]}\n[[ title | 'no \"title\"' ]] of [[isbn]]",
+        request={"system_instruction": VALUES[1], "generation_config": {"stopSequences": VALUES}},
+    )
+    report = build.run(wanted, table(rows), dataset)
+
+    assert requests(report) == {row["isbn"]: orjson.loads(wanted.template.fill(row)) for row in rows}
+    assert report.prompt_characters == sum(map(len, prompts(requests(report)).values()))
+    assert (report.rows, report.requests, report.done, report.dropped) == (8, 8, 0, 0)
+    (source,) = report.sources
+    for row in read(gemini_batch_stack, source):
+        assert row["batch_fingerprint"] == fingerprint_of(MODEL, row["request"].encode())
+
+
+def test_request_table_holds_key_request_and_fingerprint_and_lives_for_two_weeks(
+    client, build, dataset, table
+):
+    columns = {"shelf": "INT64", "the isbn": "STRING", "title": "STRING"}
+    source = table([{"shelf": 1, "the isbn": "a", "title": "x"}], columns)
+    report = build.run(plan(key=("the isbn", "shelf")), source, dataset)
+    written = client.get_table(report.sources[0].removeprefix("bq://"))
+    assert {field.name: field.field_type for field in written.schema} == {
+        "the isbn": "STRING",
+        "shelf": "INTEGER",
+        "request": "STRING",
+        "batch_fingerprint": "STRING",
+    }
+    assert timedelta(days=13.9) < written.expires - datetime.now(UTC) < timedelta(days=14)
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("2008", "2008"),
+        ("CAST(2008 AS FLOAT64)", "2008"),
+        ("NUMERIC '12.50'", "12.5"),
+        ("TRUE", "true"),
+        ("DATE '2024-05-01'", "2024-05-01"),
+        ("DATETIME '2024-05-01 12:30:00'", "2024-05-01 12:30:00"),
+        ("TIMESTAMP '2024-05-01 12:30:00+00'", "2024-05-01 12:30:00+00"),
+        ("['a\"', 'b']", '["a\\"","b"]'),
+        ("STRUCT(1 AS a, 'x' AS b)", '{"a":1,"b":"x"}'),
+        ("JSON '{\"a\": [1]}'", '{"a":[1]}'),
+        ("b'abc'", "YWJj"),
+        ("CAST(NULL AS JSON)", "nothing"),
+        ("CAST(NULL AS INT64)", "nothing"),
+    ],
+)
+def test_prompt_may_name_columns_of_any_type(build, dataset, requests, expression, text):
+    source = parse_row_source(f"SELECT 'a' AS isbn, {expression} AS `the value`")
+    report = build.run(plan("<[[ the value | nothing ]]>"), source, dataset)
+    assert prompts(requests(report)) == {"a": f"<{text}>"}
+
+
+def test_files_stand_beside_the_prompt(build, dataset, table, requests):
+    rows = [
+        {"isbn": "a", "title": "x", "cover": "gs://covers/a b.JPEG", "sound": "https://x.org/a?v=1"},
+        {"isbn": "b", "title": "x", "cover": "https://x.org/b.png?v=1#top", "sound": None},
+        {"isbn": "c", "title": "x", "cover": None, "sound": ""},
+    ]
+    wanted = plan(request={"media": {"cover": None, "sound": "audio/mpeg"}})
+    report = build.run(wanted, table(rows, {**BOOKS, "cover": "STRING", "sound": "STRING"}), dataset)
+    assert requests(report) == {row["isbn"]: orjson.loads(wanted.template.fill(row)) for row in rows}
+    assert report.media == 3
+
+
+def test_view_and_query_are_sources_as_well(client, build, dataset, table, requests):
+    books = table([{"isbn": "a", "title": "x"}, {"isbn": "b", "title": "y"}]).address
+    view = dataset.with_table("good_books")
+    client.query_and_wait(f"CREATE VIEW {view.sql} AS SELECT * FROM {books.sql} WHERE title != 'x'")
+    of_view = build.run(plan(), parse_row_source(str(view)), dataset)
+    of_query = build.run(
+        plan(),
+        parse_row_source(
+            f"WITH good AS (SELECT * FROM {books.sql}) SELECT isbn, title FROM good WHERE title != 'x' -- y"
+        ),
+        dataset,
+    )
+    assert prompts(requests(of_view)) == {"b": "Describe y."}
+    assert of_query == of_view
+
+
+def test_one_row_and_no_row(build, dataset, table):
+    report = build.run(plan(), table([{"isbn": "a", "title": "x"}], name="one"), dataset)
+    assert (report.rows, report.requests, len(report.sources)) == (1, 1, 1)
+    report = build.run(plan(), table([], name="none"), dataset)
+    assert (report.rows, report.requests, report.sources) == (0, 0, ())
+
+
+def test_survey_tells_the_same_and_writes_nothing(client, build, dataset, table):
+    source = table([{"isbn": "a", "title": "x"}])
+    survey = build.survey(plan(), source, dataset)
+    assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
+    assert (survey.report.requests, survey.report.sources) == (1, ())
+    assert build.write(survey, dataset).requests == 1
+
+
+def test_same_requests_are_the_same_table_which_is_kept(client, build, dataset, table):
+    rows = [{"isbn": isbn, "title": isbn} for isbn in "abc"]
+    (first,) = build.run(plan(), table(rows, name="one"), dataset).sources
+    before = client.get_table(first.removeprefix("bq://"))
+    (again,) = build.run(plan(), table(rows[::-1], name="other"), dataset).sources
+    assert again == first
+    assert client.get_table(first.removeprefix("bq://")).etag == before.etag
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "Tell of [[ title ]]."},
+        {"model": "gemini-2.5-pro"},
+        {"request": {"system_instruction": "Be brief."}},
+        {"key": ("title",)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_other_requests_are_another_table(build, dataset, table, other):
+    source = table([{"isbn": "a", "title": "a"}])
+    assert build.run(plan(), source, dataset).sources != build.run(plan(**other), source, dataset).sources
+
+
+def test_table_that_ends_before_a_job_may_have_read_it_is_written_anew(client, build, dataset, table):
+    source = table([{"isbn": "a", "title": "x"}])
+    (first,) = build.run(plan(), source, dataset).sources
+    written = client.get_table(first.removeprefix("bq://"))
+    written.expires = datetime.now(UTC) + timedelta(days=4)
+    client.update_table(written, ["expires"])
+    (again,) = build.run(plan(), source, dataset).sources
+    assert again == first
+    assert client.get_table(first.removeprefix("bq://")).expires > datetime.now(UTC) + timedelta(days=13)
+
+
+def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
+    gemini_batch_stack, client, build, dataset, table
+):
+    source = table([{"isbn": "a", "title": "x"}])
+    survey = build.survey(plan(), source, dataset)
+    fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
+    with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
+        build.write(survey, dataset)
+    assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
+    assert build.run(plan(), source, dataset).requests == 2
+
+
+def test_many_rows_are_divided_among_tables_that_no_job_is_too_small_for(
+    gemini_batch_stack, build, dataset, requests
+):
+    source = parse_row_source(
+        "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 150)) AS n"
+    )
+    report = build.run(plan(shard_rows=100), source, dataset)
+    assert [name.rpartition("_")[2] for name in report.sources] == ["3"] * 3
+    assert [name[-6] for name in report.sources] == ["1", "2", "3"]
+    assert all(0 < len(read(gemini_batch_stack, name)) <= 100 for name in report.sources)
+    assert requests(report).keys() == {str(n) for n in range(1, 151)}
+    assert report.requests == 150
+    assert build.run(plan(shard_rows=100), source, dataset) == report
+
+
+def test_tables_that_chance_left_empty_are_no_sources(build, dataset, requests):
+    source = parse_row_source(
+        "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 8)) AS n"
+    )
+    survey = build.survey(plan(shard_rows=7), source, dataset)
+    report = build.write(survey, dataset)
+    assert len(report.sources) < survey.shards
+    assert requests(report).keys() == set("12345678")
