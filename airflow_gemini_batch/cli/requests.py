@@ -177,7 +177,7 @@ def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole
         for finding in findings:
             colour = _COLOURS[finding.severity]
             what = f"[{colour}]{finding.severity}:[/] {escape(finding.message)}"
-            table.add_row(escape(finding.place), what, escape(finding.way_out))
+            table.add_row(escape(finding.place), what, escape(finding.hint))
         screen.print(table)
     if is_whole:
         checked = f"{sample.rows:,} of {sample.rows:,} lines checked"

@@ -23,7 +23,7 @@ def fingerprint_of(model: str, request: bytes) -> str:
     In SQL: ``SUBSTR(TO_HEX(SHA256(CONCAT(model, '\n', request))), 1, 32)``, where texts are spelled by
     ``TO_JSON_STRING``.
 
-    :param model: plain name or resource name, of which the plain name counts; or what :func:`asked_model` returns.
+    :param model: plain name or resource name, of which the plain name counts; or what :func:`model_key` returns.
     :param request: the request's JSON text as it was filled, without labels.
     """
     return hashlib.sha256(fingerprint_prefix(model) + spelled_as_in_sql(request)).hexdigest()[:DIGEST_LENGTH]
@@ -45,6 +45,6 @@ def spelled_as_in_sql(request: bytes) -> bytes:
     return request
 
 
-def asked_model(model: str, parameters: Mapping[str, str]) -> str:
+def model_key(model: str, parameters: Mapping[str, str]) -> str:
     """Return what stands for a model whose job has parameters that change the answers, such as a vector's length."""
     return " ".join([short_model_name(model), *(f"{name}={parameters[name]}" for name in sorted(parameters))])

@@ -23,10 +23,10 @@ class LineError(ValueError):
     :param whole_file: whether it tells of the file rather than of this line.
     """
 
-    def __init__(self, message: str, way_out: str, *, whole_file: bool = False) -> None:
+    def __init__(self, message: str, hint: str, *, whole_file: bool = False) -> None:
         super().__init__(message)
         self.message = message
-        self.way_out = way_out
+        self.hint = hint
         self.whole_file = whole_file
 
 

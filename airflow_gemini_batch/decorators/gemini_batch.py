@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the requests, then submit them."""
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             self.source = self._write_requests(context)
         return SubmitGeminiBatchOperator.execute(self, context)
 
@@ -76,7 +76,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         from airflow_gemini_batch.jobs.follow_ups import RoundId
         from airflow_gemini_batch.jobs.state import JobName
 
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             name = JobName.parse(event["job_name"])
             job = self.hook.get_conn(name).get(name)
             while after := RoundId.of(job).after:

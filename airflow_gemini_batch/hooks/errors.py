@@ -11,7 +11,7 @@ from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestErro
 
 
 @contextmanager
-def no_retry_when_hopeless() -> Iterator[None]:
+def fail_without_retry() -> Iterator[None]:
     """Let errors that another try can't mend skip the task's remaining retries."""
     try:
         yield
@@ -22,7 +22,7 @@ def no_retry_when_hopeless() -> Iterator[None]:
 
 
 @contextmanager
-def refused_as_invalid() -> Iterator[None]:
+def as_invalid_request() -> Iterator[None]:
     """Let what the rules refuse of the user's parameters, a :class:`ValueError`, be the error for that.
 
     For the parameters only: what the user's own code raises keeps its type, its trace and its retries.

@@ -7,7 +7,7 @@ from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState, Stage
 from airflow_gemini_batch.outputs.classify import Tally
 
 
-def failure_of(
+def job_failure(
     job: BatchJob,
     tally: Tally,
     *,
@@ -109,7 +109,7 @@ EARLIER_ROUNDS_KEPT = (
 )
 
 
-def gave_up(name: JobName, reason: str, what_became_of_it: str, *, follow_up: bool = False) -> str:
+def timeout_message(name: JobName, reason: str, what_became_of_it: str, *, follow_up: bool = False) -> str:
     """Return the message about a job that was not waited for to its end."""
     kept = f"\n{EARLIER_ROUNDS_KEPT}" if follow_up else ""
     return (
@@ -118,7 +118,7 @@ def gave_up(name: JobName, reason: str, what_became_of_it: str, *, follow_up: bo
     )
 
 
-def after_cancelling(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:
+def cancel_message(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:
     """Return what became of a job that was cancelled because it was over a limit.
 
     :param answered: its rows with an answer.

@@ -9,10 +9,10 @@ from typing import Self
 
 from airflow_gemini_batch.core.addresses import Address
 from airflow_gemini_batch.core.labels import AFTER_LABEL, IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL
-from airflow_gemini_batch.jobs.identity import rerun_identity
+from airflow_gemini_batch.jobs.identity import follow_up_identity
 from airflow_gemini_batch.jobs.state import BatchJob, JobState, Stage
-from airflow_gemini_batch.outputs.account import Account
 from airflow_gemini_batch.outputs.classify import Tally
+from airflow_gemini_batch.outputs.summary import OutputSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RoundId:
     @property
     def identity(self) -> str:
         """The identity of the round's own job."""
-        return rerun_identity(self.root, self.number, self.after) if self.number else self.root
+        return follow_up_identity(self.root, self.number, self.after) if self.number else self.root
 
     @property
     def labels(self) -> dict[str, str]:
@@ -78,13 +78,13 @@ class EndedRound:
 
     job: BatchJob
     sources: Sequence[Address]
-    account: Account
+    summary: OutputSummary
     has_output: bool
 
     @property
     def tally(self) -> Tally:
         """The outcomes of its requests."""
-        return self.account.tally
+        return self.summary.tally
 
     @property
     def can_be_followed(self) -> bool:
@@ -93,7 +93,7 @@ class EndedRound:
         An expired job with answers is one as well. One that failed or was cancelled is not: why it did has to be
         seen to first.
         """
-        if self.account.write_reruns is None:
+        if self.summary.write_follow_up is None:
             return False
         expired = self.job.state is JobState.EXPIRED and self.tally.answered > 0
         return expired or self.job.state.stage is Stage.SUCCEEDED

@@ -56,7 +56,7 @@ def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
     return _digest({**asdict(run), "request": request_fingerprint, "salt": salt})[:32]
 
 
-def rerun_identity(root: str, number: int, after: str) -> str:
+def follow_up_identity(root: str, number: int, after: str) -> str:
     """Return the identity of a follow-up job, 32 hexadecimal digits.
 
     :param root: identity of the submission.

@@ -55,7 +55,7 @@ class Manifest:
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
     ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
-    :class:`~airflow_gemini_batch.outputs.usage.Usage`, over all rows of all rounds, whatever became of them) and ``cost``
+    :class:`.Usage`, over all rows of all rounds, whatever became of them) and ``cost``
     (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted). A job that ended
     badly and was replaced by another try's is in no round: the failure of its own try tells what it took.
     """

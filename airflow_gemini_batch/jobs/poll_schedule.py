@@ -28,7 +28,7 @@ _RIPE = 0.75
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
+class PollTimer:
     """When it is a job's turn to be asked about.
 
     Times called ``now`` are those of a steady clock; those of jobs are wall-clock. All in seconds.
@@ -41,7 +41,7 @@ class Turn:
     created: float
     due: float = field(default=math.inf, init=False)
     ripe: float = field(default=math.inf, init=False)
-    tell_by: float = field(default=0.0, init=False)
+    notify_by: float = field(default=0.0, init=False)
     """When its waiter wants an answer even though nothing has changed, since the epoch."""
     _seen: tuple[Any, Any] | None = field(default=None, init=False)
 
@@ -63,32 +63,32 @@ class Turn:
         """Have the next answer count as news, whatever it is."""
         self._seen = None
 
-    def is_news(self, resource: Mapping[str, Any], wall: float) -> bool:
+    def changed(self, resource: Mapping[str, Any], wall: float) -> bool:
         """Whether the waiter has to hear of this answer, which then counts as heard.
 
         The state and the start decide everything; other fields of an unfinished job may change unheard.
         """
         seen = (resource.get("state"), resource.get("startTime"))
-        if seen == self._seen and wall < self.tell_by:
+        if seen == self._seen and wall < self.notify_by:
             return False
         self._seen = seen
         return True
 
-    def keep_quiet(self, now: float, wall: float, factor: float) -> None:
+    def reschedule(self, now: float, wall: float, factor: float) -> None:
         """Set the next turn after an answer that was no news.
 
         :param factor: varies the pause; the same for a whole list, so that its jobs stay together.
         """
         seconds = pause_for(wall - self.created, self.poll_interval) * factor
-        self.pause(now, min(seconds, self.tell_by - wall))
+        self.pause(now, min(seconds, self.notify_by - wall))
 
 
-T = TypeVar("T", bound=Turn)
+T = TypeVar("T", bound=PollTimer)
 
 
-def ripe(turns: Iterable[T], now: float) -> set[T]:
+def ripe(timers: Iterable[T], now: float) -> set[T]:
     """Return whose turn it is, and who is near enough to it to go along."""
-    return {turn for turn in turns if turn.ripe <= now}
+    return {timer for timer in timers if timer.ripe <= now}
 
 
 def pages_worth(jobs: int) -> int:
@@ -107,10 +107,10 @@ def unfinished_filter() -> str:
     return " AND ".join(f'state!="{state}"' for state in over)
 
 
-def created_filter(turns: Collection[Turn]) -> str:
-    """Return the list filter for all jobs, ended ones too, that were created when those of ``turns`` were."""
-    oldest = min(turn.created for turn in turns) - _CLOCK_SKEW
-    newest = max(turn.created for turn in turns) + _CLOCK_SKEW
+def created_filter(timers: Collection[PollTimer]) -> str:
+    """Return the list filter for all jobs, ended ones too, that were created when those of ``timers`` were."""
+    oldest = min(timer.created for timer in timers) - _CLOCK_SKEW
+    newest = max(timer.created for timer in timers) + _CLOCK_SKEW
     return f'create_time>="{_time(oldest)}" AND create_time<="{_time(newest)}"'
 
 

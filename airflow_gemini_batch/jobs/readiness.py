@@ -9,7 +9,7 @@ from enum import StrEnum
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
 
 
-class Readiness(StrEnum):
+class ReadinessState(StrEnum):
     """What a look at the output says."""
 
     READY = "ready"
@@ -18,34 +18,34 @@ class Readiness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Readiness:
     """One look at a job or its output.
 
     :param reason: for people: what is there, what is missing, or why it will never be ready.
     :param result: what the sensor hands on once it is ready: JSON scalars.
     """
 
-    readiness: Readiness
+    readiness: ReadinessState
     reason: str
     result: Mapping[str, str | int | float] | None = None
 
 
-def ready(reason: str, **result: str | int | float) -> Look:
+def ready(reason: str, **result: str | int | float) -> Readiness:
     """Return a look at something that is ready."""
-    return Look(Readiness.READY, reason, result)
+    return Readiness(ReadinessState.READY, reason, result)
 
 
-def not_yet(reason: str) -> Look:
+def not_yet(reason: str) -> Readiness:
     """Return a look at something worth waiting for."""
-    return Look(Readiness.NOT_YET, reason)
+    return Readiness(ReadinessState.NOT_YET, reason)
 
 
-def never(reason: str) -> Look:
+def never(reason: str) -> Readiness:
     """Return a look at something that will not become ready."""
-    return Look(Readiness.NEVER, reason)
+    return Readiness(ReadinessState.NEVER, reason)
 
 
-def look_at_job(job: BatchJob) -> Look:
+def job_readiness(job: BatchJob) -> Readiness:
     """Judge a job by itself: ready once it has ended with a result."""
     stage = job.state.stage
     if stage.waits:
@@ -56,9 +56,9 @@ def look_at_job(job: BatchJob) -> Look:
     return never(f"{job}: {stage.value}{said}\nConsole: {job.name.console_url}")
 
 
-def look_at_rows(
+def rows_readiness(
     where: str, *, rows: int, failed: int, expected: int | None, max_failed_fraction: float
-) -> Look:
+) -> Readiness:
     """Judge output by its rows; the job that writes it, if known, has ended well.
 
     Jobs write while they run, so fewer rows than expected are a reason to wait on.

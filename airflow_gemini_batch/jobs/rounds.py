@@ -11,9 +11,9 @@ from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.jobs.follow_ups import EndedRound, RoundId
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
 from airflow_gemini_batch.jobs.submission import Submission
-from airflow_gemini_batch.outputs.account import Account
 from airflow_gemini_batch.outputs.classify import Tally
 from airflow_gemini_batch.outputs.store import DataStore
+from airflow_gemini_batch.outputs.summary import OutputSummary
 
 
 class Rounds:
@@ -47,12 +47,12 @@ class Rounds:
     def _read(self, job: BatchJob, before: list[EndedRound]) -> EndedRound:
         sources = self._submission.sources_of(RoundId.of(job))
         try:
-            account = self._store.account(job.output, sources) if job.output else None
-            if account is None:
+            summary = self._store.summarize(job.output, sources) if job.output else None
+            if summary is None:
                 nothing = Tally()
                 nothing.complete(self._store.count_requests(sources))
-                return EndedRound(job, sources, Account(nothing), has_output=False)
-            return EndedRound(job, sources, account, has_output=True)
+                return EndedRound(job, sources, OutputSummary(nothing), has_output=False)
+            return EndedRound(job, sources, summary, has_output=True)
         except SourceNotReadyError as error:
             # The answers are paid for and there; without the requests only the missing ones can't be counted.
             self._log.warning("Requests without any answer can't be counted: %s", error)
@@ -60,5 +60,7 @@ class Rounds:
         tally = found or Tally()
         count_usage = partial(self._store.usage, job.output) if job.output else dict
         if before and before[-1].can_be_followed:
-            tally.complete(before[-1].tally.reruns)
-        return EndedRound(job, sources, Account(tally, count_usage=count_usage), has_output=found is not None)
+            tally.complete(before[-1].tally.to_retry)
+        return EndedRound(
+            job, sources, OutputSummary(tally, count_usage=count_usage), has_output=found is not None
+        )

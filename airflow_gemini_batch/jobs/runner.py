@@ -17,10 +17,10 @@ from airflow_gemini_batch.jobs.client import Connection, JobClient
 from airflow_gemini_batch.jobs.failures import (
     HAS_ENDED,
     LEFT_ALONE,
-    after_cancelling,
+    cancel_message,
     end_of,
-    failure_of,
-    gave_up,
+    job_failure,
+    timeout_message,
 )
 from airflow_gemini_batch.jobs.follow_ups import EndedRound, RoundId, merged
 from airflow_gemini_batch.jobs.identity import TaskRun, identity
@@ -102,7 +102,7 @@ class BatchRun:
         expired job, but not from one that failed or was cancelled.
         """
         last = self._rounds.up_to(job)[-1]
-        if not self._may_be_followed(job) or not last.tally.reruns:
+        if not self._may_be_followed(job) or not last.tally.to_retry:
             return None
         if not last.can_be_followed:
             if job.state.stage is Stage.SUCCEEDED and last.has_output:
@@ -110,11 +110,13 @@ class BatchRun:
                     "%d rows are worth a follow-up job, but which ones can't be told: requests and answers have to "
                     "be both in files or both in tables, and what comes back has to tell the requests apart (key "
                     "columns that are unique, say)",
-                    last.tally.reruns,
+                    last.tally.to_retry,
                 )
             return None
         self._log.info(
-            "%d of %d rows hold no answer and are worth a follow-up job", last.tally.reruns, last.tally.rows
+            "%d of %d rows hold no answer and are worth a follow-up job",
+            last.tally.to_retry,
+            last.tally.rows,
         )
         return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), last)
 
@@ -132,8 +134,8 @@ class BatchRun:
                 self._check(request)
             else:
                 self._hook.store.check_destination(request.destination)
-                if before.account.write_reruns:
-                    before.account.write_reruns(request.sources[0])
+                if before.summary.write_follow_up:
+                    before.summary.write_follow_up(request.sources[0])
             self._log.info("Requests: %s", ", ".join(map(str, request.sources)))
             self._log.info("Answers: %s", request.destination)
             return request
@@ -198,18 +200,20 @@ class BatchRun:
                 if (job := self._hook.get_conn(name).get(name)).state.stage.ended:
                     return job
                 follow_up = _is_follow_up(job)
-            message = gave_up(name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE, follow_up=follow_up)
+            message = timeout_message(
+                name, over.reason, HAS_ENDED if has_ended else LEFT_ALONE, follow_up=follow_up
+            )
             raise (JobLostError if over.outcome is WaitOutcome.LOST else JobTimeoutError)(message)
         job = self._cancel(name, over.reason)
         if job.state.stage is Stage.SUCCEEDED:
             self._log.warning("%s ended well while it was being cancelled", name)
             return job
         if job.state.stage.waits:
-            message = after_cancelling(job)
+            message = cancel_message(job)
         else:
             rounds = self._rounds.up_to(job)
-            message = after_cancelling(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
-        raise JobTimeoutError(gave_up(name, over.reason, message, follow_up=_is_follow_up(job)))
+            message = cancel_message(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
+        raise JobTimeoutError(timeout_message(name, over.reason, message, follow_up=_is_follow_up(job)))
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""
@@ -226,17 +230,19 @@ class BatchRun:
                 time.sleep(min(self._policy.poll_interval, SHORTEST_INTERVAL))
         except VertexApiError as error:
             raise JobTimeoutError(
-                gave_up(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {error}")
+                timeout_message(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {error}")
             ) from error
         if refusal and job.state.stage.waits:
-            raise JobTimeoutError(gave_up(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {refusal}"))
+            raise JobTimeoutError(
+                timeout_message(name, reason, f"{LEFT_ALONE}\nCancelling it failed: {refusal}")
+            )
         return job
 
     def finish(self, job: BatchJob) -> dict[str, Any]:
         """Judge the end of the last job and return the manifest as JSON; raises what the end amounts to."""
         rounds = self._rounds.up_to(job)
         tally, spending = merged(rounds), self._spent_on(rounds)
-        if failure := failure_of(
+        if failure := job_failure(
             job,
             tally,
             max_failed_fraction=self._max_failed_fraction,

@@ -49,7 +49,7 @@ def spent_on(
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        counted = merge_usage(*(one.account.count_usage() for one in rounds))
+        counted = merge_usage(*(one.summary.count_usage() for one in rounds))
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         # What the HTTP library raises is an OSError.
         log.warning("The tokens could not be counted: %s", error)

@@ -71,12 +71,12 @@ class Submission:
         labels: Mapping[str, str] | None,
         model_parameters: Mapping[str, Any] | None,
         request_format: RequestFormat = RequestFormat.GENERATE_CONTENT,
-        reruns: bool = False,
+        follow_ups: bool = False,
     ) -> Self:
         """Read a task's parameters, as they are after rendering.
 
         :param request_format: what the rows of the job look like; the model decides.
-        :param reruns: whether there may be follow-up jobs, whose requests need a place as well.
+        :param follow_ups: whether there may be follow-up jobs, whose requests need a place as well.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` with all that is wrong.
         """
@@ -100,7 +100,7 @@ class Submission:
         )
         if not faults:
             checked(submission._check_kinds, None)
-            checked(lambda: submission._check_apart(reruns=reruns), None)
+            checked(lambda: submission._check_apart(follow_ups=follow_ups), None)
         if faults:
             raise InvalidRequestError("\n".join(faults))
         return submission
@@ -114,7 +114,7 @@ class Submission:
                 "give gs:// addresses. BuildEmbeddingRequestsOperator lets BigQuery write a table's rows to files"
             )
 
-    def _check_apart(self, *, reruns: bool) -> None:
+    def _check_apart(self, *, follow_ups: bool) -> None:
         """Refuse a pattern that what we write would match: the next try would read it as requests."""
         place = output_place(self.sources[0], self.destination, "0" * 32, 0)
         if not isinstance(place, GcsAddress):
@@ -126,8 +126,8 @@ class Submission:
                     f"source {source} would match the job's own output below {place}: give a destination outside "
                     "the pattern, or a narrower pattern"
                 )
-        if reruns:
-            rerun_place(self.sources, self.destination, RoundId("0" * 32, 1))
+        if follow_ups:
+            follow_up_address(self.sources, self.destination, RoundId("0" * 32, 1))
 
     def fingerprint(self, source_versions: Sequence[str]) -> str:
         """Digest of what is asked for; see :func:`airflow_gemini_batch.jobs.identity.fingerprint`."""
@@ -140,7 +140,7 @@ class Submission:
 
     def sources_of(self, one: RoundId) -> tuple[Address, ...]:
         """Return where the requests of a round lie."""
-        return (rerun_place(self.sources, self.destination, one),) if one.number else self.sources
+        return (follow_up_address(self.sources, self.destination, one),) if one.number else self.sources
 
     def request(self, one: RoundId, attempt: int, labels: Mapping[str, str]) -> JobRequest:
         """Return the create call of a round.
@@ -153,7 +153,7 @@ class Submission:
             model=self.model,
             sources=self.sources_of(one),
             destination=output_place(
-                self.sources[0], self.destination, one.identity, attempt, rerun=one.number > 0
+                self.sources[0], self.destination, one.identity, attempt, follow_up=one.number > 0
             ),
             display_name=identities.display_name(name, one.identity),
             labels={**self.labels, **labels, **one.labels},
@@ -207,7 +207,7 @@ def parse_destination(destination: str | None) -> Address | None:
 
 
 def output_place(
-    source: Address, destination: Address | None, identity: str, attempt: int, *, rerun: bool = False
+    source: Address, destination: Address | None, identity: str, attempt: int, *, follow_up: bool = False
 ) -> Address:
     """Return the place for one job's output, which no other job is ever given.
 
@@ -216,7 +216,7 @@ def output_place(
     table, gets one beside it. A dataset, or no destination at all, gets a fresh place.
 
     :param attempt: number of earlier jobs with this identity.
-    :param rerun: whether the job is a follow-up.
+    :param follow_up: whether the job is a follow-up.
     """
     name = f"{identity[:12]}_{attempt}" if attempt else identity[:12]
     if isinstance(destination, GcsAddress):
@@ -224,13 +224,13 @@ def output_place(
     if isinstance(destination, BigQueryAddress):
         if not destination.is_table:
             return destination.with_table(f"predictions_{name}")
-        return _beside(destination, f"_rerun_{name}") if rerun else destination
+        return _beside(destination, f"_rerun_{name}") if follow_up else destination
     if isinstance(source, GcsAddress):
         return GcsAddress(source.bucket, source.folder).child(f"predictions/{name}")
     return _beside(source, f"_predictions_{name}")
 
 
-def rerun_place(sources: Sequence[Address], destination: Address | None, one: RoundId) -> Address:
+def follow_up_address(sources: Sequence[Address], destination: Address | None, one: RoundId) -> Address:
     """Return the place for the requests of a follow-up: beside the source, or where a pattern names that, the answers.
 
     Raises :class:`ValueError` when the sources are patterns that name both.

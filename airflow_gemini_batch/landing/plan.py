@@ -29,7 +29,7 @@ class LandingPlan:
 
     :param key: columns that tell the rows apart.
     :param columns: columns of the answers, of :func:`airflow_gemini_batch.core.response_schema.answer_columns`.
-    :param schema: what answers have to fit, of :func:`airflow_gemini_batch.core.response_schema.response_schema_of`; ``None``
+    :param schema: what answers have to fit, of :func:`.response_schema_of`; ``None``
         for plain text.
     :param bookkeeping: whether the columns of :data:`BOOKKEEPING` are landed as well.
     :param format: of the requests. Of the embedding families ``columns`` are those of
@@ -107,7 +107,7 @@ def column_type(column: AnswerColumn) -> str:
 
 
 def check_target_columns(
-    where: str, present: Mapping[str, str], landing: Mapping[str, str], key: Iterable[str], *, way_out: str
+    where: str, present: Mapping[str, str], landing: Mapping[str, str], key: Iterable[str], *, hint: str
 ) -> None:
     """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a target can take columns.
 
@@ -127,7 +127,7 @@ def check_target_columns(
         raise InvalidRequestError(
             f"{where} can't take the answers:\n"
             + "\n".join(faults)
-            + f"\nName another target, or {way_out}. Nothing was landed."
+            + f"\nName another target, or {hint}. Nothing was landed."
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless, refused_as_invalid
+from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, tell what it will cost, and return where the requests are."""
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             plan = self._plan()
             report = self._build(plan)
             self.log.info("%s", report)
@@ -138,7 +138,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 )
         if self.shard_rows is not None and not (isinstance(self.shard_rows, int) and self.shard_rows > 0):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {self.shard_rows!r}")
-        with refused_as_invalid():
+        with as_invalid_request():
             model = model_resource_name(self.model)
             format_ = self._request_format()
             return BuildPlan(
@@ -158,7 +158,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         if not _is_address(self.source):
             return self.source  # type: ignore[return-value]
-        with refused_as_invalid():
+        with as_invalid_request():
             return parse_row_source(self.source)
 
     def _build(self, plan: BuildPlan) -> BuildReport:
@@ -175,11 +175,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.destinations import request_dataset, request_folder
 
         if not plan.format.takes_tables:
-            with refused_as_invalid():
+            with as_invalid_request():
                 folder = request_folder(self.destination, plan.skip_done)
             export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
             return export.run(plan, source, folder)
-        with refused_as_invalid():
+        with as_invalid_request():
             dataset = request_dataset(self.destination, plan.skip_done, source)
         return TableBuild(self.hook.bigquery_client, self.log).run(plan, source, dataset)
 
@@ -191,7 +191,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
         from airflow_gemini_batch.requests.sources import FileRows
 
-        with refused_as_invalid():
+        with as_invalid_request():
             folder = request_folder(self.destination, plan.skip_done)
             done_table = parse_address(plan.skip_done) if plan.skip_done and "://" in plan.skip_done else None
         client = self.hook.storage_client

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, RowsFailedError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless, refused_as_invalid
+from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 
 if TYPE_CHECKING:
@@ -83,14 +83,14 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land what there is, then judge it."""
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             if not 0 <= self.max_failed_fraction <= 1:
                 raise InvalidRequestError(
                     f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
                 )
             jobs = self._number_of_jobs()
             manifests = self._manifests()
-            with refused_as_invalid():
+            with as_invalid_request():
                 plan = self._plan(key_columns(self.key), {one.model for one in manifests})
             report = self._land(plan, manifests)
             self.log.info("%s", report)
@@ -128,7 +128,7 @@ class LandResultsOperator(GeminiBatchOperator):
             raise OutputNotReadyError("no submit task has given a result: see there, and clear them")
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
-        with refused_as_invalid():
+        with as_invalid_request():
             return [Manifest.from_json(one) for one in given]
 
     def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
@@ -141,7 +141,7 @@ class LandResultsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.landing.plan import failed_target_of
 
         failed = self.failed_target or failed_target_of(self.target)
-        with refused_as_invalid():
+        with as_invalid_request():
             for place in (self.target, failed):
                 if "://" in place:
                     parse_address(place)
@@ -194,7 +194,7 @@ class LandResultsOperator(GeminiBatchOperator):
 def _table(target: str) -> BigQueryAddress:
     from airflow_gemini_batch.core.addresses import BigQueryAddress
 
-    with refused_as_invalid():
+    with as_invalid_request():
         address = BigQueryAddress.parse(target)
     if not address.is_table:
         raise InvalidRequestError(f"target {target} is a dataset: name the table as well")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
 from airflow_gemini_batch.operators.embeddings import BuildEmbeddingRequestsOperator
 from airflow_gemini_batch.operators.gemini import BuildGeminiRequestsOperator
@@ -46,7 +46,7 @@ class PreflightOperator(BuildRequestsOperator):
         from airflow_gemini_batch.preflight.findings import raise_findings
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
 
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             findings = preflight_rows(
                 self.hook,
                 self._plan(),

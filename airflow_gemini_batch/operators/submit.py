@@ -15,7 +15,7 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_RUN_TIMEOUT,
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator
 from airflow_gemini_batch.operators.links import BatchJobLink
 
@@ -135,7 +135,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             run = self._run(context)
             salt = f"try {context['ti'].try_number}" if self._forced() else ""
             return self._see_through(context, run, run.submit(salt=salt))
@@ -147,7 +147,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.state import JobName
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
-        with no_retry_when_hopeless():
+        with fail_without_retry():
             name = JobName.parse(event["job_name"])
             BatchJobLink.persist(context, name)
             run = self._run(context)
@@ -229,7 +229,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 labels=self.labels,
                 model_parameters=parameters,
                 request_format=request_format,
-                reruns=self.max_row_retries > 0,
+                follow_ups=self.max_row_retries > 0,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
             first_try=ti.try_number <= 1 or self._forced(),

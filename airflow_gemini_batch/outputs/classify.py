@@ -33,7 +33,7 @@ class Outcome(StrEnum):
         return self is Outcome.OK
 
     @property
-    def rerun(self) -> bool:
+    def retried(self) -> bool:
         """Whether the request is worth another job."""
         return self in (Outcome.RETRYABLE, Outcome.MISSING)
 
@@ -184,8 +184,8 @@ class Tally:
         """Return the tally of this round and the next: what was sent again counts as it came back then."""
         both = Tally(duplicates=self.duplicates + later.duplicates, unknown=self.unknown + later.unknown)
         both.merge(later)
-        final = {outcome: 0 if outcome.rerun else count for outcome, count in self.counts.items()}
-        samples = [text for text in self.samples if not Outcome(text.partition(":")[0]).rerun]
+        final = {outcome: 0 if outcome.retried else count for outcome, count in self.counts.items()}
+        samples = [text for text in self.samples if not Outcome(text.partition(":")[0]).retried]
         both.merge(Tally(final, samples))
         return both
 
@@ -218,9 +218,9 @@ class Tally:
         return self.rows - self.answered
 
     @property
-    def reruns(self) -> int:
+    def to_retry(self) -> int:
         """Rows whose requests are worth another job."""
-        return sum(count for outcome, count in self.counts.items() if outcome.rerun)
+        return sum(count for outcome, count in self.counts.items() if outcome.retried)
 
     @property
     def failed_fraction(self) -> float:

@@ -20,7 +20,7 @@ SAMPLE_LENGTH = 300
 DUPLICATE = "duplicate"
 UNKNOWN = "unknown"
 
-RERUN = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.rerun)
+RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
 """The outcomes that are worth another job, for an ``IN (…)``."""
 
 
@@ -143,7 +143,7 @@ def account_statement(
     digest,
     ROW_NUMBER() OVER (
       PARTITION BY digest
-      ORDER BY CASE WHEN outcome = '{Outcome.OK}' THEN 0 WHEN outcome IN ({RERUN}) THEN 2 ELSE 1 END
+      ORDER BY CASE WHEN outcome = '{Outcome.OK}' THEN 0 WHEN outcome IN ({RETRIED}) THEN 2 ELSE 1 END
     ) AS place
   FROM sorted_answers
 ), accounted AS (

@@ -12,11 +12,11 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import Address, GcsAddress
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.outputs.account import Account, way_out_when_forbidden
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.decoder import read_answer, read_label
-from airflow_gemini_batch.outputs.matching import Ledger, RequestId, line_id, line_key
+from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key
 from airflow_gemini_batch.outputs.rows import classify_output
+from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, add_usage, merge_usage, row_usage
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class CloudStorage(StorageObjects):
             self._counts[blob.id] = tally, usage
         return self._counts[blob.id]
 
-    def account(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> Account | None:
+    def summarize(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> OutputSummary | None:
         """Sort the rows of a job's output folder by the requests in its source files.
 
         ``None`` when the folder holds no prediction files. Rows are matched by their key where the service gives it
@@ -74,18 +74,20 @@ class CloudStorage(StorageObjects):
             return None
         requests = list(self.objects(sources))
         by_key = self._holds_keys(files)
-        ledger = Ledger(self._ids(requests, by_key=by_key))
-        if by_key and ledger.has_repeats:
+        matcher = RequestMatcher(self._ids(requests, by_key=by_key))
+        if by_key and matcher.has_repeats:
             by_key = False
-            ledger = Ledger(self._ids(requests, by_key=by_key))
+            matcher = RequestMatcher(self._ids(requests, by_key=by_key))
         usage: UsageByModel = {}
         for line in self.lines(files):
             label, result, tokens = _read_row(line)
-            ledger.add(label if by_key and label else line_id(_object(line), by_key=by_key), result)
+            matcher.add(label if by_key and label else line_id(_object(line), by_key=by_key), result)
             add_usage(usage, *tokens)
-        tally, reruns = ledger.close()
-        write_reruns = None if reruns is None else partial(self._write_reruns, requests, reruns, by_key)
-        return Account(tally, write_reruns, usage.copy)
+        tally, to_retry = matcher.close()
+        write_follow_up = (
+            None if to_retry is None else partial(self._write_follow_up, requests, to_retry, by_key)
+        )
+        return OutputSummary(tally, write_follow_up, usage.copy)
 
     def _holds_keys(self, files: Sequence[Blob]) -> bool:
         rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
@@ -94,13 +96,13 @@ class CloudStorage(StorageObjects):
     def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
         return (_request_id(line, by_key=by_key) for line in self.lines(requests))
 
-    def _write_reruns(
-        self, requests: Sequence[Blob], reruns: Mapping[RequestId, int], by_key: bool, place: Address
+    def _write_follow_up(
+        self, requests: Sequence[Blob], to_retry: Mapping[RequestId, int], by_key: bool, place: Address
     ) -> None:
         """Copy the lines of these requests to a new file, as many of each as said."""
-        # Requests of a follow-up lie where those of the source do: jobs.submission.rerun_place sees to it.
+        # Requests of a follow-up lie where those of the source do: jobs.submission.follow_up_address sees to it.
         target = cast("GcsAddress", place)
-        left, open_ = dict(reruns), sum(reruns.values())
+        left, open_ = dict(to_retry), sum(to_retry.values())
         # Uploaded as a whole: a file that was cut off would be a job for some of them.
         with tempfile.TemporaryFile() as file:
             for line in self.lines(requests):
@@ -111,7 +113,7 @@ class CloudStorage(StorageObjects):
                     left[id_] -= 1
                     open_ -= 1
                     file.write(line + b"\n")
-            with way_out_when_forbidden(place):
+            with hint_when_forbidden(place):
                 self._client.bucket(target.bucket).blob(target.path).upload_from_file(file, rewind=True)
 
 

@@ -76,7 +76,7 @@ def _canonical(value: Any) -> Any:
     return value
 
 
-class Ledger:
+class RequestMatcher:
     """The requests of a job, and the rows that came back.
 
     Made for a million rows: a request takes one entry in one dictionary, a row that failed another one, a good
@@ -90,7 +90,7 @@ class Ledger:
         """Number of requests."""
         self._answered = 0
         self._failed: dict[Outcome, Counter[RequestId]] = {
-            outcome: Counter() for outcome in sorted(Outcome, key=lambda outcome: outcome.rerun)
+            outcome: Counter() for outcome in sorted(Outcome, key=lambda outcome: outcome.retried)
         }
         self._all = Tally()
         self._surplus = Tally()
@@ -125,18 +125,18 @@ class Ledger:
         """
         tally = Tally(duplicates=self._surplus.duplicates, unknown=self._surplus.unknown)
         tally.counts[Outcome.OK] = self._answered
-        reruns: dict[RequestId, int] = {}
+        to_retry: dict[RequestId, int] = {}
         for outcome, rows in self._failed.items():
-            if outcome.rerun and not reruns:
-                reruns = {id_: left for id_, left in self._open.items() if left}
+            if outcome.retried and not to_retry:
+                to_retry = {id_: left for id_, left in self._open.items() if left}
             for id_, count in rows.items():
                 taken = min(count, self._open[id_])
                 self._open[id_] -= taken
                 tally.counts[outcome] += taken
                 tally.duplicates += count - taken
-        told_apart = 0 < tally.rows >= tally.unknown
+        distinguished = 0 < tally.rows >= tally.unknown
         if tally.unknown > tally.rows:
             tally = Tally(self._all.counts)  # the echo is not understood: rows can be counted only
         tally.samples = [text for text in self._all.samples if tally.counts[Outcome(text.partition(":")[0])]]
         tally.complete(self.requests)
-        return tally, reruns if told_apart else None
+        return tally, to_retry if distinguished else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.outputs.account import KEPT_FOR_DAYS
-from airflow_gemini_batch.outputs.classify_sql import RERUN, digest_of, sorted_answers
+from airflow_gemini_batch.outputs.classify_sql import RETRIED, digest_of, sorted_answers
+from airflow_gemini_batch.outputs.summary import KEPT_FOR_DAYS
 
 
-def reruns_statement(
+def follow_up_statement(
     place: BigQueryAddress,
     table: BigQueryAddress,
     source: BigQueryAddress,
@@ -36,7 +36,7 @@ WITH asked AS (
     ROW_NUMBER() OVER (PARTITION BY {digest}) AS gemini_batch_place
   FROM {source.sql}
 ), {sorted_answers(table, digest, vectors=vectors)}, finished AS (
-  SELECT digest, COUNT(*) AS row_count FROM sorted_answers WHERE outcome NOT IN ({RERUN}) GROUP BY digest
+  SELECT digest, COUNT(*) AS row_count FROM sorted_answers WHERE outcome NOT IN ({RETRIED}) GROUP BY digest
 )
 SELECT asked.* EXCEPT (gemini_batch_digest, gemini_batch_place)
 FROM asked

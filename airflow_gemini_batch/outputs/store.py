@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
-from airflow_gemini_batch.outputs.account import Account
 from airflow_gemini_batch.outputs.classify import Tally
 from airflow_gemini_batch.outputs.files import CloudStorage
+from airflow_gemini_batch.outputs.summary import OutputSummary
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import UsageByModel
 
@@ -81,7 +81,7 @@ class DataStore:
             return self.tables.tally(output) if output.is_table else None
         return self.files.tally(output)
 
-    def account(self, output: Address, sources: Sequence[Address]) -> Account | None:
+    def summarize(self, output: Address, sources: Sequence[Address]) -> OutputSummary | None:
         """Sort the rows of a job's output by its requests, so that the outcomes add up to them.
 
         ``None`` when there is no output. Where output and requests are of two kinds, rows are counted only.
@@ -89,14 +89,14 @@ class DataStore:
         Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when a source is gone.
         """
         if isinstance(output, GcsAddress) and not _are_tables(sources):
-            return self.files.account(output, cast("Sequence[GcsAddress]", sources))
+            return self.files.summarize(output, cast("Sequence[GcsAddress]", sources))
         if isinstance(output, BigQueryAddress) and output.is_table and _are_tables(sources):
-            return self.tables.account(output, cast("BigQueryAddress", sources[0]))
+            return self.tables.summarize(output, cast("BigQueryAddress", sources[0]))
         tally = self.tally(output)
         if tally is None:
             return None
         tally.complete(self.count_requests(sources))
-        return Account(tally, count_usage=partial(self.usage, output))
+        return OutputSummary(tally, count_usage=partial(self.usage, output))
 
     def usage(self, output: Address) -> UsageByModel:
         """Add up the tokens of a job's output, whatever became of its rows; none when there is none."""

@@ -10,10 +10,10 @@ from airflow_gemini_batch.core.addresses import Address, BigQueryAddress
 from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
-from airflow_gemini_batch.outputs.account import Account, way_out_when_forbidden
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import DUPLICATE, UNKNOWN, account_statement, tally_statement
-from airflow_gemini_batch.outputs.retry_sql import mixed_requests_statement, reruns_statement
+from airflow_gemini_batch.outputs.retry_sql import follow_up_statement, mixed_requests_statement
+from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel
 from airflow_gemini_batch.outputs.usage_sql import usage_statement
 
@@ -31,7 +31,7 @@ class BigQueryStorage(Tables):
         found = self.find(table)
         return None if found is None else self._tally(tally_statement(table, vectors=_holds_vectors(found)))
 
-    def account(self, table: BigQueryAddress, source: BigQueryAddress) -> Account | None:
+    def summarize(self, table: BigQueryAddress, source: BigQueryAddress) -> OutputSummary | None:
         """Sort the rows of a job's output table by the requests of its source table.
 
         ``None`` when there is no output table. Rows are matched by the columns that pass through; where those do not
@@ -48,15 +48,17 @@ class BigQueryStorage(Tables):
         if columns := _matching_columns(asked, found):
             tally = self._tally(account_statement(table, source, columns, vectors=vectors))
             if tally.unknown <= tally.rows:
-                told_apart = tally.rows > 0
+                distinguished = tally.rows > 0
                 tally.complete(self._count(source))
-                if tally.reruns and self._mixes_requests(asked, source, columns, vectors=vectors):
-                    told_apart = False
-                write_reruns = partial(self._write_reruns, table, source, columns, vectors)
-                return Account(tally, write_reruns if told_apart else None, partial(self.usage, table))
+                if tally.to_retry and self._mixes_requests(asked, source, columns, vectors=vectors):
+                    distinguished = False
+                write_follow_up = partial(self._write_follow_up, table, source, columns, vectors)
+                return OutputSummary(
+                    tally, write_follow_up if distinguished else None, partial(self.usage, table)
+                )
         tally = self._tally(tally_statement(table, vectors=vectors))
         tally.complete(self._count(source))
-        return Account(tally, count_usage=partial(self.usage, table))
+        return OutputSummary(tally, count_usage=partial(self.usage, table))
 
     def usage(self, table: BigQueryAddress) -> UsageByModel:
         """Add up the tokens of a job's output table; none when there is no such table."""
@@ -80,7 +82,7 @@ class BigQueryStorage(Tables):
         rows = self._query(mixed_requests_statement(source, columns, others))
         return bool(next(iter(rows))["row_count"])
 
-    def _write_reruns(
+    def _write_follow_up(
         self,
         table: BigQueryAddress,
         source: BigQueryAddress,
@@ -89,10 +91,10 @@ class BigQueryStorage(Tables):
         place: Address,
     ) -> None:
         """Write the rows of a source that are worth another job to a table that goes by itself after some days."""
-        # Requests of a follow-up lie where those of the source do: jobs.submission.rerun_place sees to it.
+        # Requests of a follow-up lie where those of the source do: jobs.submission.follow_up_address sees to it.
         address = cast("BigQueryAddress", place)
-        statement = reruns_statement(address, table, source, columns, vectors=vectors)
-        with way_out_when_forbidden(place):
+        statement = follow_up_statement(address, table, source, columns, vectors=vectors)
+        with hint_when_forbidden(place):
             self._query(statement)
 
     def _tally(self, statement: str) -> Tally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
 
-class Look:
+class PreflightChecker:
     """Asks one thing after the other, and keeps what was found in ``findings``.
 
     What can't be asked (no permission, the service is down) is unknown, not wrong: a warning.

@@ -28,24 +28,24 @@ class Finding:
 
     severity: Severity
     message: str
-    way_out: str = ""
+    hint: str = ""
     place: str = ""
     retryable: bool = False
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
-        way_out = f"; {self.way_out}" if self.way_out else ""
-        return f"{place}{self.message}{way_out}"
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
 
 
-def error(message: str, way_out: str = "", place: str = "", *, retryable: bool = False) -> Finding:
+def error(message: str, hint: str = "", place: str = "", *, retryable: bool = False) -> Finding:
     """Make a finding that keeps the job from being submitted."""
-    return Finding(Severity.ERROR, message, way_out, place, retryable)
+    return Finding(Severity.ERROR, message, hint, place, retryable)
 
 
-def warning(message: str, way_out: str = "", place: str = "") -> Finding:
+def warning(message: str, hint: str = "", place: str = "") -> Finding:
     """Make a finding that is told and does no more."""
-    return Finding(Severity.WARNING, message, way_out, place)
+    return Finding(Severity.WARNING, message, hint, place)
 
 
 def raise_findings(findings: Sequence[Finding], warn: Callable[..., None]) -> None:

@@ -17,7 +17,7 @@ from airflow_gemini_batch.gcp.inspection import columns_of
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.hooks.prices import price_table
 from airflow_gemini_batch.jobs.submission import JobRequest
-from airflow_gemini_batch.preflight.checker import Look
+from airflow_gemini_batch.preflight.checker import PreflightChecker
 from airflow_gemini_batch.preflight.findings import Finding, error, raise_findings, warning
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 from airflow_gemini_batch.requests.validation.columns import column_faults
@@ -46,7 +46,7 @@ def preflight(
     :param destination: ``None`` for a fresh place beside the source.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
     """
-    look = _JobLook(hook, request_format, max_failed_fraction)
+    look = _JobChecker(hook, request_format, max_failed_fraction)
     addresses = [*sources, destination] if destination else list(sources)
     look.at_format(addresses, request_format)
     look.at_locations(addresses)
@@ -61,7 +61,7 @@ def preflight(
     return look.findings
 
 
-class _JobLook(Look):
+class _JobChecker(PreflightChecker):
     """Looks at what one job reads and where it writes."""
 
     def __init__(

@@ -19,11 +19,11 @@ def bucket_findings(bucket: str, location: str, job_location: str) -> list[Findi
     if job_location.lower() in (ANYWHERE, found):
         return []
     place = f"bucket {bucket}"
-    way_out = f"use a bucket in {job_location}, or run the job elsewhere (location=)"
+    hint = f"use a bucket in {job_location}, or run the job elsewhere (location=)"
     if "-" not in found and found not in _MULTI_REGIONS:
         # Of a bucket in two regions nothing certain is known.
-        return [warning(f"it is in the dual-region {found}, the job in {job_location}", way_out, place)]
-    return [error(f"it is in {found}, and the job in {job_location}: they have to agree", way_out, place)]
+        return [warning(f"it is in the dual-region {found}, the job in {job_location}", hint, place)]
+    return [error(f"it is in {found}, and the job in {job_location}: they have to agree", hint, place)]
 
 
 def dataset_findings(dataset: str, location: str, job_location: str) -> list[Finding]:
@@ -52,5 +52,5 @@ def dataset_findings(dataset: str, location: str, job_location: str) -> list[Fin
                 place,
             )
         ]
-    way_out = f"run the job in {found} (location=), or copy the data"
-    return [error(f"it is in {found}, and the job in {job_location}: they have to agree", way_out, place)]
+    hint = f"run the job in {found} (location=), or copy the data"
+    return [error(f"it is in {found}, and the job in {job_location}: they have to agree", hint, place)]

@@ -15,7 +15,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.inspection import CHANGE_ROWS, CREATE_OBJECTS
 from airflow_gemini_batch.landing.bigquery.targets import check_columns
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type
-from airflow_gemini_batch.preflight.checker import Look
+from airflow_gemini_batch.preflight.checker import PreflightChecker
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
 from airflow_gemini_batch.preflight.rows import CHECKED_ROWS, row_findings, template_findings
 from airflow_gemini_batch.requests.bigquery.columns import check_key_types, types_of
@@ -62,7 +62,7 @@ def preflight_rows(
     :param destination: dataset or folder of the requests; ``None`` for the one that the build would choose.
     :param answers: the columns that answers land in, as far as they are known.
     """
-    look = _PipelineLook(hook, plan)
+    look = _PipelineChecker(hook, plan)
     look.findings += template_findings(plan)
     look.at_landing(answers)
     place = look.at_requests(source, destination)
@@ -75,7 +75,7 @@ def preflight_rows(
     return look.findings
 
 
-class _PipelineLook(Look):
+class _PipelineChecker(PreflightChecker):
     """Looks at rows, requests and targets.
 
     ``neighbours`` are the places that have to be where the job is.
@@ -215,8 +215,8 @@ class _PipelineLook(Look):
                 elif not may_write:
                     self.findings.append(_forbidden(CREATE_OBJECTS, "roles/storage.objectUser", place))
             elif self._dataset_location(address) is None:
-                way_out = "create it in the location of the job"
-                self.findings.append(error("the dataset does not exist", way_out, place))
+                hint = "create it in the location of the job"
+                self.findings.append(error("the dataset does not exist", hint, place))
             elif address.is_table and self.store.table_inspection.may_write(address) is False:
                 self.findings.append(_forbidden(CHANGE_ROWS, "roles/bigquery.dataEditor", place))
 

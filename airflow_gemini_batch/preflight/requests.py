@@ -27,7 +27,7 @@ class _Group:
     """Rows with the same fault: the first place, and their number."""
 
     place: str
-    way_out: str
+    hint: str
     rows: int = 0
 
     @property
@@ -72,7 +72,7 @@ class RequestSample:
             try:
                 self._add_line(line, place, is_first=number == 1)
             except LineError as fault:
-                _note(self._unreadable, fault.message, place, fault.way_out)
+                _note(self._unreadable, fault.message, place, fault.hint)
                 if fault.whole_file:
                     return False
             finally:
@@ -91,7 +91,7 @@ class RequestSample:
                 if main == "request" and isinstance(value, str):
                     value = read_object(value.encode("utf-8", "surrogatepass"))
             except LineError as fault:
-                _note(self._unreadable, fault.message, place, fault.way_out)
+                _note(self._unreadable, fault.message, place, fault.hint)
             else:
                 self._check({**row, main: value}, place)
 
@@ -104,12 +104,12 @@ class RequestSample:
             return [error("there are no requests", "fill it before the job is submitted")]
         return [
             *(
-                error(message, group.way_out, group.places)
+                error(message, group.hint, group.places)
                 for message, group in _shown(self._unreadable).items()
             ),
             *self._rejection_findings(max_failed_fraction),
-            *(warning(message, group.way_out, group.places) for message, group in self._too_long.items()),
-            *(warning(message, group.way_out, group.places) for message, group in self._repeated.items()),
+            *(warning(message, group.hint, group.places) for message, group in self._too_long.items()),
+            *(warning(message, group.hint, group.places) for message, group in self._repeated.items()),
         ]
 
     def _rejection_findings(self, allowed: float) -> list[Finding]:
@@ -125,7 +125,7 @@ class RequestSample:
             "mend them; Vertex AI answers the others only",
         )
         each = [
-            Finding(severity, message, group.way_out, group.places)
+            Finding(severity, message, group.hint, group.places)
             for message, group in _shown(self._rejections).items()
         ]
         if (more := len(self._rejections) - _SHOWN) > 0:
@@ -189,8 +189,8 @@ def size_findings(rows: int | None, largest_file: int, request_format: RequestFo
     return found
 
 
-def _note(groups: dict[str, _Group], message: str, place: str, way_out: str = "") -> None:
-    groups.setdefault(message, _Group(place, way_out)).rows += 1
+def _note(groups: dict[str, _Group], message: str, place: str, hint: str = "") -> None:
+    groups.setdefault(message, _Group(place, hint)).rows += 1
 
 
 def _shown(groups: Mapping[str, _Group]) -> dict[str, _Group]:

@@ -10,7 +10,7 @@ import orjson
 from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
 from airflow_gemini_batch.requests.spec import BadRow, BuildPlan
-from airflow_gemini_batch.requests.templates import BadRowError, MediaHole
+from airflow_gemini_batch.requests.templates import BadRowError, MediaSlot
 from airflow_gemini_batch.requests.validation.rows import request_faults
 
 CHECKED_ROWS = 100
@@ -27,7 +27,7 @@ def template_findings(plan: BuildPlan) -> list[Finding]:
     One request is made of a made-up row, so that it needs no source.
     """
     row = dict.fromkeys(plan.template.columns, _ANY_TEXT)
-    row |= {part.column: _ANY_FILE for part in plan.template.parts if isinstance(part, MediaHole)}
+    row |= {part.column: _ANY_FILE for part in plan.template.parts if isinstance(part, MediaSlot)}
     return [error(fault, place="each request") for fault in _request_faults(row, plan)]
 
 
@@ -43,12 +43,12 @@ def row_findings(rows: Iterable[Mapping[str, Any]], plan: BuildPlan) -> list[Fin
     for number, row in enumerate(rows, start=1):
         for fault in _row_faults(row, plan, keys):
             places.setdefault(fault, []).append(f"row {number}")
-    way_out = (
+    hint = (
         "rows that can't become requests are left out"
         if plan.drop_bad_rows
         else "mend it, leave it out in a query, or set on_bad_rows='drop'"
     )
-    found = [warning(fault, way_out, _several(where)) for fault, where in list(places.items())[:_SHOWN]]
+    found = [warning(fault, hint, _several(where)) for fault, where in list(places.items())[:_SHOWN]]
     if (more := len(places) - _SHOWN) > 0:
         found.append(warning(f"{more} further kinds of faults in the first rows"))
     return found

@@ -11,7 +11,7 @@ import orjson
 from airflow_gemini_batch.core.model_families import RequestFormat, format_of
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
-from airflow_gemini_batch.requests.templates import RequestTemplate, TextHole
+from airflow_gemini_batch.requests.templates import RequestTemplate, TextSlot
 from airflow_gemini_batch.requests.validation.embed_content import TASK_TYPES
 
 _TITLED_TASK = "RETRIEVAL_DOCUMENT"
@@ -121,7 +121,7 @@ def model_parameters_of(
 
 def _template(prompt: PromptTemplate, fields: Mapping[str, Any]) -> RequestTemplate:
     given = _given(fields)
-    parts: list[str | TextHole] = []
+    parts: list[str | TextSlot] = []
     for piece in _pieces(given):
         if isinstance(piece, str) and parts and isinstance(last := parts[-1], str):
             parts[-1] = last + piece
@@ -134,10 +134,10 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _pieces(value: Any) -> Iterator[str | TextHole]:
+def _pieces(value: Any) -> Iterator[str | TextSlot]:
     """Yield the JSON text of a value; a template becomes a hole."""
     if isinstance(value, PromptTemplate):
-        yield TextHole(value)
+        yield TextSlot(value)
     elif isinstance(value, Mapping):
         for number, (name, inner) in enumerate(value.items()):
             yield f'{"," if number else "{"}"{name}":'

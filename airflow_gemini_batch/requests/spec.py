@@ -14,7 +14,7 @@ from airflow_gemini_batch.core.columns import (
     STAGED_OUTCOME,
     STAGED_VECTOR,
 )
-from airflow_gemini_batch.core.fingerprints import asked_model
+from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, READ_COLUMNS, RequestFormat
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import RequestTemplate
@@ -74,9 +74,9 @@ class BuildPlan:
     shard_bytes: int = LARGEST_FILE
 
     @property
-    def asked_model(self) -> str:
+    def model_key(self) -> str:
         """What stands for the model in fingerprints."""
-        return asked_model(self.model, self.model_parameters)
+        return model_key(self.model, self.model_parameters)
 
     def check_columns(self, present: Sequence[str], *, where: str) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the rows have what is read.

@@ -19,14 +19,14 @@ from airflow_gemini_batch.requests.prompts import PromptTemplate
 
 
 @dataclass(frozen=True, slots=True)
-class TextHole:
+class TextSlot:
     """Filled with a JSON string: the rendered text."""
 
     text: PromptTemplate
 
 
 @dataclass(frozen=True, slots=True)
-class MediaHole:
+class MediaSlot:
     """Filled with ``,{"fileData": …}`` for a column that holds a ``gs://`` or https address; nothing for NULL or ''.
 
     :param mime_type: of all the column's files; ``None`` to guess each from its name.
@@ -76,26 +76,26 @@ class RequestTemplate:
         table with a column for each field, an export. None where the JSON text is all that is needed.
     """
 
-    parts: tuple[str | TextHole | MediaHole, ...]
+    parts: tuple[str | TextSlot | MediaSlot, ...]
     prompt: PromptTemplate
     fields: Mapping[str, Any] = field(default_factory=dict)
     # The same for `%`, which fills a text faster than joining its parts does.
     _format: bytes = field(init=False, repr=False, compare=False)
-    _holes: tuple[TextHole | MediaHole, ...] = field(init=False, repr=False, compare=False)
+    _slots: tuple[TextSlot | MediaSlot, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         texts = (part.replace("%", "%%") if isinstance(part, str) else "%b" for part in self.parts)
         object.__setattr__(self, "_format", "".join(texts).encode())
-        object.__setattr__(self, "_holes", tuple(part for part in self.parts if not isinstance(part, str)))
+        object.__setattr__(self, "_slots", tuple(part for part in self.parts if not isinstance(part, str)))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, each once."""
         found: list[str] = []
         for part in self.parts:
-            if isinstance(part, TextHole):
+            if isinstance(part, TextSlot):
                 found += part.text.columns
-            elif isinstance(part, MediaHole):
+            elif isinstance(part, MediaSlot):
                 found.append(part.column)
         return tuple(dict.fromkeys(found))
 
@@ -117,13 +117,13 @@ class RequestTemplate:
         pieces: list[list[bytes]] = []
         characters = media = [0] * len(rows)
         try:
-            for hole in self._holes:
-                if isinstance(hole, TextHole):
-                    texts = prompts if hole.text is self.prompt else hole.text.render_all(rows)
+            for slot in self._slots:
+                if isinstance(slot, TextSlot):
+                    texts = prompts if slot.text is self.prompt else slot.text.render_all(rows)
                     characters = list(map(add, characters, map(len, texts)))
                     pieces.append(list(map(orjson.dumps, texts)))
                 else:
-                    files = [_file_part(row.get(hole.column), hole) for row in rows]
+                    files = [_file_part(row.get(slot.column), slot) for row in rows]
                     media = list(map(add, media, map(bool, files)))
                     pieces.append(files)
         except orjson.JSONEncodeError:
@@ -162,24 +162,24 @@ def gemini_request(
     return RequestTemplate(
         parts=(
             '{"contents":[{"role":"user","parts":[{"text":',
-            TextHole(prompt),
+            TextSlot(prompt),
             "}",
-            *(MediaHole(column, mime_type) for column, mime_type in (media or {}).items()),
+            *(MediaSlot(column, mime_type) for column, mime_type in (media or {}).items()),
             "]}]" + ("," + fixed[1:] if fixed != "{}" else "}"),
         ),
         prompt=prompt,
     )
 
 
-def _file_part(value: Any, hole: MediaHole) -> bytes:
+def _file_part(value: Any, slot: MediaSlot) -> bytes:
     if not value:
         return b""
     uri = str(value)
     if not uri.startswith(("gs://", "https://", "http://")):
-        raise BadMediaError(f"{hole.column} is {uri:.200}, not a gs:// or https:// address")
-    kind = hole.mime_type or mime_type_of(uri)
+        raise BadMediaError(f"{slot.column} is {uri:.200}, not a gs:// or https:// address")
+    kind = slot.mime_type or mime_type_of(uri)
     if kind is None:
         raise BadMediaError(
-            f"{hole.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
+            f"{slot.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
         )
     return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})

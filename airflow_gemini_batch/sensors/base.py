@@ -11,13 +11,13 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensor
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import OutputNotReadyError
-from airflow_gemini_batch.hooks.errors import no_retry_when_hopeless
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.jobs.readiness import Look
+    from airflow_gemini_batch.jobs.readiness import Readiness
     from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe
 
 
@@ -86,26 +86,28 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
 
     def resume(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:
         """Take the verdict of the triggerer."""
-        from airflow_gemini_batch.jobs.readiness import Look, Readiness
+        from airflow_gemini_batch.jobs.readiness import Readiness, ReadinessState
 
-        return self._verdict(Look(Readiness(event["readiness"]), event["reason"], event["result"])).xcom_value
+        return self._verdict(
+            Readiness(ReadinessState(event["readiness"]), event["reason"], event["result"])
+        ).xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        from airflow_gemini_batch.triggers.probes import look_patiently
+        from airflow_gemini_batch.triggers.probes import check_with_retry
 
-        with no_retry_when_hopeless():
-            look = look_patiently(self.probe(), self.hook)
-        return self._verdict(look)
+        with fail_without_retry():
+            check = check_with_retry(self.probe(), self.hook)
+        return self._verdict(check)
 
-    def _verdict(self, look: Look) -> PokeReturnValue:
-        from airflow_gemini_batch.jobs.readiness import Readiness
+    def _verdict(self, check: Readiness) -> PokeReturnValue:
+        from airflow_gemini_batch.jobs.readiness import ReadinessState
 
-        self.log.info("%s", look.reason)
-        if look.readiness is Readiness.NEVER:
+        self.log.info("%s", check.reason)
+        if check.readiness is ReadinessState.NEVER:
             if self.soft_fail:
-                raise AirflowSkipException(look.reason)
-            with no_retry_when_hopeless():
-                raise OutputNotReadyError(f"{self.task_id} will never be ready: {look.reason}")
-        done = look.readiness is Readiness.READY
-        return PokeReturnValue(is_done=done, xcom_value=dict(look.result or {}) if done else None)
+                raise AirflowSkipException(check.reason)
+            with fail_without_retry():
+                raise OutputNotReadyError(f"{self.task_id} will never be ready: {check.reason}")
+        done = check.readiness is ReadinessState.READY
+        return PokeReturnValue(is_done=done, xcom_value=dict(check.result or {}) if done else None)

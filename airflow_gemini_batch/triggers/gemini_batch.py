@@ -122,7 +122,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         """Wait for the end, or for the end of patience, and return it with the last state seen."""
         from airflow_gemini_batch.jobs.polling import JobWait, WaitOver, WaitPolicy, utc_now
         from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
-        from airflow_gemini_batch.triggers.poller import Watch
+        from airflow_gemini_batch.triggers.poller import Subscription
 
         name = JobName.parse(self.job_name)
         wait = JobWait(
@@ -130,7 +130,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
             give_up_at=datetime.fromtimestamp(self.submitted_at + self.queue_timeout + self.run_timeout, UTC),
         )
         state = JobState.UNSPECIFIED
-        watch = Watch(
+        subscription = Subscription(
             name,
             self.gcp_conn_id,
             self.impersonation_chain,
@@ -139,20 +139,20 @@ class GeminiBatchJobTrigger(BaseTrigger):
         )
         try:
             while True:
-                news = await watch.news()
-                if isinstance(news, BatchJob):
-                    decision, decide_by = wait.answered(news, utc_now()), wait.decide_by(news)
-                    if news.state is not state:
-                        self.log.info("%s", news)
-                        state = news.state
+                update = await subscription.update()
+                if isinstance(update, BatchJob):
+                    decision, decide_by = wait.answered(update, utc_now()), wait.decide_by(update)
+                    if update.state is not state:
+                        self.log.info("%s", update)
+                        state = update.state
                 else:
                     decision, decide_by = (
-                        wait.failed(news, transient=news.transient, now=utc_now()),
+                        wait.failed(update, transient=update.transient, now=utc_now()),
                         wait.give_up_at,
                     )
-                    self.log.warning("No news of %s: %s", name, news)
+                    self.log.warning("No news of %s: %s", name, update)
                 if isinstance(decision, WaitOver):
                     return decision, state
-                watch.ask_again(decision.seconds, tell_by=decide_by)
+                subscription.schedule_next(decision.seconds, notify_by=decide_by)
         finally:
-            await watch.leave()
+            await subscription.unsubscribe()

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_gemini_batch.core.defaults import DEFAULT_POLL_INTERVAL
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.jobs.poll_schedule import Turn, created_filter, pages_worth, ripe, unfinished_filter
+from airflow_gemini_batch.jobs.poll_schedule import (
+    PollTimer,
+    created_filter,
+    pages_worth,
+    ripe,
+    unfinished_filter,
+)
 from airflow_gemini_batch.jobs.polling import LONGEST_BACKOFF, backoff, spread
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
 from airflow_gemini_batch.triggers.connect import connect
@@ -32,7 +38,7 @@ AT_ONCE = 16
 # Triggers woken before others on the loop get their turn: each takes some 0.1 ms, and nobody should wait for 50.
 WOKEN_AT_ONCE = 100
 
-News = BatchJob | VertexApiError
+JobUpdate = BatchJob | VertexApiError
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class Poller:
     def __init__(self, group: Group) -> None:
         self._group = group
         self._loop = asyncio.get_running_loop()
-        self._watches: dict[str, list[Watch]] = {}
+        self._subscriptions: dict[str, list[Subscription]] = {}
         self._client: AsyncBatchJobClient | None = None
         self._page_size = wire.LARGE_PAGE_SIZE
         self._list_refused = False
@@ -82,18 +88,18 @@ class Poller:
         """Whether it asks no more."""
         return self._task.done()
 
-    def add(self, watch: Watch) -> None:
+    def add(self, subscription: Subscription) -> None:
         """Begin to ask about a job."""
-        self._watches.setdefault(watch.name.job_id, []).append(watch)
+        self._subscriptions.setdefault(subscription.name.job_id, []).append(subscription)
 
-    async def remove(self, watch: Watch) -> None:
+    async def remove(self, subscription: Subscription) -> None:
         """Cease to ask about a job; without any left the poller ends and closes its connections."""
-        watches = self._watches.get(watch.name.job_id, [])
-        if watch in watches:
-            watches.remove(watch)
-        if not watches:
-            self._watches.pop(watch.name.job_id, None)
-        if not self._watches and not self.ended:
+        subscriptions = self._subscriptions.get(subscription.name.job_id, [])
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
+        if not subscriptions:
+            self._subscriptions.pop(subscription.name.job_id, None)
+        if not self._subscriptions and not self.ended:
             self.stop()
             await asyncio.wait({self._task})
 
@@ -118,16 +124,18 @@ class Poller:
                 self._rung.clear()
                 self._alarm = None
                 open_ = ripe(self._all(), self._loop.time())
-                interval = min((watch.poll_interval for watch in open_), default=DEFAULT_POLL_INTERVAL)
+                interval = min(
+                    (subscription.poll_interval for subscription in open_), default=DEFAULT_POLL_INTERVAL
+                )
                 try:
                     await self._round(open_)
                 except VertexApiError as error:
                     self._errors += 1
                     self._rest_until = self._loop.time() + spread(backoff(interval, self._errors))
-                    await self._tell([(watch, error) for watch in open_])
+                    await self._notify([(subscription, error) for subscription in open_])
                 else:
                     self._errors = 0
-                due = min((watch.due for watch in self._all()), default=math.inf)
+                due = min((subscription.due for subscription in self._all()), default=math.inf)
                 if due < math.inf:
                     self.look_at(due)
         finally:
@@ -136,7 +144,7 @@ class Poller:
             if self._client is not None:
                 await self._client.close()
 
-    async def _round(self, open_: set[Watch]) -> None:
+    async def _round(self, open_: set[Subscription]) -> None:
         """Ask about jobs; each that is answered leaves ``open_``.
 
         Raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` for what concerns all of them.
@@ -153,7 +161,9 @@ class Poller:
             await self._list(self._client, created_filter(open_), pages, open_)
         await self._ask_by_name(self._client, open_)
 
-    async def _list(self, client: AsyncBatchJobClient, filter_: str, pages: int, open_: set[Watch]) -> None:
+    async def _list(
+        self, client: AsyncBatchJobClient, filter_: str, pages: int, open_: set[Subscription]
+    ) -> None:
         token = ""
         while open_ and pages:
             try:
@@ -169,44 +179,48 @@ class Poller:
                     self._list_refused = True
                     _log.warning("Jobs are asked about one by one, which costs far more: %s", error)
                 return
-            await self._tell((watch, _news_of(watch, resource)) for watch, resource in changed)
+            await self._notify(
+                (subscription, _update_of(subscription, resource)) for subscription, resource in changed
+            )
             pages -= 1
             if not token:
                 return
 
-    def _read(self, page: wire.Page, open_: set[Watch]) -> tuple[str, list[tuple[Watch, Mapping[str, Any]]]]:
+    def _read(
+        self, page: wire.Page, open_: set[Subscription]
+    ) -> tuple[str, list[tuple[Subscription, Mapping[str, Any]]]]:
         """Return the next page's token, and the jobs about which a page has news."""
         now, wall, factor = self._loop.time(), time.time(), spread(1)
-        changed: list[tuple[Watch, Mapping[str, Any]]] = []
+        changed: list[tuple[Subscription, Mapping[str, Any]]] = []
         with _garbage_left_alone():
             resources, token = page.read()
             while resources:
                 resource = resources.pop()
                 # The list names the project by its number, whoever asks may do so by its id: the rest is the same.
-                for watch in self._watches.get(resource["name"].rpartition("/")[2], ()):
-                    open_.discard(watch)
-                    if watch.is_news(resource, wall):
-                        changed.append((watch, resource))
+                for subscription in self._subscriptions.get(resource["name"].rpartition("/")[2], ()):
+                    open_.discard(subscription)
+                    if subscription.changed(resource, wall):
+                        changed.append((subscription, resource))
                     else:
-                        watch.keep_quiet(now, wall, factor)
+                        subscription.reschedule(now, wall, factor)
         return token, changed
 
-    async def _ask_by_name(self, client: AsyncBatchJobClient, open_: set[Watch]) -> None:
-        names = iter({watch.name.job_id: watch.name for watch in open_}.values())
+    async def _ask_by_name(self, client: AsyncBatchJobClient, open_: set[Subscription]) -> None:
+        names = iter({subscription.name.job_id: subscription.name for subscription in open_}.values())
         in_vain: list[VertexApiError] = []
 
         async def ask() -> None:
             for name in names:
-                if name.job_id not in self._watches:
+                if name.job_id not in self._subscriptions:
                     continue
-                news = await _get(client, name)
-                if isinstance(news, VertexApiError) and _concerns_all(news):
-                    in_vain.append(news)
+                update = await _get(client, name)
+                if isinstance(update, VertexApiError) and _concerns_all(update):
+                    in_vain.append(update)
                 else:
                     in_vain.clear()
-                watches = self._watches.get(name.job_id, [])
-                open_.difference_update(watches)
-                await self._tell([(watch, news) for watch in watches])
+                subscriptions = self._subscriptions.get(name.job_id, [])
+                open_.difference_update(subscriptions)
+                await self._notify([(subscription, update) for subscription in subscriptions])
                 if len(in_vain) >= AT_ONCE:
                     return
 
@@ -216,14 +230,16 @@ class Poller:
         if len(in_vain) >= AT_ONCE:
             raise in_vain[-1]
 
-    async def _tell(self, all_news: Iterable[tuple[Watch, News]]) -> None:
-        for count, (watch, news) in enumerate(all_news, 1):
-            watch.tell(news)
+    async def _notify(self, updates: Iterable[tuple[Subscription, JobUpdate]]) -> None:
+        for count, (subscription, update) in enumerate(updates, 1):
+            subscription.notify(update)
             if count % WOKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _all(self) -> Iterator[Watch]:
-        return (watch for watches in self._watches.values() for watch in watches)
+    def _all(self) -> Iterator[Subscription]:
+        return (
+            subscription for subscriptions in self._subscriptions.values() for subscription in subscriptions
+        )
 
     def _retire(self) -> None:
         if _pollers.get((self._loop, self._group)) is self:
@@ -234,9 +250,11 @@ class Poller:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _log.error("The poller of %s has failed", self._group, exc_info=error)
-        for watch in self._all():
-            watch.tell(
-                VertexApiError(f"reading {watch.name}: the poller has stopped ({error or 'cancelled'})")
+        for subscription in self._all():
+            subscription.notify(
+                VertexApiError(
+                    f"reading {subscription.name}: the poller has stopped ({error or 'cancelled'})"
+                )
             )
 
 
@@ -255,18 +273,20 @@ def _concerns_all(error: VertexApiError) -> bool:
     return error.transient or isinstance(error, CredentialsError)
 
 
-async def _get(client: AsyncBatchJobClient, name: JobName) -> News:
+async def _get(client: AsyncBatchJobClient, name: JobName) -> JobUpdate:
     try:
         return await client.get(name)
     except VertexApiError as error:
         return error
 
 
-def _news_of(watch: Watch, resource: Mapping[str, Any]) -> News:
+def _update_of(subscription: Subscription, resource: Mapping[str, Any]) -> JobUpdate:
     try:
         return BatchJob.from_json(resource)
     except (ValueError, TypeError, AttributeError) as error:
-        return VertexApiError(f"reading {watch.name} in the list: it can't be read ({error})", code=200)
+        return VertexApiError(
+            f"reading {subscription.name} in the list: it can't be read ({error})", code=200
+        )
 
 
 @contextlib.contextmanager
@@ -285,10 +305,10 @@ def _garbage_left_alone() -> Iterator[None]:
             gc.enable()
 
 
-class Watch(Turn):
+class Subscription(PollTimer):
     """One trigger's place at the poller of its job; made and used within one event loop.
 
-    Making it takes the place, :meth:`leave` gives it up.
+    Making it takes the place, :meth:`unsubscribe` gives it up.
 
     :param name: the job.
     :param gcp_conn_id: the Airflow connection to ask with.
@@ -297,7 +317,7 @@ class Watch(Turn):
     :param created: when the job was created, in seconds since the epoch; as good as it is known.
     """
 
-    __slots__ = ("_group", "_news", "_poller", "_waiter", "name")
+    __slots__ = ("_group", "_poller", "_update", "_waiter", "name")
 
     def __init__(
         self,
@@ -311,21 +331,21 @@ class Watch(Turn):
         super().__init__(poll_interval, created)
         self.name = name
         self._group = Group.of(name, gcp_conn_id, impersonation_chain)
-        self._news: News | None = None
+        self._update: JobUpdate | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._poller = poller_of(self._group)
         self._poller.add(self)
         self.begin(asyncio.get_running_loop().time())
         self._poller.look_at(self.due)
 
-    async def news(self) -> News:
+    async def update(self) -> JobUpdate:
         """Wait until there is an answer about the job that differs from the last one, or none to be had.
 
         An error is returned, not raised, since it may be the same one for many waits.
         """
-        while self._news is None:
+        while self._update is None:
             # The poller keeps the time. This is for one that hangs: it is stopped, which is news.
-            longest = max(self.tell_by - time.time(), 0) + 2 * max(LONGEST_BACKOFF, self.poll_interval)
+            longest = max(self.notify_by - time.time(), 0) + 2 * max(LONGEST_BACKOFF, self.poll_interval)
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(longest):
@@ -334,10 +354,10 @@ class Watch(Turn):
                 self._poller.stop()
             finally:
                 self._waiter = None
-        news, self._news = self._news, None
-        return news
+        update, self._update = self._update, None
+        return update
 
-    def ask_again(self, seconds: float, *, tell_by: datetime) -> None:
+    def schedule_next(self, seconds: float, *, notify_by: datetime) -> None:
         """Go on after news.
 
         :param seconds: when to ask again.
@@ -346,21 +366,21 @@ class Watch(Turn):
         if self._poller.ended:
             self._poller = poller_of(self._group)
             self._poller.add(self)
-        self.tell_by = tell_by.timestamp()
+        self.notify_by = notify_by.timestamp()
         self.pause(asyncio.get_running_loop().time(), seconds)
         self._poller.look_at(self.due)
 
-    async def leave(self) -> None:
+    async def unsubscribe(self) -> None:
         """Want no more news; the last one to leave ends the poller and closes its connections."""
         await self._poller.remove(self)
 
-    def tell(self, news: News) -> None:
+    def notify(self, update: JobUpdate) -> None:
         """Wake the trigger; called by the poller."""
         self.suspend()
-        if not isinstance(news, BatchJob):
+        if not isinstance(update, BatchJob):
             self.forget()
-        elif news.create_time is not None:
-            self.created = news.create_time.timestamp()
-        self._news = news
+        elif update.create_time is not None:
+            self.created = update.create_time.timestamp()
+        self._update = update
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

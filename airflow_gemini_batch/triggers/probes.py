@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 from airflow_gemini_batch.core.labels import labels_filter
 from airflow_gemini_batch.exceptions import SourceNotReadyError, VertexApiError
-from airflow_gemini_batch.jobs.readiness import Look, Readiness, look_at_job, look_at_rows, never, not_yet
+from airflow_gemini_batch.jobs.readiness import (
+    Readiness,
+    ReadinessState,
+    job_readiness,
+    never,
+    not_yet,
+    rows_readiness,
+)
 from airflow_gemini_batch.jobs.state import JobName
 from airflow_gemini_batch.jobs.submission import parse_sources
 
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 class Probe(Protocol):
     """A way to look."""
 
-    def look(self, hook: GeminiBatchHook) -> Look:
+    def check(self, hook: GeminiBatchHook) -> Readiness:
         """Look once, without waiting for anything but the answers."""
 
 
@@ -35,16 +42,16 @@ class JobProbe:
     job_name: str | None = None
     labels: Mapping[str, str] | None = None
 
-    def look(self, hook: GeminiBatchHook) -> Look:
+    def check(self, hook: GeminiBatchHook) -> Readiness:
         """Ask for the job."""
         if self.job_name:
             name = JobName.parse(self.job_name)
-            return look_at_job(hook.get_conn(name).get(name))
+            return job_readiness(hook.get_conn(name).get(name))
         labels = self.labels or {}
         client = hook.get_conn()
         for job in client.list(labels_filter(labels)):
             if labels.items() <= job.labels.items():
-                return look_at_job(job)
+                return job_readiness(job)
         named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
         return not_yet(f"no job in {client.project}, {client.location} carries {named}")
 
@@ -66,12 +73,12 @@ class OutputProbe:
     max_failed_fraction: float = 0.0
     job_name: str | None = None
 
-    def look(self, hook: GeminiBatchHook) -> Look:
+    def check(self, hook: GeminiBatchHook) -> Readiness:
         """Ask for the job, if there is one, then count the rows."""
         if self.job_name:
-            look = JobProbe(self.job_name).look(hook)
-            if look.readiness is not Readiness.READY:
-                return look
+            check = JobProbe(self.job_name).check(hook)
+            if check.readiness is not ReadinessState.READY:
+                return check
         output = parse_address(self.output)
         if isinstance(output, GcsAddress) and len(folders := hook.store.files.prediction_folders(output)) > 1:
             named = ", ".join(map(str, folders))
@@ -80,7 +87,7 @@ class OutputProbe:
         if tally is None:
             absent = f"there is no output at {output}"
             return never(f"{absent}, though {self.job_name} succeeded") if self.job_name else not_yet(absent)
-        return look_at_rows(
+        return rows_readiness(
             str(output),
             rows=tally.rows,
             failed=tally.failed,
@@ -108,7 +115,7 @@ def probe_from_json(content: Mapping[str, Any]) -> JobProbe | OutputProbe:
     return _KINDS[content["kind"]](**{key: value for key, value in content.items() if key != "kind"})
 
 
-def look_patiently(probe: Probe, hook: GeminiBatchHook) -> Look:
+def check_with_retry(probe: Probe, hook: GeminiBatchHook) -> Readiness:
     """Look once; where the service says "not now" or nothing at all, that is a reason to look again later."""
     from google.api_core.exceptions import (
         NotFound,
@@ -121,7 +128,7 @@ def look_patiently(probe: Probe, hook: GeminiBatchHook) -> Look:
     from requests.exceptions import Timeout
 
     try:
-        return probe.look(hook)
+        return probe.check(hook)
     except VertexApiError as error:
         if not error.transient:
             raise

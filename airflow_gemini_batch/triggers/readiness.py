@@ -62,8 +62,8 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
         from asgiref.sync import sync_to_async
 
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-        from airflow_gemini_batch.jobs.readiness import Readiness
-        from airflow_gemini_batch.triggers.probes import look_patiently, probe_from_json
+        from airflow_gemini_batch.jobs.readiness import ReadinessState
+        from airflow_gemini_batch.triggers.probes import check_with_retry, probe_from_json
 
         hook = GeminiBatchHook(
             self.gcp_conn_id,
@@ -73,16 +73,16 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
         )
         probe = probe_from_json(self.probe)
         while True:
-            look = await sync_to_async(look_patiently, thread_sensitive=False)(probe, hook)
-            self.log.info("%s", look.reason)
-            if look.readiness is not Readiness.NOT_YET:
+            check = await sync_to_async(check_with_retry, thread_sensitive=False)(probe, hook)
+            self.log.info("%s", check.reason)
+            if check.readiness is not ReadinessState.NOT_YET:
                 break
             await asyncio.sleep(self.poll_interval)
         yield TriggerEvent(
             {
                 "version": EVENT_VERSION,
-                "readiness": look.readiness.value,
-                "reason": look.reason,
-                "result": None if look.result is None else dict(look.result),
+                "readiness": check.readiness.value,
+                "reason": check.reason,
+                "result": None if check.result is None else dict(check.result),
             }
         )

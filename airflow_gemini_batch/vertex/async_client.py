@@ -51,15 +51,15 @@ class AsyncBatchJobClient:
 
     async def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
-        asked = f"reading {name}"
-        return wire.read_job(asked, await self._get(wire.job_url(self._base_url, name), asked, {}))
+        action = f"reading {name}"
+        return wire.read_job(action, await self._get(wire.job_url(self._base_url, name), action, {}))
 
     async def list(self, filter_: str = "", *, page_size: int = wire.PAGE_SIZE) -> AsyncIterator[BatchJob]:
         """Yield the jobs that match ``filter_``, newest first, page by page."""
         token = ""
         while True:
             page = await self.page(filter_, token, page_size)
-            jobs, token = wire.read_page(page.asked, page.body)
+            jobs, token = wire.read_page(page.action, page.body)
             for job in jobs:
                 yield job
             if not token:
@@ -68,10 +68,12 @@ class AsyncBatchJobClient:
     async def page(self, filter_: str, token: str, page_size: int) -> wire.Page:
         """Return one page of the list, newest first; reading it is left to who knows what is worth the time."""
         url = wire.jobs_url(self._base_url, self.project, self.location)
-        asked = f"listing the jobs of {self.project} in {self.location}"
-        return wire.Page(asked, await self._get(url, asked, wire.list_parameters(filter_, token, page_size)))
+        action = f"listing the jobs of {self.project} in {self.location}"
+        return wire.Page(
+            action, await self._get(url, action, wire.list_parameters(filter_, token, page_size))
+        )
 
-    async def _get(self, url: str, asked: str, parameters: dict[str, str]) -> bytes:
+    async def _get(self, url: str, action: str, parameters: dict[str, str]) -> bytes:
         import aiohttp
         from google.auth.exceptions import GoogleAuthError, RefreshError
 
@@ -80,11 +82,11 @@ class AsyncBatchJobClient:
             async with self._open_session().get(url, params=parameters, headers=headers) as response:
                 body = await response.read()
         except RefreshError as error:
-            raise CredentialsError(f"{asked}: Google refuses the credentials ({error})") from error
+            raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
         except (aiohttp.ClientError, GoogleAuthError, TimeoutError, OSError) as error:
             named = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise VertexApiError(f"{asked}: no answer from Vertex AI ({named})") from error
-        wire.check_status(asked, response.status, body)
+            raise VertexApiError(f"{action}: no answer from Vertex AI ({named})") from error
+        wire.check_status(action, response.status, body)
         return body
 
     def _open_session(self) -> ClientSession:

@@ -53,17 +53,17 @@ class BatchJobClient:
 
     def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
-        asked = f"reading {name}"
-        return wire.read_job(asked, self._call("GET", wire.job_url(self._base_url, name), asked))
+        action = f"reading {name}"
+        return wire.read_job(action, self._call("GET", wire.job_url(self._base_url, name), action))
 
     def list(self, filter_: str = "") -> Iterator[BatchJob]:
         """Yield the jobs that match ``filter_``, newest first, page by page."""
         url = wire.jobs_url(self._base_url, self.project, self.location)
-        asked = f"listing the jobs of {self.project} in {self.location}"
+        action = f"listing the jobs of {self.project} in {self.location}"
         token = ""
         while True:
-            body = self._call("GET", url, asked, params=wire.list_parameters(filter_, token))
-            jobs, token = wire.read_page(asked, body)
+            body = self._call("GET", url, action, params=wire.list_parameters(filter_, token))
+            jobs, token = wire.read_page(action, body)
             yield from jobs
             if not token:
                 return
@@ -80,7 +80,7 @@ class BatchJobClient:
         """Close the connections."""
         self._session.close()
 
-    def _call(self, method: str, url: str, asked: str, **arguments: Any) -> bytes:
+    def _call(self, method: str, url: str, action: str, **arguments: Any) -> bytes:
         from google.auth.exceptions import GoogleAuthError, RefreshError
         from requests.exceptions import RequestException
 
@@ -89,8 +89,8 @@ class BatchJobClient:
                 method, url, timeout=(wire.CONNECT_TIMEOUT, wire.READ_TIMEOUT), **arguments
             )
         except RefreshError as error:
-            raise CredentialsError(f"{asked}: Google refuses the credentials ({error})") from error
+            raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
         except (RequestException, GoogleAuthError) as error:
-            raise VertexApiError(f"{asked}: no answer from Vertex AI ({error})") from error
-        wire.check_status(asked, response.status_code, response.content)
+            raise VertexApiError(f"{action}: no answer from Vertex AI ({error})") from error
+        wire.check_status(action, response.status_code, response.content)
         return bytes(response.content)

@@ -28,7 +28,7 @@ def create_job(
     from google.auth.exceptions import RefreshError
     from google.genai import errors, types
 
-    asked = f"creating the job {request.display_name!r}"
+    action = f"creating the job {request.display_name!r}"
     client = genai.Client(
         vertexai=True,
         project=project,
@@ -56,15 +56,15 @@ def create_job(
         )
     except errors.APIError as error:
         raise VertexApiError(
-            f"{asked}: Vertex AI answered {error.code} {error.status or ''}: {error.message}",
+            f"{action}: Vertex AI answered {error.code} {error.status or ''}: {error.message}",
             code=error.code,
             reason=error.status or "",
         ) from error
     except RefreshError as error:
-        raise CredentialsError(f"{asked}: Google refuses the credentials ({error})") from error
+        raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
     except Exception as error:
         # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown.
-        raise VertexApiError(f"{asked}: no readable answer ({type(error).__name__}: {error})") from error
+        raise VertexApiError(f"{action}: no readable answer ({type(error).__name__}: {error})") from error
     finally:
         client.close()
 

@@ -59,12 +59,12 @@ def list_parameters(filter_: str, page_token: str, page_size: int = PAGE_SIZE) -
     return parameters
 
 
-def read_job(asked: str, body: bytes) -> BatchJob:
+def read_job(action: str, body: bytes) -> BatchJob:
     """Read one job; raises :class:`VertexApiError` when the body is none (an empty 200 does occur)."""
     try:
         return BatchJob.from_json(orjson.loads(body))
     except (ValueError, TypeError, AttributeError) as error:
-        raise _no_answer(asked, body, error) from error
+        raise _no_answer(action, body, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Page:
     :param asked: what was asked for, for errors.
     """
 
-    asked: str
+    action: str
     body: bytes
 
     def read(self) -> tuple[list[dict[str, Any]], str]:
@@ -92,25 +92,25 @@ class Page:
                     raise TypeError("a job without a name")
             return resources, page.get("nextPageToken", "")
         except (ValueError, TypeError, AttributeError) as error:
-            raise _no_answer(self.asked, self.body, error) from error
+            raise _no_answer(self.action, self.body, error) from error
 
 
-def read_page(asked: str, body: bytes) -> tuple[list[BatchJob], str]:
+def read_page(action: str, body: bytes) -> tuple[list[BatchJob], str]:
     """Read one page of a list as its jobs and the next page's token; raises :class:`VertexApiError`."""
-    resources, token = Page(asked, body).read()
+    resources, token = Page(action, body).read()
     try:
         return [BatchJob.from_json(resource) for resource in resources], token
     except (ValueError, TypeError, AttributeError) as error:
-        raise _no_answer(asked, body, error) from error
+        raise _no_answer(action, body, error) from error
 
 
-def check_status(asked: str, status: int, body: bytes) -> None:
+def check_status(action: str, status: int, body: bytes) -> None:
     """Raise :class:`VertexApiError` unless the answer is a 200."""
     if status == 200:
         return
     message, reason = error_of(body)
     named = f"{status} {reason}".strip()
-    raise VertexApiError(f"{asked}: Vertex AI answered {named}: {message}", code=status, reason=reason)
+    raise VertexApiError(f"{action}: Vertex AI answered {named}: {message}", code=status, reason=reason)
 
 
 def error_of(body: bytes) -> tuple[str, str]:
@@ -125,9 +125,9 @@ def error_of(body: bytes) -> tuple[str, str]:
         return _quoted(body) or "an empty answer", ""
 
 
-def _no_answer(asked: str, body: bytes, error: Exception) -> VertexApiError:
+def _no_answer(action: str, body: bytes, error: Exception) -> VertexApiError:
     return VertexApiError(
-        f"{asked}: Vertex AI answered 200, but with something that is no answer ({error}): "
+        f"{action}: Vertex AI answered 200, but with something that is no answer ({error}): "
         f"{_quoted(body) or 'an empty body'}",
         code=200,
     )

@@ -98,10 +98,10 @@ class Step:
     bare_encode_seconds: float | None = None
 
 
-class Watch:
+class Subscription:
     """Takes the time of the block, then the most memory that the process has had."""
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Subscription:
         self._begin, self._cpu = time.perf_counter(), time.process_time()
         return self
 
@@ -154,7 +154,7 @@ def build(case: Case) -> tuple[Step, list[str]]:
     plan, client = case.kind.build_plan(), case.client()
     source = parse_row_source(str(case.source))
     assert isinstance(source, FileRows)
-    with Watch() as watch:
+    with Subscription() as watch:
         rows = read_rows(source, [*plan.key, *plan.template.columns], client)
         report = build_files(plan, rows, GcsAddress(BUCKET, f"requests-{case.rows}"), client, LOG)
     assert report.requests == case.rows
@@ -183,7 +183,7 @@ def parse(case: Case, jobs: Sequence[Job]) -> Step:
     from airflow_gemini_batch.outputs.files import CloudStorage
 
     storage = CloudStorage(case.client())
-    with Watch() as watch:
+    with Subscription() as watch:
         accounts = [
             storage.account(GcsAddress.parse(job.output), [GcsAddress.parse(job.requests)]) for job in jobs
         ]
@@ -215,7 +215,7 @@ def land(case: Case, jobs: Sequence[Job]) -> Step:
     plan, client = case.kind.landing_plan(), case.client()
     target, failed = (str(case.folder / name) for name in ("answers.parquet", "failed.parquet"))
     pa.array([""])  # pyarrow loads pandas with the first one
-    with Watch() as watch:
+    with Subscription() as watch:
         report = land_files(plan, manifests, target, failed, client, LOG)
     assert report.landed + report.failed == case.rows > report.landed
     return watch.step(bare(orjson.loads, answered_lines(case, jobs)))

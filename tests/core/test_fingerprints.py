@@ -4,7 +4,7 @@ import hashlib
 
 import orjson
 
-from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, asked_model, fingerprint_of
+from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_of, model_key
 
 MODEL = "gemini-2.5-flash"
 
@@ -31,7 +31,7 @@ def test_model_and_request_tell_apart() -> None:
 
 
 def test_parameters_of_the_job_count_in_whatever_order() -> None:
-    asked = asked_model(f"publishers/google/models/{MODEL}", {"b": "2", "a": "1"})
-    assert asked == asked_model(MODEL, {"a": "1", "b": "2"}) == f"{MODEL} a=1 b=2"
+    asked = model_key(f"publishers/google/models/{MODEL}", {"b": "2", "a": "1"})
+    assert asked == model_key(MODEL, {"a": "1", "b": "2"}) == f"{MODEL} a=1 b=2"
     assert fingerprint_of(asked, b"{}") != fingerprint_of(MODEL, b"{}")
-    assert asked_model(MODEL, {}) == MODEL
+    assert model_key(MODEL, {}) == MODEL

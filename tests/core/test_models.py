@@ -45,7 +45,7 @@ def test_resource_name_stays_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "way_out"),
+    ("name", "hint"),
     [
         pytest.param("", "model is missing", id="empty"),
         pytest.param(None, "model is missing", id="none"),
@@ -66,8 +66,8 @@ def test_resource_name_stays_as_it_is(name: str) -> None:
         pytest.param("gemini-2.5-flàsh", "expected a plain name", id="unicode"),
     ],
 )
-def test_what_is_no_model_is_refused_with_the_way_out(name: Any, way_out: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(way_out)) as caught:
+def test_what_is_no_model_is_refused_with_the_way_out(name: Any, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(hint)) as caught:
         model_resource_name(name)
     assert repr(name) in str(caught.value)
 

@@ -34,6 +34,6 @@ def run_quick(points: Sequence[CrashPoint], rounds: int, lanes: int, folder: Pat
             board.record(point.name, outcome, time.monotonic() - started, log)
 
         # The points take turns, so that a run that is cut short has tried them all.
-        turns = [pool.submit(play, point, number) for number in range(rounds) for point in points]
-        for turn in turns:
-            turn.result()
+        timers = [pool.submit(play, point, number) for number in range(rounds) for point in points]
+        for timer in timers:
+            timer.result()

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
-from airflow_gemini_batch.jobs.failures import after_cancelling, failure_of
+from airflow_gemini_batch.jobs.failures import cancel_message, job_failure
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
@@ -43,7 +43,7 @@ def report(failure: GeminiBatchError | None) -> str:
     ],
 )
 def test_end_is_a_success(state: str, rows: Tally, allowed: float) -> None:
-    assert failure_of(job(state), rows, max_failed_fraction=allowed) is None
+    assert job_failure(job(state), rows, max_failed_fraction=allowed) is None
 
 
 @pytest.mark.parametrize("state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED"])
@@ -67,7 +67,7 @@ def test_end_is_a_success(state: str, rows: Tally, allowed: float) -> None:
     ],
 )
 def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed: float, said: str) -> None:
-    failure = failure_of(job(state), rows, max_failed_fraction=allowed)
+    failure = job_failure(job(state), rows, max_failed_fraction=allowed)
     assert isinstance(failure, RowsFailedError)
     assert not failure.retryable
     assert said in str(failure)
@@ -84,7 +84,7 @@ def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed
 )
 @pytest.mark.parametrize("rows", [tally(), tally(ok=10)], ids=["no-rows", "every-row-answered"])
 def test_job_that_ended_badly_is_a_failure_whatever_its_rows(state: str, said: str, rows: Tally) -> None:
-    failure = failure_of(job(state), rows, max_failed_fraction=1.0)
+    failure = job_failure(job(state), rows, max_failed_fraction=1.0)
     assert isinstance(failure, JobFailedError)
     assert failure.retryable
     assert said in str(failure)
@@ -92,7 +92,7 @@ def test_job_that_ended_badly_is_a_failure_whatever_its_rows(state: str, said: s
 
 
 def test_stuck_job_may_hold_resources() -> None:
-    failure = failure_of(job("PAUSED"), tally(ok=10), max_failed_fraction=1.0)
+    failure = job_failure(job("PAUSED"), tally(ok=10), max_failed_fraction=1.0)
     assert isinstance(failure, JobFailedError)
     assert "is PAUSED" in str(failure)
     assert "cancel it in the console" in str(failure)
@@ -106,14 +106,14 @@ def test_stuck_job_may_hold_resources() -> None:
     ],
 )
 def test_report_says_what_is_kept_of_a_job_that_ended_early(rows: Tally, kept: bool) -> None:
-    text = report(failure_of(job("EXPIRED"), rows, max_failed_fraction=0.0))
+    text = report(job_failure(job("EXPIRED"), rows, max_failed_fraction=0.0))
     assert ("Its 7 finished rows are kept." in text) is kept
 
 
 @pytest.mark.parametrize("state", ["FAILED", "PAUSED", "SUCCEEDED"])
 def test_report_holds_all_that_a_person_needs(state: str) -> None:
     ended = job(state, error=JobError(8, "quota exhausted"), output=GcsAddress("books", "out/p"))
-    text = report(failure_of(ended, tally(ok=1, rejected=2, missing=1), max_failed_fraction=0.1))
+    text = report(job_failure(ended, tally(ok=1, rejected=2, missing=1), max_failed_fraction=0.1))
     for part in (
         str(NAME),
         NAME.console_url,
@@ -126,7 +126,7 @@ def test_report_holds_all_that_a_person_needs(state: str) -> None:
 
 
 def test_report_leaves_out_what_is_not_known() -> None:
-    text = report(failure_of(job("FAILED"), tally(), max_failed_fraction=0.0))
+    text = report(job_failure(job("FAILED"), tally(), max_failed_fraction=0.0))
     assert "None" not in text
     assert "Output:" not in text
     assert "Vertex AI says" not in text
@@ -136,27 +136,27 @@ def test_report_leaves_out_what_is_not_known() -> None:
 @pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
 def test_report_tells_what_was_spent(state: str) -> None:
     spent = "1,090 prompt, 95 output tokens: $0.0003"
-    text = report(failure_of(job(state), tally(ok=1, rejected=1), max_failed_fraction=0.0, spent=spent))
+    text = report(job_failure(job(state), tally(ok=1, rejected=1), max_failed_fraction=0.0, spent=spent))
     assert f"\nSpent: {spent}\n" in text
 
 
 def test_cancelled_job_tells_what_is_kept_and_what_was_spent() -> None:
     cancelled = job("CANCELLED", output=GcsAddress("books", "out/p"))
-    assert after_cancelling(cancelled, 7, spent="90 prompt tokens: $0.01") == (
+    assert cancel_message(cancelled, 7, spent="90 prompt tokens: $0.01") == (
         "It was cancelled (CANCELLED). Its 7 finished rows are kept: gs://books/out/p. "
         "Spent: 90 prompt tokens: $0.01. The next try submits a new job."
     )
-    assert after_cancelling(cancelled) == "It was cancelled (CANCELLED). The next try submits a new job."
+    assert cancel_message(cancelled) == "It was cancelled (CANCELLED). The next try submits a new job."
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "PAUSED"])
 def test_bad_end_of_a_follow_up_is_no_failure_while_enough_is_answered(state: str) -> None:
-    assert failure_of(job(state), tally(ok=9, missing=1), max_failed_fraction=0.1, follow_up=True) is None
+    assert job_failure(job(state), tally(ok=9, missing=1), max_failed_fraction=0.1, follow_up=True) is None
 
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "EXPIRED", "PAUSED"])
 def test_bad_end_of_a_follow_up_that_leaves_too_much_open_can_be_mended_by_itself(state: str) -> None:
-    failure = failure_of(job(state), tally(ok=8, missing=2), max_failed_fraction=0.1, follow_up=True)
+    failure = job_failure(job(state), tally(ok=8, missing=2), max_failed_fraction=0.1, follow_up=True)
     assert isinstance(failure, JobFailedError)
     assert "The follow-up job" in str(failure)
     assert "Of all 10 rows: 8 ok, 2 missing" in str(failure)
@@ -166,5 +166,5 @@ def test_bad_end_of_a_follow_up_that_leaves_too_much_open_can_be_mended_by_itsel
 
 @pytest.mark.parametrize(("rows", "fails"), [(tally(ok=9, missing=1), False), (tally(ok=8, missing=2), True)])
 def test_rows_of_an_expired_job_that_are_gone_on_from_are_judged(rows: Tally, fails: bool) -> None:
-    failure = failure_of(job("EXPIRED"), rows, max_failed_fraction=0.1, has_result=True)
+    failure = job_failure(job("EXPIRED"), rows, max_failed_fraction=0.1, has_result=True)
     assert isinstance(failure, RowsFailedError) is fails

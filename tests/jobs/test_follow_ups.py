@@ -6,10 +6,10 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.jobs.follow_ups import EndedRound, RoundId, merged
-from airflow_gemini_batch.jobs.identity import rerun_identity
+from airflow_gemini_batch.jobs.identity import follow_up_identity
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
-from airflow_gemini_batch.outputs.account import Account
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.summary import OutputSummary
 
 ROOT = "0123456789abcdef0123456789abcdef"
 NAME = JobName("my-shop", "us-central1", "42")
@@ -26,9 +26,9 @@ def tally(**counts: int) -> Tally:
     return found
 
 
-def ended(state: str = "SUCCEEDED", *, told_apart: bool = True, **counts: int) -> EndedRound:
-    account = Account(tally(**counts), (lambda place: None) if told_apart else None)
-    return EndedRound(job(state), (GcsAddress("books", "in.jsonl"),), account, has_output=True)
+def ended(state: str = "SUCCEEDED", *, distinguished: bool = True, **counts: int) -> EndedRound:
+    summary = OutputSummary(tally(**counts), (lambda place: None) if distinguished else None)
+    return EndedRound(job(state), (GcsAddress("books", "in.jsonl"),), summary, has_output=True)
 
 
 def test_first_round_carries_its_identity_only() -> None:
@@ -40,7 +40,7 @@ def test_first_round_carries_its_identity_only() -> None:
 def test_follow_up_says_what_it_belongs_to() -> None:
     second = RoundId(ROOT).next_after(job())
     assert second.labels == {
-        "gemini_batch_id": rerun_identity(ROOT, 1, "42"),
+        "gemini_batch_id": follow_up_identity(ROOT, 1, "42"),
         "gemini_batch_root": ROOT,
         "gemini_batch_round": "1",
         "gemini_batch_after": "42",
@@ -70,10 +70,10 @@ def test_names_of_two_rounds_differ() -> None:
         (ended(ok=1, missing=9), True),
         (ended("PARTIALLY_SUCCEEDED", ok=1, missing=9), True),
         (ended(retryable=10), True),
-        (ended(ok=1, missing=9, told_apart=False), False),
+        (ended(ok=1, missing=9, distinguished=False), False),
         (ended("EXPIRED", ok=1, missing=9), True),
         (ended("EXPIRED", retryable=10), False),
-        (ended("EXPIRED", ok=1, missing=9, told_apart=False), False),
+        (ended("EXPIRED", ok=1, missing=9, distinguished=False), False),
         (ended("FAILED", ok=9, missing=1), False),
         (ended("CANCELLED", ok=9, missing=1), False),
         (ended("PAUSED", ok=9, missing=1), False),

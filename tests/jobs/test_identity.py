@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.jobs.identity import TaskRun, display_name, fingerprint, identity, rerun_identity
+from airflow_gemini_batch.jobs.identity import (
+    TaskRun,
+    display_name,
+    fingerprint,
+    follow_up_identity,
+    identity,
+)
 
 RUN = TaskRun("nightly", "scheduled__2025-01-02", "submit", 3)
 REQUEST: dict[str, Any] = {
@@ -127,12 +133,12 @@ def test_display_name_is_cut_before_the_identity(name: str, shown: str) -> None:
 
 
 def test_identity_of_a_follow_up_tells_submission_round_and_job_before() -> None:
-    same = rerun_identity("a" * 32, 1, "42")
-    assert rerun_identity("a" * 32, 1, "42") == same
+    same = follow_up_identity("a" * 32, 1, "42")
+    assert follow_up_identity("a" * 32, 1, "42") == same
     assert re.fullmatch(r"[0-9a-f]{32}", same)
     others = [
-        rerun_identity("b" * 32, 1, "42"),
-        rerun_identity("a" * 32, 2, "42"),
-        rerun_identity("a" * 32, 1, "43"),
+        follow_up_identity("b" * 32, 1, "42"),
+        follow_up_identity("a" * 32, 2, "42"),
+        follow_up_identity("a" * 32, 1, "43"),
     ]
     assert len({same, *others}) == 4

@@ -8,7 +8,7 @@ import pytest
 from airflow_gemini_batch.jobs.poll_schedule import (
     FIRST_PAUSE,
     QUESTIONS_PER_PAGE,
-    Turn,
+    PollTimer,
     created_filter,
     pages_worth,
     ripe,
@@ -20,9 +20,9 @@ NOW = 1000.0
 WALL = 1_764_547_200.0  # 2025-12-01 00:00 UTC
 
 
-def turn(*, age: float = 0.0, poll_interval: float = 60.0, tell_by: float = math.inf) -> Turn:
-    made = Turn(poll_interval, WALL - age)
-    made.tell_by = tell_by
+def timer(*, age: float = 0.0, poll_interval: float = 60.0, notify_by: float = math.inf) -> PollTimer:
+    made = PollTimer(poll_interval, WALL - age)
+    made.notify_by = notify_by
     return made
 
 
@@ -30,7 +30,7 @@ def turn(*, age: float = 0.0, poll_interval: float = 60.0, tell_by: float = math
 def test_first_turn_comes_soon_but_not_for_all_at_once(poll_interval: float, longest: float) -> None:
     dues = set()
     for _ in range(50):
-        new = turn(poll_interval=poll_interval)
+        new = timer(poll_interval=poll_interval)
         new.begin(NOW)
         assert longest / 2 <= new.due - NOW <= longest
         dues.add(new.due)
@@ -38,21 +38,21 @@ def test_first_turn_comes_soon_but_not_for_all_at_once(poll_interval: float, lon
 
 
 def test_new_job_goes_along_with_the_first_round() -> None:
-    new = turn()
+    new = timer()
     new.begin(NOW)
     assert ripe([new], NOW) == {new}
 
 
 @pytest.mark.parametrize(("later", "goes"), [(44, False), (46, True), (60, True), (100, True)])
 def test_job_near_its_turn_goes_along_with_others(later: float, goes: bool) -> None:
-    one = turn()
+    one = timer()
     one.pause(NOW, 60)
     assert one.due == NOW + 60
     assert ripe([one], NOW + later) == ({one} if goes else set())
 
 
 def test_suspended_job_has_no_turn() -> None:
-    one = turn()
+    one = timer()
     one.begin(NOW)
     one.suspend()
     assert ripe([one], NOW + 1e9) == set()
@@ -62,7 +62,7 @@ RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "news"),
+    ("before", "after", "update"),
     [
         pytest.param(None, RUNNING, True, id="first-answer"),
         pytest.param(RUNNING, RUNNING, False, id="same"),
@@ -72,29 +72,29 @@ RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
         pytest.param({}, {}, False, id="nothing-at-all"),
     ],
 )
-def test_news_is_what_decides(before: Any, after: Any, news: bool) -> None:
-    one = turn()
+def test_news_is_what_decides(before: Any, after: Any, update: bool) -> None:
+    one = timer()
     if before is not None:
-        one.is_news(before, WALL)
-    assert one.is_news(after, WALL) is news
+        one.changed(before, WALL)
+    assert one.changed(after, WALL) is update
 
 
 def test_same_answer_is_news_when_its_waiter_has_to_decide() -> None:
-    one = turn(tell_by=WALL + 10)
-    one.is_news(RUNNING, WALL)
-    assert not one.is_news(RUNNING, WALL + 9)
-    assert one.is_news(RUNNING, WALL + 10)
+    one = timer(notify_by=WALL + 10)
+    one.changed(RUNNING, WALL)
+    assert not one.changed(RUNNING, WALL + 9)
+    assert one.changed(RUNNING, WALL + 10)
 
 
 def test_answer_after_an_error_is_news() -> None:
-    one = turn()
-    one.is_news(RUNNING, WALL)
+    one = timer()
+    one.changed(RUNNING, WALL)
     one.forget()
-    assert one.is_news(RUNNING, WALL)
+    assert one.changed(RUNNING, WALL)
 
 
 @pytest.mark.parametrize(
-    ("age", "tell_by", "pause"),
+    ("age", "notify_by", "pause"),
     [
         pytest.param(0, math.inf, 5.0, id="new"),
         pytest.param(200, math.inf, 20.0, id="a-tenth-of-its-age"),
@@ -102,15 +102,15 @@ def test_answer_after_an_error_is_news() -> None:
         pytest.param(9000, WALL + 7, 7.0, id="decision-due-earlier"),
     ],
 )
-def test_unchanged_job_is_asked_about_by_its_age(age: float, tell_by: float, pause: float) -> None:
-    one = turn(age=age, tell_by=tell_by)
-    one.keep_quiet(NOW, WALL, 1.0)
+def test_unchanged_job_is_asked_about_by_its_age(age: float, notify_by: float, pause: float) -> None:
+    one = timer(age=age, notify_by=notify_by)
+    one.reschedule(NOW, WALL, 1.0)
     assert one.due == NOW + pause
 
 
 def test_pause_after_a_list_varies_as_its_factor() -> None:
-    one = turn(age=9000)
-    one.keep_quiet(NOW, WALL, 1.1)
+    one = timer(age=9000)
+    one.reschedule(NOW, WALL, 1.1)
     assert one.due == pytest.approx(NOW + 66)
 
 
@@ -128,6 +128,6 @@ def test_filter_leaves_out_exactly_the_states_that_nobody_waits_in() -> None:
 
 
 def test_filter_by_age_holds_all_jobs_and_a_minute_around() -> None:
-    assert created_filter([turn(age=3600), turn(age=0), turn(age=60)]) == (
+    assert created_filter([timer(age=3600), timer(age=0), timer(age=60)]) == (
         'create_time>="2025-11-30T22:59:00Z" AND create_time<="2025-12-01T00:01:00Z"'
     )

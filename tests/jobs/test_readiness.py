@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.jobs.readiness import Readiness, look_at_job, look_at_rows, never, not_yet, ready
+from airflow_gemini_batch.jobs.readiness import (
+    ReadinessState,
+    job_readiness,
+    never,
+    not_yet,
+    ready,
+    rows_readiness,
+)
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
 
 NAME = JobName("my-shop", "us-central1", "42")
@@ -18,24 +25,24 @@ def job(state: str, **fields: Any) -> BatchJob:
 @pytest.mark.parametrize(
     ("state", "readiness"),
     [
-        ("UNSPECIFIED", Readiness.NOT_YET),
-        ("QUEUED", Readiness.NOT_YET),
-        ("PENDING", Readiness.NOT_YET),
-        ("RUNNING", Readiness.NOT_YET),
-        ("UPDATING", Readiness.NOT_YET),
-        ("CANCELLING", Readiness.NOT_YET),
-        ("SUCCEEDED", Readiness.READY),
-        ("PARTIALLY_SUCCEEDED", Readiness.READY),
-        ("FAILED", Readiness.NEVER),
-        ("CANCELLED", Readiness.NEVER),
-        ("EXPIRED", Readiness.NEVER),
-        ("PAUSED", Readiness.NEVER),
+        ("UNSPECIFIED", ReadinessState.NOT_YET),
+        ("QUEUED", ReadinessState.NOT_YET),
+        ("PENDING", ReadinessState.NOT_YET),
+        ("RUNNING", ReadinessState.NOT_YET),
+        ("UPDATING", ReadinessState.NOT_YET),
+        ("CANCELLING", ReadinessState.NOT_YET),
+        ("SUCCEEDED", ReadinessState.READY),
+        ("PARTIALLY_SUCCEEDED", ReadinessState.READY),
+        ("FAILED", ReadinessState.NEVER),
+        ("CANCELLED", ReadinessState.NEVER),
+        ("EXPIRED", ReadinessState.NEVER),
+        ("PAUSED", ReadinessState.NEVER),
     ],
 )
-def test_job_is_judged_by_its_state(state: str, readiness: Readiness) -> None:
-    look = look_at_job(job(state))
-    assert look.readiness is readiness
-    assert f"{NAME} ({state})" in look.reason
+def test_job_is_judged_by_its_state(state: str, readiness: ReadinessState) -> None:
+    check = job_readiness(job(state))
+    assert check.readiness is readiness
+    assert f"{NAME} ({state})" in check.reason
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_job_is_judged_by_its_state(state: str, readiness: Readiness) -> None:
     ],
 )
 def test_ready_job_hands_on_json_scalars(output: BigQueryAddress | None, text: str) -> None:
-    assert look_at_job(job("SUCCEEDED", output=output)).result == {
+    assert job_readiness(job("SUCCEEDED", output=output)).result == {
         "job_name": str(NAME),
         "state": "JOB_STATE_SUCCEEDED",
         "output": text,
@@ -56,25 +63,25 @@ def test_ready_job_hands_on_json_scalars(output: BigQueryAddress | None, text: s
 
 
 def test_hopeless_job_says_why_and_where_to_look() -> None:
-    reason = look_at_job(job("FAILED", error=JobError(3, "no such dataset"))).reason
+    reason = job_readiness(job("FAILED", error=JobError(3, "no such dataset"))).reason
     assert "Vertex AI says: [code 3] no such dataset" in reason
     assert NAME.console_url in reason
 
 
 def test_hopeless_job_without_a_reason_makes_none_up() -> None:
-    assert "Vertex AI says" not in look_at_job(job("EXPIRED")).reason
+    assert "Vertex AI says" not in job_readiness(job("EXPIRED")).reason
 
 
-@pytest.mark.parametrize("look", [not_yet("later"), never("gone")], ids=["not-yet", "never"])
-def test_only_a_ready_look_has_a_result(look: Any) -> None:
-    assert look.result is None
+@pytest.mark.parametrize("check", [not_yet("later"), never("gone")], ids=["not-yet", "never"])
+def test_only_a_ready_look_has_a_result(check: Any) -> None:
+    assert check.result is None
 
 
 def test_ready_look_holds_what_it_is_given() -> None:
     assert ready("there", rows=3, output="gs://books/out").result == {"rows": 3, "output": "gs://books/out"}
 
 
-READY, NOT_YET, NEVER = Readiness.READY, Readiness.NOT_YET, Readiness.NEVER
+READY, NOT_YET, NEVER = ReadinessState.READY, ReadinessState.NOT_YET, ReadinessState.NEVER
 
 
 @pytest.mark.parametrize(
@@ -96,18 +103,18 @@ READY, NOT_YET, NEVER = Readiness.READY, Readiness.NOT_YET, Readiness.NEVER
     ],
 )
 def test_rows_are_judged(
-    rows: int, failed: int, expected: int | None, allowed: float, readiness: Readiness
+    rows: int, failed: int, expected: int | None, allowed: float, readiness: ReadinessState
 ) -> None:
-    look = look_at_rows(
+    check = rows_readiness(
         "gs://books/out", rows=rows, failed=failed, expected=expected, max_failed_fraction=allowed
     )
-    assert look.readiness is readiness
-    assert look.reason.startswith("gs://books/out ")
+    assert check.readiness is readiness
+    assert check.reason.startswith("gs://books/out ")
 
 
 def test_ready_rows_hand_on_their_numbers() -> None:
-    look = look_at_rows("gs://books/out", rows=10, failed=1, expected=10, max_failed_fraction=0.1)
-    assert look.result == {"output": "gs://books/out", "rows": 10, "failed": 1}
+    check = rows_readiness("gs://books/out", rows=10, failed=1, expected=10, max_failed_fraction=0.1)
+    assert check.result == {"output": "gs://books/out", "rows": 10, "failed": 1}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +128,7 @@ def test_ready_rows_hand_on_their_numbers() -> None:
     ],
 )
 def test_reason_names_the_numbers(rows: int, failed: int, expected: int | None, reason: str) -> None:
-    look = look_at_rows(
+    check = rows_readiness(
         "gs://books/out", rows=rows, failed=failed, expected=expected, max_failed_fraction=0.05
     )
-    assert reason in look.reason
+    assert reason in check.reason

@@ -121,7 +121,7 @@ def test_sources_are_read(source: Any, sources: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "way_out"),
+    ("source", "hint"),
     [
         pytest.param("", "source is empty", id="empty"),
         pytest.param(None, "source is empty", id="none"),
@@ -142,8 +142,8 @@ def test_sources_are_read(source: Any, sources: list[str]) -> None:
         ),
     ],
 )
-def test_wrong_source_is_told_the_way_out(source: Any, way_out: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(way_out)):
+def test_wrong_source_is_told_the_way_out(source: Any, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(hint)):
         parse_sources(source)
 
 
@@ -348,13 +348,13 @@ def test_requests_of_a_follow_up_lie_where_no_source_is(
 def test_pattern_over_every_place_is_refused_where_there_may_be_follow_ups() -> None:
     everywhere = "gs://books/in/**_1.jsonl"
     with pytest.raises(InvalidRequestError, match="max_row_retries=0"):
-        submission(source=everywhere, reruns=True)
+        submission(source=everywhere, follow_ups=True)
     assert submission(source=everywhere).sources == (GcsAddress("books", "in/**_1.jsonl"),)
 
 
 def test_follow_up_writes_beside_the_table_that_the_user_named() -> None:
     destination = parse_destination("bq://my-shop.answers.out")
-    place = output_place(parse_address("bq://my-shop.books.rows"), destination, IDENTITY, 1, rerun=True)
+    place = output_place(parse_address("bq://my-shop.books.rows"), destination, IDENTITY, 1, follow_up=True)
     assert str(place) == "bq://my-shop.answers.out_rerun_0123456789ab_1"
 
 

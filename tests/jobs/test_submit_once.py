@@ -12,8 +12,8 @@ from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.jobs.submit_once import jobs_of, submit_once
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from tests.support.jobs import make_client, seed, wait_for
 from tests.jobs.submission import LOG, Submission, creates
+from tests.support.jobs import make_client, seed, wait_for
 
 LOOKS = [1, 2, 4, 8, 15, 30]
 

@@ -9,8 +9,8 @@ import pytest
 from airflow_gemini_batch.jobs.state import JobName, JobState
 from airflow_gemini_batch.jobs.submit_once import jobs_of
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from tests.support.jobs import make_client, wait_for
 from tests.jobs.submission import creates
+from tests.support.jobs import make_client, wait_for
 
 
 @pytest.mark.parametrize("first", [JobState.SUCCEEDED, JobState.PENDING])

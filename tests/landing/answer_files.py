@@ -17,8 +17,8 @@ from airflow_gemini_batch.landing.files.lander import land_files
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
 from airflow_gemini_batch.requests.lines import request_line
 from airflow_gemini_batch.testing.stack import LocalStack
-from tests.support.requests_data import storage_client
 from tests.landing.landings import JOB, TEXT
+from tests.support.requests_data import storage_client
 
 SUCCEEDED, EXPIRED = "JOB_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"
 

@@ -31,7 +31,7 @@ def own_vertex(local_stack: LocalStack) -> Iterator[LocalVertex]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_gemini_batch.jobs.submit_once._LOOK_AGAIN_AFTER", LOOK_AGAIN_AFTER)
     monkeypatch.setattr("airflow_gemini_batch.jobs.polling.REFUSAL_PATIENCE", PATIENCE)
     monkeypatch.setattr(
@@ -66,6 +66,6 @@ def books(gemini_batch_stack, dataset):
 
 
 @pytest.fixture
-def half_comes(vertex):
+def half_of_rows_missing(vertex):
     """Let the first job leave out half of its rows."""
     vertex.faults.plan("partly_succeed", share=0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_gemini_batch.exceptions import JobFailedError, JobLostError, VertexApiError
-from tests.operators.fault_stories import (
+from tests.operators.fault_scenarios import (
     ALL_ANSWERED,
     NO_NEWS,
     NOT_ASKED,
@@ -13,7 +13,7 @@ from tests.operators.fault_stories import (
     SLOW_RUN,
     Fails,
     Killed,
-    Story,
+    Scenario,
     Try,
     asking,
     asks_again,
@@ -30,7 +30,7 @@ HALF_DONE = {"ok": ROWS // 2, "missing": ROWS // 2}
 ONE_MISSING = {"ok": ROWS - 1, "missing": 1}
 ONE_REJECTED = {"ok": ROWS - 1, "rejected": 1}
 
-STORIES = [
+SCENARIOS = [
     # Creating
     next_try_pays("create: dropped before acting", NO_NEWS, fault("drop_before", "create")),
     succeeds("create: dropped after acting", fault("drop_after", "create")),
@@ -71,14 +71,14 @@ STORIES = [
     next_try_pays("list: empty 200", NOT_ASKED, fault("empty_answer", "list")),
     next_try_pays("list: HTML", NOT_ASKED, fault("html_answer", "list")),
     next_try_pays("list: too late", NOT_ASKED, fault("delay", "list", seconds=0.8)),
-    Story(
+    Scenario(
         "list: empty without a page size",
         (
             Try(Killed(), "SUCCEEDED", (fault("empty_list_without_page_size", "list"),)),
             Try(ALL_ANSWERED, "SUCCEEDED", (fault("empty_list_without_page_size", "list"),)),
         ),
     ),
-    Story(
+    Scenario(
         "list: 503 while a job is under way",
         (Try(Killed(), "SUCCEEDED"), Try(NOT_ASKED, "SUCCEEDED", (fault("error", "list"),)), PAID_ONCE),
     ),
@@ -114,7 +114,7 @@ STORIES = [
     succeeds(
         "wait in the worker: dropped", fault("drop_before", "get", times=2), settings={"deferrable": False}
     ),
-    Story(
+    Scenario(
         "wait: refused for good",
         (
             Try(
@@ -125,7 +125,7 @@ STORIES = [
             PAID_ONCE,
         ),
     ),
-    Story(
+    Scenario(
         "wait: no answer for good",
         (
             Try(
@@ -145,7 +145,7 @@ STORIES = [
     asks_again("end: empty 200", asking("empty_answer")),
     asks_again("end: HTML", asking("html_answer")),
     asks_again("end: too late", asking("delay", seconds=0.8, times=1)),
-    Story(
+    Scenario(
         "end: no answer for good",
         (
             Try(
@@ -248,18 +248,18 @@ STORIES = [
         words=("failed.", "[code 13] INTERNAL"),
         counts=NONE_DONE,
     ),
-    Story(
+    Scenario(
         "job: cancelling ends as SUCCEEDED",
         (
             Try(ALL_ANSWERED, "SUCCEEDED", (SLOW_RUN, fault("cancel_comes_late")), cancelled_after=0.0),
             PAID_ONCE,
         ),
     ),
-    Story(
+    Scenario(
         "job: being cancelled when the task is cleared",
         (Try(Killed(), "CANCELLING", (SLOW,), cancelled_after=0.0), Try(ALL_ANSWERED, "CANCELLED SUCCEEDED")),
     ),
-    Story(
+    Scenario(
         "job: a bad end twice",
         (
             Try(Fails(JobFailedError, ("failed.",)), "FAILED", (fault("fail"),)),
@@ -269,7 +269,7 @@ STORIES = [
         ),
     ),
     succeeds("job: QUEUED and UPDATING on the way", fault("rare_states")),
-    Story(
+    Scenario(
         "job: ends between its deadline and the worker that is to cancel it",
         (
             Try(
@@ -282,7 +282,7 @@ STORIES = [
         ),
     ),
     # Two jobs with one identity: the second try does not see the first one's job in time
-    Story(
+    Scenario(
         "two jobs: created at the same moment",
         (
             Try(Killed(), "PENDING", (SLOW,)),
@@ -290,7 +290,7 @@ STORIES = [
             Try(Killed(), "PENDING CANCELLED", (SLOW, fault("stale_list", "list", times=3, seconds=60.0))),
         ),
     ),
-    Story(
+    Scenario(
         "two jobs: both under way",
         (
             Try(Killed(), "PENDING", (SLOW,)),
@@ -298,7 +298,7 @@ STORIES = [
             Try(Killed(), "PENDING CANCELLED"),
         ),
     ),
-    Story(
+    Scenario(
         "two jobs: the older has succeeded",
         (
             Try(Killed(), "SUCCEEDED"),

@@ -12,7 +12,7 @@ from airflow_gemini_batch.exceptions import (
     RowsFailedError,
     SubmissionUnknownError,
 )
-from tests.operators.fault_stories import (
+from tests.operators.fault_scenarios import (
     AFTER_CREATE,
     ALL_ANSWERED,
     BEFORE_CREATE,
@@ -21,7 +21,7 @@ from tests.operators.fault_stories import (
     Fails,
     Fault,
     Killed,
-    Story,
+    Scenario,
     Try,
     fault,
 )
@@ -37,13 +37,13 @@ class Rerun:
     :param retries: ``max_row_retries``.
     """
 
-    story: Story
+    scenario: Scenario
     rows: tuple[int, ...]
     retries: int = 1
 
     @property
     def name(self) -> str:
-        return self.story.name
+        return self.scenario.name
 
 
 def later(name: str, *on: str, **arguments: Any) -> Fault:
@@ -52,7 +52,7 @@ def later(name: str, *on: str, **arguments: Any) -> Fault:
 
 
 def tell(name: str, *tries: Try, rows: tuple[int, ...], retries: int = 1, **more: Any) -> Rerun:
-    return Rerun(Story(name, tries, **more), rows, retries)
+    return Rerun(Scenario(name, tries, **more), rows, retries)
 
 
 def fine(
@@ -102,7 +102,7 @@ def dies(name: str, at: str, jobs: str, **more: Any) -> Rerun:
     )
 
 
-STORIES = [
+SCENARIOS = [
     # Rows that are worth it, and rows that are not
     fine("all busy, then fine", ALL_BUSY, rows=(ROWS, ROWS)),
     fine("all busy in a table, then fine", ALL_BUSY, rows=(ROWS, ROWS), table=True),

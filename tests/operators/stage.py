@@ -19,7 +19,7 @@ from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from tests.operators.fault_stories import (
+from tests.operators.fault_scenarios import (
     AFTER_CREATE,
     BEFORE_CREATE,
     DEFERRED,
@@ -27,7 +27,7 @@ from tests.operators.fault_stories import (
     Fails,
     Fault,
     Killed,
-    Story,
+    Scenario,
     Try,
 )
 from tests.support.requests_data import BAD_REQUEST, request, upload
@@ -177,11 +177,11 @@ def states_of(jobs: Sequence[dict[str, Any]]) -> str:
     return " ".join(job["state"].removeprefix("JOB_STATE_") for job in jobs)
 
 
-def make_source(stack: LocalStack, story: Story, bucket: str) -> str:
+def make_source(stack: LocalStack, scenario: Scenario, bucket: str) -> str:
     """Write the requests of a story."""
-    lines = [request("the same" if story.alike else f"prompt {n}") for n in range(ROWS)]
-    lines[: story.bad] = [BAD_REQUEST] * story.bad
-    if story.table:
+    lines = [request("the same" if scenario.alike else f"prompt {n}") for n in range(ROWS)]
+    lines[: scenario.bad] = [BAD_REQUEST] * scenario.bad
+    if scenario.table:
         rows = [{"id": f"row {n}", **line} for n, line in enumerate(lines)]
         return fill(stack, f"{make_dataset(stack)}.requests", {"id": "STRING", "request": "JSON"}, rows)
     return upload(stack, bucket, "in.jsonl", lines)

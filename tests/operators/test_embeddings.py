@@ -244,7 +244,7 @@ def test_operators_for_gemini_refuse_embedding_models(bucket):
 
 
 @pytest.fixture
-def half_comes(gemini_batch_stack):
+def half_of_rows_missing(gemini_batch_stack):
     """Let the first job leave out half of its rows."""
     gemini_batch_stack.vertex.faults.plan("partly_succeed", share=0.5)
     yield
@@ -273,7 +273,7 @@ def source_of(gemini_batch_stack, dataset, bucket) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("kind", ["tables", "files", "gemini-files"])
-def test_rows_that_did_not_come_are_asked_again(gemini_batch_stack, half_comes, source_of, kind):
+def test_rows_that_did_not_come_are_asked_again(gemini_batch_stack, half_of_rows_missing, source_of, kind):
     manifest = embedded(source_of(kind), model=GEMINI if kind == "gemini-files" else CONTENT)
     first, second = manifest["rounds"]
     assert (first["counts"]["ok"], first["counts"]["missing"]) == (5, 5)

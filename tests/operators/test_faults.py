@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.operators.fault_stories import ROWS, Answers, Fails, Killed, Story
-from tests.operators.fault_table import STORIES
+from tests.operators.fault_scenarios import ROWS, Answers, Fails, Killed, Scenario
+from tests.operators.fault_table import SCENARIOS
 from tests.operators.stage import Stage, WorkerDied, check_failure, make_source, states_of
 
 # Shorter than the delays of the table; only where these are told, since a busy machine delays as well.
 READ_TIMEOUT = 0.4
 
 
-@pytest.fixture(params=STORIES, ids=lambda story: story.name)
-def story(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, impatient: None) -> Story:
+@pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
+def scenario(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, short_timeouts: None
+) -> Scenario:
     """Tell a story in which nobody waits for minutes."""
     if request.param.delays:
         monkeypatch.setattr("airflow_gemini_batch.vertex.rest.READ_TIMEOUT", READ_TIMEOUT)
@@ -33,9 +35,9 @@ def check_manifest(manifest: dict[str, Any], end: Answers, jobs: Sequence[dict[s
     assert manifest["identity"] == jobs[0]["labels"]["gemini_batch_id"]
 
 
-def test_faults_come_to_a_true_end_and_are_paid_once(gemini_batch_stack, vertex, bucket, story):
-    stage = Stage(vertex, make_source(gemini_batch_stack, story, bucket))
-    for one in story.tries:
+def test_faults_come_to_a_true_end_and_are_paid_once(gemini_batch_stack, vertex, bucket, scenario):
+    stage = Stage(vertex, make_source(gemini_batch_stack, scenario, bucket))
+    for one in scenario.tries:
         if isinstance(one.end, Answers):
             manifest = stage.run(one, max_row_retries=0)
         else:
@@ -55,5 +57,5 @@ def test_faults_come_to_a_true_end_and_are_paid_once(gemini_batch_stack, vertex,
 
 
 def test_table_names_enough_and_no_name_twice():
-    names = [story.name for story in STORIES]
+    names = [scenario.name for scenario in SCENARIOS]
     assert len(set(names)) == len(names) >= 30

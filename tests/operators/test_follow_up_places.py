@@ -104,7 +104,7 @@ def test_answers_of_a_follow_up_go_to_a_table_of_their_own(dataset, books, desti
 
 @pytest.mark.parametrize("reads", ["table", "files"])
 def test_where_rows_can_t_be_told_apart_there_is_no_follow_up(
-    vertex, half_comes, dataset, books, source, bucket, reads
+    vertex, half_of_rows_missing, dataset, books, source, bucket, reads
 ):
     where = (books, f"gs://{bucket}/out") if reads == "table" else (source, f"{dataset}.answers")
     vertex.requests.clear()
@@ -114,7 +114,7 @@ def test_where_rows_can_t_be_told_apart_there_is_no_follow_up(
 
 
 def test_key_columns_that_tell_no_rows_apart_make_no_follow_up(
-    gemini_batch_stack, vertex, half_comes, dataset
+    gemini_batch_stack, vertex, half_of_rows_missing, dataset
 ):
     rows = [{"isbn": "the same", **line} for line in PROMPTS]
     books = fill(gemini_batch_stack, f"{dataset}.books", COLUMNS, rows)

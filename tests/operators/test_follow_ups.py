@@ -14,8 +14,8 @@ from airflow_gemini_batch.core.labels import label_value, labels_filter
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
 from airflow_gemini_batch.outputs.files import CloudStorage
-from tests.support.jobs import make_client, wait_for
 from tests.operators.stage import describe
+from tests.support.jobs import make_client, wait_for
 from tests.support.requests_data import lines, storage_client, upload
 from tests.support.tasks import TaskInstance, run_task
 
@@ -50,7 +50,9 @@ def test_output_that_can_t_be_read_is_not_taken_for_missing(vertex, source, mock
     assert vertex.requests.counts["create"] == 2
 
 
-def test_task_that_resumes_needs_the_event_only(gemini_batch_stack, vertex, half_comes, bucket, source):
+def test_task_that_resumes_needs_the_event_only(
+    gemini_batch_stack, vertex, half_of_rows_missing, bucket, source
+):
     # dag.test() of some releases drops what a task left for itself, and the source may have been written anew.
     ti = TaskInstance()
     first = deferred_job(describe(source).execute, {"ti": ti})
@@ -80,7 +82,7 @@ def test_requests_that_are_gone_do_not_lose_the_answers(gemini_batch_stack, vert
     assert describe(source).resume({"ti": ti}, ended(second))["counts"]["ok"] == ROWS
 
 
-def test_follow_up_that_was_taken_over_and_cancelled_is_submitted_anew(vertex, half_comes, source):
+def test_follow_up_that_was_taken_over_and_cancelled_is_submitted_anew(vertex, half_of_rows_missing, source):
     vertex.faults.plan("slow", job="* rerun *")
     first = deferred_job(describe(source).execute, {"ti": TaskInstance()})
     done(vertex, first)
@@ -96,7 +98,7 @@ def test_follow_up_that_was_taken_over_and_cancelled_is_submitted_anew(vertex, h
     assert vertex.requests.counts["create"] == 1
 
 
-def test_follow_up_of_a_job_is_not_taken_for_that_of_another(vertex, half_comes, source):
+def test_follow_up_of_a_job_is_not_taken_for_that_of_another(vertex, half_of_rows_missing, source):
     """A job that somebody deleted is followed by another with the same identity, which left other rows open."""
     client, ti = make_client(vertex), TaskInstance()
     first = deferred_job(describe(source).execute, {"ti": ti})
@@ -110,7 +112,9 @@ def test_follow_up_of_a_job_is_not_taken_for_that_of_another(vertex, half_comes,
     assert not {first, second} & {one["job_name"] for one in manifest["rounds"]}
 
 
-def test_killed_worker_cancels_the_follow_up_that_it_waits_for(vertex, half_comes, source, monkeypatch):
+def test_killed_worker_cancels_the_follow_up_that_it_waits_for(
+    vertex, half_of_rows_missing, source, monkeypatch
+):
     vertex.faults.plan("slow", job="* rerun *")
     operator = describe(source, deferrable=False)
     monkeypatch.setattr(kill, "task_state", lambda *_: "failed")

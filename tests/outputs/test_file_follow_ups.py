@@ -11,8 +11,8 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.keys import key_label
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.outputs.files import CloudStorage
-from tests.support.requests_data import lines, storage_client, upload
 from tests.outputs.row_shapes import candidate
+from tests.support.requests_data import lines, storage_client, upload
 
 BUSY = {"status": '{"code": 8, "message": "busy"}', "response": {}}
 GOOD = {"status": "", "response": candidate()}
@@ -33,11 +33,11 @@ def play(gemini_batch_stack, storage, bucket):
         upload(gemini_batch_stack, bucket, "in/1.jsonl", asked[:half])
         upload(gemini_batch_stack, bucket, "in/2.jsonl", asked[half:])
         upload(gemini_batch_stack, bucket, "out/predictions.jsonl", came)
-        account = storage.account(GcsAddress(bucket, "out"), [GcsAddress(bucket, "in/*.jsonl")])
-        if account.write_reruns is None:
-            return account.tally, None
-        account.write_reruns(GcsAddress(bucket, "reruns/1.jsonl"))
-        return account.tally, lines(gemini_batch_stack, f"gs://{bucket}/reruns/1.jsonl")
+        summary = storage.summarize(GcsAddress(bucket, "out"), [GcsAddress(bucket, "in/*.jsonl")])
+        if summary.write_follow_up is None:
+            return summary.tally, None
+        summary.write_follow_up(GcsAddress(bucket, "reruns/1.jsonl"))
+        return summary.tally, lines(gemini_batch_stack, f"gs://{bucket}/reruns/1.jsonl")
 
     return play
 
@@ -78,59 +78,59 @@ def test_requests_without_a_final_answer_are_written_as_they_were(play, keys, ec
     asked = [ask(f"prompt {n}", keys and keys.format(n)) for n in range(8)]
     rows = [GOOD, BUSY, REFUSED, GOOD, BUSY, GOOD]
     came = [echo(one, row, **echoes) for one, row in zip(asked, rows, strict=False)]
-    tally, reruns = play(asked, came[::-1])
+    tally, follow_ups = play(asked, came[::-1])
     counts = {outcome.value: count for outcome, count in tally.counts.items() if count}
     assert counts == {"ok": 3, "retryable": 2, "rejected": 1, "missing": 2}
-    assert reruns == [asked[n] for n in (1, 4, 6, 7)]
+    assert follow_ups == [asked[n] for n in (1, 4, 6, 7)]
 
 
 def test_content_counts_for_nothing_where_keys_come_back(play):
     # The service may spell the content in a way that is not understood.
     asked = [ask(f"prompt {n}", str(n)) for n in range(4)]
     came = [{**echo(one, GOOD), "request": {"labels": one["request"]["labels"]}} for one in asked[:3]]
-    tally, reruns = play(asked, came)
+    tally, follow_ups = play(asked, came)
     assert (tally.answered, tally.unknown) == (3, 0)
-    assert reruns == asked[3:]
+    assert follow_ups == asked[3:]
 
 
 def test_key_that_two_requests_share_tells_nothing(play):
     asked = [ask(f"prompt {n}", "crime" if n % 2 else "poetry") for n in range(6)]
-    tally, reruns = play(asked, [echo(asked[n], GOOD, key=True) for n in (5, 0, 2)])
+    tally, follow_ups = play(asked, [echo(asked[n], GOOD, key=True) for n in (5, 0, 2)])
     assert tally.answered == 3
-    assert reruns == [asked[n] for n in (1, 3, 4)]
+    assert follow_ups == [asked[n] for n in (1, 3, 4)]
 
 
 def test_requests_without_a_key_among_others_are_told_by_their_content(play):
     asked = [ask("a", "1"), ask("b"), ask("c", "3"), ask("d")]
-    tally, reruns = play(asked, [echo(asked[0], GOOD), echo(asked[1], GOOD), echo(asked[2], BUSY)])
+    tally, follow_ups = play(asked, [echo(asked[0], GOOD), echo(asked[1], GOOD), echo(asked[2], BUSY)])
     assert tally.answered == 2
-    assert reruns == asked[2:]
+    assert follow_ups == asked[2:]
 
 
 def test_of_equal_requests_as_many_are_written_as_are_open(play):
     asked = [ask("the same")] * 5 + [ask("another")]
-    tally, reruns = play(asked, [echo(asked[0], row) for row in (GOOD, BUSY, REFUSED)])
-    assert tally.reruns == 4
-    assert reruns == [asked[0]] * 3 + [asked[5]]
+    tally, follow_ups = play(asked, [echo(asked[0], row) for row in (GOOD, BUSY, REFUSED)])
+    assert tally.follow_ups == 4
+    assert follow_ups == [asked[0]] * 3 + [asked[5]]
 
 
 def test_broken_rows_at_the_beginning_do_not_hide_the_keys(play):
     asked = [ask(f"prompt {n}", str(n)) for n in range(3)]
     lost = {"status": "busy", "response": {}, "request": None}
-    tally, reruns = play(
+    tally, follow_ups = play(
         asked,
         [lost, *({**echo(one, GOOD), "request": {"labels": one["request"]["labels"]}} for one in asked[1:])],
     )
     assert tally.answered == 2
-    assert reruns == asked[:1]
+    assert follow_ups == asked[:1]
 
 
 @pytest.mark.parametrize(
     "came", [[], [{"status": "", "response": candidate(), "request": {"contents": "else"}}]]
 )
 def test_rows_that_can_t_be_told_apart_make_no_follow_up(play, came):
-    tally, reruns = play([ask("a"), ask("b")], came)
-    assert reruns is None
+    tally, follow_ups = play([ask("a"), ask("b")], came)
+    assert follow_ups is None
     assert tally.rows == 2
 
 
@@ -142,7 +142,7 @@ def test_written_again_it_is_the_same_file(gemini_batch_stack, storage, bucket, 
 
 def test_no_output_is_no_account_and_no_source_an_error(storage, bucket, gemini_batch_stack):
     where = GcsAddress(bucket, "out")
-    assert storage.account(where, [GcsAddress(bucket, "in.jsonl")]) is None
+    assert storage.summarize(where, [GcsAddress(bucket, "in.jsonl")]) is None
     upload(gemini_batch_stack, bucket, "out/predictions.jsonl", [json.loads("{}")])
     with pytest.raises(SourceNotReadyError):
-        storage.account(where, [GcsAddress(bucket, "in.jsonl")])
+        storage.summarize(where, [GcsAddress(bucket, "in.jsonl")])

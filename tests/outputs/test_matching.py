@@ -6,7 +6,7 @@ import pytest
 
 from airflow_gemini_batch.core.keys import key_label
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.matching import Ledger, line_id, line_key, request_digest
+from airflow_gemini_batch.outputs.matching import RequestMatcher, line_id, line_key, request_digest
 
 OK = RowResult(Outcome.OK)
 FAILED = RowResult(Outcome.RETRYABLE, "503")
@@ -19,10 +19,10 @@ def digest(text: str) -> bytes:
 
 
 def tally_of(asked: str, came: list[tuple[str, RowResult]]) -> Tally:
-    ledger = Ledger(digest(text) for text in asked)
+    matcher = RequestMatcher(digest(text) for text in asked)
     for text, result in came:
-        ledger.add(digest(text), result)
-    return ledger.close()[0]
+        matcher.add(digest(text), result)
+    return matcher.close()[0]
 
 
 def counts(tally: Tally) -> dict[str, int]:
@@ -113,7 +113,7 @@ def test_rows_with_an_echo_that_is_not_understood_are_counted_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("asked", "came", "reruns"),
+    ("asked", "came", "follow_ups"),
     [
         pytest.param("ab", [("a", OK), ("b", OK)], {}, id="none"),
         pytest.param("abc", [("a", OK), ("b", FAILED)], {"b": 1, "c": 1}, id="failed-and-missing"),
@@ -127,14 +127,14 @@ def test_rows_with_an_echo_that_is_not_understood_are_counted_all_the_same(
     ],
 )
 def test_requests_worth_another_job(
-    asked: str, came: list[tuple[str, RowResult]], reruns: dict[str, int] | None
+    asked: str, came: list[tuple[str, RowResult]], follow_ups: dict[str, int] | None
 ) -> None:
-    ledger = Ledger(asked)
+    matcher = RequestMatcher(asked)
     for text, result in came:
-        ledger.add(text, result)
-    tally, found = ledger.close()
-    assert found == reruns
-    assert found is None or sum(found.values()) == tally.reruns
+        matcher.add(text, result)
+    tally, found = matcher.close()
+    assert found == follow_ups
+    assert found is None or sum(found.values()) == tally.follow_ups
 
 
 def test_samples_are_those_of_outcomes_that_count() -> None:
@@ -142,8 +142,8 @@ def test_samples_are_those_of_outcomes_that_count() -> None:
 
 
 def test_repeated_ids_are_noticed() -> None:
-    assert Ledger(["a", "b", "a"]).has_repeats
-    assert not Ledger(["a", "b"]).has_repeats
+    assert RequestMatcher(["a", "b", "a"]).has_repeats
+    assert not RequestMatcher(["a", "b"]).has_repeats
 
 
 LABELLED = {"request": {"labels": {"gemini_batch_key": "978-0"}}}

@@ -37,13 +37,13 @@ def play(gemini_batch_stack, storage):
         source = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.requests", columns, asked))
         answers = {**columns, "response": "JSON", "status": "STRING"}
         output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, came))
-        account = storage.account(output, source)
-        if account.write_reruns is None:
-            return account.tally, None
+        summary = storage.summarize(output, source)
+        if summary.write_follow_up is None:
+            return summary.tally, None
         place = source.with_table("reruns")
-        account.write_reruns(place)
-        account.write_reruns(place)  # written again, it is the same
-        return account.tally, read(gemini_batch_stack, str(place))
+        summary.write_follow_up(place)
+        summary.write_follow_up(place)  # written again, it is the same
+        return summary.tally, read(gemini_batch_stack, str(place))
 
     return play
 
@@ -63,11 +63,11 @@ def isbns(rows: list[dict[str, Any]]) -> list[str]:
 def test_requests_without_a_final_answer_are_written_with_all_their_columns(play):
     rows = [GOOD, BUSY, REFUSED, GOOD, EMPTY]
     came = [{**book(number), **row} for number, row in enumerate(rows)]
-    tally, reruns = play([book(number) for number in range(7)], came)
+    tally, follow_ups = play([book(number) for number in range(7)], came)
     counts = {outcome.value: count for outcome, count in tally.counts.items() if count}
     assert counts == {"ok": 2, "retryable": 1, "rejected": 1, "missing": 3}
-    assert isbns(reruns) == ["978-1", "978-4", "978-5", "978-6"]
-    (one,) = (row for row in reruns if row["isbn"] == "978-1")
+    assert isbns(follow_ups) == ["978-1", "978-4", "978-5", "978-6"]
+    (one,) = (row for row in follow_ups if row["isbn"] == "978-1")
     assert (Decimal(one["price"]), one["request"]) == (Decimal("9.99"), book(1)["request"])
 
 
@@ -80,36 +80,39 @@ def test_requests_without_a_final_answer_are_written_with_all_their_columns(play
     ],
 )
 def test_of_several_rows_for_one_request_a_final_one_counts(play, rows, open_):
-    tally, reruns = play([book(0)], [{**book(0), **row} for row in rows])
-    assert (tally.rows, tally.duplicates, tally.reruns) == (1, 1, open_)
-    assert len(reruns) == open_
+    tally, follow_ups = play([book(0)], [{**book(0), **row} for row in rows])
+    assert (tally.rows, tally.duplicates, tally.follow_ups) == (1, 1, open_)
+    assert len(follow_ups) == open_
 
 
 def test_of_equal_requests_as_many_are_written_as_are_open(play):
     came = [{**book(0), **row} for row in (GOOD, BUSY, REFUSED)]
-    tally, reruns = play([book(0)] * 5 + [book(1)], came)
-    assert tally.reruns == 4
-    assert isbns(reruns) == ["978-0"] * 3 + ["978-1"]
+    tally, follow_ups = play([book(0)] * 5 + [book(1)], came)
+    assert tally.follow_ups == 4
+    assert isbns(follow_ups) == ["978-0"] * 3 + ["978-1"]
 
 
 def test_requests_alone_in_their_table_are_told_apart_by_themselves(play):
     asked = [{"request": book(number)["request"]} for number in range(3)]
-    tally, reruns = play(asked, [{**asked[1], **GOOD}], {"request": "JSON"})
+    tally, follow_ups = play(asked, [{**asked[1], **GOOD}], {"request": "JSON"})
     assert tally.answered == 1
-    assert sorted(row["request"]["contents"][0]["parts"][0]["text"] for row in reruns) == ["book 0", "book 2"]
+    assert sorted(row["request"]["contents"][0]["parts"][0]["text"] for row in follow_ups) == [
+        "book 0",
+        "book 2",
+    ]
 
 
 def test_columns_may_have_the_names_of_what_is_counted(play):
     columns = {"digest": "STRING", "request_count": "STRING", "request": "JSON"}
     asked = [{"digest": name, "request_count": name, "request": {}} for name in "ab"]
-    tally, reruns = play(asked, [{**asked[0], **GOOD}, {**asked[1], **BUSY}], columns)
-    assert (tally.answered, [row["digest"] for row in reruns]) == (1, ["b"])
+    tally, follow_ups = play(asked, [{**asked[0], **GOOD}, {**asked[1], **BUSY}], columns)
+    assert (tally.answered, [row["digest"] for row in follow_ups]) == (1, ["b"])
 
 
 def test_null_is_no_empty_text(play):
     asked = [{**book(0), "isbn": None}, {**book(0), "isbn": ""}]
-    _, reruns = play(asked, [{**asked[0], **GOOD}])
-    assert [row["isbn"] for row in reruns] == [""]
+    _, follow_ups = play(asked, [{**asked[0], **GOOD}])
+    assert [row["isbn"] for row in follow_ups] == [""]
 
 
 @pytest.mark.parametrize(
@@ -123,8 +126,8 @@ def test_null_is_no_empty_text(play):
     ],
 )
 def test_rows_that_can_t_be_told_apart_make_no_follow_up(play, asked, came):
-    tally, reruns = play(asked, came)
-    assert reruns is None
+    tally, follow_ups = play(asked, came)
+    assert follow_ups is None
     assert (tally.rows, tally.answered) == (2, len(came))
 
 
@@ -132,6 +135,6 @@ def test_no_output_is_no_account_and_no_source_an_error(gemini_batch_stack, stor
     dataset = make_dataset(gemini_batch_stack)
     absent = BigQueryAddress.parse(f"{dataset}.absent")
     output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", ANSWERS, []))
-    assert storage.account(absent, output) is None
+    assert storage.summarize(absent, output) is None
     with pytest.raises(SourceNotReadyError):
-        storage.account(output, absent)
+        storage.summarize(output, absent)

@@ -12,8 +12,8 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.outputs.files import CloudStorage
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import Usage
-from tests.support.requests_data import storage_client, upload
 from tests.outputs.row_shapes import candidate
+from tests.support.requests_data import storage_client, upload
 from tests.support.tables import bigquery_client, fill, make_dataset
 
 
@@ -100,9 +100,9 @@ def test_account_tells_the_tokens_of_rows_that_were_repeated_or_not_asked_for(
     other = {"request": {"contents": [{"parts": [{"text": "b"}]}]}}
     upload(gemini_batch_stack, bucket, "in.jsonl", [asked])
     storage = in_files([{**asked, **answered(1)}, {**asked, **answered(2)}, {**other, **answered(4)}])
-    account = storage.account(GcsAddress(bucket, "out"), [GcsAddress(bucket, "in.jsonl")])
-    assert (account.tally.rows, account.tally.duplicates, account.tally.unknown) == (1, 1, 1)
-    assert account.count_usage() == {"gemini-2.5-flash": Usage(3, 7, 30)}
+    summary = storage.summarize(GcsAddress(bucket, "out"), [GcsAddress(bucket, "in.jsonl")])
+    assert (summary.tally.rows, summary.tally.duplicates, summary.tally.unknown) == (1, 1, 1)
+    assert summary.count_usage() == {"gemini-2.5-flash": Usage(3, 7, 30)}
 
 
 def test_no_output_took_no_tokens(gemini_batch_stack, bucket):

@@ -36,13 +36,13 @@ def play(gemini_batch_stack, storage):
         source = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.requests", REQUESTS, asked))
         answers = {**returned, "predictions": "JSON", "status": "STRING"}
         output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, came))
-        account = storage.account(output, source)
-        if account.write_reruns is None:
-            return account.tally, None
+        summary = storage.summarize(output, source)
+        if summary.write_follow_up is None:
+            return summary.tally, None
         place = source.with_table("reruns")
-        account.write_reruns(place)
+        summary.write_follow_up(place)
         rows = read(gemini_batch_stack, str(place))
-        return account.tally, sorted((row["content"], row["title"]) for row in rows)
+        return summary.tally, sorted((row["content"], row["title"]) for row in rows)
 
     return play
 
@@ -60,7 +60,7 @@ def test_rows_are_matched_by_what_was_asked(play):
         {"content": "c", **REFUSED},
         {"content": "nobody's", **GOOD},
     ]
-    tally, reruns = play(asked, came)
+    tally, follow_ups = play(asked, came)
     assert (tally.answered, tally.unknown) == (1, 1)
     assert {outcome: count for outcome, count in tally.counts.items() if count} == {
         Outcome.OK: 1,
@@ -68,21 +68,21 @@ def test_rows_are_matched_by_what_was_asked(play):
         Outcome.MISSING: 2,
         Outcome.REJECTED: 1,
     }
-    assert reruns == [("a", "A"), ("b", None), ("d", None)]
+    assert follow_ups == [("a", "A"), ("b", None), ("d", None)]
 
 
 def test_the_same_text_of_several_rows_is_sent_again_as_often_as_it_is_missing(play):
-    tally, reruns = play([text(n, "a") for n in range(3)] + [text(3, "b")], [{"content": "a", **GOOD}])
+    tally, follow_ups = play([text(n, "a") for n in range(3)] + [text(3, "b")], [{"content": "a", **GOOD}])
     assert (tally.answered, tally.counts[Outcome.MISSING]) == (1, 3)
-    assert reruns == [("a", None), ("a", None), ("b", None)]
+    assert follow_ups == [("a", None), ("a", None), ("b", None)]
 
 
-@pytest.mark.parametrize(("title", "told_apart"), [("A", True), ("other", False)])
-def test_texts_that_only_their_titles_tell_apart_are_not_sent_again(play, title, told_apart):
+@pytest.mark.parametrize(("title", "distinguished"), [("A", True), ("other", False)])
+def test_texts_that_only_their_titles_tell_apart_are_not_sent_again(play, title, distinguished):
     asked = [text(1, "a", "A"), text(2, "a", title)]
-    tally, reruns = play(asked, [{"content": "a", **GOOD}], returned={"content": "STRING"})
-    assert (tally.answered, tally.reruns) == (1, 1)
-    assert reruns == ([("a", "A")] if told_apart else None)
+    tally, follow_ups = play(asked, [{"content": "a", **GOOD}], returned={"content": "STRING"})
+    assert (tally.answered, tally.follow_ups) == (1, 1)
+    assert follow_ups == ([("a", "A")] if distinguished else None)
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])

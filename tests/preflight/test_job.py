@@ -24,11 +24,11 @@ GOOD = request("Hello")
 COLUMNS = {"isbn": "STRING", "request": "JSON"}
 ROW = {"isbn": "978-0", **GOOD}
 
-Look = Callable[..., list[Finding]]
+PreflightChecker = Callable[..., list[Finding]]
 
 
 @pytest.fixture
-def look(gemini_batch_stack) -> Look:
+def look(gemini_batch_stack) -> PreflightChecker:
     """Run the preflight; addresses are given as text."""
 
     def look(

@@ -28,7 +28,7 @@ BOOK = {"isbn": "978-0", "title": "Emma", "cover": "gs://covers/emma.png"}
 LANDED = {"isbn": "STRING", "summary": "STRING", FINGERPRINT_COLUMN: "STRING"}
 SUMMARY = (AnswerColumn("summary", "STRING"),)
 
-Look = Callable[..., list[Finding]]
+PreflightChecker = Callable[..., list[Finding]]
 
 
 def plan(prompt: str = "Describe [[ title ]].", key: str = "isbn", **more: Any) -> BuildPlan:
@@ -41,7 +41,7 @@ def plan(prompt: str = "Describe [[ title ]].", key: str = "isbn", **more: Any) 
 
 
 @pytest.fixture
-def look(gemini_batch_stack) -> Look:
+def look(gemini_batch_stack) -> PreflightChecker:
     """Run the preflight; a source that is text is read as the build reads it."""
 
     def look(

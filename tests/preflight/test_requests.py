@@ -93,7 +93,7 @@ def test_broken_file_is_named_for_what_it_is(content: bytes, place: str, message
     (finding,) = _findings(content, allowed=1.0)
     assert (finding.severity, finding.place) == (Severity.ERROR, place)
     assert message in finding.message
-    assert finding.way_out
+    assert finding.hint
 
 
 def test_byte_order_mark_hides_no_other_fault() -> None:
@@ -104,7 +104,7 @@ def test_byte_order_mark_hides_no_other_fault() -> None:
 
 def test_advice_against_the_byte_order_mark_works(tmp_path) -> None:
     (finding,) = _findings(b"\xef\xbb\xbf" + GOOD)
-    command = finding.way_out[finding.way_out.index("(") + 1 : -1]
+    command = finding.hint[finding.hint.index("(") + 1 : -1]
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD)
     subprocess.run(command.replace("FILE", str(path)), shell=True, check=True)

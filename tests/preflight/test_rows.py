@@ -71,19 +71,19 @@ def test_rows_that_cannot_be_requests_are_warnings_by_fault() -> None:
         {"isbn": "4", "title": "\ud800"},
         {"isbn": "5", "title": "D", "cover": "cover.png"},
     ]
-    way_out = "mend it, leave it out in a query, or set on_bad_rows='drop'"
+    hint = "mend it, leave it out in a query, or set on_bad_rows='drop'"
     assert told(row_findings(rows, plan(media={"cover": None}))) == [
-        f"warning: row 2: the key is NULL; {way_out}",
-        f"warning: row 3: the key occurs more than once; {way_out}",
-        f"warning: row 4 and 1 more of the first rows: the prompt is empty; {way_out}",
-        f"warning: row 6: the row holds a lone surrogate, which is no Unicode text; {way_out}",
-        f"warning: row 7: cover is cover.png, not a gs:// or https:// address; {way_out}",
+        f"warning: row 2: the key is NULL; {hint}",
+        f"warning: row 3: the key occurs more than once; {hint}",
+        f"warning: row 4 and 1 more of the first rows: the prompt is empty; {hint}",
+        f"warning: row 6: the row holds a lone surrogate, which is no Unicode text; {hint}",
+        f"warning: row 7: cover is cover.png, not a gs:// or https:// address; {hint}",
     ]
 
 
 def test_dropped_rows_are_told_as_such() -> None:
     (finding,) = row_findings([{"isbn": "1"}], plan(drop_bad_rows=True))
-    assert finding.way_out == "rows that can't become requests are left out"
+    assert finding.hint == "rows that can't become requests are left out"
 
 
 def test_many_kinds_of_faults_are_cut() -> None:

@@ -12,7 +12,7 @@ from airflow_gemini_batch.requests.templates import (
     EmptyPromptError,
     NotTextError,
     RequestTemplate,
-    TextHole,
+    TextSlot,
     gemini_request,
 )
 
@@ -110,7 +110,7 @@ def test_empty_prompt_is_refused(title: str | None) -> None:
 
 def test_only_the_prompt_has_to_hold_something() -> None:
     title = PromptTemplate.parse("[[ title ]]")
-    template = RequestTemplate(('{"content":', TextHole(PROMPT), ',"title":', TextHole(title), "}"), PROMPT)
+    template = RequestTemplate(('{"content":', TextSlot(PROMPT), ',"title":', TextSlot(title), "}"), PROMPT)
     assert json.loads(template.fill({})) == {"content": "Describe ", "title": ""}
 
 

@@ -8,8 +8,8 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_gemini_batch import GeminiBatchOutputTableSensor, SubmitGeminiBatchOperator
-from tests.support.requests_data import BAD_REQUEST, request
 from tests.outputs.row_shapes import candidate
+from tests.support.requests_data import BAD_REQUEST, request
 from tests.support.tables import fill, make_dataset
 from tests.support.tasks import TaskInstance, run_task
 

@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import DAG, task
 from pydantic import BaseModel
 
 from airflow_gemini_batch import GeminiEnrichmentTaskGroup
-from tests.support.dag_runs import DagRun, run_dag, serialized
 from tests.operators.steps import BOOKS, MODEL, PROMPT, book, creates
+from tests.support.dag_runs import DagRun, run_dag, serialized
 from tests.support.requests_data import lines, storage_client
 from tests.support.tables import fill, make_dataset, read
 

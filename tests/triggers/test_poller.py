@@ -14,7 +14,7 @@ import pytest
 from airflow_gemini_batch.exceptions import CredentialsError
 from airflow_gemini_batch.jobs.state import JobName, JobState
 from airflow_gemini_batch.triggers import poller
-from airflow_gemini_batch.triggers import poller as watch
+from airflow_gemini_batch.triggers import poller as subscription
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.triggers.poller import AT_ONCE, Poller
 from tests.support.heartbeat import heartbeat
@@ -287,7 +287,7 @@ async def test_poller_that_hangs_is_followed_by_another(vertex, monkeypatch):
         await ask(self, open_)
 
     monkeypatch.setattr(Poller, "_round", hang_first)
-    monkeypatch.setattr(watch, "LONGEST_BACKOFF", 0.2)
+    monkeypatch.setattr(subscription, "LONGEST_BACKOFF", 0.2)
     assert await states_of(seed(vertex, 20, run_seconds=0.0)) == {"JOB_STATE_SUCCEEDED"}
 
 

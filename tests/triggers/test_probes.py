@@ -16,12 +16,12 @@ from airflow_gemini_batch.exceptions import (
     VertexApiError,
 )
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.jobs.readiness import Look, Readiness, ready
+from airflow_gemini_batch.jobs.readiness import Readiness, ReadinessState, ready
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.triggers.probes import (
     JobProbe,
     OutputProbe,
-    look_patiently,
+    check_with_retry,
     probe_from_json,
     probe_to_json,
 )
@@ -76,20 +76,22 @@ def test_newest_job_with_all_the_labels_counts(vertex, hook, bucket):
     seed(vertex, labels={"shop": bucket, "task": "a"}, run_seconds=0.0)
     (newest,) = seed(vertex, labels={"shop": bucket, "task": "a", "more": "x"}, queue_seconds=3600.0)
     seed(vertex, labels={"shop": bucket, "task": "b"})
-    look = JobProbe(labels={"shop": bucket, "task": "a"}).look(hook)
-    assert look.readiness is Readiness.NOT_YET
-    assert look.reason == f"{newest} (PENDING) is waiting to start"
+    check = JobProbe(labels={"shop": bucket, "task": "a"}).check(hook)
+    assert check.readiness is ReadinessState.NOT_YET
+    assert check.reason == f"{newest} (PENDING) is waiting to start"
 
 
 def test_no_job_with_the_labels_is_a_reason_to_wait(hook, bucket):
-    look = JobProbe(labels={"shop": bucket, "a": "b"}).look(hook)
-    assert look == Look(Readiness.NOT_YET, f"no job in demo-project, us-central1 carries a=b, shop={bucket}")
+    check = JobProbe(labels={"shop": bucket, "a": "b"}).check(hook)
+    assert check == Readiness(
+        ReadinessState.NOT_YET, f"no job in demo-project, us-central1 carries a=b, shop={bucket}"
+    )
 
 
 def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook, bucket, monkeypatch):
     seed(vertex, labels={"shop": "another"}, run_seconds=0.0)
     monkeypatch.setattr("airflow_gemini_batch.triggers.probes.labels_filter", lambda _: "")
-    assert JobProbe(labels={"shop": bucket}).look(hook).readiness is Readiness.NOT_YET
+    assert JobProbe(labels={"shop": bucket}).check(hook).readiness is ReadinessState.NOT_YET
 
 
 @pytest.mark.parametrize(
@@ -120,24 +122,24 @@ def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook
 def test_output_is_judged_by_its_rows(gemini_batch_stack, hook, bucket, rows, probe, readiness, reason):
     if rows is not None:
         upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", rows)
-    look = OutputProbe(f"gs://{bucket}/out", **probe).look(hook)
-    assert look.readiness == readiness
-    assert reason in look.reason
+    check = OutputProbe(f"gs://{bucket}/out", **probe).check(hook)
+    assert check.readiness == readiness
+    assert reason in check.reason
 
 
 def test_expected_rows_are_counted_in_the_requests(gemini_batch_stack, hook, bucket):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a"), request("b")])
     upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", [GOOD_ROW])
     probe = OutputProbe(f"gs://{bucket}/out", expected_from=[source])
-    assert "holds 1 of 2 rows" in probe.look(hook).reason
+    assert "holds 1 of 2 rows" in probe.check(hook).reason
 
 
 def test_requests_that_are_not_there_yet_are_a_reason_to_wait(gemini_batch_stack, hook, bucket):
     upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", [GOOD_ROW])
     probe = OutputProbe(f"gs://{bucket}/out", expected_from=[f"gs://{bucket}/in.jsonl"])
-    look = look_patiently(probe, hook)
-    assert (look.readiness, look.reason) == (
-        Readiness.NOT_YET,
+    check = check_with_retry(probe, hook)
+    assert (check.readiness, check.reason) == (
+        ReadinessState.NOT_YET,
         f"source gs://{bucket}/in.jsonl: there is no such object",
     )
 
@@ -145,9 +147,9 @@ def test_requests_that_are_not_there_yet_are_a_reason_to_wait(gemini_batch_stack
 def test_output_of_several_jobs_is_never_ready(gemini_batch_stack, hook, bucket):
     for folder in ("out/one", "out/two"):
         upload(gemini_batch_stack, bucket, f"{folder}/predictions.jsonl", [GOOD_ROW])
-    look = OutputProbe(f"gs://{bucket}/out", expected_rows=1).look(hook)
-    assert look.readiness is Readiness.NEVER
-    assert f"name the folder of one: gs://{bucket}/out/one, gs://{bucket}/out/two" in look.reason
+    check = OutputProbe(f"gs://{bucket}/out", expected_rows=1).check(hook)
+    assert check.readiness is ReadinessState.NEVER
+    assert f"name the folder of one: gs://{bucket}/out/one, gs://{bucket}/out/two" in check.reason
 
 
 @pytest.fixture
@@ -165,16 +167,16 @@ def finished(gemini_batch_stack, vertex, bucket):
 
 def test_job_decides_before_the_rows_do(hook, bucket, finished):
     name = finished("fail", JobState.FAILED)
-    look = OutputProbe(f"gs://{bucket}/out", expected_rows=1, job_name=name).look(hook)
-    assert look.readiness is Readiness.NEVER
-    assert f"{name} (FAILED)" in look.reason
+    check = OutputProbe(f"gs://{bucket}/out", expected_rows=1, job_name=name).check(hook)
+    assert check.readiness is ReadinessState.NEVER
+    assert f"{name} (FAILED)" in check.reason
 
 
 def test_lost_output_of_a_job_that_succeeded_is_never_ready(hook, bucket, finished):
     name = finished("lose_output", JobState.SUCCEEDED)
-    look = OutputProbe(f"gs://{bucket}/out", job_name=name).look(hook)
-    assert (look.readiness, look.reason) == (
-        Readiness.NEVER,
+    check = OutputProbe(f"gs://{bucket}/out", job_name=name).check(hook)
+    assert (check.readiness, check.reason) == (
+        ReadinessState.NEVER,
         f"there is no output at gs://{bucket}/out, though {name} succeeded",
     )
 
@@ -182,17 +184,17 @@ def test_lost_output_of_a_job_that_succeeded_is_never_ready(hook, bucket, finish
 class Answer:
     """A probe that finds what it is told to find."""
 
-    def __init__(self, found: Look | Exception) -> None:
+    def __init__(self, found: Readiness | Exception) -> None:
         self._found = found
 
-    def look(self, hook: GeminiBatchHook) -> Look:
+    def check(self, hook: GeminiBatchHook) -> Readiness:
         if isinstance(self._found, Exception):
             raise self._found
         return self._found
 
 
 def test_patient_look_hands_on_what_is_found(hook):
-    assert look_patiently(Answer(ready("there", rows=1)), hook) == ready("there", rows=1)
+    assert check_with_retry(Answer(ready("there", rows=1)), hook) == ready("there", rows=1)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +213,9 @@ def test_patient_look_hands_on_what_is_found(hook):
     ids=lambda error: f"{type(error).__name__}-{error}",
 )
 def test_patient_look_takes_a_passing_error_for_a_reason_to_wait(hook, error):
-    look = look_patiently(Answer(error), hook)
-    assert look.readiness is Readiness.NOT_YET
-    assert str(error) in look.reason
+    check = check_with_retry(Answer(error), hook)
+    assert check.readiness is ReadinessState.NOT_YET
+    assert str(error) in check.reason
 
 
 @pytest.mark.parametrize(
@@ -229,7 +231,7 @@ def test_patient_look_takes_a_passing_error_for_a_reason_to_wait(hook, error):
 )
 def test_patient_look_raises_what_waiting_does_not_mend(hook, error):
     with pytest.raises(type(error), match=str(error)):
-        look_patiently(Answer(error), hook)
+        check_with_retry(Answer(error), hook)
 
 
 def test_output_that_is_replaced_while_it_is_read_is_looked_at_again(
@@ -248,5 +250,5 @@ def test_output_that_is_replaced_while_it_is_read_is_looked_at_again(
 
     mocker.patch.object(Blob, "open", autospec=True, side_effect=replaced)
     probe = OutputProbe(f"gs://{bucket}/out", expected_rows=2)
-    assert look_patiently(probe, hook).readiness is Readiness.NOT_YET
-    assert look_patiently(probe, hook).readiness is Readiness.READY
+    assert check_with_retry(probe, hook).readiness is ReadinessState.NOT_YET
+    assert check_with_retry(probe, hook).readiness is ReadinessState.READY

@@ -7,9 +7,9 @@ import pytest
 from airflow_gemini_batch.testing.stack import LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
+from tests.jobs.submission import Submission
 from tests.support.jobs import make_client
 from tests.support.requests_data import request, upload
-from tests.jobs.submission import Submission
 
 
 @pytest.fixture

@@ -179,7 +179,7 @@ def _key_columns(plan: LandingPlan) -> str:
 
 
 def _answer_fields() -> str:
-    """Return items of a SELECT that read an answer, as :func:`airflow_gemini_batch.outputs.embeddings.read_embedding`."""
+    """Return items of a SELECT that read an answer, as :func:`.read_embedding`."""
     embeddings = [f"$.response.{name}" for name in ("embedding", "embeddings[0]", "embeddings")]
     vectors = ", ".join(f"JSON_QUERY(content, '{one}.values')" for one in embeddings)
     cuts = ", ".join(truncated("content", f"{one}.statistics.truncated") for one in embeddings)

@@ -22,7 +22,7 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import RERUN, SAMPLE_LENGTH, status_case, status_fields
+from airflow_gemini_batch.outputs.classify_sql import RETRIED, SAMPLE_LENGTH, status_case, status_fields
 from airflow_gemini_batch.outputs.embeddings import AMBIGUOUS, DIMENSIONS, EMPTY, NO_NUMBER, NO_VECTOR, ZERO
 from airflow_gemini_batch.requests.bigquery.columns import quoted
 
@@ -40,7 +40,7 @@ def embedding_staging_statement(
 ) -> Statement:
     """Return the statement that writes the staging table of vectors, with one row for each request.
 
-    Vectors are held against what was asked as :func:`airflow_gemini_batch.outputs.embeddings.fit_vector` does. Of several
+    Vectors are held against what was asked as :func:`.fit_vector` does. Of several
     answers to a content the first good one counts, or else the one of the latest round.
     """
     parameters = Parameters()
@@ -193,7 +193,7 @@ def best_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY {content}
     ORDER BY
-      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RERUN}), 1, 0), answered_time DESC,
+      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RETRIED}), 1, 0), answered_time DESC,
       TO_JSON_STRING(numbers), status_text
   ) = 1
 )"""

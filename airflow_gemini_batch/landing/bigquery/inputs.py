@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, parse_address
-from airflow_gemini_batch.core.fingerprints import asked_model
+from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
@@ -17,7 +17,7 @@ from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.jobs.state import JobState, Stage
 from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.targets import column_types, make_anew
+from airflow_gemini_batch.landing.bigquery.targets import column_types, recreate
 from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
@@ -155,7 +155,7 @@ def request_lines(
         if blobs := request_files(manifest, storage):
             table = staging.with_table(f"{staging.table}_requests_{place}")
             last = len(manifest.rounds) - 1
-            model = asked_model(manifest.model, plan.model_parameters)
+            model = model_key(manifest.model, plan.model_parameters)
             found.append(_line_table(table, blobs, manifest, last, model))
     return found
 
@@ -186,7 +186,7 @@ def load_lines(tables: Sequence[LineTable], client: Client) -> None:
     schema = [SchemaField(LINE, "STRING")]
     jobs = []
     for one in tables:
-        make_anew(client, one.table, schema)
+        recreate(client, one.table, schema)
         config = LoadJobConfig(
             schema=schema,
             source_format=SourceFormat.CSV,

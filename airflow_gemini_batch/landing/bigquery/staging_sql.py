@@ -20,7 +20,7 @@ from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import RERUN, SAMPLE_LENGTH, outcome_case, outcome_fields
+from airflow_gemini_batch.outputs.classify_sql import RETRIED, SAMPLE_LENGTH, outcome_case, outcome_fields
 from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
@@ -232,7 +232,7 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY {keys}
     ORDER BY
-      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RERUN}), 1, 0), answered_time DESC,
+      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RETRIED}), 1, 0), answered_time DESC,
       TO_JSON_STRING(response)
   ) = 1
 )"""

@@ -37,8 +37,8 @@ def check_columns(
     """
     if table is None:
         return
-    way_out = "change the table, with ALTER TABLE or by dropping it"
-    check_target_columns(str(address), column_types(table.schema), columns, key, way_out=way_out)
+    hint = "change the table, with ALTER TABLE or by dropping it"
+    check_target_columns(str(address), column_types(table.schema), columns, key, hint=hint)
 
 
 def prepare_statement(
@@ -81,7 +81,7 @@ def staging_address(target: BigQueryAddress, *content: str) -> BigQueryAddress:
     return target.with_table(f"{target.table}__landing_{digest}")
 
 
-def make_anew(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:
+def recreate(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:
     """Make an empty table that expires after a day, which a load job can't ask for."""
     from datetime import UTC, datetime, timedelta
 

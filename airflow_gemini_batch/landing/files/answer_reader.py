@@ -90,7 +90,7 @@ def _whole(bound: Any) -> int | None:
 AnswerRow = tuple[Any, ...]
 """``label``, ``digest``, ``outcome``, ``code``, ``message``, the answer's columns, then those of :data:`FACTS`.
 
-``label`` is the row's key as :func:`airflow_gemini_batch.outputs.matching.line_key` gives it; where the service gives none
+``label`` is the row's key as :func:`.line_key` gives it; where the service gives none
 back, it is ``None`` and ``digest`` has that of the request, in hexadecimal digits. The answer's columns are ``None`` in
 a row that is not ok.
 """

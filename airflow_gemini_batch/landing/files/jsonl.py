@@ -74,7 +74,7 @@ def _spool(path: Path, where: str, spooled: Path) -> list[str]:
             names.update(dict.fromkeys(read_object(line)))
         except LineError as error:
             raise InvalidRequestError(
-                f"{where} can't take the answers: one of its lines is {error}; {error.way_out}, or name another target"
+                f"{where} can't take the answers: one of its lines is {error}; {error.hint}, or name another target"
             ) from None
         return (line,)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STAGED = "staged.parquet"
 
-_RERUN = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.rerun)
+_RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
 _TIME = "COALESCE(TRY_CAST(answers.processed_time AS TIMESTAMPTZ), answers.written)"
 
 
@@ -51,7 +51,7 @@ SELECT place, manifest, label, digest FROM answers
 SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY manifest, label
-  ORDER BY outcome != '{Outcome.OK}', round DESC, outcome IN ({_RERUN}), {_TIME} DESC, place
+  ORDER BY outcome != '{Outcome.OK}', round DESC, outcome IN ({_RETRIED}), {_TIME} DESC, place
 ) > 1""")
     # Left out where there is nothing to leave out, since it reads every row once more.
     without_losers = (

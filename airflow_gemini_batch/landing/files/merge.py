@@ -135,7 +135,7 @@ def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[
 
     :param where: the file, for messages.
     """
-    check_target_columns(where, present, landing, key, way_out="move the file away")
+    check_target_columns(where, present, landing, key, hint="move the file away")
 
 
 def parquet_rows(database: DuckDBPyConnection, path: Path, where: str) -> FileRows:

@@ -20,7 +20,7 @@ _LABEL = b',"labels":{"%b":"' % KEY_LABEL.encode()
 _END = b'"}}}'
 
 RequestRow = tuple[str, ...]
-"""``label``, as :func:`airflow_gemini_batch.outputs.matching.line_key` gives it, ``fingerprint``, then the key's columns."""
+"""``label``, as :func:`.line_key` gives it, ``fingerprint``, then the key's columns."""
 
 
 class RequestReader:

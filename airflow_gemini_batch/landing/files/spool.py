@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.core.fingerprints import asked_model
+from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.gcp.objects import StorageObjects
@@ -47,7 +47,7 @@ def spool(
     - :data:`REQUESTS`: ``manifest`` (its place, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
       ``key_0``, ``key_1``, …
     - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, ``label``, ``digest``, ``outcome``, ``code``, ``message``,
-      ``value_0``, …, and the columns of :data:`~airflow_gemini_batch.landing.files.answer_reader.FACTS`; of vectors also
+      ``value_0``, …, and the columns of :data:`.FACTS`; of vectors also
       ``shortened``.
     - :data:`DIGESTS`: ``manifest``, ``label``, ``digest``: the requests of manifests with answers that came back
       without a key.
@@ -87,7 +87,7 @@ def _readers(
     plan: LandingPlan, manifest: Manifest, vectors: VectorFile | None
 ) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
     """Return what reads the lines of a manifest's requests, and those of its answers."""
-    asked = asked_model(manifest.model, plan.model_parameters)
+    asked = model_key(manifest.model, plan.model_parameters)
     request_reader = TextRequestReader if plan.format is RequestFormat.TEXT_EMBEDDING else RequestReader
     answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
     return request_reader(asked, plan.key).read, answer_reader.read

@@ -11,7 +11,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.targets import make_anew, staging_address
+from airflow_gemini_batch.landing.bigquery.targets import recreate, staging_address
 from airflow_gemini_batch.landing.files.database import connect, identifier
 from airflow_gemini_batch.landing.files.matching import stage_rows, staged
 from airflow_gemini_batch.landing.files.merge import FileRows, write
@@ -81,7 +81,7 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
         else SchemaField(name, kind)
         for name, kind in staging_columns(plan).items()
     ]
-    make_anew(client, staging, schema)
+    recreate(client, staging, schema)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,

@@ -21,13 +21,13 @@ from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
 from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_query
 from airflow_gemini_batch.requests.bigquery.request_sql import (
     field_value,
-    hole_columns,
     named_holes,
     rendered,
     request_text,
+    slot_columns,
 )
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
-from airflow_gemini_batch.requests.templates import MediaHole, TextHole
+from airflow_gemini_batch.requests.templates import MediaSlot, TextSlot
 
 # What becomes of a row that is not bad; bad ones have the name of their BadRow.
 ASK = "ASK"
@@ -150,17 +150,17 @@ def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
     """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it."""
     plan = asked.plan
     keys = _key_names(plan)
-    holes = named_holes(plan.template)
+    slots = named_holes(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
     columns = {
         **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
         "key_text": key_text(plan.key, asked.types),
         "prompt": rendered(plan.template.prompt, asked.types, parameters),
-        **hole_columns(plan.template, asked.types, parameters),
+        **slot_columns(plan.template, asked.types, parameters),
     }
-    characters = [f"LENGTH({name})" for name, hole in holes.items() if isinstance(hole, TextHole)]
-    files = [f"IF({name} != '', 1, 0)" for name, hole in holes.items() if isinstance(hole, MediaHole)]
-    model = parameters.bind(fingerprint_prefix(plan.asked_model).decode())
+    characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
+    files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
+    model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
     # A source query may end in a comment, hence the line ends around it.
     return f"""source_rows AS (
 {asked.rows}
@@ -200,11 +200,11 @@ def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
 
 def _fault_case(plan: BuildPlan) -> str:
     """Return the expression for the name of a row's fault, NULL for a good row."""
-    holes = named_holes(plan.template).items()
+    slots = named_holes(plan.template).items()
     conditions = {
         BadRow.NULL_KEY: [f"{key} IS NULL" for key in _key_names(plan)],
         BadRow.EMPTY_PROMPT: ["TRIM(prompt) = ''"],
-        BadRow.BAD_MEDIA: [f"{name} IS NULL" for name, hole in holes if isinstance(hole, MediaHole)],
+        BadRow.BAD_MEDIA: [f"{name} IS NULL" for name, slot in slots if isinstance(slot, MediaSlot)],
     }
     cases = [f"WHEN {' OR '.join(found)} THEN '{fault.name}'" for fault, found in conditions.items() if found]
     return "CASE\n      " + "\n      ".join(cases) + "\n    END"

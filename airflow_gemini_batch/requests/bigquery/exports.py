@@ -23,8 +23,8 @@ from airflow_gemini_batch.requests.bigquery.build_sql import export_statement
 from airflow_gemini_batch.requests.bigquery.preview import (
     CALL_TIMEOUT,
     QUERY_TIMEOUT,
-    Survey,
-    Surveyor,
+    BuildPreview,
+    Previewer,
     reading,
 )
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
@@ -52,38 +52,38 @@ class ExportBuild:
         self._log = log
 
     def run(self, plan: BuildPlan, source: TableRows | QueryRows, folder: GcsAddress) -> BuildReport:
-        """Build the requests; see :meth:`Surveyor.survey` and :meth:`write`."""
+        """Build the requests; see :meth:`Previewer.preview` and :meth:`write`."""
         StorageObjects(self._storage).check_destination(folder)
-        return self.write(Surveyor(self._bigquery, self._log).survey(plan, source), folder)
+        return self.write(Previewer(self._bigquery, self._log).preview(plan, source), folder)
 
-    def write(self, survey: Survey, folder: GcsAddress) -> BuildReport:
+    def write(self, preview: BuildPreview, folder: GcsAddress) -> BuildReport:
         """Write the requests below a folder, unless they are there already, and return the report.
 
         Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
         """
         jobs: JobFiles = []
-        if survey.shards:
-            place = folder.child(f"requests_{survey.digest}_for_{survey.shards}")
-            jobs = self._recorded(place) or self._record(place, self._export(survey, place))
+        if preview.shards:
+            place = folder.child(f"requests_{preview.digest}_for_{preview.shards}")
+            jobs = self._recorded(place) or self._record(place, self._export(preview, place))
         sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
-        return replace(survey.report, sources=sources)
+        return replace(preview.report, sources=sources)
 
-    def _export(self, survey: Survey, place: GcsAddress) -> JobFiles:
+    def _export(self, preview: BuildPreview, place: GcsAddress) -> JobFiles:
         """Write the files of all jobs and return them, when they hold what the survey has counted."""
         attempt = place.child(uuid.uuid4().hex[:12])
         rows, jobs = 0, JobFiles()
-        for shard in range(survey.shards):
+        for shard in range(preview.shards):
             pattern = attempt.child(f"{shard + 1}-*.jsonl")
-            statement = export_statement(survey.asked, pattern, shard=shard, shards=survey.shards)
-            with reading(survey.where):
+            statement = export_statement(preview.asked, pattern, shard=shard, shards=preview.shards)
+            with reading(preview.where):
                 job = self._bigquery.query(
-                    statement.sql, statement.job_config(), location=survey.location, timeout=CALL_TIMEOUT
+                    statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
                 )
                 job.result(timeout=QUERY_TIMEOUT)
             files = [file for file, size in self._files(pattern).items() if size]
             rows += self._row_count(job, files)
             jobs.append(files)
-        survey.check_written(rows)
+        preview.check_written(rows)
         self._log.info("wrote %s requests to %s", rows, attempt)
         # Chance may leave a job without any request, and an empty source is refused.
         return [files for files in jobs if files]

@@ -39,7 +39,7 @@ _SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class BuildPreview:
     """What a build would write; nothing is written yet.
 
     :param report: what it would report, without sources.
@@ -74,7 +74,7 @@ class Survey:
             )
 
 
-class Surveyor:
+class Previewer:
     """Looks at rows in BigQuery.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
@@ -84,7 +84,9 @@ class Surveyor:
         self._client = client
         self._log = log
 
-    def survey(self, plan: BuildPlan, source: TableRows | QueryRows, location: str | None = None) -> Survey:
+    def preview(
+        self, plan: BuildPlan, source: TableRows | QueryRows, location: str | None = None
+    ) -> BuildPreview:
         """Find out what there is to ask, and write nothing.
 
         :param location: where source and ``skip_done`` have to be; ``None`` for that of the source.
@@ -113,7 +115,7 @@ class Surveyor:
         self._log.info("%s: %s", where, report)
         content = [_column_types(asked), report.requests, ask["digest"] if ask else 0]
         digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
-        return Survey(report, where, asked, location, digest)
+        return BuildPreview(report, where, asked, location, digest)
 
     def _rows(
         self, source: TableRows | QueryRows, location: str | None

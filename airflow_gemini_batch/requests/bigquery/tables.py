@@ -14,8 +14,8 @@ from airflow_gemini_batch.requests.bigquery.build_sql import build_statement
 from airflow_gemini_batch.requests.bigquery.preview import (
     CALL_TIMEOUT,
     QUERY_TIMEOUT,
-    Survey,
-    Surveyor,
+    BuildPreview,
+    Previewer,
     reading,
 )
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
@@ -39,17 +39,19 @@ class TableBuild:
         self._log = log
 
     def run(self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress) -> BuildReport:
-        """Build the requests; see :meth:`survey` and :meth:`write`."""
-        return self.write(self.survey(plan, source, dataset), dataset)
+        """Build the requests; see :meth:`preview` and :meth:`write`."""
+        return self.write(self.preview(plan, source, dataset), dataset)
 
-    def survey(self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress) -> Survey:
-        """Find out what there is to ask, and write nothing; see :meth:`Surveyor.survey`.
+    def preview(
+        self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress
+    ) -> BuildPreview:
+        """Find out what there is to ask, and write nothing; see :meth:`Previewer.preview`.
 
         :param dataset: where the request tables go; source and ``skip_done`` have to be in its location.
         """
-        return Surveyor(self._client, self._log).survey(plan, source, self._location(dataset))
+        return Previewer(self._client, self._log).preview(plan, source, self._location(dataset))
 
-    def write(self, survey: Survey, dataset: BigQueryAddress) -> BuildReport:
+    def write(self, preview: BuildPreview, dataset: BigQueryAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report.
 
         The names of the tables tell their content. Tables with the same requests are kept as they are, so that a run
@@ -58,33 +60,33 @@ class TableBuild:
 
         Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
         """
-        shards = range(survey.shards)
-        addresses = [dataset.with_table(_table_name(survey, shard)) for shard in shards]
-        written = [self._write(survey, shard, addresses[shard]) for shard in shards]
+        shards = range(preview.shards)
+        addresses = [dataset.with_table(_table_name(preview, shard)) for shard in shards]
+        written = [self._write(preview, shard, addresses[shard]) for shard in shards]
         try:
-            survey.check_written(sum(table.num_rows for table in written))
+            preview.check_written(sum(table.num_rows for table in written))
         except SourceNotReadyError:
             for address in addresses:
                 self._client.delete_table(address.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
             raise
         # Chance may leave a table empty, and a job refuses an empty source.
         filled = [address for address, table in zip(addresses, written, strict=True) if table.num_rows]
-        return replace(survey.report, sources=tuple(map(str, filled)))
+        return replace(preview.report, sources=tuple(map(str, filled)))
 
-    def _write(self, survey: Survey, shard: int, address: BigQueryAddress) -> Table:
+    def _write(self, preview: BuildPreview, shard: int, address: BigQueryAddress) -> Table:
         tables = Tables(self._client)
         existing = tables.find(address)
         if existing is not None and _lives_on(existing):
             self._log.info("%s holds these requests already", address)
             return existing
         statement = build_statement(
-            survey.asked, address, shard=shard, shards=survey.shards, replace=existing is not None
+            preview.asked, address, shard=shard, shards=preview.shards, replace=existing is not None
         )
-        with reading(survey.where):
+        with reading(preview.where):
             self._client.query_and_wait(
                 statement.sql,
                 job_config=statement.job_config(),
-                location=survey.location,
+                location=preview.location,
                 api_timeout=CALL_TIMEOUT,
                 wait_timeout=QUERY_TIMEOUT,
             )
@@ -105,9 +107,9 @@ class TableBuild:
             ) from None
 
 
-def _table_name(survey: Survey, shard: int) -> str:
-    name = f"requests_{survey.digest}"
-    return name if survey.shards == 1 else f"{name}_{shard + 1}_of_{survey.shards}"
+def _table_name(preview: BuildPreview, shard: int) -> str:
+    name = f"requests_{preview.digest}"
+    return name if preview.shards == 1 else f"{name}_{shard + 1}_of_{preview.shards}"
 
 
 def _lives_on(table: Table) -> bool:

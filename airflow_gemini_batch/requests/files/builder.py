@@ -143,7 +143,7 @@ class _Build:
         self._files = files
         self._index = index
         self._compare = compare
-        self._model = plan.asked_model
+        self._model = plan.model_key
         self._line_of = line_maker(plan.format)
         self.rows = 0
         self.bad = BadRowCounts()

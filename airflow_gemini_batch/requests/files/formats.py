@@ -114,7 +114,7 @@ class JsonLinesFormat:
                     row = read_object(line)
                 except LineError as error:
                     place = file.name if error.whole_file else f"{file.name}, line {number}"
-                    raise InvalidRequestError(f"{place}: {error.message}: {error.way_out}") from None
+                    raise InvalidRequestError(f"{place}: {error.message}: {error.hint}") from None
                 for value in row.values():
                     if type(value) is float and abs(value) >= _INEXACT:
                         row = json.loads(line)

@@ -64,7 +64,7 @@ class LocalBigQuery:
         """Start serving and return when requests are answered.
 
         Raises ``ModuleNotFoundError`` when the extra ``local`` is not installed,
-        :class:`~airflow_gemini_batch.testing.bigquery.patches.seams.SeamMissingError` when bqemulator is of a version that
+        :class:`.SeamMissingError` when bqemulator is of a version that
         can't be corrected, and ``OSError`` when the port is taken.
         """
         if importlib.util.find_spec("bqemulator") is None:

@@ -15,7 +15,6 @@ from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from airflow_gemini_batch.landing.bigquery.targets import staging_address
 from airflow_gemini_batch.landing.plan import staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
-from tests.support.requests_data import BAD_REQUEST, request
 from tests.landing.landings import (
     DAY,
     GENRE,
@@ -29,6 +28,7 @@ from tests.landing.landings import (
     later,
     plan_of,
 )
+from tests.support.requests_data import BAD_REQUEST, request
 from tests.support.tables import bigquery_client, fill
 from tests.support.tasks import run_task
 

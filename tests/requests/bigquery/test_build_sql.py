@@ -47,9 +47,9 @@ def test_what_the_user_wrote_travels_in_parameters(which):
 
 
 def test_survey_and_build_sort_the_rows_in_the_same_way():
-    survey, build = statements(asked(prompt="[[ title ]] ([[ year ]])", request={"media": {"cover": None}}))
-    assert survey.parameters == build.parameters
-    clauses = survey.sql.partition("\nSELECT\n  state,")[0]
+    preview, build = statements(asked(prompt="[[ title ]] ([[ year ]])", request={"media": {"cover": None}}))
+    assert preview.parameters == build.parameters
+    clauses = preview.sql.partition("\nSELECT\n  state,")[0]
     assert clauses.endswith("fingerprint\n)")
     assert clauses in build.sql
 

@@ -72,7 +72,7 @@ def test_plain_types_can_be_keys(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "way_out"),
+    ("kind", "hint"),
     [
         ("FLOAT64", "CAST(`k` AS STRING) AS `k`"),
         ("DATETIME", "CAST(`k` AS STRING) AS `k`"),
@@ -84,8 +84,8 @@ def test_plain_types_can_be_keys(kind):
         ("JSON", "TO_JSON_STRING(`k`)) AS `k`"),
     ],
 )
-def test_other_types_are_refused_as_keys_with_the_way_out(kind, way_out):
+def test_other_types_are_refused_as_keys_with_the_way_out(kind, hint):
     with pytest.raises(InvalidRequestError) as caught:
         check_key_types(["a", "k"], {"a": "STRING", "k": kind}, where="the query")
     assert str(caught.value).startswith(f"the key column 'k' of the query is of type {kind}, ")
-    assert str(caught.value).endswith(way_out)
+    assert str(caught.value).endswith(hint)

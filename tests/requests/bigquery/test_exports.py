@@ -12,13 +12,13 @@ from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
-from airflow_gemini_batch.requests.bigquery.preview import Surveyor
+from airflow_gemini_batch.requests.bigquery.preview import Previewer
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
 from airflow_gemini_batch.requests.validation.rows import row_faults
-from tests.support.requests_data import lines, storage_client
-from tests.requests.plans import BOOKS, gemini_embedding_plan
 from tests.requests.bigquery.test_tables import VALUES
+from tests.requests.plans import BOOKS, gemini_embedding_plan
+from tests.support.requests_data import lines, storage_client
 from tests.support.tables import fill
 
 LOG = logging.getLogger("build")
@@ -129,10 +129,10 @@ def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
     gemini_batch_stack, client, export, folder, table
 ):
     source = table([{"isbn": "a", "title": "x"}])
-    survey = Surveyor(client, LOG).survey(gemini_embedding_plan(), source)
+    preview = Previewer(client, LOG).preview(gemini_embedding_plan(), source)
     fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
     with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
-        export.write(survey, folder)
+        export.write(preview, folder)
     assert export.run(gemini_embedding_plan(), source, folder).requests == 2
 
 

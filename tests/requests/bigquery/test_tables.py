@@ -119,10 +119,10 @@ def test_one_row_and_no_row(build, dataset, table):
 
 def test_survey_tells_the_same_and_writes_nothing(client, build, dataset, table):
     source = table([{"isbn": "a", "title": "x"}])
-    survey = build.survey(plan(), source, dataset)
+    preview = build.preview(plan(), source, dataset)
     assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
-    assert (survey.report.requests, survey.report.sources) == (1, ())
-    assert build.write(survey, dataset).requests == 1
+    assert (preview.report.requests, preview.report.sources) == (1, ())
+    assert build.write(preview, dataset).requests == 1
 
 
 def test_same_requests_are_the_same_table_which_is_kept(client, build, dataset, table):
@@ -164,10 +164,10 @@ def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
     gemini_batch_stack, client, build, dataset, table
 ):
     source = table([{"isbn": "a", "title": "x"}])
-    survey = build.survey(plan(), source, dataset)
+    preview = build.preview(plan(), source, dataset)
     fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
     with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
-        build.write(survey, dataset)
+        build.write(preview, dataset)
     assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
     assert build.run(plan(), source, dataset).requests == 2
 
@@ -191,7 +191,7 @@ def test_tables_that_chance_left_empty_are_no_sources(build, dataset, requests):
     source = parse_row_source(
         "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 8)) AS n"
     )
-    survey = build.survey(plan(shard_rows=7), source, dataset)
-    report = build.write(survey, dataset)
-    assert len(report.sources) < survey.shards
+    preview = build.preview(plan(shard_rows=7), source, dataset)
+    report = build.write(preview, dataset)
+    assert len(report.sources) < preview.shards
     assert requests(report).keys() == set("12345678")

@@ -20,9 +20,9 @@ from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.sources import parse_row_source
 from airflow_gemini_batch.requests.spec import BadRow, BadRows
-from airflow_gemini_batch.requests.templates import RequestTemplate, TextHole
-from tests.support.requests_data import storage_client
+from airflow_gemini_batch.requests.templates import RequestTemplate, TextSlot
 from tests.requests.plans import MODEL, plan, prompts
+from tests.support.requests_data import storage_client
 
 EMMA = {"isbn": "1", "title": "Emma"}
 IDA = {"isbn": "2", "title": "Ida"}
@@ -134,7 +134,7 @@ def test_wrong_columns_are_named_before_anything_runs(build, options, message) -
 
 def test_embedding_rows_have_their_own_form(build, lines) -> None:
     text = PromptTemplate.parse("[[ title ]]")
-    template = RequestTemplate(('{"content":', TextHole(text), "}"), text)
+    template = RequestTemplate(('{"content":', TextSlot(text), "}"), text)
     a_plan = plan()
     for format_, line in (
         (RequestFormat.TEXT_EMBEDDING, {"key": "1", "content": "Emma"}),

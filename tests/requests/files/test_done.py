@@ -12,8 +12,8 @@ import pytest
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.files.done import read_done_files
-from tests.support.requests_data import storage_client
 from tests.requests.plans import plan
+from tests.support.requests_data import storage_client
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class Scenario:
     """One line of the table.
 
     :param tries: what the user did: the first try, the retries after it, the task cleared.
@@ -147,26 +147,26 @@ def succeeds(
     surplus: Mapping[str, int] | None = None,
     settings: Mapping[str, Any] | None = None,
     **more: Any,
-) -> Story:
+) -> Scenario:
     """One try is enough."""
     end = Answers(counts, state, surplus or {})
-    return Story(name, (Try(end, state, faults, settings=settings or {}),), **more)
+    return Scenario(name, (Try(end, state, faults, settings=settings or {}),), **more)
 
 
-def next_try_pays(name: str, end: Fails, *faults: Fault, jobs: str = "") -> Story:
+def next_try_pays(name: str, end: Fails, *faults: Fault, jobs: str = "") -> Scenario:
     """The try fails before it has a job; the next one leaves exactly one.
 
     :param jobs: what the failed try has left behind without knowing.
     """
-    return Story(name, (Try(end, jobs, faults), PAID_ONCE))
+    return Scenario(name, (Try(end, jobs, faults), PAID_ONCE))
 
 
-def waits_on(name: str, *faults: Fault) -> Story:
-    return Story(name, (Try(ALL_ANSWERED, "SUCCEEDED", waiting=faults),))
+def waits_on(name: str, *faults: Fault) -> Scenario:
+    return Scenario(name, (Try(ALL_ANSWERED, "SUCCEEDED", waiting=faults),))
 
 
-def asks_again(name: str, *faults: Fault) -> Story:
-    return Story(name, (Try(ALL_ANSWERED, "SUCCEEDED", ended=faults),))
+def asks_again(name: str, *faults: Fault) -> Scenario:
+    return Scenario(name, (Try(ALL_ANSWERED, "SUCCEEDED", ended=faults),))
 
 
 def ends_badly(
@@ -177,11 +177,11 @@ def ends_badly(
     counts: Mapping[str, int] | None = None,
     never: tuple[str, ...] = (),
     **more: Any,
-) -> Story:
+) -> Scenario:
     """The job is of no use: the try says why, the next one pays for exactly one new job."""
     end = Fails(JobFailedError, (*words, "The next try submits a new job."), counts, never)
     first = Try(end, state, faults, **more)
-    return Story(name, (first, Try(ALL_ANSWERED, f"{state} SUCCEEDED")))
+    return Scenario(name, (first, Try(ALL_ANSWERED, f"{state} SUCCEEDED")))
 
 
 def rows_fail(
@@ -191,7 +191,7 @@ def rows_fail(
     words: tuple[str, ...] = ("rows hold no answer",),
     state: str = "SUCCEEDED",
     **more: Any,
-) -> Story:
+) -> Scenario:
     """The job's rows are of no use, and stay so: neither a retry nor clearing the task pays again."""
     end = Fails(RowsFailedError, words, counts, hopeless=True)
-    return Story(name, (Try(end, state, faults), Try(end, state)), **more)
+    return Scenario(name, (Try(end, state, faults), Try(end, state)), **more)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.testing.stack import LocalStack
-from tests.operators.fault_stories import ROWS, Answers, Fails, Killed
-from tests.operators.follow_up_table import STORIES, Rerun
+from tests.operators.fault_scenarios import ROWS, Answers, Fails, Killed
+from tests.operators.follow_up_table import SCENARIOS, Rerun
 from tests.operators.stage import Stage, WorkerDied, check_failure, make_source, states_of
 from tests.support.requests_data import lines
 from tests.support.tables import read
@@ -40,12 +40,12 @@ def check_manifest(manifest: dict[str, Any], end: Answers, jobs: Sequence[dict[s
     assert len(set(outputs)) == len(outputs)
 
 
-@pytest.mark.parametrize("told", STORIES, ids=lambda told: told.name)
+@pytest.mark.parametrize("told", SCENARIOS, ids=lambda told: told.name)
 def test_rows_worth_another_job_get_one_and_are_paid_once(
-    gemini_batch_stack, impatient, vertex, bucket, told: Rerun
+    gemini_batch_stack, short_timeouts, vertex, bucket, told: Rerun
 ):
-    stage = Stage(vertex, make_source(gemini_batch_stack, told.story, bucket))
-    for one in told.story.tries:
+    stage = Stage(vertex, make_source(gemini_batch_stack, told.scenario, bucket))
+    for one in told.scenario.tries:
         if isinstance(one.end, Answers):
             manifest = stage.run(one, max_row_retries=told.retries)
         else:
@@ -68,5 +68,5 @@ def test_rows_worth_another_job_get_one_and_are_paid_once(
 
 
 def test_table_names_no_story_twice():
-    names = [told.name for told in STORIES]
+    names = [told.name for told in SCENARIOS]
     assert len(set(names)) == len(names)

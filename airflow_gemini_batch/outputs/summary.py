@@ -13,18 +13,18 @@ from airflow_gemini_batch.outputs.usage import UsageByModel
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OutputSummary:
     """What became of the requests of one job, by its output.
 
     :param tally: the outcomes; they add up to the requests.
-    :param write_reruns: writes the requests that are worth another job to a place, whatever was there; ``None``
+    :param write_follow_up: writes the requests that are worth another job to a place, whatever was there; ``None``
         where rows and requests can't be told apart.
     :param count_usage: counts the tokens of all rows, good or not, repeated or asked for by nobody: they were paid.
         By model version, empty for rows that do not tell it.
     """
 
     tally: Tally
-    write_reruns: Callable[[Address], None] | None = None
+    write_follow_up: Callable[[Address], None] | None = None
     count_usage: Callable[[], UsageByModel] = dict
 
 
@@ -33,7 +33,7 @@ KEPT_FOR_DAYS = 7
 
 
 @contextmanager
-def way_out_when_forbidden(place: Address) -> Iterator[None]:
+def hint_when_forbidden(place: Address) -> Iterator[None]:
     """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when we may not write to ``place``."""
     from google.api_core.exceptions import Forbidden
 
