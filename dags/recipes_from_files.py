@@ -64,7 +64,7 @@ with DAG(
         submit = SubmitGeminiBatchOperator(
             task_id=f"{kind}_recipes",
             model=MODEL,
-            source=requests,
+            requests=requests,
             destination=answers,
             location=LOCATION,
             labels={"team": "kitchen"},

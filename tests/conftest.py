@@ -5,8 +5,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.testing.stack import LocalStack
+    from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+    from airflow_gemini_batch.vertex.client import BatchJobClient
 
 GUARD = Path(__file__).parent / "guard"
 
@@ -41,3 +47,21 @@ def no_other_host() -> Iterator[None]:
     yield
     if report.exists():
         pytest.fail(f"reached for another host: {report.read_text()}")
+
+
+@pytest.fixture
+def vertex(gemini_batch_stack: LocalStack) -> Iterator[LocalVertex]:
+    """The server, without memory of the tests before; it behaves again when the test ends."""
+    vertex = gemini_batch_stack.vertex
+    vertex.requests.clear()
+    yield vertex
+    vertex.faults.clear()
+
+
+@pytest.fixture
+def client(vertex: LocalVertex) -> Iterator[BatchJobClient]:
+    from tests.support.jobs import make_client
+
+    client = make_client(vertex)
+    yield client
+    client.close()

@@ -50,7 +50,7 @@ def heard(gemini_batch_stack, monkeypatch):
 
 def make_task(source, **arguments):
     settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.05, **arguments}
-    return SubmitGeminiBatchOperator(source=source, **settings)
+    return SubmitGeminiBatchOperator(requests=source, **settings)
 
 
 def assert_clean(*texts: object) -> None:

@@ -24,7 +24,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
     """Call the function, stream what it gives to Cloud Storage, submit it as one job and wait for its end.
 
     Besides these, all parameters of :class:`~airflow_gemini_batch.operators.gemini.SubmitGeminiBatchOperator`
-    but ``source``.
+    but its ``requests``, which the function makes.
 
     :param requests: ``gs://`` folder for the request files. They are named by their content: the same prompts in
         another try are the same file, and the job that was paid for is found again.
@@ -37,7 +37,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
     custom_operator_name = "@task.gemini_batch"
     template_fields: Sequence[str] = (
         *DecoratedOperator.template_fields,
-        *(name for name in SubmitGeminiBatchOperator.template_fields if name != "source"),
+        *(name for name in SubmitGeminiBatchOperator.template_fields if name != "requests"),
         "requests",
         "system_instruction",
         "generation_config",
@@ -56,8 +56,8 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         safety_settings: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(source=requests, **kwargs)
-        self.requests = requests
+        super().__init__(requests=requests, **kwargs)
+        self._written: Sequence[str] = ()
         self.system_instruction = system_instruction
         self.generation_config = generation_config
         self.response_schema = response_schema
@@ -66,7 +66,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the requests, then submit them."""
         with fail_without_retry():
-            self.source = self._write_requests(context)
+            self._written = self._write_requests(context)
         return SubmitGeminiBatchOperator.execute(self, context)
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
@@ -81,8 +81,11 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
             job = self.hook.get_conn(name).get(name)
             while after := RoundId.of(job).after:
                 job = self.hook.get_conn(name).get(replace(name, job_id=after))
-            self.source = list(job.sources)
+            self._written = [str(source) for source in job.sources]
         return SubmitGeminiBatchOperator.resume(self, context, event, adopted)
+
+    def _requests(self) -> Sequence[str]:
+        return self._written
 
     def _write_requests(self, context: Context) -> list[str]:
         from airflow_gemini_batch.core.model_families import LARGEST_FILE, RequestFormat
@@ -94,7 +97,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         from airflow_gemini_batch.requests.templates import gemini_request
 
         try:
-            folder = request_folder(self.requests, None)
+            folder = request_folder(str(self.requests), None)
             template = gemini_request(
                 PromptTemplate((Placeholder(PROMPT),)),
                 system_instruction=self.system_instruction,

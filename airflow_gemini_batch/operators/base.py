@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
@@ -38,6 +40,23 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.location = location
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
+
+
+T = TypeVar("T")
+
+
+def renamed(new: str, value: T | None, old: str, old_value: T | None) -> T | None:
+    """Return the value of a parameter that was given by its present or by its former name.
+
+    The former name warns, and is taken for one more minor release: see "Deprecations" in CONTRIBUTING.md.
+    Raises :class:`TypeError` when both are given.
+    """
+    if old_value is None:
+        return value
+    if value is not None:
+        raise TypeError(f"{old} is the former name of {new}: give {new} only")
+    warnings.warn(f"{old}= is now called {new}=", AirflowProviderDeprecationWarning, stacklevel=3)
+    return old_value
 
 
 def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
-from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
+from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,7 +27,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     """Make one request of each row that needs an answer.
 
     The result (XCom) is a list of sources, one for each job, for
-    ``SubmitGeminiBatchOperator.partial(…).expand(source=build.output)``: a request file, a list of them, or a table.
+    ``SubmitGeminiBatchOperator.partial(…).expand(requests=build.output)``: a request file, a list of them, or a table.
     How many rows were read, asked, done already and left out is in the XCom ``report``.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
@@ -37,17 +37,19 @@ class BuildRequestsOperator(GeminiBatchOperator):
         paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
     :param key: the column, or columns, that tell the rows apart.
     :param model: plain or resource name of the model that will be asked; a row asked of another one is a new row.
-    :param destination: where the requests go: a ``bq://`` dataset for rows in BigQuery (the tables expire by
-        themselves), a ``gs://`` folder for files and iterables, and for models that read files only: to there BigQuery
-        exports the requests itself. By default beside the table or file of ``skip_done``,
-        or in the source table's dataset.
-    :param skip_done: the enriched table, or file, that results land in: rows that are there, asked the same of
-        the same model, are left out.
+    :param requests: where the requests go: a ``bq://`` dataset for rows in BigQuery (the tables expire by
+        themselves), or a ``gs://`` folder for files and iterables, and for models that read files only: BigQuery
+        exports the requests to there. By default beside the target, or in the source table's dataset.
+    :param target: the enriched table, or file, that results land in.
+    :param incremental: leave out the rows that are in the target already, asked the same of the same model. Without
+        a target, all rows are asked.
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without anything to ask, ``skip`` this task and what follows, or ``succeed`` with no files.
     :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
     :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
+    :param destination: former name of ``requests``.
+    :param skip_done: former name of ``target``.
     """
 
     template_fields: Sequence[str] = (
@@ -55,8 +57,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         "source",
         "key",
         "model",
-        "destination",
-        "skip_done",
+        "requests",
+        "target",
         "max_cost_usd",
     )
 
@@ -66,20 +68,24 @@ class BuildRequestsOperator(GeminiBatchOperator):
         source: str | Sequence[str] | Rows | Callable[[], Rows],
         key: str | Sequence[str],
         model: str,
-        destination: str | None = None,
-        skip_done: str | None = None,
+        requests: str | None = None,
+        target: str | None = None,
+        incremental: bool = True,
         on_bad_rows: Literal["fail", "drop"] = "fail",
         on_empty: Literal["skip", "succeed"] = "skip",
         max_cost_usd: float | str | None = None,
         shard_rows: int | None = None,
+        destination: str | None = None,
+        skip_done: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.key = key
         self.model = model
-        self.destination = destination
-        self.skip_done = skip_done
+        self.requests = renamed("requests", requests, "destination", destination)
+        self.target = renamed("target", target, "skip_done", skip_done)
+        self.incremental = incremental
         self.on_bad_rows = on_bad_rows
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
@@ -148,7 +154,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 template=self._template(),
                 model_parameters=self._answer_parameters(),
                 drop_bad_rows=self.on_bad_rows == "drop",
-                skip_done=self.skip_done or None,
+                target=self.target or None,
+                incremental=self.incremental,
                 shard_rows=min(self.shard_rows or format_.max_rows, format_.max_rows),
             )
 
@@ -176,11 +183,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         if not plan.format.takes_tables:
             with as_invalid_request():
-                folder = request_folder(self.destination, plan.skip_done)
+                folder = request_folder(self.requests, plan.target)
             export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
             return export.run(plan, source, folder)
         with as_invalid_request():
-            dataset = request_dataset(self.destination, plan.skip_done, source)
+            dataset = request_dataset(self.requests, plan.target, source)
         return TableBuild(self.hook.bigquery_client, self.log).run(plan, source, dataset)
 
     def _build_files(self, plan: BuildPlan, source: FileRows | Rows) -> BuildReport:
@@ -192,8 +199,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.sources import FileRows
 
         with as_invalid_request():
-            folder = request_folder(self.destination, plan.skip_done)
-            done_table = parse_address(plan.skip_done) if plan.skip_done and "://" in plan.skip_done else None
+            folder = request_folder(self.requests, plan.target)
+            done_table = (
+                parse_address(plan.done_target) if plan.done_target and "://" in plan.done_target else None
+            )
         client = self.hook.storage_client
         if isinstance(source, FileRows):
             rows = read_rows(source, (*plan.key, *plan.template.columns), client)

@@ -28,8 +28,8 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
             text="[[ title ]] by [[ authors | an unknown author ]]: [[ description ]]",
             model="gemini-embedding-001",
             output_dimensionality=768,
-            destination="gs://shop-batch/requests",
-            skip_done="bq://shop.books.vectors",
+            requests="gs://shop-batch/requests",
+            target="bq://shop.books.vectors",
         )
 
     :param text: the column to embed, or a template with a placeholder ``[[ column ]]`` for each of several;
@@ -116,7 +116,7 @@ class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
             task_id="embed",
             model="gemini-embedding-001",
             location="us-central1",
-        ).expand(source=build.output)
+        ).expand(requests=build.output)
 
     :param output_dimensionality: length of the vectors. Models ``gemini-embedding-…`` read it from each request, where
         :class:`BuildEmbeddingRequestsOperator` puts it; for them it changes nothing here.

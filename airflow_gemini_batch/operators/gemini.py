@@ -27,7 +27,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
             prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
             model="gemini-2.5-flash",
             response_schema={"description": str, "genres": list[str]},
-            skip_done="bq://shop.books.descriptions",
+            target="bq://shop.books.descriptions",
         )
 
     :param prompt: text with a placeholder ``[[ column ]]`` for each value of the row; ``[[ column | text ]]`` says

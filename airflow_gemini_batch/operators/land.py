@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, RowsFailedError
 from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
-from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
+from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -35,12 +35,13 @@ class LandResultsOperator(GeminiBatchOperator):
     :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside
-        it, in columns ``batch_…``. Without them, ``skip_done`` can't tell what is done.
+        it, in columns ``batch_…``. Without them, ``the next build`` can't tell what is done.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
-    :param sources: the result of the build task, one for each job, for a task that runs also when submit tasks have
+    :param requests: the result of the build task, one for each job, for a task that runs also when submit tasks have
         failed (``trigger_rule="all_done"``): it lands the answers that there are, then fails because of those that
-        are missing. Without any source it is skipped.
+        are missing. Without any requests it is skipped.
+    :param sources: former name of ``requests``.
     """
 
     template_fields: Sequence[str] = (
@@ -49,7 +50,7 @@ class LandResultsOperator(GeminiBatchOperator):
         "key",
         "target",
         "failed_target",
-        "sources",
+        "requests",
     )
 
     def __init__(
@@ -61,18 +62,19 @@ class LandResultsOperator(GeminiBatchOperator):
         failed_target: str | None = None,
         bookkeeping: bool = True,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        requests: Sequence[Any] | None = None,
         sources: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._expects_sources = sources is not None
         self.manifest = manifest
         self.key = key
         self.target = target
         self.failed_target = failed_target
         self.bookkeeping = bookkeeping
         self.max_failed_fraction = max_failed_fraction
-        self.sources = sources
+        self.requests = renamed("requests", requests, "sources", sources)
+        self._expects_requests = self.requests is not None
 
     @abstractmethod
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
@@ -104,15 +106,15 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def _number_of_jobs(self) -> int | None:
         """Return how many results there should be, ``None`` when that is not known; skip the task when it is none."""
-        if not self._expects_sources:
+        if not self._expects_requests:
             return None
-        if self.sources is None:
+        if self.requests is None:
             raise OutputNotReadyError(
                 "there are no requests, since the build task has not succeeded: see there"
             )
-        if not self.sources:
+        if not self.requests:
             raise AirflowSkipException("There was nothing to ask, so there is nothing to land")
-        return len(self.sources)
+        return len(self.requests)
 
     def _manifests(self) -> list[Manifest]:
         from airflow_gemini_batch.jobs.manifest import Manifest
@@ -124,7 +126,7 @@ class LandResultsOperator(GeminiBatchOperator):
             )
         alone = isinstance(self.manifest, Mapping)
         given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
-        if not given and self._expects_sources:
+        if not given and self._expects_requests:
             raise OutputNotReadyError("no submit task has given a result: see there, and clear them")
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")

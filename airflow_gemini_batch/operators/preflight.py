@@ -30,11 +30,10 @@ class PreflightOperator(BuildRequestsOperator):
     :param failed_target: where the rows without an answer will go, when that is not beside the target.
     """
 
-    template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, "target", "failed_target")
+    template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, "failed_target")
 
     def __init__(self, *, target: str, failed_target: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.target = target
+        super().__init__(target=target, **kwargs)
         self.failed_target = failed_target
 
     def _answers(self) -> Sequence[AnswerColumn]:
@@ -51,9 +50,9 @@ class PreflightOperator(BuildRequestsOperator):
                 self.hook,
                 self._plan(),
                 self._row_source(),
-                target=self.target,
+                target=str(self.target),
                 failed_target=self.failed_target,
-                destination=self.destination,
+                requests=self.requests,
                 answers=self._answers(),
             )
             raise_findings(findings, self.log.warning)
@@ -77,7 +76,7 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
         )
     """
 
-    template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "target", "failed_target")
+    template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "failed_target")
 
     def _answers(self) -> Sequence[AnswerColumn]:
         from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
@@ -104,7 +103,6 @@ class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingReque
 
     template_fields: Sequence[str] = (
         *BuildEmbeddingRequestsOperator.template_fields,
-        "target",
         "failed_target",
     )
 

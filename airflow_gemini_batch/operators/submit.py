@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.defaults import (
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
-from airflow_gemini_batch.operators.base import GeminiBatchOperator
+from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
-    :param source: the requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
+    :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
-        a ``bq://`` dataset. Its kind need not be the source's. By default a fresh place beside the source.
+        a ``bq://`` dataset. It need not be of the requests' kind. By default a fresh place beside the requests.
     :param display_name: readable name of the job; by default ``DAG.TASK``. The submission's identity is added.
     :param labels: labels of the job, for billing, say; DAG, task and run are added.
     :param model_parameters: parameters of the whole job, where the model takes any.
@@ -76,12 +76,13 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         renders to ``True`` or ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, whose slot is then taken for as
         long as the job lasts.
+    :param source: former name of ``requests``.
     """
 
     template_fields: Sequence[str] = (
         *GeminiBatchOperator.template_fields,
         "model",
-        "source",
+        "requests",
         "destination",
         "display_name",
         "labels",
@@ -95,7 +96,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self,
         *,
         model: str,
-        source: str | Sequence[str],
+        requests: str | Sequence[str] | None = None,
         destination: str | None = None,
         display_name: str | None = None,
         labels: Mapping[str, str] | None = None,
@@ -111,11 +112,12 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
+        source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
-        self.source = source
+        self.requests = renamed("requests", requests, "source", source)
         self.destination = destination
         self.display_name = display_name
         self.labels = labels
@@ -223,7 +225,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         return BatchRun(
             Submission.checked(
                 model=self.model,
-                source=self.source,
+                source=self._requests(),
                 destination=self.destination,
                 name=self.display_name or f"{self.dag_id}.{self.task_id}",
                 labels=self.labels,
@@ -246,6 +248,14 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     @abstractmethod
     def _request_format(self) -> RequestFormat:
         """Return the format that the model reads; raises :class:`ValueError` for a model of another kind."""
+
+    def _requests(self) -> str | Sequence[str]:
+        """Return where the requests are; raises :class:`.InvalidRequestError` when none are given."""
+        if self.requests is None:
+            raise InvalidRequestError(
+                "requests is missing: give a gs:// file, several of them, or a bq:// table"
+            )
+        return self.requests
 
     def _job_parameters(self) -> Mapping[str, Any] | None:
         """Return the parameters of the whole job; raises :class:`ValueError` for those that can't be."""

@@ -44,7 +44,7 @@ def preflight_rows(
     *,
     target: str,
     failed_target: str | None = None,
-    destination: str | None = None,
+    requests: str | None = None,
     answers: Sequence[AnswerColumn] = (),
 ) -> list[Finding]:
     """Check a pipeline from its rows to its targets; nothing is written, and no query is run.
@@ -59,13 +59,13 @@ def preflight_rows(
     :param source: a function is called, and the first rows of what it returns are taken; an iterator is left alone.
     :param target: where answers land: a table, or a file on Cloud Storage or on this worker.
     :param failed_target: where rows without an answer go; ``None`` for beside the target.
-    :param destination: dataset or folder of the requests; ``None`` for the one that the build would choose.
+    :param requests: their dataset or folder; ``None`` for the one that the build would choose.
     :param answers: the columns that answers land in, as far as they are known.
     """
     look = _PipelineChecker(hook, plan)
     look.findings += template_findings(plan)
     look.at_landing(answers)
-    place = look.at_requests(source, destination)
+    place = look.at_requests(source, requests)
     look.at_rows(source, place)
     look.at_done_rows()
     look.at_target("target", target, {column.name: column_type(column) for column in answers})
@@ -86,18 +86,18 @@ class _PipelineChecker(PreflightChecker):
         self.neighbours: list[Address] = []
         self._plan = plan
 
-    def at_requests(self, source: object, destination: str | None) -> Address | None:
+    def at_requests(self, source: object, requests: str | None) -> Address | None:
         """Check the place of the requests, and return it; ``None`` when it can't be told."""
         place: Address
         try:
             if isinstance(source, (TableRows, QueryRows)) and self._plan.format.takes_tables:
-                place = request_dataset(destination, self._plan.skip_done, source)
+                place = request_dataset(requests, self._plan.target, source)
             else:
-                place = request_folder(destination, self._plan.skip_done)
+                place = request_folder(requests, self._plan.target)
         except ValueError as fault:
             self.findings.append(error(str(fault)))
             return None
-        self._at_place("destination", place)
+        self._at_place("requests", place)
         self.neighbours.append(place)
         return place
 
@@ -121,14 +121,14 @@ class _PipelineChecker(PreflightChecker):
 
     def at_done_rows(self) -> None:
         """Check that it can be told which rows are done."""
-        skip_done = self._plan.skip_done
-        if not skip_done:
+        target = self._plan.done_target
+        if not target:
             return
-        with self.asking(f"skip_done {skip_done}"):
-            if not skip_done.startswith("bq://"):
+        with self.asking(f"target {target}"):
+            if not target.startswith("bq://"):
                 # The check comes with the first row.
                 next(read_done_files(self._plan, self.hook.storage_client), None)
-            elif address := self._table_address("skip_done", skip_done):
+            elif address := self._table_address("target", target):
                 table = self.store.tables.find(address)
                 if table is not None:
                     done_rows(address, table, self._plan.key)

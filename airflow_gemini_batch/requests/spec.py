@@ -58,7 +58,8 @@ class BuildPlan:
     :param key: columns that tell the rows apart.
     :param model_parameters: of the job, as far as they change the answers; part of the fingerprints.
     :param drop_bad_rows: leave rows out that can't become requests, and count them; otherwise they are an error.
-    :param skip_done: rows that are in this enriched table, or these files, with the same fingerprint are left out.
+    :param target: the enriched table, or file, that the answers land in.
+    :param incremental: whether rows that are in the target with the same fingerprint are left out.
     :param shard_rows: most requests a job takes.
     :param shard_bytes: most bytes of one file.
     """
@@ -69,9 +70,15 @@ class BuildPlan:
     template: RequestTemplate
     model_parameters: Mapping[str, str] = field(default_factory=dict)
     drop_bad_rows: bool = False
-    skip_done: str | None = None
+    target: str | None = None
+    incremental: bool = True
     shard_rows: int = 200_000
     shard_bytes: int = LARGEST_FILE
+
+    @property
+    def done_target(self) -> str | None:
+        """Where the rows are that need not be asked again; ``None`` to ask all of them."""
+        return self.target if self.incremental else None
 
     @property
     def model_key(self) -> str:

@@ -109,8 +109,9 @@ class PipelineTaskGroup(TaskGroup):
             "source": source,
             "key": key,
             "model": model,
-            "destination": requests,
-            "skip_done": target if incremental else None,
+            "requests": requests,
+            "target": target,
+            "incremental": incremental,
             "on_bad_rows": on_bad_rows,
             "max_cost_usd": max_cost_usd,
             "shard_rows": shard_rows,
@@ -128,25 +129,27 @@ class PipelineTaskGroup(TaskGroup):
             **connection,
             **(submit_options or {}),
         }
-        targets: dict[str, Any] = {"target": target, "failed_target": failed_target}
         with self:
             build = self.build_operator(task_id="build_requests", **building)
-            submit = self.submit_operator.partial(task_id="submit", **submitting).expand(source=build.output)
+            submit = self.submit_operator.partial(task_id="submit", **submitting).expand(
+                requests=build.output
+            )
             land = self.land_operator(
                 task_id="land_results",
                 manifest=cast("Any", submit.output),
                 # When one job has failed for good, the answers of the others are landed all the same.
-                sources=cast("Any", build.output),
+                requests=cast("Any", build.output),
                 trigger_rule="all_done",
                 key=key,
                 bookkeeping=bookkeeping,
                 max_failed_fraction=max_failed_fraction,
+                target=target,
+                failed_target=failed_target,
                 **landed,
-                **targets,
                 **connection,
             )
             if preflight:
-                check = self.preflight_operator(task_id="preflight", **building, **targets)
+                check = self.preflight_operator(task_id="preflight", **building, failed_target=failed_target)
                 check >> build
         self.output = land.output
         """Where the results are: see :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""

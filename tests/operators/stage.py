@@ -40,7 +40,7 @@ JOBS = f"projects/{PROJECT}/locations/{LOCATION}/batchPredictionJobs"
 def describe(source: str | Sequence[str], **arguments: Any) -> SubmitGeminiBatchOperator:
     """Make a task that does not wait for long between two questions."""
     settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.03, **arguments}
-    return SubmitGeminiBatchOperator(source=source, **settings)
+    return SubmitGeminiBatchOperator(requests=source, **settings)
 
 
 class WorkerDied(BaseException):
@@ -92,7 +92,7 @@ class Stage:
             **arguments,
             **one.settings,
         }
-        task = Watched(source=self._source, **settings)
+        task = Watched(requests=self._source, **settings)
 
         deferrals = count()
 

@@ -41,7 +41,7 @@ def submitted(sources: list[str], run_id: str = "first", **arguments: Any) -> li
     settings = {"task_id": "submit", "model": MODEL, "poll_interval": 0.05, **arguments}
     return [
         run_task(
-            SubmitGeminiBatchOperator(source=source, **settings),
+            SubmitGeminiBatchOperator(requests=source, **settings),
             TaskInstance(task_id="submit", run_id=run_id, map_index=index),
         )
         for index, source in enumerate(sources)

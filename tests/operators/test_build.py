@@ -52,7 +52,7 @@ PROMPTS = {"978-1": "Describe Title 1.", "978-2": f"Describe {NASTY}.", "978-3":
 def test_rows_in_bigquery_become_a_table_of_requests(gemini_batch_stack, dataset, prompts, kind):
     books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, ROWS)
     query = f"-- all of them\nSELECT isbn, title FROM `{books.removeprefix('bq://')}`;"
-    requests = built(books) if kind == "table" else built(query, destination=dataset)
+    requests = built(books) if kind == "table" else built(query, requests=dataset)
     assert len(requests) == 1
     assert requests[0].startswith(f"{dataset}.requests_")
     assert prompts(requests) == PROMPTS
@@ -93,7 +93,7 @@ def test_rows_in_files_become_a_file_of_requests(
     else:
         storage_client(gemini_batch_stack).bucket(bucket).blob(name).upload_from_string(content_of(ROWS))
         source = f"gs://{bucket}/{name}"
-    requests = built(source, destination=f"gs://{bucket}/requests")
+    requests = built(source, requests=f"gs://{bucket}/requests")
     assert [one.startswith(f"gs://{bucket}/requests/") for one in requests] == [True]
     assert prompts(requests) == PROMPTS
 
@@ -102,8 +102,8 @@ def test_several_files_and_patterns_are_one_source(gemini_batch_stack, bucket, t
     for number in range(3):
         (tmp_path / f"{number}.jsonl").write_bytes(jsonl_of([book(number)]))
     destination = f"gs://{bucket}/requests"
-    by_name = built([str(tmp_path / f"{number}.jsonl") for number in range(3)], destination=destination)
-    by_pattern = built(str(tmp_path / "*.jsonl"), destination=destination)
+    by_name = built([str(tmp_path / f"{number}.jsonl") for number in range(3)], requests=destination)
+    by_pattern = built(str(tmp_path / "*.jsonl"), requests=destination)
     assert by_name == by_pattern
     assert len(prompts(by_name)) == 3
 
@@ -118,7 +118,7 @@ def test_several_files_and_patterns_are_one_source(gemini_batch_stack, bucket, t
     ],
 )
 def test_rows_of_python_become_a_file_of_requests(bucket, prompts, source):
-    assert prompts(built(source, destination=f"gs://{bucket}/requests")) == PROMPTS
+    assert prompts(built(source, requests=f"gs://{bucket}/requests")) == PROMPTS
 
 
 @pytest.mark.parametrize(("kind", "shards"), [("table", 3), ("rows", 2)])
@@ -127,7 +127,7 @@ def test_shards_are_one_source_for_each_job(gemini_batch_stack, dataset, bucket,
     if kind == "table":
         requests = built(fill(gemini_batch_stack, f"{dataset}.books", BOOKS, rows), shard_rows=40)
     else:
-        requests = built(rows, destination=f"gs://{bucket}/requests", shard_rows=40)
+        requests = built(rows, requests=f"gs://{bucket}/requests", shard_rows=40)
     assert len(requests) == shards
     assert set(prompts(requests)) == {one["isbn"] for one in rows}
 
@@ -135,7 +135,7 @@ def test_shards_are_one_source_for_each_job(gemini_batch_stack, dataset, bucket,
 def test_what_holds_for_all_rows_is_in_each_request(gemini_batch_stack, bucket):
     (source,) = built(
         [book(1, cover="gs://shop/1.png"), book(2, cover=None)],
-        destination=f"gs://{bucket}/requests",
+        requests=f"gs://{bucket}/requests",
         system_instruction="Be brief.",
         generation_config={"temperature": 0.2, "maxOutputTokens": 64},
         response_schema={"description": str},
@@ -165,7 +165,7 @@ def test_errors_of_the_user_s_own_rows_stay_what_they_are(gemini_batch_stack, bu
 
     # Another try may be luckier, so it is none of the errors that skip the retries.
     with pytest.raises(ValueError, match="rubbish") as raised:
-        built(rows, destination=f"gs://{bucket}/requests")
+        built(rows, requests=f"gs://{bucket}/requests")
     assert not isinstance(raised.value, GeminiBatchError)
     assert not list(storage_client(gemini_batch_stack).list_blobs(bucket))
 
@@ -178,7 +178,7 @@ def test_bad_rows_fail_the_task_with_their_keys(gemini_batch_stack, dataset, buc
     source = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, BAD) if kind == "table" else BAD
     destination = dataset if kind == "table" else f"gs://{bucket}/requests"
     with pytest.raises(AirflowFailException) as failed:
-        built(source, prompt="[[ title ]]", destination=destination)
+        built(source, prompt="[[ title ]]", requests=destination)
     for fault in ("978-1", "occurs more than once", "978-3", "the prompt is empty", "the key is NULL"):
         assert fault in str(failed.value)
     assert "on_bad_rows='drop'" in str(failed.value)
@@ -189,7 +189,7 @@ def test_bad_rows_fail_the_task_with_their_keys(gemini_batch_stack, dataset, buc
 def test_bad_rows_are_dropped_and_counted_when_the_user_says_so(gemini_batch_stack, dataset, bucket, kind):
     source = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, BAD) if kind == "table" else BAD
     destination = dataset if kind == "table" else f"gs://{bucket}/requests"
-    report = reported(source, prompt="[[ title ]]", destination=destination, on_bad_rows="drop")
+    report = reported(source, prompt="[[ title ]]", requests=destination, on_bad_rows="drop")
     assert report["rows"] == 5
     assert report["requests"] + sum(report["dropped"].values()) == 5
     assert report["dropped"].keys() == {"null_key", "duplicate_key", "empty_prompt"}
@@ -213,7 +213,7 @@ def test_without_anything_to_ask_the_task_is_skipped_or_succeeds_empty(
 
 
 def test_report_says_what_was_asked_and_what_it_will_cost(bucket):
-    report = reported(ROWS, destination=f"gs://{bucket}/requests", generation_config={"maxOutputTokens": 100})
+    report = reported(ROWS, requests=f"gs://{bucket}/requests", generation_config={"maxOutputTokens": 100})
     assert (report["rows"], report["requests"], report["done"], report["dropped"]) == (3, 3, 0, {})
     assert len(report["sources"]) == 1
     estimate = report["estimate"]
@@ -234,4 +234,4 @@ def test_report_says_what_was_asked_and_what_it_will_cost(bucket):
 def test_source_that_is_not_there_yet_can_be_retried(bucket, dataset, tmp_path: Path, source, message):
     named = source.format(bucket=bucket, folder=tmp_path, dataset=dataset)
     with pytest.raises(SourceNotReadyError, match=message):
-        built(named, destination=dataset if named.startswith("bq://") else f"gs://{bucket}/requests")
+        built(named, requests=dataset if named.startswith("bq://") else f"gs://{bucket}/requests")

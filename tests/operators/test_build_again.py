@@ -57,7 +57,7 @@ class Shop:
         return manifests
 
     def _with_defaults(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return {"skip_done": self.target, "response_schema": SCHEMA, **arguments}
+        return {"target": self.target, "response_schema": SCHEMA, **arguments}
 
 
 @pytest.fixture(params=["tables", "parquet", "jsonl"])
@@ -90,7 +90,7 @@ def test_what_is_asked_otherwise_is_asked_again(shop):
     assert shop.asked(response_schema={"description": str, "year": int}) == 3
     assert shop.asked(system_instruction="Be brief.") == 3
     assert shop.asked(generation_config={"temperature": 0.5}) == 3
-    assert shop.asked(skip_done=None, destination=shop.place) == 3
+    assert shop.asked(target=None, requests=shop.place) == 3
 
 
 def test_rows_that_failed_are_asked_again(gemini_batch_stack, shop):
@@ -135,11 +135,11 @@ def test_target_that_does_not_tell_what_is_done_is_an_error(gemini_batch_stack, 
         columns = {"isbn": "STRING", "description": "STRING"}
         done = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack)}.done", columns)
     with pytest.raises(AirflowFailException, match="batch_fingerprint"):
-        built(ROWS, destination=f"gs://{bucket}/requests", skip_done=done)
+        built(ROWS, requests=f"gs://{bucket}/requests", target=done)
 
 
 def test_rows_in_files_can_be_done_in_a_table(gemini_batch_stack, bucket):
     target = f"{make_dataset(gemini_batch_stack)}.landed"
-    arguments = {"destination": f"gs://{bucket}/requests", "skip_done": target}
+    arguments = {"destination": f"gs://{bucket}/requests", "target": target}
     landed(submitted(built(ROWS[:2], **arguments)), target)
     assert reported(ROWS, **arguments)["requests"] == 1

@@ -62,7 +62,7 @@ def test_tables_cost_what_files_cost(vertex, source, books):
     assert run_task(describe(books))["usage"] == run_task(describe(source))["usage"]
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_all_rounds_are_counted(vertex, source):
     manifest = run_task(describe(source))
     assert len(manifest["rounds"]) == 2
@@ -81,7 +81,7 @@ def test_requests_that_are_gone_do_not_lose_the_tokens(gemini_batch_stack, verte
     from airflow_gemini_batch.exceptions import SourceNotReadyError
     from airflow_gemini_batch.outputs.store import DataStore
 
-    mocker.patch.object(DataStore, "account", side_effect=SourceNotReadyError("gone"))
+    mocker.patch.object(DataStore, "summarize", side_effect=SourceNotReadyError("gone"))
     assert run_task(describe(source))["usage"][MODEL]["rows"] == 10
 
 
@@ -163,7 +163,7 @@ def test_job_that_is_there_is_taken_whatever_it_cost(vertex, source):
     assert run_task(describe(source, max_cost_usd=0), TaskInstance(try_number=2)) == first
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_ceiling_is_for_the_first_job_and_stops_no_follow_up(vertex, source, mocker):
     from airflow_gemini_batch.preflight import job as checks
 

@@ -43,7 +43,7 @@ def built(source: Any, ti: TaskInstance | None = None, **arguments: Any) -> list
 def embedded(source: str | list[str], ti: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
     """Run a submit task and return its manifest."""
     settings = {"task_id": "embed", "model": CONTENT, "poll_interval": 0.05, **arguments}
-    manifest: dict[str, Any] = run_task(SubmitTextEmbeddingBatchOperator(source=source, **settings), ti)
+    manifest: dict[str, Any] = run_task(SubmitTextEmbeddingBatchOperator(requests=source, **settings), ti)
     return manifest
 
 
@@ -109,7 +109,7 @@ def test_gemini_embeddings_from_bigquery_through_an_export(gemini_batch_stack, b
 
 
 def test_gemini_embeddings_from_rows_in_files(gemini_batch_stack, bucket):
-    (source,) = built(ROWS, destination=f"gs://{bucket}/in", model=GEMINI, output_dimensionality=16)
+    (source,) = built(ROWS, requests=f"gs://{bucket}/in", model=GEMINI, output_dimensionality=16)
     manifest = embedded(source, model=GEMINI)
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
     assert {row["key"] for row in rows} == TEXTS.keys()
@@ -119,7 +119,7 @@ def test_gemini_embeddings_from_rows_in_files(gemini_batch_stack, bucket):
 def test_documents_of_models_that_ignore_task_and_title_say_them_in_the_text(
     gemini_batch_stack, bucket, books
 ):
-    (source,) = built(books, destination=f"gs://{bucket}/in", model=GEMINI_2, title="title")
+    (source,) = built(books, requests=f"gs://{bucket}/in", model=GEMINI_2, title="title")
     texts = {
         line["key"]: line["request"]["content"]["parts"][0]["text"]
         for line in lines(gemini_batch_stack, source)
@@ -131,7 +131,7 @@ def test_documents_of_models_that_ignore_task_and_title_say_them_in_the_text(
 def test_one_job_may_read_several_files(bucket, gemini_batch_stack):
     rows = "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 3)) AS n"
     ti = TaskInstance(task_id="build")
-    sources = built(rows, ti, destination=f"gs://{bucket}/in", model=GEMINI, text="title", shard_rows=2)
+    sources = built(rows, ti, requests=f"gs://{bucket}/in", model=GEMINI, text="title", shard_rows=2)
     assert len(sources) > 1
     assert ti.xcoms["report"]["requests"] == 3
     manifest = embedded(sources, model=GEMINI, destination=f"gs://{bucket}/out")
@@ -142,9 +142,9 @@ def test_one_job_may_read_several_files(bucket, gemini_batch_stack):
 def test_rows_that_are_done_are_left_out_unless_the_length_is_another(
     gemini_batch_stack, dataset, bucket, books, model
 ):
-    arguments = {"model": model, "output_dimensionality": 8, "skip_done": f"{dataset}.vectors"}
+    arguments = {"model": model, "output_dimensionality": 8, "target": f"{dataset}.vectors"}
     place = dataset if model == CONTENT else f"gs://{bucket}/in"
-    (in_files,) = built(ROWS, destination=f"gs://{bucket}/files", **arguments)
+    (in_files,) = built(ROWS, requests=f"gs://{bucket}/files", **arguments)
     asked = f"{CONTENT} outputDimensionality=8" if model == CONTENT else GEMINI
     done = [
         {"isbn": line["key"], "batch_fingerprint": fingerprint_of_line(asked, line)}
@@ -154,20 +154,20 @@ def test_rows_that_are_done_are_left_out_unless_the_length_is_another(
         gemini_batch_stack, f"{dataset}.vectors", {"isbn": "STRING", "batch_fingerprint": "STRING"}, done[:2]
     )
     left = {done[2]["isbn"]}
-    (again,) = built(books, destination=place, **arguments)
-    (files,) = built(ROWS, destination=f"gs://{bucket}/files", **arguments)
+    (again,) = built(books, requests=place, **arguments)
+    (files,) = built(ROWS, requests=f"gs://{bucket}/files", **arguments)
     assert {line["key"] for line in lines(gemini_batch_stack, files)} == left
     rows = read(gemini_batch_stack, again) if model == CONTENT else lines(gemini_batch_stack, again)
     assert {row.get("isbn") or row["key"] for row in rows} == left
     ti = TaskInstance(task_id="build")
-    built(books, ti, destination=place, **{**arguments, "output_dimensionality": 4})
+    built(books, ti, requests=place, **{**arguments, "output_dimensionality": 4})
     assert ti.xcoms["report"]["requests"] == 3
 
 
 def test_nothing_to_embed_skips_the_task(bucket, gemini_batch_stack, dataset):
     empty = fill(gemini_batch_stack, f"{dataset}.empty", {**BOOKS, "summary": "STRING"})
     with pytest.raises(AirflowSkipException):
-        built(empty, model=GEMINI, destination=f"gs://{bucket}/in")
+        built(empty, model=GEMINI, requests=f"gs://{bucket}/in")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_submit_refuses_what_the_model_does_not_take(gemini_batch_stack, argumen
 
 def test_unknown_model_is_submitted_in_the_format_that_is_named(gemini_batch_stack, bucket):
     model = "next-embedding-1"
-    (source,) = built(ROWS, model=model, request_format="gemini_embedding", destination=f"gs://{bucket}/in")
+    (source,) = built(ROWS, model=model, request_format="gemini_embedding", requests=f"gs://{bucket}/in")
     assert lines(gemini_batch_stack, source)[0]["request"].keys() == {"content", "embed_content_config"}
     # The service has never heard of it, and says so; nothing of ours stands in the way.
     with pytest.raises(AirflowFailException, match="The PublisherModel next-embedding-1 does not exist"):
@@ -235,9 +235,9 @@ def test_operators_for_gemini_refuse_embedding_models(bucket):
             key="isbn",
             prompt="[[ title ]]",
             model=GEMINI,
-            destination=f"gs://{bucket}",
+            requests=f"gs://{bucket}",
         ),
-        SubmitGeminiBatchOperator(task_id="submit", model=CONTENT, source="gs://bucket/in.jsonl"),
+        SubmitGeminiBatchOperator(task_id="submit", model=CONTENT, requests="gs://bucket/in.jsonl"),
     ):
         with pytest.raises(AirflowFailException, match="is an embedding model: use BuildEmbeddingRequests"):
             run_task(task)

@@ -25,7 +25,7 @@ def prompts(rows: list[dict[str, Any]]) -> set[str]:
     return {row["request"]["contents"][0]["parts"][0]["text"] for row in rows}
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_requests_lie_beside_the_source_and_answers_apart(gemini_batch_stack, bucket, source):
     manifest = run_task(describe(source))
     first, second = manifest["rounds"]
@@ -46,7 +46,7 @@ def test_requests_lie_beside_the_source_and_answers_apart(gemini_batch_stack, bu
         ("in/*/*.jsonl", "in/answers/deep", "in/answers/deep/reruns/"),
     ],
 )
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_requests_lie_where_no_pattern_of_the_source_finds_them(
     gemini_batch_stack, bucket, pattern, destination, place
 ):
@@ -75,7 +75,7 @@ def test_pattern_that_finds_every_place_is_refused_unless_there_are_no_follow_up
     assert run_task(describe(pattern, max_row_retries=0))["counts"]["ok"] == ROWS
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_table_of_requests_goes_by_itself_and_has_the_source_s_columns(gemini_batch_stack, books):
     manifest = run_task(describe(books))
     (requests,) = manifest["rounds"][1]["source"]
@@ -95,7 +95,7 @@ def test_table_of_requests_goes_by_itself_and_has_the_source_s_columns(gemini_ba
     ],
     ids=["table", "dataset"],
 )
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_answers_of_a_follow_up_go_to_a_table_of_their_own(dataset, books, destination, pattern):
     first, second = run_task(describe(books, destination=f"{dataset}{destination}"))["outputs"]
     assert first != second
@@ -124,7 +124,7 @@ def test_key_columns_that_tell_no_rows_apart_make_no_follow_up(
     assert vertex.requests.counts["create"] == 1
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_place_that_we_may_not_write_to_is_told_with_the_way_out(vertex, source, mocker):
     upload_from_file = Blob.upload_from_file
 

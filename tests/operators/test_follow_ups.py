@@ -38,10 +38,10 @@ def done(vertex: Any, name: str, *states: JobState) -> BatchJob:
     return wait_for(make_client(vertex), JobName.parse(name), *expected)
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_output_that_can_t_be_read_is_not_taken_for_missing(vertex, source, mocker):
     vertex.requests.clear()
-    mocker.patch.object(CloudStorage, "account", side_effect=ServiceUnavailable("try again"))
+    mocker.patch.object(CloudStorage, "summarize", side_effect=ServiceUnavailable("try again"))
     with pytest.raises(ServiceUnavailable):
         run_task(describe(source))
     assert vertex.requests.counts["create"] == 1
@@ -68,7 +68,7 @@ def test_task_that_resumes_needs_the_event_only(
     assert "create" not in vertex.requests.counts
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_requests_that_are_gone_do_not_lose_the_answers(gemini_batch_stack, vertex, bucket, source):
     ti = TaskInstance()
     first = deferred_job(describe(source).execute, {"ti": ti})

@@ -162,7 +162,7 @@ def test_failures_leave_their_place_once_they_have_an_answer(gemini_batch_stack,
     gemini_batch_stack.vertex.faults.plan("missing_rows", share=0.0)
     landed(asked("tables"), target, max_failed_fraction=0.5)
     assert len(content(gemini_batch_stack, f"{target}__failed")) == 1
-    manifests = asked("tables", submit={"run_id": "second"}, skip_done=target)
+    manifests = asked("tables", submit={"run_id": "second"}, target=target)
     assert manifests[0]["counts"]["ok"] == 1
     assert landed(manifests, target)["landed"] == 1
     assert len(content(gemini_batch_stack, target)) == 4

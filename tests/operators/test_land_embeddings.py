@@ -57,7 +57,7 @@ def asked(source: Any, model: str, dimensions: int | None = None, **arguments: A
         of_both.pop("output_dimensionality")
     return [
         run_task(
-            SubmitTextEmbeddingBatchOperator(task_id="submit", source=one, poll_interval=0.05, **of_both),
+            SubmitTextEmbeddingBatchOperator(task_id="submit", requests=one, poll_interval=0.05, **of_both),
             TaskInstance(task_id="submit", map_index=index),
         )
         for index, one in enumerate(run_task(build))
@@ -96,7 +96,7 @@ ORDER BY COSINE_DISTANCE(near.embedding, one.embedding), near.isbn LIMIT 2"""
 @pytest.mark.parametrize("model", [TEXT, KEYED])
 @pytest.mark.parametrize("kind", ["table", "parquet", "jsonl"])
 def test_texts_in_files_become_vectors(gemini_batch_stack, bucket, dataset, tmp_path, model, kind):
-    manifests = asked(ROWS, model, 64, destination=f"gs://{bucket}/requests")
+    manifests = asked(ROWS, model, 64, requests=f"gs://{bucket}/requests")
     targets = {
         "table": f"{dataset}.vectors",
         "parquet": str(tmp_path / "vectors.parquet"),
@@ -116,8 +116,8 @@ def test_texts_in_files_become_vectors(gemini_batch_stack, bucket, dataset, tmp_
 @pytest.mark.parametrize("model", [TEXT, KEYED])
 def test_rows_that_are_landed_are_not_asked_again(bucket, dataset, model):
     target, destination = f"{dataset}.vectors", f"gs://{bucket}/requests"
-    landed(asked(ROWS[:3], model, 64, destination=destination), target, output_dimensionality=64)
-    again = asked(ROWS, model, 64, destination=destination, skip_done=target)
+    landed(asked(ROWS[:3], model, 64, requests=destination), target, output_dimensionality=64)
+    again = asked(ROWS, model, 64, requests=destination, target=target)
     assert sum(sum(one["counts"].values()) for one in again) == 1
 
 
@@ -125,8 +125,8 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
     target = f"{dataset}.vectors"
     landed(asked(books, TEXT, 64), target, output_dimensionality=64)
     with pytest.raises(AirflowSkipException, match="no new rows"):
-        asked(books, TEXT, 64, skip_done=target)
-    assert len(asked(books, TEXT, skip_done=target)) == 1
+        asked(books, TEXT, 64, target=target)
+    assert len(asked(books, TEXT, target=target)) == 1
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
     monkeypatch.setattr("airflow_gemini_batch.landing.files.staging.stage_files", None)  # the worker's way
     shelves = fill(gemini_batch_stack, f"{dataset}.shelves", SHELVES, SHELVED)
     target = f"{dataset}.vectors"
-    two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "skip_done": target, **settings}
-    (manifest,) = asked(shelves, KEYED, destination=f"gs://{bucket}/requests", **two_columns)
+    two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "target": target, **settings}
+    (manifest,) = asked(shelves, KEYED, requests=f"gs://{bucket}/requests", **two_columns)
     length = settings.get("output_dimensionality")
     report = landed([manifest], target, key=["shop", "number"], output_dimensionality=length)
     assert (report["landed"], report["failed"]) == (3, 0)
@@ -153,12 +153,12 @@ def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
         assert rows["a", "2"]["embedding"] == rows['b"]', "1"]["embedding"] != rows["a", "1"]["embedding"]
     for source in (shelves, SHELVED):
         with pytest.raises(AirflowSkipException, match="no new rows"):
-            asked(source, KEYED, destination=f"gs://{bucket}/again", **two_columns)
+            asked(source, KEYED, requests=f"gs://{bucket}/again", **two_columns)
 
 
 def test_vectors_that_came_longer_than_asked_are_cut(gemini_batch_stack, bucket, dataset):
     gemini_batch_stack.vertex.faults.plan("full_vectors")
-    manifests = asked(ROWS, KEYED, 2048, destination=f"gs://{bucket}/requests")
+    manifests = asked(ROWS, KEYED, 2048, requests=f"gs://{bucket}/requests")
     landed(manifests, f"{dataset}.vectors", output_dimensionality=2048)
     rows = read(gemini_batch_stack, f"{dataset}.vectors")
     assert {len(vector) for vector in vectors(rows).values()} == {2048}

@@ -43,8 +43,7 @@ def test_all_faults_are_one_error_without_retries(gemini_batch_stack, dataset):
         prompt="Describe [[ author ]].",
         target=landed,
         failed_target="gs://no-such-bucket/failed.jsonl",
-        skip_done=landed,
-        destination=make_dataset(gemini_batch_stack, location="europe-west4"),
+        requests=make_dataset(gemini_batch_stack, location="europe-west4"),
         generation_config={"temperature": "warm"},
         response_schema={"summary": str},
     )

@@ -16,7 +16,7 @@ from tests.support.tasks import TaskInstance, run_task
 def make_task(gemini_batch_stack):
     def make(source, **arguments):
         settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.05, **arguments}
-        return SubmitGeminiBatchOperator(source=source, **settings)
+        return SubmitGeminiBatchOperator(requests=source, **settings)
 
     return make
 

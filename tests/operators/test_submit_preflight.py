@@ -81,7 +81,7 @@ def test_job_that_is_there_is_taken_without_a_look(vertex, source, looked):
     assert looked.call_count == 1
 
 
-@pytest.mark.usefixtures("half_comes")
+@pytest.mark.usefixtures("half_of_rows_missing")
 def test_follow_up_is_sent_without_a_look(vertex, source, looked):
     assert len(run_task(describe(source))["rounds"]) == 2
     assert looked.call_count == 1

@@ -110,7 +110,7 @@ def test_requests_without_a_key_among_others_are_told_by_their_content(play):
 def test_of_equal_requests_as_many_are_written_as_are_open(play):
     asked = [ask("the same")] * 5 + [ask("another")]
     tally, follow_ups = play(asked, [echo(asked[0], row) for row in (GOOD, BUSY, REFUSED)])
-    assert tally.follow_ups == 4
+    assert tally.to_retry == 4
     assert follow_ups == [asked[0]] * 3 + [asked[5]]
 
 

@@ -134,7 +134,7 @@ def test_requests_worth_another_job(
         matcher.add(text, result)
     tally, found = matcher.close()
     assert found == follow_ups
-    assert found is None or sum(found.values()) == tally.follow_ups
+    assert found is None or sum(found.values()) == tally.to_retry
 
 
 def test_samples_are_those_of_outcomes_that_count() -> None:

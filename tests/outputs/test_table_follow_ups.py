@@ -81,14 +81,14 @@ def test_requests_without_a_final_answer_are_written_with_all_their_columns(play
 )
 def test_of_several_rows_for_one_request_a_final_one_counts(play, rows, open_):
     tally, follow_ups = play([book(0)], [{**book(0), **row} for row in rows])
-    assert (tally.rows, tally.duplicates, tally.follow_ups) == (1, 1, open_)
+    assert (tally.rows, tally.duplicates, tally.to_retry) == (1, 1, open_)
     assert len(follow_ups) == open_
 
 
 def test_of_equal_requests_as_many_are_written_as_are_open(play):
     came = [{**book(0), **row} for row in (GOOD, BUSY, REFUSED)]
     tally, follow_ups = play([book(0)] * 5 + [book(1)], came)
-    assert tally.follow_ups == 4
+    assert tally.to_retry == 4
     assert isbns(follow_ups) == ["978-0"] * 3 + ["978-1"]
 
 

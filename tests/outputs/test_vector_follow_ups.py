@@ -81,7 +81,7 @@ def test_the_same_text_of_several_rows_is_sent_again_as_often_as_it_is_missing(p
 def test_texts_that_only_their_titles_tell_apart_are_not_sent_again(play, title, distinguished):
     asked = [text(1, "a", "A"), text(2, "a", title)]
     tally, follow_ups = play(asked, [{"content": "a", **GOOD}], returned={"content": "STRING"})
-    assert (tally.answered, tally.follow_ups) == (1, 1)
+    assert (tally.answered, tally.to_retry) == (1, 1)
     assert follow_ups == ([("a", "A")] if distinguished else None)
 
 

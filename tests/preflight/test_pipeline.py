@@ -78,7 +78,7 @@ def test_pipeline_in_order_is_found_in_order(look, gemini_batch_stack, books, da
     file = upload(gemini_batch_stack, bucket, "books.jsonl", [BOOK])
     folder = f"gs://{bucket}/requests"
     assert look(books, f"{dataset}.new") == []
-    assert look(books, landed, plan(skip_done=landed, media={"cover": None}), answers=SUMMARY) == []
+    assert look(books, landed, plan(target=landed, media={"cover": None}), answers=SUMMARY) == []
     assert look(f"SELECT isbn, title FROM `{books[5:]}`", landed, destination=dataset) == []
     assert look(file, f"{dataset}.new", destination=folder) == []
     assert look(file, f"gs://{bucket}/landed.parquet", destination=folder) == []
@@ -181,7 +181,7 @@ def test_iterator_is_left_to_the_build(look, bucket, dataset):
 )
 def test_target_that_does_not_fit_is_told(look, gemini_batch_stack, books, dataset, columns, message):
     landed = fill(gemini_batch_stack, f"{dataset}.landed", columns)
-    assert message in told(look(books, landed, plan(skip_done=landed), answers=SUMMARY))
+    assert message in told(look(books, landed, plan(target=landed), answers=SUMMARY))
 
 
 def test_table_of_failures_is_held_against_its_own_columns(look, gemini_batch_stack, books, dataset):
@@ -194,7 +194,7 @@ def test_table_of_failures_is_held_against_its_own_columns(look, gemini_batch_st
 
 def test_fingerprints_are_looked_for_in_files_too(look, gemini_batch_stack, bucket):
     landed = upload(gemini_batch_stack, bucket, "landed.jsonl", [{"isbn": "978-0"}])
-    assert f"has no column '{FINGERPRINT_COLUMN}'" in told(look([BOOK], landed, plan(skip_done=landed)))
+    assert f"has no column '{FINGERPRINT_COLUMN}'" in told(look([BOOK], landed, plan(target=landed)))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def submit(gemini_batch_stack, dataset):
         task = SubmitGeminiBatchOperator(
             task_id="describe",
             model="gemini-2.5-flash",
-            source=source,
+            requests=source,
             destination=f"{dataset}.answers",
             preflight=False,
         )

@@ -62,12 +62,6 @@ def test_probe_of_an_older_release_is_understood():
 
 
 @pytest.fixture
-def vertex(gemini_batch_stack):
-    yield gemini_batch_stack.vertex
-    gemini_batch_stack.vertex.faults.clear()
-
-
-@pytest.fixture
 def hook(gemini_batch_stack):
     return GeminiBatchHook()
 

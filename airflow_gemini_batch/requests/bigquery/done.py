@@ -56,12 +56,12 @@ def done_rows(address: BigQueryAddress, table: Table, key: Sequence[str]) -> Don
     types = types_of(table.schema)
     if FINGERPRINT_COLUMN not in types:
         raise InvalidRequestError(
-            f"skip_done {address} has no column {FINGERPRINT_COLUMN!r}: it was landed without bookkeeping, so it can't "
-            "be told which of its rows were asked the same. Land with bookkeeping=True, or leave skip_done out"
+            f"target {address} has no column {FINGERPRINT_COLUMN!r}: it was landed without bookkeeping, so it can't "
+            "be told which of its rows were asked the same. Land with bookkeeping=True, or set incremental=False"
         )
     if missing := [column for column in key if column not in types]:
         raise InvalidRequestError(
-            f"skip_done {address} has no column {', '.join(map(repr, missing))}, which the key names. "
+            f"target {address} has no column {', '.join(map(repr, missing))}, which the key names. "
             f"The columns are: {', '.join(types)}"
         )
     return DoneRows(address, types)

@@ -89,7 +89,7 @@ class Previewer:
     ) -> BuildPreview:
         """Find out what there is to ask, and write nothing.
 
-        :param location: where source and ``skip_done`` have to be; ``None`` for that of the source.
+        :param location: where source and the target have to be; ``None`` for that of the source.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become
         requests and for a query that BigQuery refuses, and
@@ -141,19 +141,19 @@ class Previewer:
         )
 
     def _done(self, plan: BuildPlan, location: str | None) -> DoneRows | None:
-        if plan.skip_done is None:
+        if plan.done_target is None:
             return None
         try:
-            address = BigQueryAddress.parse(plan.skip_done)
+            address = BigQueryAddress.parse(plan.done_target)
         except ValueError as error:
             raise InvalidRequestError(
-                f"skip_done: {error}; rows of BigQuery are compared with a table there"
+                f"target: {error}; rows of BigQuery are compared with a table there"
             ) from error
         table = Tables(self._client).find(address)
         if table is None:
             self._log.info("%s does not exist yet: no row is done", address)
             return None
-        _check_location(table, f"skip_done {address}", location)
+        _check_location(table, f"target {address}", location)
         return done_rows(address, table, plan.key)
 
     def _states(self, statement: Statement, location: str | None, where: str) -> dict[str, Row]:
@@ -216,7 +216,7 @@ def _check_location(table: Table, where: str, location: str | None) -> None:
     if table.location and location and table.location.lower() != location.lower():
         raise InvalidRequestError(
             f"{where} is in {table.location}, and the rest in {location}: BigQuery reads and writes in one location "
-            "only. Let source, skip_done and the dataset of the request tables be in the same one"
+            "only. Let source, target and the dataset of the request tables be in the same one"
         )
 
 

@@ -47,7 +47,7 @@ class TableBuild:
     ) -> BuildPreview:
         """Find out what there is to ask, and write nothing; see :meth:`Previewer.preview`.
 
-        :param dataset: where the request tables go; source and ``skip_done`` have to be in its location.
+        :param dataset: where the request tables go; source and the target have to be in its location.
         """
         return Previewer(self._client, self._log).preview(plan, source, self._location(dataset))
 

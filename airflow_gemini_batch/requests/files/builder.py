@@ -93,7 +93,7 @@ def build_files(
     It needs room on the worker's disk: as much as the requests take, and twice that when rows are left out.
 
     :param done: keys, as texts, and fingerprints of the rows that are done; by default those in the files that the
-        plan's ``skip_done`` names.
+        plan's the target names.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become requests.
     That, and whatever the rows themselves raise, comes before anything is uploaded.
@@ -108,7 +108,7 @@ def build_files(
     ):
         index = RowIndex(Path(folder))
         index.add_done(read_done_files(plan, client) if done is None else done)
-        build = _Build(plan, all_files, index, compare=done is not None or plan.skip_done is not None)
+        build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
         build.read(rows.rows)
         found = index.sort()
         if repeated := found.states.count(REPEATED):

@@ -17,21 +17,19 @@ if TYPE_CHECKING:
 
 
 def read_done_files(plan: BuildPlan, client: Client) -> Iterator[tuple[str, str]]:
-    """Yield key, as text, and fingerprint of each row of ``plan.skip_done``; none when there is no such file yet.
+    """Yield key, as text, and fingerprint of each row of ``plan.done_target``; none when there is no such file yet.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for files without bookkeeping, and for what is
     no file.
     """
-    if plan.skip_done is None:
+    if plan.done_target is None:
         return
     try:
-        source = parse_row_source(plan.skip_done)
+        source = parse_row_source(plan.done_target)
     except ValueError as error:
-        raise InvalidRequestError(f"skip_done: {error}") from None
+        raise InvalidRequestError(f"target: {error}") from None
     if not isinstance(source, FileRows):
-        raise InvalidRequestError(
-            f"skip_done {plan.skip_done} is no file: give the file that results land in"
-        )
+        raise InvalidRequestError(f"target {plan.done_target} is no file: give the file that results land in")
     try:
         rows = read_rows(source, (*plan.key, FINGERPRINT_COLUMN), client)
     except SourceNotReadyError:
@@ -40,12 +38,13 @@ def read_done_files(plan: BuildPlan, client: Client) -> Iterator[tuple[str, str]
         return
     if FINGERPRINT_COLUMN not in rows.columns:
         raise InvalidRequestError(
-            f"skip_done {plan.skip_done} has no column {FINGERPRINT_COLUMN!r}: it was landed without bookkeeping, so "
-            "it can't be told which of its rows were asked the same. Land with bookkeeping=True, or leave skip_done out"
+            f"target {plan.done_target} has no column {FINGERPRINT_COLUMN!r}: it was landed without bookkeeping, so "
+            "nothing tells which of its rows were asked the same. Land with bookkeeping=True, or set "
+            "incremental=False"
         )
     if missing := [column for column in plan.key if column not in rows.columns]:
         raise InvalidRequestError(
-            f"skip_done {plan.skip_done} has no column {', '.join(map(repr, missing))}, which the key names. "
+            f"target {plan.done_target} has no column {', '.join(map(repr, missing))}, which the key names. "
             f"The columns are: {', '.join(rows.columns)}"
         )
     for row in rows.rows:

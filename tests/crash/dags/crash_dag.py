@@ -13,7 +13,7 @@ with DAG("crash", schedule=None, default_args={"retries": 3, "retry_delay": time
         SubmitGeminiBatchOperator(
             task_id=task_id,
             model="gemini-2.5-flash",
-            source=f"{{{{ dag_run.conf['sources']['{task_id}'] }}}}",
+            requests=f"{{{{ dag_run.conf['sources']['{task_id}'] }}}}",
             poll_interval=0.5,
             deferrable=deferrable,
         )

@@ -263,7 +263,7 @@ def test_answers_of_a_job_land(landing):
     task = SubmitGeminiBatchOperator(
         task_id="describe",
         model="gemini-2.5-flash",
-        source=source,
+        requests=source,
         poll_interval=0.05,
         max_failed_fraction=0.5,
     )

@@ -138,11 +138,11 @@ def test_dataset_that_is_absent_is_named(build, table):
         build.run(plan(), source, BigQueryAddress("demo-project", "no_such_dataset"))
 
 
-@pytest.mark.parametrize("use", ["source", "skip_done"])
+@pytest.mark.parametrize("use", ["source", "target"])
 def test_tables_of_another_location_are_refused(gemini_batch_stack, build, dataset, table, use):
     columns = {**BOOKS, "batch_fingerprint": "STRING"}
     far = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack, 'EU')}.books", columns)
     near = table([{"isbn": "1", "title": "x"}])
     source = parse_row_source(far) if use == "source" else near
     with pytest.raises(InvalidRequestError, match=f"{use} {far} is in EU, .* in us-central1"):
-        build.run(plan(skip_done=far), source, dataset)
+        build.run(plan(target=far), source, dataset)

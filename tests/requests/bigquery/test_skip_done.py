@@ -25,14 +25,14 @@ def test_rows_that_were_asked_the_same_are_left_out(build, dataset, table, enric
     old = [{"isbn": "1", "title": "x"}, {"isbn": "2", "title": "y"}]
     target = enriched(build.run(plan(), table(old, name="old"), dataset))
     new = [{"isbn": "1", "title": "x"}, {"isbn": "2", "title": "changed"}, {"isbn": "3", "title": "z"}]
-    report = build.run(plan(skip_done=target), table(new), dataset)
+    report = build.run(plan(target=target), table(new), dataset)
     assert (report.rows, report.requests, report.done) == (3, 2, 1)
     assert requests(report).keys() == {"2", "3"}
 
-    nothing = build.run(plan(skip_done=target), table(old[:1], name="first"), dataset)
+    nothing = build.run(plan(target=target), table(old[:1], name="first"), dataset)
     assert (nothing.rows, nothing.requests, nothing.done, nothing.sources) == (1, 0, 1, ())
     assert (
-        build.run(plan("Tell of [[ title ]].", skip_done=target), table(new[:1], name="other"), dataset).done
+        build.run(plan("Tell of [[ title ]].", target=target), table(new[:1], name="other"), dataset).done
         == 0
     )
 
@@ -42,7 +42,7 @@ def test_done_rows_are_found_by_the_text_of_their_key(build, dataset, table, enr
     target = enriched(
         build.run(plan(), source, dataset), (("isbn", "INT64"), ("batch_fingerprint", "STRING"))
     )
-    assert build.run(plan(skip_done=target), source, dataset).done == 1
+    assert build.run(plan(target=target), source, dataset).done == 1
 
 
 def test_row_that_was_landed_twice_is_done_once(
@@ -52,12 +52,12 @@ def test_row_that_was_landed_twice_is_done_once(
     first = build.run(plan(), source, dataset)
     enriched(first)
     target = enriched(first)
-    assert build.run(plan(skip_done=target), source, dataset).done == 2
+    assert build.run(plan(target=target), source, dataset).done == 2
 
 
 def test_without_the_enriched_table_nothing_is_done(build, dataset, table):
     source = table([{"isbn": "1", "title": "x"}])
-    assert build.run(plan(skip_done=f"{dataset}.absent"), source, dataset).requests == 1
+    assert build.run(plan(target=f"{dataset}.absent"), source, dataset).requests == 1
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_enriched_table_that_can_not_be_compared_is_refused(
     source = table([{"isbn": "1", "title": "x"}])
     target = enriched(build.run(plan(), source, dataset), columns)
     with pytest.raises(InvalidRequestError, match=message):
-        build.run(plan(skip_done=target), source, dataset)
+        build.run(plan(target=target), source, dataset)
 
 
 @pytest.mark.parametrize("target", ["gs://bucket/done.jsonl", "books.enriched"])
 def test_rows_of_bigquery_are_compared_with_a_table_only(build, dataset, table, target):
-    with pytest.raises(InvalidRequestError, match=r"skip_done: .*not a BigQuery address"):
-        build.run(plan(skip_done=target), table([{"isbn": "1", "title": "x"}]), dataset)
+    with pytest.raises(InvalidRequestError, match=r"target: .*not a BigQuery address"):
+        build.run(plan(target=target), table([{"isbn": "1", "title": "x"}]), dataset)

@@ -71,8 +71,8 @@ def test_vectors_of_another_length_are_not_done(gemini_batch_stack, build, datas
             for row in read(gemini_batch_stack, first.sources[0])
         ],
     )
-    assert build.run(text_embedding_plan(skip_done=target), source, dataset).done == 1
-    shorter = text_embedding_plan(model_parameters={"outputDimensionality": "256"}, skip_done=target)
+    assert build.run(text_embedding_plan(target=target), source, dataset).done == 1
+    shorter = text_embedding_plan(model_parameters={"outputDimensionality": "256"}, target=target)
     report = build.run(shorter, source, dataset)
     assert (report.done, report.requests) == (0, 1)
     (row,) = read(gemini_batch_stack, report.sources[0])

@@ -24,7 +24,7 @@ def files(gemini_batch_stack):
 @pytest.fixture
 def done(files):
     def done(path: Any, **options: Any) -> list[tuple[str, str]]:
-        return list(read_done_files(plan(skip_done=str(path), **options), files))
+        return list(read_done_files(plan(target=str(path), **options), files))
 
     return done
 
@@ -91,7 +91,7 @@ def test_target_without_the_key_is_refused(done, landed) -> None:
     ("target", "message"),
     [
         ("bq://project-1.shop.done", "is no file: give the file that results land in"),
-        ("somewhere", "skip_done: 'somewhere': the kind of file is not known"),
+        ("somewhere", "target: 'somewhere': the kind of file is not known"),
     ],
 )
 def test_what_is_no_file_is_refused(done, target, message) -> None:

@@ -1,31 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from airflow_gemini_batch.testing.stack import LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.jobs.submission import Submission
-from tests.support.jobs import make_client
 from tests.support.requests_data import request, upload
-
-
-@pytest.fixture
-def vertex(gemini_batch_stack: LocalStack) -> Iterator[LocalVertex]:
-    """The server, without memory of the tests before; it behaves again when the test ends."""
-    vertex = gemini_batch_stack.vertex
-    vertex.requests.clear()
-    yield vertex
-    vertex.faults.clear()
-
-
-@pytest.fixture
-def client(vertex: LocalVertex) -> Iterator[BatchJobClient]:
-    client = make_client(vertex)
-    yield client
-    client.close()
 
 
 @pytest.fixture
