@@ -91,7 +91,7 @@ def test_json_is_one_line_with_all_that_was_found(write):
         "severity": "error",
         "place": "line 1",
         "message": "Please use a valid role: user, model.",
-        "way_out": "",
+        "hint": "",
         "retryable": False,
     }
     assert run(file, "--max-failed-fraction", "0.25").exit_code == 0
