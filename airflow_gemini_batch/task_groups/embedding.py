@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
 
 from airflow_gemini_batch.operators.embeddings import (
     BuildEmbeddingRequestsOperator,
@@ -10,7 +11,10 @@ from airflow_gemini_batch.operators.embeddings import (
     SubmitTextEmbeddingBatchOperator,
 )
 from airflow_gemini_batch.operators.preflight import PreflightTextEmbeddingBatchOperator
-from airflow_gemini_batch.task_groups.pipeline import PipelineTaskGroup
+from airflow_gemini_batch.task_groups.pipeline import PipelineOptions, PipelineTaskGroup, Source
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.requests.validation.embed_content import TaskType
 
 
 class TextEmbeddingTaskGroup(PipelineTaskGroup):
@@ -27,13 +31,22 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
             target="bq://shop.books.vectors",
         )
 
-    Besides these, the parameters of :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineTaskGroup`. Models
-    ``gemini-embedding-…`` read files only: give ``requests=`` a ``gs://`` folder, also where the rows are in BigQuery.
+    The optional parameters are those below and those of
+    :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineOptions`. Models ``gemini-embedding-…`` read files only:
+    give ``requests=`` a ``gs://`` folder, also where the rows are in BigQuery.
 
-    :param text: the column to embed, or a template of several; this, ``task_type``, ``title`` and ``request_format``
-        are those of :class:`~airflow_gemini_batch.operators.embeddings.BuildEmbeddingRequestsOperator`.
+    :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
+        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+    :param key: the column, or columns, that identify a row.
+    :param text: the column to embed, or a template of several: ``[[ title ]] by [[ authors | unknown ]]``.
+    :param model: plain or resource name of the model.
+    :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
+    :param task_type: what the vectors are for; ``None`` leaves it to the model.
+    :param title: the documents' title: a column, or a template.
     :param output_dimensionality: length of the vectors; by default as long as the model makes them.
     :param vector_column: the column that the vector lands in.
+    :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
+        ``gemini_embedding``.
     """
 
     build_operator = BuildEmbeddingRequestsOperator
@@ -45,19 +58,27 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
         self,
         *,
         group_id: str = "embed",
+        source: Source,
+        key: str | Sequence[str],
         text: str,
-        task_type: str | None = "RETRIEVAL_DOCUMENT",
+        model: str,
+        target: str,
+        task_type: TaskType | None = "RETRIEVAL_DOCUMENT",
         title: str | None = None,
         output_dimensionality: int | None = None,
         vector_column: str = "embedding",
         request_format: str | None = None,
-        **pipeline: Any,
+        **options: Unpack[PipelineOptions],
     ) -> None:
         vectors = {"output_dimensionality": output_dimensionality, "request_format": request_format}
         super().__init__(
             group_id=group_id,
-            asked={"text": text, "task_type": task_type, "title": title, **vectors},
-            submitted=vectors,
-            landed={"vector_column": vector_column, **vectors},
-            **pipeline,
+            source=source,
+            key=key,
+            model=model,
+            target=target,
+            build_arguments={"text": text, "task_type": task_type, "title": title, **vectors},
+            submit_arguments=vectors,
+            land_arguments={"vector_column": vector_column, **vectors},
+            options=options,
         )

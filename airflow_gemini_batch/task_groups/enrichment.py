@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from airflow_gemini_batch.operators.gemini import (
     BuildGeminiRequestsOperator,
@@ -11,7 +11,7 @@ from airflow_gemini_batch.operators.gemini import (
     SubmitGeminiBatchOperator,
 )
 from airflow_gemini_batch.operators.preflight import PreflightGeminiBatchOperator
-from airflow_gemini_batch.task_groups.pipeline import PipelineTaskGroup
+from airflow_gemini_batch.task_groups.pipeline import PipelineOptions, PipelineTaskGroup, Source
 
 
 class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
@@ -29,12 +29,25 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
             target="bq://shop.books.descriptions",
         )
 
-    Besides these, the parameters of :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineTaskGroup`.
+    The optional parameters are those below and those of
+    :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineOptions`.
 
-    :param prompt: text with a placeholder ``[[ column ]]`` for each value; this, ``system_instruction``,
-        ``generation_config``, ``response_schema``, ``safety_settings``, ``media`` and ``tools`` are those of
-        :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`.
+    :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
+        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+    :param key: the column, or columns, that identify a row.
+    :param prompt: text with a placeholder ``[[ column ]]`` for each value; ``[[ column | text ]]`` says what stands
+        for NULL.
+    :param model: plain or resource name of the model.
+    :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
+    :param response_schema: fields of an answer, each of which lands in a column: a Pydantic model, a dataclass, a dict
+        of names and types, or a JSON schema.
     :param text_column: without a schema, the column that the answer's text lands in.
+    :param system_instruction: an instruction for all rows.
+    :param generation_config: ``GenerationConfig`` fields, such as ``{"temperature": 0.2, "maxOutputTokens": 512}``.
+    :param safety_settings: list of ``{"category": …, "threshold": …}``.
+    :param media: columns with addresses (``gs://`` or https) of images, audio, video or documents: a list of names, or
+        a dict with their MIME types (``None``: by each file's ending).
+    :param tools: list of ``Tool`` objects.
     """
 
     build_operator = BuildGeminiRequestsOperator
@@ -46,7 +59,11 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
         self,
         *,
         group_id: str = "enrich",
+        source: Source,
+        key: str | Sequence[str],
         prompt: str,
+        model: str,
+        target: str,
         response_schema: Any = None,
         text_column: str = "answer",
         system_instruction: str | None = None,
@@ -54,20 +71,24 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
         safety_settings: Sequence[Mapping[str, Any]] | None = None,
         media: Sequence[str] | Mapping[str, str | None] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
-        **pipeline: Any,
+        **options: Unpack[PipelineOptions],
     ) -> None:
         super().__init__(
             group_id=group_id,
-            asked={
+            source=source,
+            key=key,
+            model=model,
+            target=target,
+            build_arguments={
                 "prompt": prompt,
+                "response_schema": response_schema,
                 "system_instruction": system_instruction,
                 "generation_config": generation_config,
-                "response_schema": response_schema,
                 "safety_settings": safety_settings,
                 "media": media,
                 "tools": tools,
             },
-            submitted={},
-            landed={"response_schema": response_schema, "text_column": text_column},
-            **pipeline,
+            submit_arguments={},
+            land_arguments={"response_schema": response_schema, "text_column": text_column},
+            options=options,
         )

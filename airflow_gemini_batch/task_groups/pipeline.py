@@ -3,60 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup
 
-from airflow_gemini_batch.core.defaults import (
-    DEFAULT_CONNECTION,
-    DEFAULT_MAX_FAILED_FRACTION,
-    DEFAULT_MAX_ROW_RETRIES,
-)
-
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import DAG, XComArg
+
     from airflow_gemini_batch.operators.build import BuildRequestsOperator
     from airflow_gemini_batch.operators.land import LandResultsOperator
     from airflow_gemini_batch.operators.preflight import PreflightOperator
     from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
-Rows = Iterable[Mapping[str, Any]]
+Rows: TypeAlias = Iterable[Mapping[str, Any]]
+Source: TypeAlias = "str | Sequence[str] | Rows | Callable[[], Rows] | XComArg"
+"""A ``bq://`` table, a query, files, rows, a function that returns rows, or the result of a task before."""
+
+
+class TaskGroupOptions(TypedDict, total=False):
+    """The parameters of Airflow's own TaskGroup."""
+
+    tooltip: str
+    """Text that Airflow shows for the group."""
+
+    default_args: dict[str, Any]
+    """Arguments of all tasks of the group, such as ``{"retries": 2}``."""
+
+    prefix_group_id: bool
+    """Put the group's name before the names of its tasks (the default)."""
+
+    parent_group: TaskGroup | None
+    """The group that this one is part of. By default the one whose ``with`` block it is in."""
+
+    dag: DAG
+    """The DAG. By default the one whose ``with`` block it is in."""
+
+    ui_color: str
+    """Background colour in Airflow's graph."""
+
+    ui_fgcolor: str
+    """Text colour in Airflow's graph."""
+
+    add_suffix_on_collision: bool
+    """Add a number to ``group_id`` when it is taken."""
+
+    group_display_name: str
+    """Name that Airflow shows for the group. Airflow 3 only."""
+
+    doc_md: str | None
+    """Markdown that Airflow shows for the group. Airflow 3 only."""
+
+
+class PipelineOptions(TaskGroupOptions, total=False):
+    """The optional parameters that all pipelines share. An editor shows the text below a name where it is used."""
+
+    requests: str | None
+    """Where the requests go: a ``bq://`` dataset for rows in BigQuery, a ``gs://`` folder for files.
+    By default beside the target."""
+
+    failed_target: str | None
+    """Where the rows without an answer go. By default ``<target>__failed``."""
+
+    incremental: bool
+    """Leave out the rows that are in the target already, with an answer to the same request (the default).
+    ``False`` asks, and pays, for all rows in each run. Incremental runs need ``bookkeeping``."""
+
+    bookkeeping: bool
+    """Keep model, tokens, time, job and fingerprint beside each answer, in columns ``batch_…`` (the default)."""
+
+    on_bad_rows: Literal["fail", "drop"]
+    """Rows that can't become requests ``fail`` the run with their keys (the default), or are left out (``drop``)."""
+
+    max_cost_usd: float | str | None
+    """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars."""
+
+    max_row_retries: int
+    """Number of follow-up jobs for the rows that failed temporarily. 1 by default."""
+
+    max_failed_fraction: float
+    """Share of the rows of all jobs, 0 to 1, that may be without a usable answer in a run that succeeds.
+    Checked after all answers have landed. 0.05 by default."""
+
+    shard_rows: int | None
+    """Maximum number of requests of one job. By default as many as Vertex AI takes."""
+
+    labels: Mapping[str, str] | None
+    """Labels of the jobs, for billing reports and the like."""
+
+    preflight: bool
+    """Check the whole pipeline first, in a task of its own (the default)."""
+
+    submit_options: Mapping[str, Any] | None
+    """Further arguments of the submit task, such as ``{"poll_interval": 30, "deferrable": False}``."""
+
+    project_id: str | None
+    """Project of the jobs. By default the connection's."""
+
+    location: str | None
+    """Location of the jobs, such as ``us-central1``. By default the connection's."""
+
+    gcp_conn_id: str
+    """The Airflow connection. ``google_cloud_default`` by default."""
+
+    impersonation_chain: str | Sequence[str] | None
+    """Service account to impersonate, or a chain of them."""
 
 
 class PipelineTaskGroup(TaskGroup):
-    """Ask a model about each new row of a table or of files, and land what it answers.
+    """Ask a model about each new row of a table or of files, and land the answers.
 
-    Four tasks: ``preflight`` (all that can be known to be wrong, at once), ``build_requests``, ``submit`` (one mapped
-    instance for each job) and ``land_results``. Rows that are in the target already, asked the same of the same model,
-    are left out; without new rows the rest is skipped, and nothing is paid. When one of several jobs has failed for
-    good, the answers of the others are landed, and ``land_results`` fails.
+    Four tasks: ``preflight`` (reports all known problems at once), ``build_requests``, ``submit`` (one mapped instance
+    for each job) and ``land_results``. Rows whose answer to the same request is in the target already are left out.
+    Without new rows the other tasks are skipped, and nothing is paid. When one of several jobs fails, the answers of
+    the others are landed, and ``land_results`` fails.
 
-    :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
-        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
-    :param key: the column, or columns, that tell the rows apart.
-    :param model: plain or resource name of the model.
-    :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
-    :param requests: where the requests go: a ``bq://`` dataset for rows in BigQuery, a ``gs://`` folder for files; by
-        default beside the target.
-    :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
-    :param incremental: leave out rows that are in the target already; ``False`` asks about all rows again. It needs
-        ``bookkeeping``.
-    :param bookkeeping: keep model, tokens, time, job and fingerprint beside each answer, in columns ``batch_…``.
-    :param on_bad_rows: rows that can't become requests ``fail`` the run with their keys, or ``drop`` them.
-    :param max_cost_usd: fail before anything is submitted when the estimated cost of all jobs is higher.
-    :param max_row_retries: follow-up jobs for rows that failed in passing.
-    :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer; judged once all
-        answers have landed, over the rows of all jobs.
-    :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
-    :param labels: labels of the jobs, for billing, say.
-    :param preflight: check everything first, in a task of its own.
-    :param submit_options: further arguments of the submit task, such as ``poll_interval`` or ``deferrable``.
-    :param project_id: project of the jobs; by default the connection's.
-    :param location: location of the jobs, such as ``us-central1``; by default the connection's.
-    :param gcp_conn_id: the Airflow connection.
-    :param impersonation_chain: service account to impersonate, or a chain of them.
-    :param asked: further arguments of the build and the preflight task; subclasses give them.
-    :param submitted: further arguments of the submit task; subclasses give them.
-    :param landed: further arguments of the land task; subclasses give them.
+    :param build_arguments: arguments of the build and the preflight task that only this kind of pipeline has.
+    :param submit_arguments: likewise for the submit task.
+    :param land_arguments: likewise for the land task.
+    :param options: what the user has given of :class:`PipelineOptions`.
     """
 
     build_operator: ClassVar[type[BuildRequestsOperator]]
@@ -68,67 +132,54 @@ class PipelineTaskGroup(TaskGroup):
         self,
         *,
         group_id: str,
-        source: str | Sequence[str] | Rows | Callable[[], Rows],
+        source: Source,
         key: str | Sequence[str],
         model: str,
         target: str,
-        requests: str | None = None,
-        failed_target: str | None = None,
-        incremental: bool = True,
-        bookkeeping: bool = True,
-        on_bad_rows: Literal["fail", "drop"] = "fail",
-        max_cost_usd: float | str | None = None,
-        max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
-        max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
-        shard_rows: int | None = None,
-        labels: Mapping[str, str] | None = None,
-        preflight: bool = True,
-        submit_options: Mapping[str, Any] | None = None,
-        project_id: str | None = None,
-        location: str | None = None,
-        gcp_conn_id: str = DEFAULT_CONNECTION,
-        impersonation_chain: str | Sequence[str] | None = None,
-        asked: Mapping[str, Any],
-        submitted: Mapping[str, Any],
-        landed: Mapping[str, Any],
-        **kwargs: Any,
+        build_arguments: Mapping[str, Any],
+        submit_arguments: Mapping[str, Any],
+        land_arguments: Mapping[str, Any],
+        options: PipelineOptions,
     ) -> None:
-        super().__init__(group_id=group_id, **kwargs)
-        if incremental and not bookkeeping:
-            raise ValueError(
-                f"task group {group_id!r}: without bookkeeping nothing tells which rows are done; set "
-                "incremental=False to ask, and pay, for all rows in each run"
-            )
-        connection: dict[str, Any] = {
-            "project_id": project_id,
-            "location": location,
-            "gcp_conn_id": gcp_conn_id,
-            "impersonation_chain": impersonation_chain,
-        }
-        building: dict[str, Any] = {
+        remaining: dict[str, Any] = dict(options)
+
+        def take(*names: str) -> dict[str, Any]:
+            return {name: remaining.pop(name) for name in names if name in remaining}
+
+        connection = take("project_id", "location", "gcp_conn_id", "impersonation_chain")
+        building = {
             "source": source,
             "key": key,
             "model": model,
-            "requests": requests,
             "target": target,
-            "incremental": incremental,
-            "on_bad_rows": on_bad_rows,
-            "max_cost_usd": max_cost_usd,
-            "shard_rows": shard_rows,
-            "on_empty": "succeed",  # the land task has to tell "nothing to ask" from "not built"
-            **asked,
+            "on_empty": "succeed",  # the land task has to distinguish "no new rows" from "not built"
+            **take("requests", "incremental", "on_bad_rows", "max_cost_usd", "shard_rows"),
+            **build_arguments,
             **connection,
         }
-        submitting: dict[str, Any] = {
+        submitting = {
             "model": model,
-            "labels": labels,
-            "max_row_retries": max_row_retries,
-            # Answers that are paid for are landed first, then the land task judges.
-            "max_failed_fraction": 1.0,
-            **submitted,
+            "max_failed_fraction": 1.0,  # the land task checks it, once all paid answers have landed
+            **take("labels", "max_row_retries"),
+            **submit_arguments,
             **connection,
-            **(submit_options or {}),
+            **(remaining.pop("submit_options", None) or {}),
         }
+        landing = {
+            "key": key,
+            "target": target,
+            **take("bookkeeping", "max_failed_fraction"),
+            **land_arguments,
+            **connection,
+        }
+        failed_target, preflight = take("failed_target"), remaining.pop("preflight", True)
+        # What remains belongs to Airflow's TaskGroup, which refuses unknown names.
+        super().__init__(group_id=group_id, **remaining)
+        if building.get("incremental", True) and not landing.get("bookkeeping", True):
+            raise ValueError(
+                f"task group {group_id!r}: incremental runs need bookkeeping=True to find the rows that are done. "
+                "Keep it, or set incremental=False to ask, and pay, for all rows in each run."
+            )
         with self:
             build = self.build_operator(task_id="build_requests", **building)
             submit = self.submit_operator.partial(task_id="submit", **submitting).expand(
@@ -137,19 +188,14 @@ class PipelineTaskGroup(TaskGroup):
             land = self.land_operator(
                 task_id="land_results",
                 manifest=cast("Any", submit.output),
-                # When one job has failed for good, the answers of the others are landed all the same.
+                # When one job fails for good, the answers of the others are landed all the same.
                 requests=cast("Any", build.output),
                 trigger_rule="all_done",
-                key=key,
-                bookkeeping=bookkeeping,
-                max_failed_fraction=max_failed_fraction,
-                target=target,
-                failed_target=failed_target,
-                **landed,
-                **connection,
+                **landing,
+                **failed_target,
             )
             if preflight:
-                check = self.preflight_operator(task_id="preflight", **building, failed_target=failed_target)
+                check = self.preflight_operator(task_id="preflight", **building, **failed_target)
                 check >> build
         self.output = land.output
         """Where the results are: see :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""

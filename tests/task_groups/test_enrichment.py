@@ -302,5 +302,5 @@ def test_submit_options_have_the_last_word():
 
 
 def test_incremental_without_bookkeeping_is_refused_when_the_dag_is_read():
-    with pytest.raises(ValueError, match="task group 'enrich': without bookkeeping nothing tells which rows"):
+    with pytest.raises(ValueError, match="task group 'enrich': incremental runs need bookkeeping=True"):
         tasks(bookkeeping=False)
