@@ -41,7 +41,7 @@ BELOW: dict[str, set[str]] = {
         "triggers",
     },
     "sensors": {"core", "jobs", "hooks", "triggers"},
-    "task_groups": {"core", "operators"},
+    "task_groups": {"requests", "operators"},
     "decorators": {"core", "requests", "costs", "jobs", "hooks", "operators"},
     "testing": {"core", "requests", "jobs"},
     "demo": {"testing"},
