@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
@@ -18,8 +19,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Answer = tuple[str, Any, Any]
-"""Key, status and response of an output row."""
+
+class _Answer(NamedTuple):
+    """An output row.
+
+    :param time: when it came, as the row says; empty when it does not.
+    """
+
+    key: str
+    status: Any
+    response: Any
+    time: str
+
+
+_Held = dict[str, tuple[Any, "Response"]]
+"""The best failure of each key so far, behind its rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +64,10 @@ def iter_responses(
     project_id: str | None = None,
     impersonation_chain: str | Sequence[str] | None = None,
 ) -> Iterator[Response]:
-    """Yield what came back for the requests of a submit task, in no order, reading as it goes.
+    """Yield what came back for the requests of a submit task, in no particular order, reading as it goes.
 
-    Of a request that was sent again, the last answer counts. Requests that came back in no row are not yielded; the
-    manifest counts them.
+    Each request is yielded once: with a good answer if there is one, else with the failure of the latest round.
+    Requests that came back in no row are not yielded; the manifest counts them.
 
     :param manifest: the result of the task.
     :param response_schema: as given to the task; answers that do not fit are ``invalid``, and the others have a
@@ -63,7 +77,7 @@ def iter_responses(
     :param project_id: project that pays for reading; by default the connection's.
     :param impersonation_chain: service account to impersonate, or a chain of them.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for what is no manifest and for requests
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for what is not a manifest and for requests
     without a key, and :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     from airflow_gemini_batch.core.response_schema import response_schema_of
@@ -77,62 +91,77 @@ def iter_responses(
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     hook = GeminiBatchHook(gcp_conn_id, project_id=project_id, impersonation_chain=impersonation_chain)
-    found = _last_of_each(read, hook, check_of(schema) if schema else None)
-    return (one for one in found if one.outcome.answered or not only_ok)
+    responses = _one_of_each(read, hook, check_of(schema) if schema else None)
+    return (response for response in responses if response.outcome.answered or not only_ok)
 
 
-def _last_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None) -> Iterator[Response]:
-    """Yield one response for each key, later rounds first.
+def _one_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None) -> Iterator[Response]:
+    """Yield one response for each key, as :func:`airflow_gemini_batch.outputs.matching.answer_rank` says.
 
-    Follow-up rounds are small, so their keys are remembered; those of the first round are only when rows of it came
-    twice.
+    Of two good answers within a job the first one is taken. Follow-up rounds are small, so their keys are remembered;
+    those of the first round only if rows of it came twice.
     """
+    from airflow_gemini_batch.outputs.matching import answer_rank
+
     answers_of = (
         _answers_in_tables(manifest, hook) if _in_tables(manifest) else _answers_in_files(manifest, hook)
     )
-    seen: set[str] = set()
+    answered: set[str] = set()
+    failed: _Held = {}
     for number in reversed(range(len(manifest.rounds))):
         remembers = number > 0 or manifest.rounds[number].surplus.get("duplicate", 0) > 0
-        failed: list[Response] = []
         for answer in answers_of(number):
-            if answer[0] in seen:
+            if answer.key in answered:
                 continue
-            one = _response(*answer, check)
-            if remembers and not one.outcome.answered:
-                failed.append(one)  # a good row of the same key may follow
-                continue
-            if remembers:
-                seen.add(one.key)
-            yield one
-        for one in failed:
-            if one.key not in seen:
-                seen.add(one.key)
-                yield one
+            response = _response(answer, check)
+            remembered = remembers or answer.key in failed
+            if response.outcome.answered:
+                if remembered:
+                    answered.add(answer.key)
+                    failed.pop(answer.key, None)
+                yield response
+            elif remembered:
+                # A good row of the same key may follow.
+                rank = answer_rank(response.outcome, number, _seconds(answer.time))
+                if answer.key not in failed or rank < failed[answer.key][0]:
+                    failed[answer.key] = rank, response
+            else:
+                yield response
+    yield from (response for _, response in failed.values())
 
 
-def _response(key: str, status: Any, response: Any, check: Check | None) -> Response:
+def _seconds(time: str) -> float:
+    try:
+        return datetime.fromisoformat(time).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _response(answer: _Answer, check: Check | None) -> Response:
     from airflow_gemini_batch.core.jsonl import tolerant_object
     from airflow_gemini_batch.landing.schema_check import answer_text, parse_answer
     from airflow_gemini_batch.outputs.classify import classify_row
 
-    if isinstance(response, str):
-        response = tolerant_object(response.encode())
-    content = response if isinstance(response, Mapping) else {}
-    result = classify_row(status, content)
+    content = (
+        tolerant_object(answer.response.encode()) if isinstance(answer.response, str) else answer.response
+    )
+    if not isinstance(content, Mapping):
+        content = {}
+    result = classify_row(answer.status, content)
     text = answer_text(content)
     if result.outcome is not Outcome.OK or check is None:
-        return Response(key, result.outcome, text, None, result.message, content)
-    value, fault = parse_answer(text, check)
-    if fault:
-        return Response(key, Outcome.INVALID, text, None, fault, content)
-    return Response(key, Outcome.OK, text, value, "", content)
+        return Response(answer.key, result.outcome, text, None, result.message, content)
+    value, mismatch = parse_answer(text, check)
+    if mismatch:
+        return Response(answer.key, Outcome.INVALID, text, None, mismatch, content)
+    return Response(answer.key, Outcome.OK, text, value, "", content)
 
 
 def _in_tables(manifest: Manifest) -> bool:
     return any(one.output.startswith("bq://") for one in manifest.rounds)
 
 
-def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[Answer]]:
+def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
     """Return what reads the answers of a round from its files."""
     from airflow_gemini_batch.core.jsonl import tolerant_object
     from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
@@ -141,27 +170,27 @@ def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[in
     storage = hook.store.files
     keys = KeyIndex(lambda: storage.lines(request_files(manifest, storage)))
 
-    def read(number: int) -> Iterator[Answer]:
+    def read(number: int) -> Iterator[_Answer]:
         unreadable = 0
         for line in storage.lines(answer_files(manifest.rounds[number], storage)):
             row = tolerant_object(line)
             if row is None:
                 unreadable += 1
             elif (key := keys.key_of(row)) is not None:
-                yield key, row.get("status"), row.get("response")
+                yield _Answer(key, row.get("status"), row.get("response"), str(row.get("processed_time")))
         if unreadable:
             _log.warning("%d lines of the answers hold no JSON object and are left out", unreadable)
 
     return read
 
 
-def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[Answer]]:
+def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
     """Return what reads the answers of a round from its table; the key is what passes through it."""
     from airflow_gemini_batch.core.addresses import BigQueryAddress
     from airflow_gemini_batch.core.keys import key_text
     from airflow_gemini_batch.requests.spec import RESERVED_COLUMNS
 
-    def read(number: int) -> Iterator[Answer]:
+    def read(number: int) -> Iterator[_Answer]:
         one = manifest.rounds[number]
         table = hook.store.tables.find(BigQueryAddress.parse(one.output)) if one.output else None
         if table is None:
@@ -175,6 +204,7 @@ def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[i
         if not columns:
             raise InvalidRequestError(f"{one.output} has no column that could be the key of its answers")
         for row in hook.bigquery_client.list_rows(table):
-            yield key_text([row[name] for name in columns]), row["status"], row["response"]
+            key = key_text([row[name] for name in columns])
+            yield _Answer(key, row["status"], row["response"], str(row.get("processed_time")))
 
     return read

@@ -131,6 +131,17 @@ def check_target_columns(
         )
 
 
+def newer_wins(new: str, old: str) -> str:
+    """Return the condition that a row takes the place of another one, for BigQuery and DuckDB.
+
+    The newer one wins, of two of one time the new one, and the new one also where either has no time.
+
+    :param new: expression for the time of the new row.
+    :param old: of the row that is there.
+    """
+    return f"COALESCE({new} >= {old}, TRUE)"
+
+
 def failed_target_of(target: str) -> str:
     """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
     if target.startswith("bq://"):

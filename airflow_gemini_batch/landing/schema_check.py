@@ -1,20 +1,36 @@
-"""The text of an answer → values that fit a schema, or the reason why they do not."""
+"""The text of an answer → values that fit a schema, or the reason why they do not.
+
+Its twin in SQL is :mod:`airflow_gemini_batch.landing.bigquery.schema_check_sql`: both give the same messages.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
-# ```json … ``` around the whole answer, which models write in spite of being asked for JSON.
+# ```json … ``` around the whole answer, which models write although they are asked for JSON.
 FENCE_PATTERN = r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$"
+NOT_JSON = "the answer is not valid JSON: "
+PREVIEW_LENGTH = 100
+"""Characters of a value, or of an answer, that a message shows."""
+
 _FENCE = re.compile(FENCE_PATTERN, re.DOTALL)
 _INT64 = 2**63
+_KINDS = {
+    "STRING": "a string",
+    "INTEGER": "an integer",
+    "NUMBER": "a number",
+    "BOOLEAN": "a boolean",
+    "ARRAY": "a list",
+    "OBJECT": "an object",
+}
 
 Check = Callable[[Any], str | None]
-"""Says what is wrong with a value, ``None`` when it fits."""
+"""Returns what is wrong with a value, such as ``genre: expected a string, got 3``; ``None`` when the value fits."""
 
 
 def answer_text(response: Mapping[str, Any]) -> str:
@@ -33,117 +49,150 @@ def answer_text(response: Mapping[str, Any]) -> str:
 
 def parse_answer(text: str, check: Check) -> tuple[Any, str | None]:
     """Return the value that a JSON answer holds, and what is wrong with it (``None`` when it fits)."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        fenced = _FENCE.match(text)
-        if not fenced:
-            return None, f"the answer is no JSON: {error}"
-        try:
-            value = orjson.loads(fenced[1])
-        except orjson.JSONDecodeError as inner:
-            return None, f"the answer is no JSON: {inner}"
-    return value, check(value)
+    fenced = _FENCE.match(text)
+    for candidate in (text, fenced[1] if fenced else None):
+        if candidate is not None:
+            try:
+                value = orjson.loads(candidate)
+            except orjson.JSONDecodeError:
+                continue
+            return value, check(value)
+    return None, f"{NOT_JSON}{text[:PREVIEW_LENGTH]}"
 
 
-def check_of(schema: Mapping[str, Any], at: str = "the answer") -> Check:
+def expected(schema: Mapping[str, Any]) -> str:
+    """Return what a schema expects, as messages name it: ``an integer from 1 to 5``, ``one of "a", "b"``."""
+    if "anyOf" in schema:
+        text = " or ".join(map(expected, schema["anyOf"]))
+    elif allowed := schema.get("enum"):
+        text = f"one of {json.dumps(list(allowed), ensure_ascii=False)[1:-1]}"
+    else:
+        text = _KINDS[schema["type"]]
+    unit = " items" if schema.get("type") == "ARRAY" else ""
+    lowest, highest = (
+        schema.get(names[bool(unit)]) for names in (("minimum", "minItems"), ("maximum", "maxItems"))
+    )
+    if lowest is not None and highest is not None:
+        text += f" {'of' if unit else 'from'} {lowest} to {highest}{unit}"
+    elif lowest is not None:
+        text += f" of at least {lowest}{unit}"
+    elif highest is not None:
+        text += f" of at most {highest}{unit}"
+    return text[:PREVIEW_LENGTH] + (" or null" if schema.get("nullable") else "")
+
+
+def check_of(schema: Mapping[str, Any]) -> Check:
     """Return the check for a schema, as :func:`airflow_gemini_batch.core.response_schema.response_schema_of` gives it.
 
-    Held are types, ``required``, ``nullable``, ``enum``, bounds of numbers and of lists' lengths, and alternatives.
-    A field that is not required may be ``null`` as well as absent; fields that the schema does not name are passed
-    over.
+    It holds types, ``required``, ``nullable``, ``enum``, bounds of numbers and of lists' lengths, and alternatives.
+    A field that is not required may be ``null`` as well as absent; fields that the schema does not name are ignored.
     """
-    inner = _alternatives(schema, at) if "anyOf" in schema else _CHECKS[schema["type"]](schema, at)
+    check = _check_of(schema)
+
+    def named(value: Any) -> str | None:
+        error = check(value)
+        if error is None:
+            return None
+        # Inside, an error begins with the path of the value.
+        return error[1:] if error.startswith(".") else f"the answer{error}"
+
+    return named
+
+
+def _check_of(schema: Mapping[str, Any]) -> Check:
+    inner = _alternatives(schema) if "anyOf" in schema else _CHECKS[schema["type"]](schema)
     if not schema.get("nullable"):
         return inner
     return lambda value: None if value is None else inner(value)
 
 
-def _alternatives(schema: Mapping[str, Any], at: str) -> Check:
-    checks = [check_of(option, at) for option in schema["anyOf"]]
-
-    def check(value: Any) -> str | None:
-        return None if any(one(value) is None for one in checks) else f"{at} fits none of the alternatives"
-
-    return check
-
-
-def _string(schema: Mapping[str, Any], at: str) -> Check:
-    allowed = frozenset(schema.get("enum") or ())
-
-    def check(value: Any) -> str | None:
-        if not isinstance(value, str):
-            return f"{at} is no text: {_shown(value)}"
-        return (
-            f"{at} is none of the values allowed: {_shown(value)}"
-            if allowed and value not in allowed
-            else None
-        )
-
-    return check
-
-
-def _number(schema: Mapping[str, Any], at: str) -> Check:
-    lowest, highest = schema.get("minimum"), schema.get("maximum")
-    whole = schema["type"] == "INTEGER"
-
-    def check(value: Any) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            return f"{at} is no {'whole ' if whole else ''}number: {_shown(value)}"
-        if whole and not -_INT64 <= value < _INT64:
-            return f"{at} is beyond 64 bits: {_shown(value)}"
-        if (lowest is not None and value < lowest) or (highest is not None and value > highest):
-            return f"{at} is out of bounds: {_shown(value)}"
-        return None
-
-    return check
-
-
-def _boolean(_: Mapping[str, Any], at: str) -> Check:
+def _mismatch(schema: Mapping[str, Any]) -> Callable[[Any], str]:
+    wanted = f": expected {expected(schema)}, got "
     return lambda value: (
-        None if isinstance(value, bool) else f"{at} is neither true nor false: {_shown(value)}"
+        wanted + json.dumps(value, ensure_ascii=False, separators=(",", ":"))[:PREVIEW_LENGTH]
     )
 
 
-def _array(schema: Mapping[str, Any], at: str) -> Check:
-    item = check_of(schema["items"], f"an item of {at}")
-    fewest, most = int(schema.get("minItems") or 0), schema.get("maxItems")
+def _alternatives(schema: Mapping[str, Any]) -> Check:
+    checks = [_check_of(option) for option in schema["anyOf"]]
+    mismatch = _mismatch(schema)
+    return lambda value: None if any(check(value) is None for check in checks) else mismatch(value)
+
+
+def _string(schema: Mapping[str, Any]) -> Check:
+    allowed = frozenset(schema.get("enum") or ())
+    mismatch = _mismatch(schema)
+    return lambda value: (
+        None if isinstance(value, str) and (not allowed or value in allowed) else mismatch(value)
+    )
+
+
+def _number(schema: Mapping[str, Any]) -> Check:
+    lowest, highest = schema.get("minimum"), schema.get("maximum")
+    whole = schema["type"] == "INTEGER"
+    mismatch = _mismatch(schema)
 
     def check(value: Any) -> str | None:
-        if not isinstance(value, list):
-            return f"{at} is no list: {_shown(value)}"
-        if len(value) < fewest or (most is not None and len(value) > int(most)):
-            return f"{at} has {len(value)} items"
-        for one in value:
-            if fault := item(one):
-                return fault
+        fits = (
+            not isinstance(value, bool)
+            and isinstance(value, int if whole else (int, float))
+            and (not whole or -_INT64 <= value < _INT64)
+            and (lowest is None or value >= lowest)
+            and (highest is None or value <= highest)
+        )
+        return None if fits else mismatch(value)
+
+    return check
+
+
+def _boolean(schema: Mapping[str, Any]) -> Check:
+    mismatch = _mismatch(schema)
+    return lambda value: None if isinstance(value, bool) else mismatch(value)
+
+
+def _array(schema: Mapping[str, Any]) -> Check:
+    check_item = _check_of(schema["items"])
+    fewest, most = int(schema.get("minItems") or 0), schema.get("maxItems")
+    mismatch = _mismatch(schema)
+
+    def check(value: Any) -> str | None:
+        if (
+            not isinstance(value, list)
+            or len(value) < fewest
+            or (most is not None and len(value) > int(most))
+        ):
+            return mismatch(value)
+        for index, item in enumerate(value):
+            if error := check_item(item):
+                return f"[{index}]{error}"
         return None
 
     return check
 
 
-def _object(schema: Mapping[str, Any], at: str) -> Check:
+def _object(schema: Mapping[str, Any]) -> Check:
     required = frozenset(schema.get("required") or ())
     fields = [
-        (name, name in required, check_of(inner, name if at == "the answer" else f"{at}.{name}"))
+        (name, name in required, _check_of(inner), f".{name}: expected {expected(inner)}, got nothing")
         for name, inner in schema["properties"].items()
     ]
+    mismatch = _mismatch(schema)
 
     def check(value: Any) -> str | None:
         if not isinstance(value, dict):
-            return f"{at} is no object: {_shown(value)}"
-        for name, needed, fits in fields:
+            return mismatch(value)
+        for name, needed, check_field, missing in fields:
             if name not in value:
                 if needed:
-                    return f"{name} is missing"
-            elif ((inner := value[name]) is not None or needed) and (fault := fits(inner)):
-                return fault
+                    return missing
+            elif ((inner := value[name]) is not None or needed) and (error := check_field(inner)):
+                return f".{name}{error}"
         return None
 
     return check
 
 
-_CHECKS: dict[str, Callable[[Mapping[str, Any], str], Check]] = {
+_CHECKS: dict[str, Callable[[Mapping[str, Any]], Check]] = {
     "STRING": _string,
     "INTEGER": _number,
     "NUMBER": _number,
@@ -151,7 +200,3 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any], str], Check]] = {
     "ARRAY": _array,
     "OBJECT": _object,
 }
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:80]

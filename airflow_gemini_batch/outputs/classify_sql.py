@@ -1,4 +1,7 @@
-"""The SQL that we send: plain, documented GoogleSQL, built from addresses and constants only."""
+"""The SQL that sorts output rows into outcomes, as ``outputs.classify`` does, and says which of several counts.
+
+Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a column of the same name.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,32 @@ SAMPLE_LENGTH = 300
 DUPLICATE = "duplicate"
 UNKNOWN = "unknown"
 
-RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
-"""The outcomes that are worth another job, for an ``IN (…)``."""
+_RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
+
+
+def best_first(outcome: str, *, round_: str = "", time: str = "", ties: str = "") -> str:
+    """Return the items of an ORDER BY that put the answer that counts first, for BigQuery and DuckDB.
+
+    The twin of :func:`airflow_gemini_batch.outputs.matching.answer_rank`, which states the rule.
+
+    :param outcome: an expression, as are the others.
+    :param round_: number of the job; left out where all rows are of one job.
+    :param time: when the answer came; left out where no row says.
+    :param ties: further items, so that the same row wins in every run.
+    """
+    items = [
+        f"CASE WHEN {outcome} = '{Outcome.OK}' THEN 0 ELSE 1 END",
+        f"{round_} DESC" if round_ else "",
+        f"CASE WHEN {is_final(outcome)} THEN 0 ELSE 1 END",
+        f"{time} DESC" if time else "",
+        ties,
+    ]
+    return ", ".join(filter(None, items))
+
+
+def is_final(outcome: str) -> str:
+    """Return the condition that a row needs no other job, for BigQuery and DuckDB."""
+    return f"{outcome} NOT IN ({_RETRIED})"
 
 
 def outcome_case() -> str:
@@ -41,24 +68,29 @@ def outcome_case() -> str:
     END"""
 
 
-def outcome_fields() -> str:
-    """Return what :func:`outcome_case` reads, as items of a SELECT from columns ``status`` and ``response``."""
-    return f"""{status_fields()},
-    JSON_QUERY(response, '$.candidates[0]') AS candidate,
-    JSON_VALUE(response, '$.candidates[0].finishReason') AS finish_reason,
+def outcome_fields(rows: str) -> str:
+    """Return what :func:`outcome_case` reads, as items of a SELECT.
+
+    :param rows: alias of rows with the columns ``status`` and ``response``.
+    """
+    response = f"{rows}.response"
+    return f"""{status_fields(rows)},
+    JSON_QUERY({response}, '$.candidates[0]') AS candidate,
+    JSON_VALUE({response}, '$.candidates[0].finishReason') AS finish_reason,
     COALESCE(
-      JSON_QUERY(response, '$.candidates[0].content.parts[0]'),
-      JSON_QUERY(response, '$.candidates[0].content.parts.text')
+      JSON_QUERY({response}, '$.candidates[0].content.parts[0]'),
+      JSON_QUERY({response}, '$.candidates[0].content.parts.text')
     ) AS part,
-    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason"""
+    JSON_VALUE({response}, '$.promptFeedback.blockReason') AS block_reason"""
 
 
-def status_fields() -> str:
+def status_fields(rows: str) -> str:
     """Return what a row's ``status`` says, as items of a SELECT: ``status_text``, empty for OK, and ``status_code``."""
+    status = f"{rows}.status"
     return f"""IF(
-      REGEXP_CONTAINS(TRIM(status), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL(status, ''))
+      REGEXP_CONTAINS(TRIM({status}), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL({status}, ''))
     ) AS status_text,
-    SAFE_CAST(REGEXP_EXTRACT(status, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code"""
+    SAFE_CAST(REGEXP_EXTRACT({status}, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code"""
 
 
 def status_case() -> str:
@@ -68,39 +100,38 @@ def status_case() -> str:
       WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
 
 
-def sorted_answers(table: BigQueryAddress, digest: str, *, vectors: bool = False) -> str:
-    """Return the WITH clauses that give each output row its ``outcome``, ``reason`` and ``digest``.
+OUTPUT = "gemini_batch_output"
+"""Alias of an output table."""
 
+
+def sorted_answers(table: BigQueryAddress, digest: str, *, vectors: bool = False) -> str:
+    """Return the WITH clauses that end in ``gemini_batch_answers``: each output row's outcome, reason and digest.
+
+    :param digest: expression over the columns of :data:`OUTPUT`.
     :param vectors: whether it is a table of a text-embedding model, with ``predictions`` instead of ``response``.
     """
-    fields, case, reasons = outcome_fields(), outcome_case(), "block_reason, finish_reason, 'no response'"
+    fields, case = outcome_fields(OUTPUT), outcome_case()
+    reasons = "block_reason, finish_reason, 'no response'"
     if vectors:
-        fields, case, reasons = _vector_fields(), _vector_case(), f"'{NO_VECTOR}'"
-    return f"""answers AS (
-  SELECT
-    {fields},
-    {digest} AS digest
-  FROM {table.sql}
-), sorted_answers AS (
-  SELECT
-    {case} AS outcome,
-    SUBSTR(COALESCE(NULLIF(status_text, ''), {reasons}), 1, {SAMPLE_LENGTH}) AS reason,
-    digest
-  FROM answers
-)"""
-
-
-def _vector_fields() -> str:
-    return f"""{status_fields()},
-    JSON_QUERY_ARRAY(predictions, '$[0].embeddings.values') IS NOT NULL AS has_vector"""
-
-
-def _vector_case() -> str:
-    return f"""CASE
+        has_vector = f"JSON_QUERY_ARRAY({OUTPUT}.predictions, '$[0].embeddings.values') IS NOT NULL"
+        fields, reasons = f"{status_fields(OUTPUT)},\n    {has_vector} AS has_vector", f"'{NO_VECTOR}'"
+        case = f"""CASE
       {status_case()}
       WHEN NOT has_vector THEN '{Outcome.MISSING}'
       ELSE '{Outcome.OK}'
     END"""
+    return f"""gemini_batch_rows AS (
+  SELECT
+    {fields},
+    {digest} AS digest
+  FROM {table.sql} AS {OUTPUT}
+), gemini_batch_answers AS (
+  SELECT
+    {case} AS outcome,
+    SUBSTR(COALESCE(NULLIF(status_text, ''), {reasons}), 1, {SAMPLE_LENGTH}) AS reason,
+    digest
+  FROM gemini_batch_rows
+)"""
 
 
 def tally_statement(table: BigQueryAddress, *, vectors: bool = False) -> str:
@@ -111,14 +142,8 @@ def tally_statement(table: BigQueryAddress, *, vectors: bool = False) -> str:
 
     :param vectors: see :func:`sorted_answers`.
     """
-    return f"""WITH {sorted_answers(table, "''", vectors=vectors)}
-SELECT
-  outcome,
-  COUNT(*) AS row_count,
-  IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample
-FROM sorted_answers
-GROUP BY outcome
-ORDER BY outcome"""
+    answers = sorted_answers(table, "''", vectors=vectors)
+    return f"WITH {answers}\n{_counts('gemini_batch_answers')}"
 
 
 def account_statement(
@@ -126,52 +151,56 @@ def account_statement(
 ) -> str:
     """Return the statement that counts an output table's rows by the requests of its source table.
 
-    Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond those asked for
-    (of several, a good one counts, else one whose failure is final), and ``unknown``, for rows that nobody asked
-    for.
+    Columns as in :func:`tally_statement`; ``outcome`` is also ``duplicate``, for rows beyond the requests (which of
+    several count, :func:`best_first` says), and ``unknown``, for rows that answer no request.
 
-    :param columns: what tells requests apart in both tables.
+    :param columns: what distinguishes requests in both tables.
     :param vectors: see :func:`sorted_answers`.
     """
-    digest = digest_of(columns, blank_is_null=vectors)
-    return f"""WITH asked AS (
-  SELECT {digest} AS digest, COUNT(*) AS request_count FROM {source.sql} GROUP BY 1
-), {sorted_answers(table, digest, vectors=vectors)}, ranked AS (
+    asked = digest_of("gemini_batch_source", columns, blank_is_null=vectors)
+    answered = digest_of(OUTPUT, columns, blank_is_null=vectors)
+    return f"""WITH gemini_batch_requests AS (
+  SELECT {asked} AS digest, COUNT(*) AS request_count FROM {source.sql} AS gemini_batch_source GROUP BY 1
+), {sorted_answers(table, answered, vectors=vectors)}, gemini_batch_ranked AS (
   SELECT
     outcome,
     reason,
     digest,
-    ROW_NUMBER() OVER (
-      PARTITION BY digest
-      ORDER BY CASE WHEN outcome = '{Outcome.OK}' THEN 0 WHEN outcome IN ({RETRIED}) THEN 2 ELSE 1 END
-    ) AS place
-  FROM sorted_answers
-), accounted AS (
+    ROW_NUMBER() OVER (PARTITION BY digest ORDER BY {best_first("outcome")}) AS answer_rank
+  FROM gemini_batch_answers
+), gemini_batch_matched AS (
   SELECT
     CASE
-      WHEN asked.request_count IS NULL THEN '{UNKNOWN}'
-      WHEN ranked.place > asked.request_count THEN '{DUPLICATE}'
+      WHEN requests.request_count IS NULL THEN '{UNKNOWN}'
+      WHEN ranked.answer_rank > requests.request_count THEN '{DUPLICATE}'
       ELSE ranked.outcome
     END AS outcome,
     ranked.reason AS reason
-  FROM ranked
-  LEFT JOIN asked ON asked.digest = ranked.digest
+  FROM gemini_batch_ranked AS ranked
+  LEFT JOIN gemini_batch_requests AS requests ON requests.digest = ranked.digest
 )
-SELECT
+{_counts("gemini_batch_matched")}"""
+
+
+def _counts(rows: str) -> str:
+    return f"""SELECT
   outcome,
   COUNT(*) AS row_count,
   IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample
-FROM accounted
+FROM {rows}
 GROUP BY outcome
 ORDER BY outcome"""
 
 
-def digest_of(columns: Sequence[str], *, blank_is_null: bool = False) -> str:
+def digest_of(rows: str, columns: Sequence[str], *, blank_is_null: bool = False) -> str:
     """Return the expression for a digest of these columns, as hexadecimal text.
 
+    :param rows: alias of the table.
     :param blank_is_null: let an empty text count as none; all columns are texts then.
     """
-    values = [f"NULLIF(`{column}`, '')" if blank_is_null else f"`{column}`" for column in columns]
+    values = [f"{rows}.`{column}`" for column in columns]
+    if blank_is_null:
+        values = [f"NULLIF({value}, '')" for value in values]
     # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
     texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING({value}), 'null')" for value in values)
     return f"TO_HEX(SHA256(CONCAT({texts})))"

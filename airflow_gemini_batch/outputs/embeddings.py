@@ -57,8 +57,11 @@ DIMENSIONS = "dimensions"
 
 EMPTY = "the vector is empty"
 ZERO = "the vector is zero"
-NO_NUMBER = "the vector holds something that is no finite number"
+NO_NUMBER = "the vector holds something that is not a finite number"
 NO_VECTOR = "the row has no vector"
+SHORTEST, LONGEST = 1e-150, 1e150
+"""Bounds of a vector's length: beyond them the squares of its numbers are not FLOAT64."""
+
 AMBIGUOUS = (
     "the same text was asked for with several titles or task types, and the output does not tell which of the vectors "
     "belongs to which"
@@ -110,15 +113,16 @@ def fit_vector(values: Any, dimensions: int | None = None) -> Vector:
     """
     if not isinstance(values, list) or not values:
         return Vector([], EMPTY)
-    if dimensions is None or len(values) == dimensions:
-        fault = _fault_of(_length(values))
-        return Vector([] if fault else values, fault)
-    if len(values) < dimensions:
-        return Vector([], f"the vector has {len(values)} dimensions, not the {dimensions} asked for")
     kept = values[:dimensions]
     length = _length(kept)
-    if fault := _fault_of(length):
-        return Vector([], fault, shortened=True)
+    if not length <= LONGEST:
+        return Vector([], NO_NUMBER)
+    if length < SHORTEST:
+        return Vector([], ZERO)
+    if dimensions is not None and len(values) < dimensions:
+        return Vector([], f"the vector has {len(values)} dimensions, not the {dimensions} asked for")
+    if len(kept) == len(values):
+        return Vector(values)
     return Vector([value / length for value in kept], shortened=True)
 
 
@@ -128,8 +132,8 @@ def content_id(row: Mapping[str, Any]) -> str:
     :param row: a line of a request file, the ``instance`` of a line of an output file, or a row of either table. An
         empty task type or title counts as none.
     """
-    asked = [row.get("content"), row.get("task_type") or None, row.get("title") or None]
-    return hashlib.blake2b(orjson.dumps(asked), digest_size=16).hexdigest()
+    read = [row.get("content"), row.get("task_type") or None, row.get("title") or None]
+    return hashlib.blake2b(orjson.dumps(read), digest_size=16).hexdigest()
 
 
 def _length(values: list[Any]) -> float:
@@ -139,12 +143,6 @@ def _length(values: list[Any]) -> float:
         return math.hypot(*values)
     except (TypeError, OverflowError):
         return math.nan
-
-
-def _fault_of(length: float) -> str | None:
-    if not math.isfinite(length):
-        return NO_NUMBER
-    return None if length else ZERO
 
 
 def _decoded(value: Any) -> Any:

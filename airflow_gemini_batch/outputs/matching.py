@@ -76,6 +76,19 @@ def _canonical(value: Any) -> Any:
     return value
 
 
+def answer_rank(outcome: Outcome, round_: int = 0, time: float = 0.0) -> tuple[bool, int, bool, float]:
+    """Return what sorts several answers to one request: the first one counts.
+
+    A good answer counts before any failure, then the one of the latest round, then a failure that is final before one
+    that another job may repair, then the newest. The twin of
+    :func:`airflow_gemini_batch.outputs.classify_sql.best_first`.
+
+    :param round_: number of the job among those of its submission.
+    :param time: when the answer came, in seconds.
+    """
+    return (not outcome.answered, -round_, outcome.retried, -time)
+
+
 class RequestMatcher:
     """The requests of a job, and the rows that came back.
 
@@ -83,14 +96,14 @@ class RequestMatcher:
     row none.
     """
 
-    def __init__(self, asked: Iterable[RequestId]) -> None:
+    def __init__(self, requests: Iterable[RequestId]) -> None:
         """Take the ids of the requests; equal requests are counted."""
-        self._open = Counter(asked)
+        self._open = Counter(requests)
         self.requests = self._open.total()
         """Number of requests."""
         self._answered = 0
         self._failed: dict[Outcome, Counter[RequestId]] = {
-            outcome: Counter() for outcome in sorted(Outcome, key=lambda outcome: outcome.retried)
+            outcome: Counter() for outcome in sorted(Outcome, key=answer_rank)
         }
         self._all = Tally()
         self._surplus = Tally()
@@ -117,8 +130,8 @@ class RequestMatcher:
     def close(self) -> tuple[Tally, Mapping[RequestId, int] | None]:
         """Sort the rows, when the last one was added: one outcome for each request.
 
-        Of several rows for one request a good one counts, else one whose failure is final. What was repeated and
-        what nobody asked for is counted apart.
+        Which of several rows for one request counts, :func:`answer_rank` says. Repeated rows and rows that answer no
+        request are counted apart.
 
         Returns the outcomes, which add up to the requests, and the requests that are worth another job: how many
         of each id. ``None`` where the rows can't be told apart, since most of them, or all, answer no request.

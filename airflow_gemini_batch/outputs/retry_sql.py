@@ -1,16 +1,18 @@
-"""The SQL of follow-up jobs: their requests are picked out of the source by BigQuery, and never leave it."""
+"""The SQL of follow-up jobs: BigQuery picks their requests out of the source, and no row leaves it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.outputs.classify_sql import RETRIED, digest_of, sorted_answers
+from airflow_gemini_batch.outputs.classify_sql import OUTPUT, digest_of, is_final, sorted_answers
 from airflow_gemini_batch.outputs.summary import KEPT_FOR_DAYS
+
+_SOURCE = "gemini_batch_source"
 
 
 def follow_up_statement(
-    place: BigQueryAddress,
+    address: BigQueryAddress,
     table: BigQueryAddress,
     source: BigQueryAddress,
     columns: Sequence[str],
@@ -21,27 +23,29 @@ def follow_up_statement(
 
     Of equal requests as many are written as have no final answer. The same statement writes the same rows again.
 
+    :param address: the table to write.
     :param table: the job's output.
-    :param columns: what tells requests apart in both tables.
+    :param columns: what distinguishes requests in both tables.
     :param vectors: see :func:`airflow_gemini_batch.outputs.classify_sql.sorted_answers`.
     """
-    digest = digest_of(columns, blank_is_null=vectors)
-    return f"""CREATE OR REPLACE TABLE {place.sql}
+    asked = digest_of(_SOURCE, columns, blank_is_null=vectors)
+    answered = digest_of(OUTPUT, columns, blank_is_null=vectors)
+    return f"""CREATE OR REPLACE TABLE {address.sql}
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {KEPT_FOR_DAYS} DAY))
 AS
-WITH asked AS (
+WITH gemini_batch_requests AS (
   SELECT
-    *,
-    {digest} AS gemini_batch_digest,
-    ROW_NUMBER() OVER (PARTITION BY {digest}) AS gemini_batch_place
-  FROM {source.sql}
-), {sorted_answers(table, digest, vectors=vectors)}, finished AS (
-  SELECT digest, COUNT(*) AS row_count FROM sorted_answers WHERE outcome NOT IN ({RETRIED}) GROUP BY digest
+    {_SOURCE}.*,
+    {asked} AS gemini_batch_digest,
+    ROW_NUMBER() OVER (PARTITION BY {asked}) AS gemini_batch_number
+  FROM {source.sql} AS {_SOURCE}
+), {sorted_answers(table, answered, vectors=vectors)}, gemini_batch_final AS (
+  SELECT digest, COUNT(*) AS row_count FROM gemini_batch_answers WHERE {is_final("outcome")} GROUP BY digest
 )
-SELECT asked.* EXCEPT (gemini_batch_digest, gemini_batch_place)
-FROM asked
-LEFT JOIN finished ON finished.digest = asked.gemini_batch_digest
-WHERE asked.gemini_batch_place > IFNULL(finished.row_count, 0)"""
+SELECT gemini_batch_requests.* EXCEPT (gemini_batch_digest, gemini_batch_number)
+FROM gemini_batch_requests
+LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = gemini_batch_requests.gemini_batch_digest
+WHERE gemini_batch_requests.gemini_batch_number > IFNULL(gemini_batch_final.row_count, 0)"""
 
 
 def mixed_requests_statement(source: BigQueryAddress, columns: Sequence[str], others: Sequence[str]) -> str:
@@ -51,8 +55,8 @@ def mixed_requests_statement(source: BigQueryAddress, columns: Sequence[str], ot
     """
     return f"""SELECT COUNT(*) AS row_count
 FROM (
-  SELECT {digest_of(columns)} AS digest
-  FROM {source.sql}
+  SELECT {digest_of(_SOURCE, columns)} AS digest
+  FROM {source.sql} AS {_SOURCE}
   GROUP BY 1
-  HAVING COUNT(DISTINCT {digest_of(others)}) > 1
+  HAVING COUNT(DISTINCT {digest_of(_SOURCE, others)}) > 1
 )"""

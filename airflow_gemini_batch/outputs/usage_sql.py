@@ -18,10 +18,10 @@ def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
     :param columns: names of the table's columns.
     """
     counts = _text_embedding_counts() if "predictions" in columns else _generation_counts()
-    return f"""WITH counts AS (
+    return f"""WITH gemini_batch_counts AS (
   SELECT
     {counts}
-  FROM {table.sql}
+  FROM {table.sql} AS gemini_batch_output
 )
 SELECT
   model_version,
@@ -33,7 +33,7 @@ SELECT
   SUM(IF(prompt > {LONG_PROMPT}, prompt, 0)) AS long_prompt_tokens,
   SUM(IF(prompt > {LONG_PROMPT}, output + thoughts, 0)) AS long_output_tokens,
   SUM(IF(prompt > {LONG_PROMPT}, cached, 0)) AS long_cached_tokens
-FROM counts
+FROM gemini_batch_counts
 WHERE prompt + output + thoughts > 0
 GROUP BY model_version"""
 
@@ -46,13 +46,18 @@ def _generation_counts() -> str:
         "thoughts": "thoughtsTokenCount",
         "cached": "cachedContentTokenCount",
     }
-    items = [f"{_count('response', f'$.usageMetadata.{field}')} AS {kind}" for kind, field in fields.items()]
-    return ",\n    ".join(["IFNULL(JSON_VALUE(response, '$.modelVersion'), '') AS model_version", *items])
+    items = [
+        f"{_count('gemini_batch_output.response', f'$.usageMetadata.{field}')} AS {kind}"
+        for kind, field in fields.items()
+    ]
+    return ",\n    ".join(
+        ["IFNULL(JSON_VALUE(gemini_batch_output.response, '$.modelVersion'), '') AS model_version", *items]
+    )
 
 
 def _text_embedding_counts() -> str:
     """Return what is counted of an embedded text, as items of a SELECT; the row does not name the model."""
-    tokens = _count("predictions", "$[0].embeddings.statistics.token_count")
+    tokens = _count("gemini_batch_output.predictions", "$[0].embeddings.statistics.token_count")
     return f"'' AS model_version,\n    {tokens} AS prompt,\n    0 AS output,\n    0 AS thoughts,\n    0 AS cached"
 
 

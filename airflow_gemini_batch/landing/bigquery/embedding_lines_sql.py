@@ -18,10 +18,11 @@ from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     truncated,
 )
 from airflow_gemini_batch.landing.bigquery.inputs import LINE, LineTable
+from airflow_gemini_batch.landing.bigquery.schema_check_sql import parsed_json
 from airflow_gemini_batch.landing.bigquery.staging_sql import key_aliases, new_staging_table
 from airflow_gemini_batch.landing.plan import LandingPlan
 
-# NaN and infinity, which are no JSON; in the place of a value, and looked for in lines that can't be read only.
+# NaN and infinity, which are not JSON, where a value stands; looked for only in lines that can't be read.
 _NO_NUMBERS = r"([:\[,]\s*)-?(?:NaN|Infinity)\b"
 _LABEL = "label"
 
@@ -45,14 +46,14 @@ WITH request_lines AS (
 {_lines(requests, parameters)}
 ), answer_lines AS (
 {answered}
-), request_rows AS (
+), keyed_requests AS (
   SELECT *, {_request_fields()}
   FROM request_lines
   WHERE JSON_TYPE(JSON_QUERY(content, '$.request')) = 'object'
 ), request_texts AS (
   SELECT *, {_request_text()} AS request_text
-  FROM request_rows
-), asked AS (
+  FROM keyed_requests
+), requests AS (
   SELECT
     submission,
     {_LABEL},
@@ -60,7 +61,7 @@ WITH request_lines AS (
     {_fingerprint()} AS fingerprint,
     job AS last_job,
     round AS last_round,
-    written AS asked_time,
+    written AS request_time,
     request_text,
     FALSE AS ambiguous
   FROM request_texts
@@ -73,13 +74,14 @@ WITH request_lines AS (
 ), answers AS (
   SELECT
     answer_texts.submission,
-    COALESCE(answer_texts.{_LABEL}, asked.{_LABEL}) AS {_LABEL},
+    COALESCE(answer_texts.{_LABEL}, requests.{_LABEL}) AS {_LABEL},
     job,
     model,
     round,
     {_answer_fields()}
   FROM answer_texts
-  LEFT JOIN asked ON asked.submission = answer_texts.submission AND asked.request_text = answer_texts.request_text
+  LEFT JOIN requests
+    ON requests.submission = answer_texts.submission AND requests.request_text = answer_texts.request_text
 ), {best_vectors(plan, [_LABEL])}
 {staged_vectors(plan, [_LABEL])}""",
         parameters.values,
@@ -100,7 +102,7 @@ SELECT COUNTIF(IFNULL(JSON_TYPE(JSON_QUERY(content, '{path}')), 'null') != 'obje
 
 def _lines(tables: Sequence[LineTable], parameters: Parameters) -> str:
     """Return the query for lines and where they are from; ``content`` is NULL for a line that can't be read."""
-    mended = f"REGEXP_REPLACE({LINE}, r'{_NO_NUMBERS}', r'\\1null')"
+    repaired = f"REGEXP_REPLACE({LINE}, r'{_NO_NUMBERS}', r'\\1null')"
     selects = [
         f"""  SELECT
     {parameters.bind(one.submission)} AS submission,
@@ -108,16 +110,12 @@ def _lines(tables: Sequence[LineTable], parameters: Parameters) -> str:
     {parameters.bind(one.model)} AS model,
     {one.round} AS round,
     TIMESTAMP({parameters.bind(one.written)}) AS written,
-    COALESCE({_parsed(LINE)}, {_parsed(mended)}) AS content
+    COALESCE({parsed_json(LINE)}, {parsed_json(repaired)}) AS content
   FROM {one.table.sql}
   WHERE TRIM({LINE}) != ''"""
         for one in tables
     ]
     return "\n  UNION ALL\n".join(selects)
-
-
-def _parsed(text: str) -> str:
-    return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
 
 
 def _request_fields() -> str:
@@ -169,12 +167,12 @@ def _fingerprint() -> str:
 def _key_columns(plan: LandingPlan) -> str:
     """Return items of a SELECT that take the key apart, as :func:`airflow_gemini_batch.core.keys.key_values` does."""
     if len(plan.key) == 1:
-        return f"{_LABEL} AS {key_aliases(plan)[0]}"
+        return f"{_LABEL} AS {key_aliases(plan.key)[0]}"
     parts = f"SAFE.PARSE_JSON({_LABEL})"
     fits = f"ARRAY_LENGTH(JSON_QUERY_ARRAY({parts})) = {len(plan.key)}"
     return ",\n    ".join(
-        f"IF({fits}, JSON_VALUE({parts}, '$[{place}]'), NULL) AS {alias}"
-        for place, alias in enumerate(key_aliases(plan))
+        f"IF({fits}, JSON_VALUE({parts}, '$[{index}]'), NULL) AS {alias}"
+        for index, alias in enumerate(key_aliases(plan.key))
     )
 
 

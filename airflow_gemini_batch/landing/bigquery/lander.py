@@ -173,19 +173,18 @@ class TableLanding:
                         f"the key column {name!r} is {first} in {requests[0].table} and {one} in {other.table}: land "
                         "them apart, or build them from one source"
                     )
-        faults = [
+        errors = [
             f"{row['key_count']} keys "
-            + ("hold NULL" if row["fault"] == "NULL" else "occur more than once")
+            + ("hold NULL" if row["error"] == "NULL" else "occur more than once")
             + (f": {', '.join(row['sample_keys'])}" if row["sample_keys"] else "")
             for row in self._run(unfit_keys_statement(plan.key, requests), location)
         ]
-        if faults:
+        if errors:
             raise InvalidRequestError(
-                f"the key {', '.join(plan.key)} does not tell the requests apart, so that answers can't be told apart "
-                "either:\n"
-                + "\n".join(faults)
-                + "\nName all columns that make the key, and land the manifests of "
-                "two runs one after the other. Nothing was landed."
+                f"The key {', '.join(plan.key)} does not identify the requests, so answers can't be matched:\n"
+                + "\n".join(errors)
+                + "\nName all columns of the key, and land the manifests of two runs one after the other. Nothing "
+                "was landed."
             )
 
     def _preparations(

@@ -8,9 +8,13 @@ from __future__ import annotations
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS
 from airflow_gemini_batch.gcp.statements import Statement
-from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.landing.plan import LandingPlan, newer_wins
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.bigquery.columns import quoted
+
+# Aliases that no column has: in GoogleSQL an alias hides a column of the same name.
+_STAGED, _TARGET, _FAILED = "gemini_batch_staged", "gemini_batch_target", "gemini_batch_failed"
+_STAGED_TIME = f"{_STAGED}.batch_processed_time"
 
 
 def count_statement(staging: BigQueryAddress, samples: int) -> Statement:
@@ -18,11 +22,12 @@ def count_statement(staging: BigQueryAddress, samples: int) -> Statement:
 
     Columns of the result: ``outcome``, ``row_count`` and ``messages``, at most ``samples`` different ones.
     """
+    message = f"{_STAGED}.batch_message"
     return Statement(f"""SELECT
-  batch_outcome AS outcome,
+  {_STAGED}.batch_outcome AS outcome,
   COUNT(*) AS row_count,
-  ARRAY_AGG(DISTINCT batch_message IGNORE NULLS ORDER BY batch_message LIMIT {samples}) AS messages
-FROM {staging.sql}
+  ARRAY_AGG(DISTINCT {message} IGNORE NULLS ORDER BY {message} LIMIT {samples}) AS messages
+FROM {staging.sql} AS {_STAGED}
 GROUP BY 1
 ORDER BY 1""")
 
@@ -32,8 +37,8 @@ def merge_statement(
 ) -> Statement:
     """Return the script that merges a staging table into target and failures, in one transaction.
 
-    An answer that is older than what is there changes nothing, neither does a failure that is older than an answer;
-    without bookkeeping in the target, nobody can tell how old its answers are.
+    An answer that is older than the target's changes nothing, and neither does a failure that is older than an answer;
+    without bookkeeping the target does not say how old its answers are.
     """
     return Statement(f"""BEGIN TRANSACTION;
 {_merge_answers(plan, staging, target)};
@@ -42,54 +47,58 @@ COMMIT TRANSACTION;""")
 
 
 def _merge_answers(plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress) -> str:
-    answers = [column.name for column in plan.columns]
-    written = [*answers, *plan.bookkeeping_columns]
-    newer = ""
-    if plan.bookkeeping:
-        newer = " AND IFNULL(staged.batch_processed_time >= landed.batch_processed_time, TRUE)"
-    return f"""MERGE INTO {target.sql} AS landed
-USING (SELECT * FROM {staging.sql} WHERE batch_outcome = '{Outcome.OK}') AS staged
-ON {_equal_names("landed", "staged", plan)}
+    written = [*(column.name for column in plan.columns), *plan.bookkeeping_columns]
+    newer = f" AND {newer_wins(_STAGED_TIME, f'{_TARGET}.batch_processed_time')}" if plan.bookkeeping else ""
+    staged = (
+        f"SELECT {_STAGED}.* FROM {staging.sql} AS {_STAGED} WHERE {_STAGED}.batch_outcome = '{Outcome.OK}'"
+    )
+    return f"""MERGE INTO {target.sql} AS {_TARGET}
+USING ({staged}) AS {_STAGED}
+ON {_same_key(_TARGET, _STAGED, plan)}
 WHEN MATCHED{newer} THEN
-  UPDATE SET {", ".join(f"{quoted(name)} = staged.{quoted(name)}" for name in written)}
+  UPDATE SET {", ".join(f"{quoted(name)} = {_STAGED}.{quoted(name)}" for name in written)}
 WHEN NOT MATCHED THEN
   INSERT ({", ".join(map(quoted, [*plan.key, *written]))})
-  VALUES ({", ".join(f"staged.{quoted(name)}" for name in [*plan.key, *written])})"""
+  VALUES ({", ".join(f"{_STAGED}.{quoted(name)}" for name in [*plan.key, *written])})"""
 
 
 def _merge_failures(
     plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, failed: BigQueryAddress
 ) -> str:
-    values = {name: f"staged.{quoted(STAGED_AS.get(name, name))}" for name in FAILED_COLUMNS}
+    values = {name: f"{_STAGED}.{quoted(STAGED_AS.get(name, name))}" for name in FAILED_COLUMNS}
     keys = [quoted(name) for name in plan.key]
-    current = "IFNULL(staged.batch_processed_time >= failed.failed_time, TRUE)"
-    return f"""MERGE INTO {failed.sql} AS failed
-USING ({_current_rows(plan, staging, target)}) AS staged
-ON {_equal_names("failed", "staged", plan)}
-WHEN MATCHED AND staged.batch_outcome = '{Outcome.OK}' AND {current} THEN
+    answered = f"{_STAGED}.batch_outcome = '{Outcome.OK}'"
+    newer = newer_wins(_STAGED_TIME, f"{_FAILED}.failed_time")
+    return f"""MERGE INTO {failed.sql} AS {_FAILED}
+USING ({_current_rows(plan, staging, target)}) AS {_STAGED}
+ON {_same_key(_FAILED, _STAGED, plan)}
+WHEN MATCHED AND {answered} AND {newer} THEN
   DELETE
-WHEN MATCHED AND staged.batch_outcome != '{Outcome.OK}' AND {current} THEN
+WHEN MATCHED AND NOT {answered} AND {newer} THEN
   UPDATE SET {", ".join(f"{quoted(name)} = {value}" for name, value in values.items())}
-WHEN NOT MATCHED AND staged.batch_outcome != '{Outcome.OK}' THEN
+WHEN NOT MATCHED AND NOT {answered} THEN
   INSERT ({", ".join([*keys, *map(quoted, values)])})
-  VALUES ({", ".join([*(f"staged.{key}" for key in keys), *values.values()])})"""
+  VALUES ({", ".join([*(f"{_STAGED}.{key}" for key in keys), *values.values()])})"""
 
 
 def _current_rows(plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress) -> str:
     """Return the query for the staged rows without the failures that an answer in the target has overtaken."""
+    rows = f"SELECT {_STAGED}.*\n  FROM {staging.sql} AS {_STAGED}"
     if not plan.bookkeeping:
-        return f"SELECT * FROM {staging.sql}"
-    keys = ", ".join(map(quoted, plan.key))
+        return rows
+    keys = ", ".join(f"{_TARGET}.{quoted(name)}" for name in plan.key)
+    # A target of others may hold a key more than once.
     return f"""
-  SELECT staged.*
-  FROM {staging.sql} AS staged
+  {rows}
   LEFT JOIN (
-    SELECT {keys}, MAX(batch_processed_time) AS landed_time FROM {target.sql} GROUP BY {keys}
-  ) AS landed ON {_equal_names("landed", "staged", plan)}
-  WHERE staged.batch_outcome = '{Outcome.OK}'
-    OR IFNULL(landed.landed_time <= staged.batch_processed_time, TRUE)
+    SELECT {keys}, MAX({_TARGET}.batch_processed_time) AS gemini_batch_time
+    FROM {target.sql} AS {_TARGET}
+    GROUP BY {keys}
+  ) AS {_TARGET} ON {_same_key(_TARGET, _STAGED, plan)}
+  WHERE {_STAGED}.batch_outcome = '{Outcome.OK}'
+    OR {newer_wins(_STAGED_TIME, f"{_TARGET}.gemini_batch_time")}
 """
 
 
-def _equal_names(one: str, other: str, plan: LandingPlan) -> str:
-    return " AND ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in plan.key)
+def _same_key(left: str, right: str, plan: LandingPlan) -> str:
+    return " AND ".join(f"{left}.{quoted(name)} = {right}.{quoted(name)}" for name in plan.key)

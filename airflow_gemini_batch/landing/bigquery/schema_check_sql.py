@@ -1,6 +1,6 @@
-"""Response schemas in SQL: whether an answer fits, and the values of its columns.
+"""Response schemas in SQL: why an answer does not fit, and the values of its columns.
 
-The twin of :mod:`airflow_gemini_batch.landing.schema_check`: both have to say the same of the same answer.
+The twin of :mod:`airflow_gemini_batch.landing.schema_check`: both give the same messages for the same answer.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters
-from airflow_gemini_batch.landing.schema_check import FENCE_PATTERN
+from airflow_gemini_batch.landing.schema_check import FENCE_PATTERN, PREVIEW_LENGTH, expected
 
-_UNSPEAKABLE = re.compile(r"""["'`\\\x00-\x1f]""")
+_UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
 _PARTS = "$.candidates[0].content.parts"
 
 
@@ -27,9 +27,9 @@ def answer_text(response: str) -> str:
     return f"""IFNULL(
       COALESCE(
         (
-          SELECT STRING_AGG(JSON_VALUE(piece, '$.text'), '' ORDER BY item_place)
-          FROM UNNEST(JSON_QUERY_ARRAY({response}, '{_PARTS}')) AS piece WITH OFFSET AS item_place
-          WHERE IFNULL(JSON_VALUE(piece, '$.thought'), 'false') != 'true'
+          SELECT STRING_AGG(JSON_VALUE(part, '$.text'), '' ORDER BY part_index)
+          FROM UNNEST(JSON_QUERY_ARRAY({response}, '{_PARTS}')) AS part WITH OFFSET AS part_index
+          WHERE IFNULL(JSON_VALUE(part, '$.thought'), 'false') != 'true'
         ),
         JSON_VALUE({response}, '{_PARTS}.text')
       ),
@@ -40,36 +40,37 @@ def answer_text(response: str) -> str:
 def parsed_answer(text: str) -> str:
     """Return the expression for the JSON value that a text holds, in a code fence or not; NULL when it holds none."""
     fenced = f"REGEXP_EXTRACT({text}, r'(?s){FENCE_PATTERN}')"
-    return f"COALESCE({_parse(text)}, {_parse(fenced)})"
+    return f"COALESCE({parsed_json(text)}, {parsed_json(fenced)})"
 
 
-def _parse(text: str) -> str:
+def parsed_json(text: str) -> str:
+    """Return the expression for the JSON value that a text is; NULL when it is not JSON."""
     return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
 
 
-def fits_expression(schema: Mapping[str, Any], answer: str, parameters: Parameters) -> str:
-    """Return the expression that says whether an answer fits a schema; TRUE or FALSE, never NULL.
+def mismatch_expression(schema: Mapping[str, Any], answer: str, parameters: Parameters) -> str:
+    """Return the expression for the reason why an answer does not fit a schema; NULL when it fits.
 
     :param schema: as :func:`airflow_gemini_batch.core.response_schema.response_schema_of` gives it.
-    :param answer: an expression of type JSON; NULL fits no schema.
-    :param parameters: takes the values that the schema allows.
+    :param answer: an expression of type JSON, not NULL.
+    :param parameters: takes what the schema names and allows.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a field that BigQuery can't read.
     """
-    return _Check(parameters).fits(schema, _Place(answer))
+    return _Check(parameters).mismatch(schema, _Value(answer))
 
 
 def value_expression(column: AnswerColumn, answer: str) -> str:
     """Return the expression for a column's value in an answer that fits; NULL in one that is NULL."""
-    place = _Place(answer)
+    value = _Value(answer)
     if column.path is not None:
-        place = place.field(column.path)
+        value = value.field(column.path)
     if column.repeated:
         item = _typed("JSON_VALUE(item)", column.type)
-        return f"ARRAY(SELECT {item} FROM UNNEST({place.items}) AS item WITH OFFSET AS item_place ORDER BY item_place)"
+        return f"ARRAY(SELECT {item} FROM UNNEST({value.items}) AS item WITH OFFSET AS item_index ORDER BY item_index)"
     if column.type == "JSON":
-        return f"IF({place.type} = 'null', NULL, {place.json})"
-    return _typed(place.scalar, column.type)
+        return f"IF({value.type} = 'null', NULL, {value.json})"
+    return _typed(value.scalar, column.type)
 
 
 def _typed(text: str, kind: str) -> str:
@@ -77,19 +78,30 @@ def _typed(text: str, kind: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A place within a JSON value."""
+class _Value:
+    """A value within a JSON value.
+
+    :param root: an expression.
+    :param path: within the root.
+    :param names: how messages name it: texts, and expressions for the indexes of lists between them.
+    """
 
     root: str
     path: str = "$"
+    names: tuple[str, ...] = ("",)
 
-    def field(self, name: str) -> _Place:
-        if _UNSPEAKABLE.search(name):
+    def field(self, name: str) -> _Value:
+        if _UNQUOTABLE.search(name):
             raise InvalidRequestError(
-                f"response_schema: BigQuery can't read the field {name!r}: rename it, without quotes, backslashes "
-                "and line ends"
+                f"response_schema: BigQuery can't read the field {name!r}. Rename it without quotes, backslashes and "
+                "line ends"
             )
-        return _Place(self.root, f'{self.path}."{name}"')
+        *before, last = self.names
+        return _Value(self.root, f'{self.path}."{name}"', (*before, f"{last}.{name}"))
+
+    def item(self, item: str, index: str) -> _Value:
+        *before, last = self.names
+        return _Value(item, names=(*before, f"{last}[", index, "]"))
 
     @property
     def json(self) -> str:
@@ -114,7 +126,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """Writes the condition for each kind of schema.
+    """Writes the expression for each kind of schema.
 
     :param depth: number of lists around, so that their items have names of their own.
     """
@@ -122,52 +134,70 @@ class _Check:
     parameters: Parameters
     depth: int = 0
 
-    def fits(self, schema: Mapping[str, Any], place: _Place) -> str:
+    def mismatch(self, schema: Mapping[str, Any], value: _Value) -> str:
         if "anyOf" in schema:
-            condition = " OR ".join(self.fits(option, place) for option in schema["anyOf"])
+            options = [self.mismatch(option, value) for option in schema["anyOf"]]
+            mismatch = self._unless(" OR ".join(f"{one} IS NULL" for one in options), schema, value)
         else:
-            condition = getattr(self, f"_{schema['type'].lower()}")(schema, place)
-        if schema.get("nullable"):
-            condition = f"{place.type} = 'null' OR ({condition})"
-        return f"({condition})"
+            mismatch = getattr(self, f"_{schema['type'].lower()}")(schema, value)
+        return f"IF({value.type} = 'null', NULL, {mismatch})" if schema.get("nullable") else str(mismatch)
 
-    def _string(self, schema: Mapping[str, Any], place: _Place) -> str:
-        condition = f"{place.type} = 'string'"
+    def _unless(self, fits: str, schema: Mapping[str, Any], value: _Value) -> str:
+        """Return the expression that is NULL if a condition holds, and else the message."""
+        first, *names = value.names
+        first = first.removeprefix(".") if first.startswith(".") else f"the answer{first}"
+        texts = [first, *names]
+        texts[-1] += f": expected {expected(schema)}, got "
+        message = [text if index % 2 else self.parameters.bind(text) for index, text in enumerate(texts)]
+        got = f"IFNULL(SUBSTR(TO_JSON_STRING({value.json}), 1, {PREVIEW_LENGTH}), 'nothing')"
+        return f"IF({fits}, NULL, CONCAT({', '.join([*message, got])}))"
+
+    def _string(self, schema: Mapping[str, Any], value: _Value) -> str:
+        fits = f"{value.type} = 'string'"
         if allowed := schema.get("enum"):
-            condition += f" AND {place.scalar} IN ({', '.join(map(self.parameters.bind, allowed))})"
-        return condition
+            fits += f" AND {value.scalar} IN ({', '.join(map(self.parameters.bind, allowed))})"
+        return self._unless(fits, schema, value)
 
-    def _integer(self, schema: Mapping[str, Any], place: _Place) -> str:
-        value = f"SAFE_CAST({place.scalar} AS INT64)"
-        return f"{place.type} = 'number' AND {value} IS NOT NULL{_bounds(schema, value)}"
+    def _integer(self, schema: Mapping[str, Any], value: _Value) -> str:
+        number = f"SAFE_CAST({value.scalar} AS INT64)"
+        fits = f"{value.type} = 'number' AND {number} IS NOT NULL{_bounds(schema, number)}"
+        return self._unless(fits, schema, value)
 
-    def _number(self, schema: Mapping[str, Any], place: _Place) -> str:
-        return f"{place.type} = 'number'{_bounds(schema, f'SAFE_CAST({place.scalar} AS FLOAT64)')}"
+    def _number(self, schema: Mapping[str, Any], value: _Value) -> str:
+        fits = f"{value.type} = 'number'{_bounds(schema, f'SAFE_CAST({value.scalar} AS FLOAT64)')}"
+        return self._unless(fits, schema, value)
 
-    def _boolean(self, _: Mapping[str, Any], place: _Place) -> str:
-        return f"{place.type} = 'boolean'"
+    def _boolean(self, schema: Mapping[str, Any], value: _Value) -> str:
+        return self._unless(f"{value.type} = 'boolean'", schema, value)
 
-    def _array(self, schema: Mapping[str, Any], place: _Place) -> str:
-        item = f"item_{self.depth}"
-        inner = _Check(self.parameters, self.depth + 1).fits(schema["items"], _Place(item))
-        length = f"ARRAY_LENGTH({place.items})"
-        condition = f"{place.type} = 'array'"
+    def _array(self, schema: Mapping[str, Any], value: _Value) -> str:
+        item, index = f"item_{self.depth}", f"index_{self.depth}"
+        inner = _Check(self.parameters, self.depth + 1).mismatch(
+            schema["items"], value.item(item, f"CAST({index} AS STRING)")
+        )
+        fits = f"{value.type} = 'array'"
+        length = f"ARRAY_LENGTH({value.items})"
         if fewest := int(schema.get("minItems") or 0):
-            condition += f" AND {length} >= {fewest}"
+            fits += f" AND {length} >= {fewest}"
         if (most := schema.get("maxItems")) is not None:
-            condition += f" AND {length} <= {int(most)}"
-        return f"{condition} AND NOT EXISTS (SELECT 1 FROM UNNEST({place.items}) AS {item} WHERE NOT {inner})"
+            fits += f" AND {length} <= {int(most)}"
+        return f"""COALESCE({self._unless(fits, schema, value)}, (
+      SELECT mismatch FROM (
+        SELECT {index} AS item_index, {inner} AS mismatch FROM UNNEST({value.items}) AS {item} WITH OFFSET AS {index}
+      ) WHERE mismatch IS NOT NULL ORDER BY item_index LIMIT 1
+    ))"""
 
-    def _object(self, schema: Mapping[str, Any], place: _Place) -> str:
+    def _object(self, schema: Mapping[str, Any], value: _Value) -> str:
         required = schema.get("required") or ()
-        conditions = [f"{place.type} = 'object'"]
+        mismatches = [self._unless(f"{value.type} = 'object'", schema, value)]
         for name, inner in schema["properties"].items():
-            field = place.field(name)
-            fits = self.fits(inner, field)
-            conditions.append(fits if name in required else f"({field.type} IN ('absent', 'null') OR {fits})")
-        return " AND ".join(conditions)
+            field = value.field(name)
+            mismatch = self.mismatch(inner, field)
+            optional = f"IF({field.type} IN ('absent', 'null'), NULL, {mismatch})"
+            mismatches.append(mismatch if name in required else optional)
+        return f"COALESCE({', '.join(mismatches)})"
 
 
-def _bounds(schema: Mapping[str, Any], value: str) -> str:
+def _bounds(schema: Mapping[str, Any], number: str) -> str:
     bounds = ((">=", schema.get("minimum")), ("<=", schema.get("maximum")))
-    return "".join(f" AND {value} {sign} {bound!r}" for sign, bound in bounds if bound is not None)
+    return "".join(f" AND {number} {sign} {bound!r}" for sign, bound in bounds if bound is not None)

@@ -1,7 +1,8 @@
 """The statements that sort answers into a staging table, one row for each request.
 
 Values of rows never leave BigQuery. What comes from outside (names of jobs, values that a schema allows) travels in
-query parameters; names of columns are quoted.
+query parameters; names of columns are quoted, and stand in no clause but the one that reads their table, behind its
+alias.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
-    fits_expression,
+    mismatch_expression,
     parsed_answer,
+    parsed_json,
     value_expression,
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.landing.schema_check import NOT_JSON, PREVIEW_LENGTH
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import RETRIED, SAMPLE_LENGTH, outcome_case, outcome_fields
+from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, outcome_case, outcome_fields
 from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
-_SHOWN_TEXT = 200
+ROWS = "gemini_batch_rows"
+"""Alias of a table with columns of users: an alias hides a column of the same name."""
+
 _TOKENS = {
     "batch_prompt_tokens": "promptTokenCount",
     "batch_output_tokens": "candidatesTokenCount",
@@ -57,7 +62,7 @@ class AnswerTable:
     """The output of one job.
 
     :param columns: GoogleSQL's types by name.
-    :param created: when the table was made, in ISO 8601; the time of rows that do not tell theirs.
+    :param created: when the table was made, in ISO 8601; the time of rows that do not say when they came.
     :param round: the job's number among those of its submission, from 0.
     :param submission: identity of the submission.
     :param model: plain name of the model.
@@ -75,29 +80,30 @@ class AnswerTable:
 def unfit_keys_statement(key: Sequence[str], requests: Sequence[RequestTable]) -> Statement:
     """Return the statement that finds requests whose keys are NULL or occur more than once.
 
-    Columns of the result: ``fault`` (STRING: ``NULL`` or ``twice``), ``key_count`` (INT64) and ``sample_keys``.
+    Columns of the result: ``error`` (STRING: ``NULL`` or ``twice``), ``key_count`` (INT64) and ``sample_keys``.
     """
+    aliases = key_aliases(key)
+    columns = ", ".join(aliases)
     rows = "\n  UNION ALL\n".join(
-        f"  SELECT {', '.join(map(quoted, key))} FROM {one.table.sql}" for one in requests
+        f"  SELECT {_named_keys(key)} FROM {table.table.sql} AS {ROWS}" for table in requests
     )
-    # With the table's name, since a key may have the name of what is selected.
-    columns = ", ".join(f"asked.{quoted(column)}" for column in key)
-    absent = " OR ".join(f"{quoted(column)} IS NULL" for column in key)
-    return Statement(f"""WITH asked AS (
+    absent = " OR ".join(f"{alias} IS NULL" for alias in aliases)
+    types = {alias: requests[0].columns[name] for name, alias in zip(key, aliases, strict=True)}
+    return Statement(f"""WITH requests AS (
 {rows}
 ), unfit AS (
-  SELECT IF({absent}, 'NULL', 'twice') AS fault, {key_text(key, requests[0].columns)} AS key_text
-  FROM asked
+  SELECT IF({absent}, 'NULL', 'twice') AS error, {key_text(aliases, types)} AS key_text
+  FROM requests
   GROUP BY {columns}
   HAVING COUNT(*) > 1 OR {absent}
 )
 SELECT
-  fault,
+  error,
   COUNT(*) AS key_count,
   ARRAY_AGG(key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
 FROM unfit
-GROUP BY fault
-ORDER BY fault""")
+GROUP BY error
+ORDER BY error""")
 
 
 def staging_statement(
@@ -106,22 +112,19 @@ def staging_statement(
     requests: Sequence[RequestTable],
     answers: Sequence[AnswerTable],
 ) -> Statement:
-    """Return the statement that writes the staging table of generated content, with one row for each request.
-
-    Of several answers to a request the first good one counts, or else the one of the latest round.
-    """
+    """Return the statement that writes the staging table of generated content, with one row for each request."""
     parameters = Parameters()
     return Statement(
         f"""{new_staging_table(plan, staging, requests[0].columns)}
-WITH asked AS (
-{asked_rows(plan, requests, parameters)}
+WITH requests AS (
+{request_rows(plan, requests, parameters)}
 ), answers AS (
 {_answers(plan, answers, parameters)}
 ), {_checked_answers(plan, parameters)}
 SELECT
   {_staged_values(plan)}
-FROM asked
-LEFT JOIN best ON {_equal_keys("best", "asked", plan)}""",
+FROM requests
+LEFT JOIN best ON {_equal_keys("best", "requests", plan)}""",
         parameters.values,
     )
 
@@ -143,7 +146,7 @@ OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DA
 AS"""
 
 
-def asked_rows(
+def request_rows(
     plan: LandingPlan,
     requests: Sequence[RequestTable],
     parameters: Parameters,
@@ -151,63 +154,68 @@ def asked_rows(
 ) -> str:
     """Return the query for all requests.
 
-    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``last_job``, ``last_round`` and ``asked_time``.
+    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``last_job``, ``last_round`` and ``request_time``.
 
     :param more: gives further items to select from a table.
     """
     selects = []
-    for one in requests:
-        fingerprint = (
-            quoted(FINGERPRINT_COLUMN) if FINGERPRINT_COLUMN in one.columns else "CAST(NULL AS STRING)"
-        )
-        further = ", ".join([f"TIMESTAMP({parameters.bind(one.created)}) AS asked_time", *more(one)])
+    for table in requests:
+        fingerprint = "CAST(NULL AS STRING)"
+        if FINGERPRINT_COLUMN in table.columns:
+            fingerprint = f"{ROWS}.{quoted(FINGERPRINT_COLUMN)}"
+        further = ", ".join([f"TIMESTAMP({parameters.bind(table.created)}) AS request_time", *more(table)])
         selects.append(f"""  SELECT
-    {_named_keys(plan)},
+    {_named_keys(plan.key)},
     {fingerprint} AS fingerprint,
-    {parameters.bind(one.last_job)} AS last_job,
-    {one.last_round} AS last_round,
+    {parameters.bind(table.last_job)} AS last_job,
+    {table.last_round} AS last_round,
     {further}
-  FROM {one.table.sql}""")
+  FROM {table.table.sql} AS {ROWS}""")
     return "\n  UNION ALL\n".join(selects)
 
 
 def _answers(plan: LandingPlan, answers: Sequence[AnswerTable], parameters: Parameters) -> str:
     if not answers:
-        keys = ", ".join(key_aliases(plan))
+        keys = ", ".join(key_aliases(plan.key))
         return f"""  SELECT
-    {keys}, '' AS job, 0 AS round, asked_time AS answered_time, '' AS status, JSON 'null' AS response
-  FROM asked
+    {keys}, '' AS job, 0 AS round, request_time AS answered_time, '' AS status, JSON 'null' AS response
+  FROM requests
   WHERE FALSE"""
     selects = []
-    for one in answers:
-        time = f"TIMESTAMP({parameters.bind(one.created)})"
-        if "processed_time" in one.columns:
-            time = f"COALESCE(SAFE_CAST(processed_time AS TIMESTAMP), {time})"
-        response = "response"
-        if one.columns["response"] != "JSON":
-            response = "SAFE.PARSE_JSON(response, wide_number_mode => 'round')"
+    for table in answers:
+        time = f"TIMESTAMP({parameters.bind(table.created)})"
+        if "processed_time" in table.columns:
+            time = f"COALESCE(SAFE_CAST({ROWS}.processed_time AS TIMESTAMP), {time})"
+        response = f"{ROWS}.response"
+        if table.columns["response"] != "JSON":
+            response = parsed_json(response)
         selects.append(f"""  SELECT
-    {_named_keys(plan)},
-    {parameters.bind(one.job)} AS job,
-    {one.round} AS round,
+    {_named_keys(plan.key)},
+    {parameters.bind(table.job)} AS job,
+    {table.round} AS round,
     {time} AS answered_time,
-    status,
+    {ROWS}.status,
     {response} AS response
-  FROM {one.table.sql}""")
+  FROM {table.table.sql} AS {ROWS}""")
     return "\n  UNION ALL\n".join(selects)
 
 
 def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
-    """Return the WITH clauses that sort the answers, read them, and leave one for each key."""
-    keys = ", ".join(key_aliases(plan))
-    answer, fits = "answer_text", "TRUE"
+    """Return the WITH clauses that sort the answers, read them, and leave in ``best`` one for each key."""
+    keys = ", ".join(key_aliases(plan.key))
+    answer, mismatch = "answer_text", "CAST(NULL AS STRING)"
     if plan.schema is not None:
-        answer = f"IF(first_outcome = '{Outcome.OK}', {parsed_answer('answer_text')}, NULL)"
-        fits = fits_expression(plan.schema, "answer", parameters)
+        good = f"first_outcome = '{Outcome.OK}'"
+        answer = f"IF({good}, {parsed_answer('answer_text')}, NULL)"
+        not_json = f"CONCAT('{NOT_JSON}', SUBSTR(answer_text, 1, {PREVIEW_LENGTH}))"
+        fits = mismatch_expression(plan.schema, "answer", parameters)
+        mismatch = f"IF({good}, IF(answer IS NULL, {not_json}, {fits}), NULL)"
+    ties = "TO_JSON_STRING(response)"
+    order = best_first("outcome", round_="round", time="answered_time", ties=ties)
     return f"""sorted_answers AS (
   SELECT
     {keys}, job, round, answered_time, response,
-    {outcome_fields()}
+    {outcome_fields("answers")}
   FROM answers
 ), read_answers AS (
   SELECT
@@ -223,18 +231,18 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
 ), checked_answers AS (
   SELECT
     *,
-    IF(first_outcome = '{Outcome.OK}' AND NOT {fits}, '{Outcome.INVALID}', first_outcome) AS outcome
+    {mismatch} AS mismatch
   FROM parsed_answers
-), best AS (
-  SELECT * REPLACE (IF(outcome = '{Outcome.OK}', answer, NULL) AS answer)
+), judged_answers AS (
+  SELECT
+    * REPLACE (IF(mismatch IS NULL, answer, NULL) AS answer),
+    IF(mismatch IS NULL, first_outcome, '{Outcome.INVALID}') AS outcome
   FROM checked_answers
+), best AS (
+  SELECT *
+  FROM judged_answers
   WHERE TRUE
-  QUALIFY ROW_NUMBER() OVER (
-    PARTITION BY {keys}
-    ORDER BY
-      IF(outcome = '{Outcome.OK}', 0, 1), round DESC, IF(outcome IN ({RETRIED}), 1, 0), answered_time DESC,
-      TO_JSON_STRING(response)
-  ) = 1
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1
 )"""
 
 
@@ -245,7 +253,7 @@ def _staged_values(plan: LandingPlan) -> str:
         for column in plan.columns
     }
     values = {
-        **{name: f"asked.{alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True)},
+        **{name: f"requests.{alias}" for name, alias in zip(plan.key, key_aliases(plan.key), strict=True)},
         **answers,
         "batch_model": "JSON_VALUE(best.response, '$.modelVersion')",
         "batch_finish_reason": "best.finish_reason",
@@ -253,13 +261,13 @@ def _staged_values(plan: LandingPlan) -> str:
             name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
             for name, field in _TOKENS.items()
         },
-        "batch_processed_time": "COALESCE(best.answered_time, asked.asked_time)",
-        "batch_job": "COALESCE(best.job, asked.last_job)",
-        FINGERPRINT_COLUMN: "asked.fingerprint",
+        "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
+        "batch_job": "COALESCE(best.job, requests.last_job)",
+        FINGERPRINT_COLUMN: "requests.fingerprint",
         "batch_outcome": f"COALESCE(best.outcome, '{Outcome.MISSING}')",
         "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
         "batch_message": _message(),
-        "batch_round": "COALESCE(best.round, asked.last_round)",
+        "batch_round": "COALESCE(best.round, requests.last_round)",
     }
     return ",\n  ".join(f"{values[name]} AS {quoted(name)}" for name in staging_columns(plan))
 
@@ -269,9 +277,7 @@ def _message() -> str:
     return f"""CASE
     WHEN best.outcome IS NULL THEN 'the output has no row for the request'
     WHEN best.outcome = '{Outcome.OK}' THEN NULL
-    WHEN best.outcome = '{Outcome.INVALID}' THEN CONCAT(
-      'the answer does not fit the response schema: ', SUBSTR(best.answer_text, 1, {_SHOWN_TEXT})
-    )
+    WHEN best.outcome = '{Outcome.INVALID}' THEN best.mismatch
     WHEN best.status_text != '' THEN SUBSTR(best.status_text, 1, {SAMPLE_LENGTH})
     WHEN best.candidate IS NULL AND best.block_reason IS NOT NULL
       THEN CONCAT('the prompt was blocked: ', best.block_reason)
@@ -285,16 +291,16 @@ def _message() -> str:
   END"""
 
 
-def key_aliases(plan: LandingPlan) -> list[str]:
+def key_aliases(key: Sequence[str]) -> list[str]:
     """Return names for the key columns that nothing beside them has."""
-    return [f"key_{place}" for place in range(len(plan.key))]
+    return [f"key_{index}" for index in range(len(key))]
 
 
-def _named_keys(plan: LandingPlan) -> str:
+def _named_keys(key: Sequence[str]) -> str:
     return ", ".join(
-        f"{quoted(name)} AS {alias}" for name, alias in zip(plan.key, key_aliases(plan), strict=True)
+        f"{ROWS}.{quoted(name)} AS {alias}" for name, alias in zip(key, key_aliases(key), strict=True)
     )
 
 
-def _equal_keys(one: str, other: str, plan: LandingPlan) -> str:
-    return " AND ".join(f"{one}.{alias} = {other}.{alias}" for alias in key_aliases(plan))
+def _equal_keys(left: str, right: str, plan: LandingPlan) -> str:
+    return " AND ".join(f"{left}.{alias} = {right}.{alias}" for alias in key_aliases(plan.key))

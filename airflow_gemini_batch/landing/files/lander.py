@@ -23,7 +23,7 @@ from airflow_gemini_batch.landing.files.vectors import (
     vectors_aside,
     without_vectors,
 )
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, newer_wins
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.sources import FileKind, file_kind
 
@@ -158,13 +158,15 @@ class _FileLanding:
     def _prepare_failures(self, failed: str, kind: FileKind) -> _Prepared | None:
         rows = failures(self.plan, self.folder, kind)
         current = f"""SELECT rows.* FROM ({rows.query}) AS rows
-WHERE NOT EXISTS (FROM landed WHERE {self._same_key("landed", "rows")} AND landed_time > failed_time)"""
+WHERE NOT EXISTS (
+  FROM landed WHERE {self._same_key("landed", "rows")} AND NOT {newer_wins("rows.failed_time", "landed_time")}
+)"""
         found = self._find(failed, kind, rows)
         failed_time = "old.failed_time" if found.rows and "failed_time" in found.rows.columns else "NULL"
         answered_now = f"""EXISTS (
   FROM {staged(self.folder)} AS staged
   WHERE batch_outcome = '{Outcome.OK}' AND {self._same_key("staged", "old")}
-    AND COALESCE(staged.{TIME} >= {failed_time}, TRUE)
+    AND {newer_wins(f"staged.{TIME}", failed_time)}
 )"""
         return self._prepare(
             failed, kind, FileRows(current, rows.columns), found, "failed_time", answered_now

@@ -17,6 +17,7 @@ from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS,
 from airflow_gemini_batch.landing.files.vectors import of_one_length, say_shortened
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.classify_sql import best_first
 from airflow_gemini_batch.requests.sources import FileKind
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 STAGED = "staged.parquet"
 
-_RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
 _TIME = "COALESCE(TRY_CAST(answers.processed_time AS TIMESTAMPTZ), answers.written)"
 
 
@@ -51,7 +51,7 @@ SELECT place, manifest, label, digest FROM answers
 SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY manifest, label
-  ORDER BY outcome != '{Outcome.OK}', round DESC, outcome IN ({_RETRIED}), {_TIME} DESC, place
+  ORDER BY {best_first("outcome", round_="round", time=_TIME, ties="place")}
 ) > 1""")
     # Left out where there is nothing to leave out, since it reads every row once more.
     without_losers = (

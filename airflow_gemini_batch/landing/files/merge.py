@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.files.database import PARQUET, VECTOR, identifier, literal
-from airflow_gemini_batch.landing.plan import check_target_columns
+from airflow_gemini_batch.landing.plan import check_target_columns, newer_wins
 from airflow_gemini_batch.requests.sources import FileKind
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS o
         if self.time is None or self.time.lower() not in {name.lower() for name in self.old.columns}:
             return wins
         time = identifier(self.time)
-        return f"({wins} AND COALESCE(new.{time} >= old.{time}, TRUE))"
+        return f"({wins} AND {newer_wins(f'new.{time}', f'old.{time}')})"
 
 
 def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[str]) -> None:
