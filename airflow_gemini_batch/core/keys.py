@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.values import is_null, text_of
+from airflow_gemini_batch.core.values import is_null, json_text, text_of
 
 KEY_LABEL = "gemini_batch_key"
 
@@ -31,7 +31,7 @@ def key_text(values: Sequence[Any]) -> str:
     if any(map(is_null, values)):
         raise ValueError("the key is NULL")
     texts = [text_of(value) for value in values]
-    return texts[0] if len(texts) == 1 else orjson.dumps(texts).decode()
+    return texts[0] if len(texts) == 1 else json_text(texts)
 
 
 def key_values(text: str, columns: Sequence[str]) -> dict[str, str]:

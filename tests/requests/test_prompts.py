@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
 
 
@@ -89,45 +85,5 @@ def test_empty_text_is_not_null() -> None:
     assert rendered("<[[ who | nobody ]]>", who="") == "<>"
 
 
-class Text(str):
-    __slots__ = ()
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        pytest.param("007", "007", id="text"),
-        pytest.param(Text("a"), "a", id="kind-of-text"),
-        pytest.param(7, "7", id="integer"),
-        pytest.param(2**70, "1180591620717411303424", id="long-integer"),
-        pytest.param(2008.0, "2008", id="whole-float"),
-        pytest.param(-0.25, "-0.25", id="float"),
-        pytest.param(float("inf"), "inf", id="infinity"),
-        pytest.param(True, "true", id="true"),
-        pytest.param(False, "false", id="false"),
-        pytest.param(Decimal("1.50"), "1.50", id="decimal"),
-        pytest.param(b"\x00\xff", "AP8=", id="bytes"),
-        pytest.param(date(2026, 1, 2), "2026-01-02", id="date"),
-        pytest.param(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05+00:00", id="timestamp"),
-        pytest.param(["a", None, 1], '["a",null,1]', id="list"),
-        pytest.param(("é", True), '["é",true]', id="tuple"),
-        pytest.param({"a": {"b": Decimal("1.5")}}, '{"a":{"b":"1.5"}}', id="object"),
-        pytest.param({"a": MappingProxyType({"b": 1})}, '{"a":{"b":1}}', id="object-of-another-class"),
-        pytest.param([2**70], "[1180591620717411303424]", id="long-integer-inside"),
-        pytest.param({1: "é"}, '{"1":"é"}', id="number-as-name"),
-        pytest.param([b"\x00"], '["AA=="]', id="bytes-inside"),
-        pytest.param([], "[]", id="empty-list"),
-    ],
-)
-def test_value_becomes_text(value: Any, text: str) -> None:
-    assert text_of(value) == text
-    assert rendered("[[ a ]]", a=value) == text
-
-
 def test_missing_value_of_pandas_is_null() -> None:
     assert rendered("[[ a | unknown ]]", a=float("nan")) == "unknown"
-
-
-def test_lone_surrogate_is_left_for_the_request_to_refuse() -> None:
-    assert text_of("\ud800") == "\ud800"
-    assert text_of(["\ud800"]) == '["\ud800"]'

@@ -6,6 +6,7 @@ from typing import Any
 
 from bqemulator.storage.engine import _annotate_with_duckdb_types
 
+from airflow_gemini_batch.testing.bigquery.patches.casts import TEXT_MACRO
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 _ENGINE = "bqemulator.storage.engine:DuckDBEngine"
@@ -16,7 +17,8 @@ def start_without_network() -> None:
 
     The extension is fetched at every start and a start without a network fails; all that is lost is GEOGRAPHY. The
     hook that loaded it runs on the fresh connection, so the settings go there: no other extension is fetched, and
-    temporary files and secrets are kept off the working directory and the home directory.
+    temporary files and secrets are kept off the working directory and the home directory. So does the macro that
+    casts to text.
     """
 
     def confine(engine: Any) -> None:
@@ -31,6 +33,7 @@ def start_without_network() -> None:
         }.items():
             quoted = value.replace("'", "''")
             engine._connection.execute(f"SET {setting} = '{quoted}'")
+        engine._connection.execute(TEXT_MACRO)
 
     replace(_ENGINE, "_load_spatial", lambda _original: confine)
 
