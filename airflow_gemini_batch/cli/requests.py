@@ -16,7 +16,7 @@ from rich.table import Table
 from airflow_gemini_batch.cli.screen import failed, screen
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
-from airflow_gemini_batch.core.model_families import RequestFormat, format_of
+from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.core.models import model_resource_name
 from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling
 from airflow_gemini_batch.costs.prices import PriceTable, dollars
@@ -28,14 +28,25 @@ from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 _File = Annotated[str, typer.Argument(help="JSON Lines file on this machine, or gs://bucket/file.jsonl.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON line last.")]
 
+
+def _family_named(name: str | ModelFamily) -> ModelFamily:
+    if family := FAMILIES.get(str(name)):
+        return family
+    raise typer.BadParameter(f"{name!r} is not one of {', '.join(FAMILIES)}")
+
+
+_Format = typer.Option(
+    "--format",
+    help="What the model reads; estimate tells it by the model's name.",
+    parser=_family_named,
+    metavar="|".join(FAMILIES),
+)
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
 def validate(
     file: _File,
-    request_format: Annotated[
-        RequestFormat, typer.Option("--format", help="What the model reads.")
-    ] = RequestFormat.GENERATE_CONTENT,
+    family: Annotated[ModelFamily, _Format] = GENERATE_CONTENT,
     check_all: Annotated[
         bool, typer.Option("--all", help=f"Check every line, not the first {SAMPLE_ROWS:,} only.")
     ] = False,
@@ -45,7 +56,7 @@ def validate(
     as_json: _AsJson = False,
 ) -> None:
     """Check a file of requests as Vertex AI will; exits with 1 when a job would fail on it."""
-    sample = RequestSample(request_format)
+    sample = RequestSample(family)
     try:
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
@@ -53,14 +64,14 @@ def validate(
         raise failed(error) from None
     findings = [
         *sample.findings(max_failed_fraction),
-        *size_findings(sample.rows if is_whole else None, size, request_format),
+        *size_findings(sample.rows if is_whole else None, size, family),
     ]
     errors = sum(finding.severity is Severity.ERROR for finding in findings)
     _show(findings, sample, size, is_whole=is_whole)
     if as_json:
         summary = {
             "file": file,
-            "format": request_format.value,
+            "format": family.name,
             "checked": sample.rows,
             "rejected": sample.rejected,
             "complete": is_whole,
@@ -76,10 +87,7 @@ def validate(
 def estimate(
     file: _File,
     model: Annotated[str, typer.Option(help="Plain or resource name of the model.")],
-    request_format: Annotated[
-        RequestFormat | None,
-        typer.Option("--format", help="What the model reads, if its name does not tell."),
-    ] = None,
+    family: Annotated[ModelFamily | None, _Format] = None,
     prices: Annotated[
         str | None, typer.Option(help="CSV file with rates that go before those of this release.")
     ] = None,
@@ -94,7 +102,7 @@ def estimate(
     """Tell what a file of requests will cost as a batch job, about; exits with 1 above the ceiling."""
     try:
         table = PriceTable.load(prices)
-        sample = SizeSample(request_format or _format_of(model))
+        sample = SizeSample(family or _family_of(model))
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, sample_rows)
         if not sample.lines:
@@ -117,10 +125,10 @@ def estimate(
         raise typer.Exit(1) from None
 
 
-def _format_of(model: str) -> RequestFormat:
+def _family_of(model: str) -> ModelFamily:
     try:
-        if found := format_of(model_resource_name(model)):
-            return found
+        if family := family_of(model_resource_name(model)):
+            return family
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     raise InvalidRequestError(f"what the model {model} reads is not known: give --format")

@@ -1,8 +1,8 @@
-"""What the rows of a job look like, and how many one job may hold: the model decides."""
+"""Families of models: what the rows of a job look like, and how many one job may hold."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from dataclasses import dataclass
 
 from airflow_gemini_batch.core.models import short_model_name
 
@@ -10,70 +10,88 @@ LARGEST_FILE = 1_000_000_000
 """Most bytes of one request file."""
 
 
-class RequestFormat(StrEnum):
-    """The form of a request row, by the family of models that reads it."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelFamily:
+    """What a family of models reads and gives back, and its limits.
 
-    GENERATE_CONTENT = "generate_content"
-    """``{"request": GenerateContentRequest}``; in a table the column ``request``."""
+    What else depends on the family is looked up in one table a folder: ``requests.forms``, ``costs.request_size``,
+    ``outputs.rows``, ``landing.files.spool`` and ``landing.bigquery.lander``.
 
-    TEXT_EMBEDDING = "text_embedding"
-    """``{"content", "task_type", "title"}``; in a table the column ``content``."""
+    :param name: how trigger arguments, reports and ``request_format=`` name the family.
+    :param model_names: how the names of its models begin.
+    :param max_rows: most rows of one job.
+    :param main_column: the column of a table, or the key of a line, that holds what the model reads.
+    :param read_columns: the columns that the model reads, where a table has them; empty where it reads files only.
+    :param answer_column: the column of a table, or the key of a line, that the answer comes back in.
+    :param returns_keys: whether a row's key comes back with its answer.
+    :param dimensions: length of the vectors unless shorter ones are asked for; 0 for a family that generates.
+    :param dimensions_per_job: whether the job, and not each request, says how long the vectors are.
+    """
 
-    GEMINI_EMBEDDING = "gemini_embedding"
-    """``{"key", "request": EmbedContentRequest}``; files only."""
+    name: str
+    model_names: tuple[str, ...]
+    max_rows: int
+    main_column: str = "request"
+    read_columns: tuple[str, ...] = ()
+    answer_column: str = "response"
+    returns_keys: bool = True
+    dimensions: int = 0
+    dimensions_per_job: bool = False
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
-    def max_rows(self) -> int:
-        """Most rows of one job."""
-        return _MAX_ROWS[self]
+    def embeds(self) -> bool:
+        """Whether the answers are vectors."""
+        return self.dimensions > 0
 
     @property
     def takes_tables(self) -> bool:
         """Whether a job may read from and write to BigQuery."""
-        return self is not RequestFormat.GEMINI_EMBEDDING
+        return bool(self.read_columns)
 
     @property
-    def main_column(self) -> str:
-        """Name of the column, or of the key of a line, that holds what the model reads."""
-        return "content" if self is RequestFormat.TEXT_EMBEDDING else "request"
-
-    @property
-    def dimensions(self) -> int:
-        """Length of the vectors unless shorter ones are asked for; 0 where there are none."""
-        return _DIMENSIONS[self]
+    def is_flat(self) -> bool:
+        """Whether a row is the request itself, rather than an object with the request inside."""
+        return self.main_column != "request"
 
 
 # https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini and
 # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
-_MAX_ROWS = {
-    RequestFormat.GENERATE_CONTENT: 200_000,
-    RequestFormat.TEXT_EMBEDDING: 30_000,
-    RequestFormat.GEMINI_EMBEDDING: 1_000_000,
-}
-_DIMENSIONS = {
-    RequestFormat.GENERATE_CONTENT: 0,
-    RequestFormat.TEXT_EMBEDDING: 768,
-    RequestFormat.GEMINI_EMBEDDING: 3072,
-}
+GENERATE_CONTENT = ModelFamily(
+    name="generate_content", model_names=(), max_rows=200_000, read_columns=("request",)
+)
+"""``{"request": GenerateContentRequest}``; in a table the column ``request``."""
 
-READ_COLUMNS = {
-    RequestFormat.GENERATE_CONTENT: ("request",),
-    RequestFormat.TEXT_EMBEDDING: ("content", "task_type", "title"),
-    RequestFormat.GEMINI_EMBEDDING: (),
-}
-"""The columns that a model reads, where a table has them."""
+TEXT_EMBEDDING = ModelFamily(
+    name="text_embedding",
+    model_names=("text-embedding-", "text-multilingual-embedding-", "textembedding-gecko"),
+    max_rows=30_000,
+    main_column="content",
+    read_columns=("content", "task_type", "title"),
+    answer_column="predictions",
+    returns_keys=False,
+    dimensions=768,
+    dimensions_per_job=True,
+)
+"""``{"content", "task_type", "title"}``; in a table the column ``content``."""
 
-_TEXT_EMBEDDING = ("text-embedding-", "text-multilingual-embedding-", "textembedding-gecko")
+GEMINI_EMBEDDING = ModelFamily(
+    name="gemini_embedding", model_names=("gemini-embedding-",), max_rows=1_000_000, dimensions=3072
+)
+"""``{"key", "request": EmbedContentRequest}``; files only."""
+
+FAMILIES = {family.name: family for family in (GENERATE_CONTENT, TEXT_EMBEDDING, GEMINI_EMBEDDING)}
 
 
-def format_of(model: str) -> RequestFormat | None:
-    """Return the format that a model reads, ``None`` for an embedding model of an unknown family.
+def family_of(model: str) -> ModelFamily | None:
+    """Return the family of a model; None for an embedding model of an unknown family.
 
     :param model: plain name or resource name. A tuned model has a number for a name, and generates text.
     """
     name = short_model_name(model)
-    if name.startswith(_TEXT_EMBEDDING):
-        return RequestFormat.TEXT_EMBEDDING
-    if name.startswith("gemini-embedding-"):
-        return RequestFormat.GEMINI_EMBEDDING
-    return None if "embedding" in name else RequestFormat.GENERATE_CONTENT
+    for family in FAMILIES.values():
+        if name.startswith(family.model_names):
+            return family
+    return None if "embedding" in name else GENERATE_CONTENT

@@ -10,7 +10,12 @@ import orjson
 
 from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
 from airflow_gemini_batch.core.jsonl import without_mark
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import (
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
 from airflow_gemini_batch.costs.estimate import Estimate, estimate
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -32,18 +37,15 @@ class RequestSize(NamedTuple):
     max_output_tokens: int | None = None
 
 
-def measure(request: Mapping[str, Any], request_format: RequestFormat) -> RequestSize:
+def measure(request: Mapping[str, Any], family: ModelFamily) -> RequestSize:
     """Return the size of one request; what is no part of a request, or broken, counts for nothing.
 
     :param request: a GenerateContentRequest, an EmbedContentRequest, or ``{"content", "task_type", "title"}``.
     """
-    if request_format is RequestFormat.TEXT_EMBEDDING:
-        return RequestSize(_length(request.get("content")) + _length(request.get("title")))
-    if request_format is RequestFormat.GEMINI_EMBEDDING:
-        config = _either(request, "embedContentConfig", "embed_content_config")
-        parts = list(_parts(request.get("content")))
-        title = _length(config.get("title")) if isinstance(config, Mapping) else 0
-        return RequestSize(_characters(parts) + title)
+    return _MEASURES[family](request)
+
+
+def _generation_size(request: Mapping[str, Any]) -> RequestSize:
     parts = [
         part
         for message in (
@@ -60,17 +62,34 @@ def measure(request: Mapping[str, Any], request_format: RequestFormat) -> Reques
     )
 
 
+def _text_embedding_size(request: Mapping[str, Any]) -> RequestSize:
+    return RequestSize(_length(request.get("content")) + _length(request.get("title")))
+
+
+def _gemini_embedding_size(request: Mapping[str, Any]) -> RequestSize:
+    config = _either(request, "embedContentConfig", "embed_content_config")
+    title = _length(config.get("title")) if isinstance(config, Mapping) else 0
+    return RequestSize(_characters(_parts(request.get("content"))) + title)
+
+
+_MEASURES = {
+    GENERATE_CONTENT: _generation_size,
+    TEXT_EMBEDDING: _text_embedding_size,
+    GEMINI_EMBEDDING: _gemini_embedding_size,
+}
+
+
 class SizeSample:
     """The requests of a batch that were measured, to infer the others from.
 
-    :param request_format: the format that the batch's model reads.
+    :param family: of the batch's model.
     """
 
-    def __init__(self, request_format: RequestFormat) -> None:
+    def __init__(self, family: ModelFamily) -> None:
         self.lines = 0
         self.bytes = 0
         self.rows = 0
-        self._format = request_format
+        self._family = family
         self._characters = 0
         self._media = 0
         self._limited = 0
@@ -98,11 +117,13 @@ class SizeSample:
 
     def add_table_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Measure rows of a request table; a request may be text or decoded already."""
-        main = self._format.main_column
+        main = self._family.main_column
         for row in rows:
             self.lines += 1
             value = row.get(main)
-            self._add({**row, main: _object(value)} if main == "request" and isinstance(value, str) else row)
+            self._add(
+                {**row, main: _object(value)} if not self._family.is_flat and isinstance(value, str) else row
+            )
 
     def rows_in(self, size: int) -> int:
         """Return the number of rows in files, by the mean length of the lines so far.
@@ -134,16 +155,16 @@ class SizeSample:
             media=self._media,
             max_output_tokens=-(-self._max_output_tokens // self.rows) if has_limit else None,
             sampled_rows=self.rows,
-            embeddings=self._format is not RequestFormat.GENERATE_CONTENT,
+            embeddings=self._family.embeds,
         )
 
     def _add(self, row: Mapping[str, Any] | None) -> None:
         if row is None:
             return
-        request = row if self._format is RequestFormat.TEXT_EMBEDDING else row.get("request")
-        if not isinstance(request, Mapping) or self._format.main_column not in row:
+        request = row if self._family.is_flat else row.get("request")
+        if not isinstance(request, Mapping) or self._family.main_column not in row:
             return
-        size = measure(request, self._format)
+        size = measure(request, self._family)
         self.rows += 1
         self._characters += size.characters
         self._media += size.media

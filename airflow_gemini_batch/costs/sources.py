@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
-from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.costs.request_size import SizeSample, inferred
@@ -23,7 +23,7 @@ def estimate_sources(
     store: DataStore,
     sources: Sequence[Address],
     model: str,
-    request_format: RequestFormat,
+    family: ModelFamily,
     prices: PriceTable,
 ) -> Estimate:
     """Estimate a job from the first 1000 of its requests; nothing is billed for them.
@@ -33,24 +33,22 @@ def estimate_sources(
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not exist, and
     :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the first rows is a request.
     """
-    sample = SizeSample(request_format)
+    sample = SizeSample(family)
     if isinstance(sources[0], BigQueryAddress):
         # One job reads one table: jobs.submission.parse_sources sees to it.
-        return sample.estimate(model, prices, _take_rows(sample, store, sources[0], request_format))
+        return sample.estimate(model, prices, _take_rows(sample, store, sources[0], family))
     size = _take_lines(sample, store, [one for one in sources if isinstance(one, GcsAddress)])
     if size is None:
         return sample.estimate(model, prices)
     return inferred(sample.estimate(model, prices, sample.rows_in(size)))
 
 
-def _take_rows(
-    sample: SizeSample, store: DataStore, source: BigQueryAddress, request_format: RequestFormat
-) -> int:
+def _take_rows(sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily) -> int:
     """Measure the first rows of a table, and return how many there are in all."""
     table = store.tables.find(source)
     if table is None:
         raise SourceNotReadyError(f"source {source}: there is no such table")
-    sample.add_table_rows(store.table_inspection.first_rows(table, READ_COLUMNS[request_format], SAMPLE_ROWS))
+    sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, SAMPLE_ROWS))
     # What was streamed into it lately is not in the number of rows yet.
     rows = store.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
     return max(rows, sample.lines)

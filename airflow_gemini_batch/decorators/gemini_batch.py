@@ -88,7 +88,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         return self._written
 
     def _write_requests(self, context: Context) -> list[str]:
-        from airflow_gemini_batch.core.model_families import LARGEST_FILE, RequestFormat
+        from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, LARGEST_FILE
         from airflow_gemini_batch.core.response_schema import response_schema_of
         from airflow_gemini_batch.requests.destinations import request_folder
         from airflow_gemini_batch.requests.files.shards import RequestFiles
@@ -109,7 +109,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
             raise InvalidRequestError(str(error)) from None
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        most = RequestFormat.GENERATE_CONTENT.max_rows
+        most = GENERATE_CONTENT.max_rows
         with RequestFiles(max_rows=most, max_bytes=LARGEST_FILE) as files:
             files.write_all(prompt_lines(self.python_callable(*self.op_args, **kwargs), template))
             if not len(files):

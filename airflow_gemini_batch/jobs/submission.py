@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.addresses import (
     parse_address,
 )
 from airflow_gemini_batch.core.labels import checked_labels
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.models import model_resource_name, short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.jobs import identity as identities
@@ -58,7 +58,7 @@ class Submission:
     name: str
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
-    request_format: RequestFormat = RequestFormat.GENERATE_CONTENT
+    family: ModelFamily = GENERATE_CONTENT
 
     @classmethod
     def checked(
@@ -70,12 +70,12 @@ class Submission:
         name: str,
         labels: Mapping[str, str] | None,
         model_parameters: Mapping[str, Any] | None,
-        request_format: RequestFormat = RequestFormat.GENERATE_CONTENT,
+        family: ModelFamily = GENERATE_CONTENT,
         follow_ups: bool = False,
     ) -> Self:
         """Read a task's parameters, as they are after rendering.
 
-        :param request_format: what the rows of the job look like; the model decides.
+        :param family: of the model; decides what the rows of the job look like.
         :param follow_ups: whether there may be follow-up jobs, whose requests need a place as well.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` with all that is wrong.
@@ -96,7 +96,7 @@ class Submission:
             name=name,
             labels=checked(lambda: checked_labels(labels), {}),
             model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
-            request_format=request_format,
+            family=family,
         )
         if not faults:
             checked(submission._check_kinds, None)
@@ -108,7 +108,7 @@ class Submission:
     def _check_kinds(self) -> None:
         """Refuse tables where the model takes none."""
         tables = [place for place in (*self.sources, self.destination) if isinstance(place, BigQueryAddress)]
-        if tables and not self.request_format.takes_tables:
+        if tables and not self.family.takes_tables:
             raise ValueError(
                 f"{short_model_name(self.model)} reads and writes files only, not {' or '.join(map(str, tables))}: "
                 "give gs:// addresses. BuildEmbeddingRequestsOperator lets BigQuery write a table's rows to files"

@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.columns import (
     STAGED_OUTCOME,
     STAGED_VECTOR,
 )
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.classify import Outcome
@@ -32,7 +32,7 @@ class LandingPlan:
     :param schema: what answers have to fit, of :func:`.response_schema_of`; ``None``
         for plain text.
     :param bookkeeping: whether the columns of :data:`BOOKKEEPING` are landed as well.
-    :param format: of the requests. Of the embedding families ``columns`` are those of
+    :param family: of the model. Of the embedding families ``columns`` are those of
         :func:`airflow_gemini_batch.outputs.embeddings.embedding_columns`, and there is no schema.
     :param dimensions: length of the vectors as it was asked for; ``None`` where it was not, for that of most of them.
     :param model_parameters: of the jobs, as far as they are part of the fingerprints: see
@@ -43,7 +43,7 @@ class LandingPlan:
     columns: tuple[AnswerColumn, ...]
     schema: Mapping[str, Any] | None = None
     bookkeeping: bool = True
-    format: RequestFormat = RequestFormat.GENERATE_CONTENT
+    family: ModelFamily = GENERATE_CONTENT
     dimensions: int | None = None
     model_parameters: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class LandingPlan:
     @property
     def embeds(self) -> bool:
         """Whether the answers are vectors."""
-        return self.format is not RequestFormat.GENERATE_CONTENT
+        return self.family.embeds
 
     @property
     def known_bookkeeping(self) -> Mapping[str, str]:

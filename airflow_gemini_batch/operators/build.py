@@ -15,7 +15,7 @@ from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
     from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
     from airflow_gemini_batch.requests.templates import RequestTemplate
@@ -95,8 +95,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
             self.template_fields = [name for name in self.template_fields if name != "source"]
 
     @abstractmethod
-    def _request_format(self) -> RequestFormat:
-        """Return the format that the model reads; raises :class:`ValueError` for a model of another kind."""
+    def _family(self) -> ModelFamily:
+        """Return the model's family; raises :class:`ValueError` for a model of another kind."""
 
     @abstractmethod
     def _template(self) -> RequestTemplate:
@@ -146,17 +146,17 @@ class BuildRequestsOperator(GeminiBatchOperator):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {self.shard_rows!r}")
         with as_invalid_request():
             model = model_resource_name(self.model)
-            format_ = self._request_format()
+            family = self._family()
             return BuildPlan(
                 model=model,
-                format=format_,
+                family=family,
                 key=key_columns(self.key),
                 template=self._template(),
                 model_parameters=self._answer_parameters(),
                 drop_bad_rows=self.on_bad_rows == "drop",
                 target=self.target or None,
                 incremental=self.incremental,
-                shard_rows=min(self.shard_rows or format_.max_rows, format_.max_rows),
+                shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 
     def _row_source(self) -> RowSource | Rows | Callable[[], Rows]:
@@ -181,7 +181,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.bigquery.tables import TableBuild
         from airflow_gemini_batch.requests.destinations import request_dataset, request_folder
 
-        if not plan.format.takes_tables:
+        if not plan.family.takes_tables:
             with as_invalid_request():
                 folder = request_folder(self.requests, plan.target)
             export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
@@ -214,7 +214,6 @@ class BuildRequestsOperator(GeminiBatchOperator):
         return build_files(plan, rows, folder, client, self.log, done=done)
 
     def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:
-        from airflow_gemini_batch.core.model_families import RequestFormat
         from airflow_gemini_batch.core.models import short_model_name
         from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
@@ -226,7 +225,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             prompt_characters=report.prompt_characters + report.requests * self._fixed_characters(),
             media=report.media,
             max_output_tokens=self._max_output_tokens(),
-            embeddings=plan.format is not RequestFormat.GENERATE_CONTENT,
+            embeddings=plan.family.embeds,
         )
         self.log.info("%s", found)
         if warning := check_ceiling(found, ceiling_of(self.max_cost_usd)):

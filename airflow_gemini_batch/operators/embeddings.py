@@ -10,7 +10,7 @@ from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.landing.plan import LandingPlan
     from airflow_gemini_batch.requests.templates import RequestTemplate
     from airflow_gemini_batch.requests.validation.embed_content import TaskType
@@ -70,24 +70,18 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
         self.output_dimensionality = output_dimensionality
         self.request_format = request_format
 
-    def _request_format(self) -> RequestFormat:
-        from airflow_gemini_batch.requests.embeddings import embedding_format
+    def _family(self) -> ModelFamily:
+        from airflow_gemini_batch.requests.embeddings import embedding_family
 
-        return embedding_format(self.model, self.request_format)
+        return embedding_family(self.model, self.request_format)
 
     def _template(self) -> RequestTemplate:
-        from airflow_gemini_batch.core.model_families import RequestFormat
-        from airflow_gemini_batch.requests.embeddings import (
-            column_or_template,
-            gemini_embedding_request,
-            text_embedding_request,
-        )
+        from airflow_gemini_batch.requests.embeddings import column_or_template
+        from airflow_gemini_batch.requests.forms import FORMS
 
         text = column_or_template(self.text, "text")
         title = None if self.title is None else column_or_template(self.title, "title")
-        if self._request_format() is RequestFormat.TEXT_EMBEDDING:
-            return text_embedding_request(text, task_type=self.embedding_task, title=title)
-        return gemini_embedding_request(
+        return FORMS[self._family()].template(
             text,
             model=self.model,
             task_type=self.embedding_task,
@@ -98,7 +92,7 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
     def _answer_parameters(self) -> Mapping[str, str]:
         from airflow_gemini_batch.requests.embeddings import model_parameters_of
 
-        return model_parameters_of(self._request_format(), self.output_dimensionality)
+        return model_parameters_of(self._family(), self.output_dimensionality)
 
 
 class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
@@ -133,16 +127,16 @@ class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
         self.output_dimensionality = output_dimensionality
         self.request_format = request_format
 
-    def _request_format(self) -> RequestFormat:
+    def _family(self) -> ModelFamily:
         from airflow_gemini_batch.core.models import model_resource_name
-        from airflow_gemini_batch.requests.embeddings import embedding_format
+        from airflow_gemini_batch.requests.embeddings import embedding_family
 
-        return embedding_format(model_resource_name(self.model), self.request_format)
+        return embedding_family(model_resource_name(self.model), self.request_format)
 
     def _job_parameters(self) -> Mapping[str, Any] | None:
         from airflow_gemini_batch.requests.embeddings import model_parameters_of
 
-        parameters = model_parameters_of(self._request_format(), self.output_dimensionality)
+        parameters = model_parameters_of(self._family(), self.output_dimensionality)
         return {**(self.model_parameters or {}), **parameters}
 
 
@@ -192,7 +186,7 @@ class LandEmbeddingsOperator(LandResultsOperator):
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
         from airflow_gemini_batch.landing.plan import LandingPlan
         from airflow_gemini_batch.outputs.embeddings import embedding_columns
-        from airflow_gemini_batch.requests.embeddings import embedding_format, model_parameters_of
+        from airflow_gemini_batch.requests.embeddings import embedding_family, model_parameters_of
 
         if len(models) > 1:
             raise ValueError(
@@ -200,12 +194,12 @@ class LandEmbeddingsOperator(LandResultsOperator):
                 "compared: land each model in a target of its own"
             )
         (model,) = models
-        format_ = embedding_format(model, self.request_format)
+        family = embedding_family(model, self.request_format)
         return LandingPlan(
             key,
             embedding_columns(self.vector_column),
             bookkeeping=self.bookkeeping,
-            format=format_,
+            family=family,
             dimensions=self.output_dimensionality,
-            model_parameters=model_parameters_of(format_, self.output_dimensionality),
+            model_parameters=model_parameters_of(family, self.output_dimensionality),
         )

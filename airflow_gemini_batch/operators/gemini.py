@@ -10,7 +10,7 @@ from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.landing.plan import LandingPlan
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
@@ -74,8 +74,8 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         self.media = media
         self.tools = tools
 
-    def _request_format(self) -> RequestFormat:
-        return _generation_format(self.model)
+    def _family(self) -> ModelFamily:
+        return _generation_family(self.model)
 
     def _template(self) -> RequestTemplate:
         from airflow_gemini_batch.core.response_schema import response_schema_of
@@ -119,8 +119,8 @@ class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
         )
     """
 
-    def _request_format(self) -> RequestFormat:
-        return _generation_format(self.model)
+    def _family(self) -> ModelFamily:
+        return _generation_family(self.model)
 
 
 class LandGeminiResultsOperator(LandResultsOperator):
@@ -156,13 +156,13 @@ class LandGeminiResultsOperator(LandResultsOperator):
         return LandingPlan(key, answer_columns(schema, self.text_column), schema, self.bookkeeping)
 
 
-def _generation_format(model: str) -> RequestFormat:
-    """Return the format of a model that generates; raises :class:`ValueError` for an embedding model."""
-    from airflow_gemini_batch.core.model_families import RequestFormat, format_of
+def _generation_family(model: str) -> ModelFamily:
+    """Return the family of a model that generates; raises :class:`ValueError` for an embedding model."""
+    from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, family_of
 
     # Whether it is the name of a model at all is looked at together with everything else.
-    if format_of(str(model)) is not RequestFormat.GENERATE_CONTENT:
+    if family_of(str(model)) is not GENERATE_CONTENT:
         raise ValueError(
             f"{model} is an embedding model: use BuildEmbeddingRequestsOperator and SubmitTextEmbeddingBatchOperator"
         )
-    return RequestFormat.GENERATE_CONTENT
+    return GENERATE_CONTENT

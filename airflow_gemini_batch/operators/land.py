@@ -135,9 +135,8 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
         from airflow_gemini_batch.core.addresses import parse_address
-        from airflow_gemini_batch.core.model_families import RequestFormat
         from airflow_gemini_batch.gcp.objects import StorageObjects
-        from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+        from airflow_gemini_batch.landing.bigquery.lander import FROM_LINES, TableLanding
         from airflow_gemini_batch.landing.files.lander import land_files
         from airflow_gemini_batch.landing.files.staging import stage_files
         from airflow_gemini_batch.landing.plan import failed_target_of
@@ -171,7 +170,7 @@ class LandResultsOperator(GeminiBatchOperator):
         target, failed_table = _table(self.target), _table(failed)
         if True in in_tables:
             return landing.land(plan, manifests, target, failed_table)
-        if plan.format is RequestFormat.GEMINI_EMBEDDING:
+        if plan.family in FROM_LINES:
             files = StorageObjects(self.hook.storage_client)
             return landing.land_vector_files(plan, manifests, files, target, failed_table)
         staging = stage_files(

@@ -22,7 +22,7 @@ from airflow_gemini_batch.operators.links import BatchJobLink
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.model_families import RequestFormat
+    from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.jobs.runner import BatchRun
     from airflow_gemini_batch.jobs.state import JobName
     from airflow_gemini_batch.jobs.submit_once import Submitted
@@ -210,12 +210,12 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         if self.on_timeout not in ("cancel", "leave"):
             raise InvalidRequestError(f"on_timeout has to be 'cancel' or 'leave', got {self.on_timeout!r}")
         try:
-            request_format, parameters = self._request_format(), self._job_parameters()
+            family, parameters = self._family(), self._job_parameters()
         except ValueError as error:
             raise InvalidRequestError(str(error)) from None
         checks = JobChecks(
             self.hook,
-            request_format,
+            family,
             preflight=self.preflight,
             max_failed_fraction=self.max_failed_fraction,
             max_cost_usd=ceiling_of(self.max_cost_usd),
@@ -230,7 +230,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 name=self.display_name or f"{self.dag_id}.{self.task_id}",
                 labels=self.labels,
                 model_parameters=parameters,
-                request_format=request_format,
+                family=family,
                 follow_ups=self.max_row_retries > 0,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
@@ -246,8 +246,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         )
 
     @abstractmethod
-    def _request_format(self) -> RequestFormat:
-        """Return the format that the model reads; raises :class:`ValueError` for a model of another kind."""
+    def _family(self) -> ModelFamily:
+        """Return the model's family; raises :class:`ValueError` for a model of another kind."""
 
     def _requests(self) -> str | Sequence[str]:
         """Return where the requests are; raises :class:`.InvalidRequestError` when none are given."""

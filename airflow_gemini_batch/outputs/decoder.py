@@ -85,7 +85,7 @@ class AnswerLine(_KeyedLine, gc=False, kw_only=True):
 
     @property
     def usage(self) -> tuple[str, Usage]:
-        """The model version and the token counts, as :func:`.row_usage` gives them."""
+        """The model version and the token counts, as :func:`airflow_gemini_batch.outputs.rows.row_usage` gives them."""
         tokens = self.response.usageMetadata
         return self.response.modelVersion or "", counted_usage(
             tokens.promptTokenCount or 0,

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, status_failure
-from airflow_gemini_batch.outputs.usage import gemini_embedding_usage, text_embedding_usage
+from airflow_gemini_batch.outputs.usage import Usage, gemini_embedding_usage, text_embedding_usage
 
 
 class EmbeddedRow(NamedTuple):
@@ -79,7 +79,42 @@ def embedding_columns(vector_column: str) -> tuple[AnswerColumn, ...]:
     )
 
 
-def read_embedding(request_format: RequestFormat, row: Mapping[str, Any]) -> EmbeddedRow:
+class VectorForm(NamedTuple):
+    """Where the answers of a family have their vector.
+
+    :param wrote: whether a row of an output is one of the family's.
+    :param embedding: takes the object that holds the numbers out of a decoded answer.
+    :param usage: takes the tokens out of it.
+    """
+
+    wrote: Callable[[Mapping[str, Any]], bool]
+    embedding: Callable[[Any], Any]
+    usage: Callable[[Any], Usage]
+
+
+def _gemini_embedding(answer: Any) -> Any:
+    content = _first_object(answer)
+    return content.get("embedding") or content.get("embeddings")
+
+
+VECTOR_FORMS: Mapping[ModelFamily, VectorForm] = {
+    TEXT_EMBEDDING: VectorForm(
+        lambda row: "predictions" in row or "instance" in row,
+        lambda answer: _first_object(answer).get("embeddings"),
+        text_embedding_usage,
+    ),
+    # A failed row looks like one of generated content, and means the same.
+    GEMINI_EMBEDDING: VectorForm(
+        lambda row: any(
+            name in _first_object(row.get("response")) for name in ("embedding", "embeddings", "tokenCount")
+        ),
+        _gemini_embedding,
+        gemini_embedding_usage,
+    ),
+}
+
+
+def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
     """Read one line of an output file, or one row of an output table.
 
     :param row: of the text-embedding family with ``predictions`` and ``status``, of the gemini-embedding family with
@@ -87,20 +122,14 @@ def read_embedding(request_format: RequestFormat, row: Mapping[str, Any]) -> Emb
     """
     if failure := status_failure(row.get("status")):
         return EmbeddedRow(failure)
-    if request_format is RequestFormat.TEXT_EMBEDDING:
-        answer = _decoded(row.get("predictions"))
-        usage = text_embedding_usage(answer)
-        embedding = _first_object(_first_object(answer).get("embeddings"))
-    else:
-        answer = _decoded(row.get("response"))
-        usage = gemini_embedding_usage(answer)
-        content = _first_object(answer)
-        embedding = _first_object(content.get("embedding") or content.get("embeddings"))
+    form = VECTOR_FORMS[family]
+    answer = decoded(row.get(family.answer_column))
+    embedding = _first_object(form.embedding(answer))
     values = embedding.get("values")
     if values is None:
         return EmbeddedRow(RowResult(Outcome.MISSING, NO_VECTOR))
     truncated = _first_object(embedding.get("statistics")).get("truncated")
-    return EmbeddedRow(_OK, values, usage.prompt_tokens or None, truncated)
+    return EmbeddedRow(_OK, values, form.usage(answer).prompt_tokens or None, truncated)
 
 
 def fit_vector(values: Any, dimensions: int | None = None) -> Vector:
@@ -145,7 +174,8 @@ def _length(values: list[Any]) -> float:
         return math.nan
 
 
-def _decoded(value: Any) -> Any:
+def decoded(value: Any) -> Any:
+    """Return a value that may be JSON text; None for a text that is not JSON."""
     if not isinstance(value, (str, bytes)):
         return value
     try:

@@ -15,9 +15,9 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.decoder import read_answer, read_label
 from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key
-from airflow_gemini_batch.outputs.rows import classify_output
+from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
-from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, add_usage, merge_usage, row_usage
+from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, add_usage, merge_usage
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client

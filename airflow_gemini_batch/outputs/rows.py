@@ -1,31 +1,39 @@
-"""One row of a job's output, of any family of models → its outcome."""
+"""One row of a job's output, of any family of models → its outcome and its tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.outputs.classify import RowResult, classify_row
-from airflow_gemini_batch.outputs.embeddings import read_embedding
+from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS, decoded, read_embedding
+from airflow_gemini_batch.outputs.usage import Usage, usage_of
 
 
-def output_format(row: Mapping[str, Any]) -> RequestFormat:
-    """Return the format of the request that a row answers, by what the row holds.
-
-    A failed row of the gemini-embedding family looks like one of generated content, and means the same.
-    """
-    if "predictions" in row or "instance" in row:
-        return RequestFormat.TEXT_EMBEDDING
-    response = row.get("response")
-    if isinstance(response, Mapping) and ("embedding" in response or "embeddings" in response):
-        return RequestFormat.GEMINI_EMBEDDING
-    return RequestFormat.GENERATE_CONTENT
+def output_family(row: Mapping[str, Any]) -> ModelFamily:
+    """Return the family of the model that wrote a row, by what the row holds."""
+    for family, form in VECTOR_FORMS.items():
+        if form.wrote(row):
+            return family
+    return GENERATE_CONTENT
 
 
 def classify_output(row: Mapping[str, Any]) -> RowResult:
     """Sort one line of an output file."""
-    format_ = output_format(row)
-    if format_ is RequestFormat.GENERATE_CONTENT:
-        return classify_row(row.get("status"), row.get("response"))
-    return read_embedding(format_, row).result
+    family = output_family(row)
+    if family.embeds:
+        return read_embedding(family, row).result
+    return classify_row(row.get("status"), row.get("response"))
+
+
+def row_usage(row: Mapping[str, Any]) -> tuple[str, Usage]:
+    """Return the model version and the token counts of one line of an output file.
+
+    The version is empty when the row does not tell it: embedding models never do.
+    """
+    family = output_family(row)
+    answer = decoded(row.get(family.answer_column))
+    if family.embeds:
+        return "", VECTOR_FORMS[family].usage(answer)
+    return usage_of(answer) if isinstance(answer, dict) else ("", Usage())

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress
-from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
@@ -20,8 +20,6 @@ from airflow_gemini_batch.outputs.usage_sql import usage_statement
 if TYPE_CHECKING:
     from google.cloud.bigquery import Table
 
-_EMBEDDED = READ_COLUMNS[RequestFormat.TEXT_EMBEDDING]
-
 
 class BigQueryStorage(Tables):
     """The tables of batch jobs: requests, and what came back for them."""
@@ -29,7 +27,7 @@ class BigQueryStorage(Tables):
     def tally(self, table: BigQueryAddress) -> Tally | None:
         """Sort the rows of a job's output table; ``None`` when there is no such table."""
         found = self.find(table)
-        return None if found is None else self._tally(tally_statement(table, vectors=_holds_vectors(found)))
+        return None if found is None else self._tally(tally_statement(table, vectors=_family(found).embeds))
 
     def summarize(self, table: BigQueryAddress, source: BigQueryAddress) -> OutputSummary | None:
         """Sort the rows of a job's output table by the requests of its source table.
@@ -44,7 +42,7 @@ class BigQueryStorage(Tables):
             return None
         if asked is None:
             raise SourceNotReadyError(f"source {source}: there is no such table")
-        vectors = _holds_vectors(found)
+        vectors = _family(found).embeds
         if columns := _matching_columns(asked, found):
             tally = self._tally(account_statement(table, source, columns, vectors=vectors))
             if tally.unknown <= tally.rows:
@@ -76,7 +74,7 @@ class BigQueryStorage(Tables):
         """Whether rows of a source are alike in these columns and differ in others that matter."""
         others = [field.name for field in asked.schema if field.name not in columns]
         if vectors:  # The same text has the same vector, whosever it is.
-            others = [name for name in others if name in _EMBEDDED]
+            others = [name for name in others if name in TEXT_EMBEDDING.read_columns]
         if not others:
             return False
         rows = self._query(mixed_requests_statement(source, columns, others))
@@ -109,9 +107,10 @@ class BigQueryStorage(Tables):
         return tally
 
 
-def _holds_vectors(output: Table) -> bool:
-    """Whether a table is the output of a text-embedding model."""
-    return any(field.name == "predictions" for field in output.schema)
+def _family(output: Table) -> ModelFamily:
+    """Return the family of the model that wrote a table."""
+    columns = {field.name for field in output.schema}
+    return TEXT_EMBEDDING if TEXT_EMBEDDING.answer_column in columns else GENERATE_CONTENT
 
 
 def _matching_columns(source: Table, output: Table) -> list[str]:
@@ -121,8 +120,9 @@ def _matching_columns(source: Table, output: Table) -> list[str]:
     only where there are no others. Of a text-embedding model nothing comes back but what it read.
     """
     echoed = {field.name for field in output.schema}
-    if _holds_vectors(output):
-        echoed &= set(_EMBEDDED)
+    family = _family(output)
+    if not family.returns_keys:
+        echoed &= set(family.read_columns)
     columns = [field.name for field in source.schema if field.name in echoed]
     keys = [column for column in columns if column != "request"]
     return keys or columns

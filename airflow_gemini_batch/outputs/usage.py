@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from operator import add
 from typing import Any, NamedTuple, Self
 
-import orjson
-
 LONG_PROMPT = 200_000
 """Rows with more prompt tokens than this are billed at a dearer rate by some models, prompt and answer alike."""
 
@@ -101,26 +99,6 @@ def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage
     if prompt > LONG_PROMPT:
         return Usage(1, prompt, output, thoughts, cached, prompt, output + thoughts, cached)
     return Usage(1, prompt, output, thoughts, cached)
-
-
-def row_usage(row: Mapping[str, Any]) -> tuple[str, Usage]:
-    """Return the model version and the token counts of one output row, of whichever family of models.
-
-    The version is empty when the row does not tell: embedding models never do.
-
-    :param row: with ``predictions``, or with ``response``: an object, or its JSON text.
-    """
-    if "predictions" in row:
-        return "", text_embedding_usage(row["predictions"])
-    response = row.get("response")
-    if isinstance(response, str):
-        try:
-            response = orjson.loads(response)
-        except orjson.JSONDecodeError:
-            return "", Usage()
-    if not isinstance(response, dict):
-        return "", Usage()
-    return ("", gemini_embedding_usage(response)) if "tokenCount" in response else usage_of(response)
 
 
 def text_embedding_usage(predictions: Any) -> Usage:

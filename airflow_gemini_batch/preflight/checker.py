@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
 from airflow_gemini_batch.preflight.locations import bucket_findings, dataset_findings
@@ -27,12 +27,12 @@ class PreflightChecker:
         self.hook = hook
         self.store = hook.store
 
-    def at_format(self, addresses: Sequence[Address], request_format: RequestFormat) -> None:
-        """Find tables where the format takes files only."""
-        if not request_format.takes_tables:
+    def at_family(self, addresses: Sequence[Address], family: ModelFamily) -> None:
+        """Find tables where the family takes files only."""
+        if not family.takes_tables:
             for address in addresses:
                 if isinstance(address, BigQueryAddress):
-                    message = f"{request_format} requests are read from and written to Cloud Storage only"
+                    message = f"{family} requests are read from and written to Cloud Storage only"
                     self.findings.append(error(message, "use a gs:// address", str(address)))
 
     def at_locations(self, addresses: Sequence[Address]) -> None:

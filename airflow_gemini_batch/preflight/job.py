@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.estimate import check_ceiling
 from airflow_gemini_batch.costs.sources import estimate_sources
@@ -36,7 +36,7 @@ def preflight(
     *,
     sources: Sequence[Address],
     destination: Address | None,
-    request_format: RequestFormat,
+    family: ModelFamily,
     max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
 ) -> list[Finding]:
     """Check a job before it is submitted; nothing is written and nothing is billed.
@@ -46,13 +46,13 @@ def preflight(
     :param destination: ``None`` for a fresh place beside the source.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
     """
-    look = _JobChecker(hook, request_format, max_failed_fraction)
+    look = _JobChecker(hook, family, max_failed_fraction)
     addresses = [*sources, destination] if destination else list(sources)
-    look.at_format(addresses, request_format)
+    look.at_family(addresses, family)
     look.at_locations(addresses)
     if isinstance(sources[0], BigQueryAddress):
         # One job reads one table: jobs.submission.parse_sources sees to it.
-        if request_format.takes_tables:
+        if family.takes_tables:
             look.at_table(sources[0])
     else:
         look.at_files([source for source in sources if isinstance(source, GcsAddress)])
@@ -64,11 +64,9 @@ def preflight(
 class _JobChecker(PreflightChecker):
     """Looks at what one job reads and where it writes."""
 
-    def __init__(
-        self, hook: GeminiBatchHook, request_format: RequestFormat, max_failed_fraction: float
-    ) -> None:
+    def __init__(self, hook: GeminiBatchHook, family: ModelFamily, max_failed_fraction: float) -> None:
         super().__init__(hook)
-        self._format = request_format
+        self._family = family
         self._max_failed_fraction = max_failed_fraction
 
     def at_destination(self, destination: Address) -> None:
@@ -84,14 +82,14 @@ class _JobChecker(PreflightChecker):
             table = self.store.tables.find(source)
             if table is None:
                 return
-            self.findings += size_findings(table.num_rows, 0, self._format)
+            self.findings += size_findings(table.num_rows, 0, self._family)
             columns = columns_of(table)
-            if faults := [error(fault, place=place) for fault in column_faults(columns, self._format)]:
+            if faults := [error(fault, place=place) for fault in column_faults(columns, self._family)]:
                 self.findings += faults
                 return
-            sample = RequestSample(self._format)
+            sample = RequestSample(self._family)
             sample.add_table_rows(
-                self.store.table_inspection.first_rows(table, READ_COLUMNS[self._format], SAMPLE_ROWS)
+                self.store.table_inspection.first_rows(table, self._family.read_columns, SAMPLE_ROWS)
             )
             if sample.rows:
                 self.findings += sample.findings(self._max_failed_fraction)
@@ -109,11 +107,11 @@ class _JobChecker(PreflightChecker):
             elif is_whole:
                 self.findings.append(error("there are no requests in it", "fill it first", place))
             rows = sample.rows if is_whole else self._count(sources, size, sample)
-            self.findings += size_findings(rows, largest, self._format)
+            self.findings += size_findings(rows, largest, self._family)
 
     def _sample(self, blobs: Sequence[Blob]) -> tuple[RequestSample, bool]:
         """Return the first lines of the files, and whether these are all."""
-        sample = RequestSample(self._format)
+        sample = RequestSample(self._family)
         filled = [blob for blob in blobs if blob.size]
         plain = [blob for blob in filled if blob.content_encoding != "gzip"]
         if len(plain) < len(filled):
@@ -129,7 +127,7 @@ class _JobChecker(PreflightChecker):
 
     def _count(self, sources: Sequence[GcsAddress], size: int, sample: RequestSample) -> int | None:
         """Count the requests when there may be too many: it takes reading all of them."""
-        if not sample.bytes or size / (sample.bytes / sample.rows) < self._format.max_rows / 2:
+        if not sample.bytes or size / (sample.bytes / sample.rows) < self._family.max_rows / 2:
             return None
         return self.store.files.count_requests(sources)
 
@@ -149,7 +147,7 @@ class JobChecks:
     """
 
     hook: GeminiBatchHook
-    request_format: RequestFormat
+    family: ModelFamily
     preflight: bool
     max_failed_fraction: float
     max_cost_usd: float | None
@@ -166,7 +164,7 @@ class JobChecks:
                 self.hook,
                 sources=request.sources,
                 destination=request.destination,
-                request_format=self.request_format,
+                family=self.family,
                 max_failed_fraction=self.max_failed_fraction,
             )
             raise_findings(findings, self.log.warning)
@@ -177,9 +175,7 @@ class JobChecks:
 
     def _check_cost(self, request: JobRequest, max_cost_usd: float) -> None:
         model = short_model_name(request.model)
-        expected = estimate_sources(
-            self.hook.store, request.sources, model, self.request_format, price_table()
-        )
+        expected = estimate_sources(self.hook.store, request.sources, model, self.family, price_table())
         self.log.info("Estimate: %s", expected)
         if unknown := check_ceiling(expected, max_cost_usd):
             self.log.warning("%s", unknown)

@@ -90,7 +90,7 @@ class _PipelineChecker(PreflightChecker):
         """Check the place of the requests, and return it; ``None`` when it can't be told."""
         place: Address
         try:
-            if isinstance(source, (TableRows, QueryRows)) and self._plan.format.takes_tables:
+            if isinstance(source, (TableRows, QueryRows)) and self._plan.family.takes_tables:
                 place = request_dataset(requests, self._plan.target, source)
             else:
                 place = request_folder(requests, self._plan.target)
@@ -136,7 +136,7 @@ class _PipelineChecker(PreflightChecker):
     def at_landing(self, answers: Sequence[AnswerColumn]) -> None:
         """Check that key, answers and bookkeeping can be columns of one table."""
         try:
-            LandingPlan(self._plan.key, tuple(answers), format=self._plan.format)
+            LandingPlan(self._plan.key, tuple(answers), family=self._plan.family)
         except InvalidRequestError as fault:
             self.findings.append(error(str(fault)))
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.jsonl import LineError, check_encoding, read_object, without_mark
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.preflight.findings import Finding, Severity, error, warning
-from airflow_gemini_batch.requests.validation.rows import row_faults
+from airflow_gemini_batch.requests.forms import row_faults
 
 _LARGEST_FILE = 2**30
 _SAMPLE_BYTES = 64 * 2**20
@@ -38,14 +38,14 @@ class _Group:
 class RequestSample:
     """The requests that were looked at, from one source or several, and what was found.
 
-    :param request_format: the format that the job's model reads.
+    :param family: of the job's model.
     """
 
-    def __init__(self, request_format: RequestFormat) -> None:
+    def __init__(self, family: ModelFamily) -> None:
         self.rows = 0
         self.rejected = 0
         self.bytes = 0
-        self._format = request_format
+        self._family = family
         self._unreadable: dict[str, _Group] = {}
         self._rejections: dict[str, _Group] = {}
         self._too_long: dict[str, _Group] = {}
@@ -82,13 +82,13 @@ class RequestSample:
 
     def add_table_rows(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Check rows of a request table; a request may be text or decoded already."""
-        main = self._format.main_column
+        main = self._family.main_column
         for number, row in enumerate(rows, start=1):
             self.rows += 1
             place = f"row {number} of the sample"
             value = row.get(main)
             try:
-                if main == "request" and isinstance(value, str):
+                if not self._family.is_flat and isinstance(value, str):
                     value = read_object(value.encode("utf-8", "surrogatepass"))
             except LineError as fault:
                 _note(self._unreadable, fault.message, place, fault.hint)
@@ -149,7 +149,7 @@ class RequestSample:
             self._check(read_object(line), place)
 
     def _check(self, row: Mapping[str, Any], place: str) -> None:
-        faults = row_faults(row, self._format)
+        faults = row_faults(row, self._family)
         self.rejected += bool(faults)
         for fault in faults:
             _note(self._rejections, fault, place)
@@ -165,17 +165,17 @@ class RequestSample:
             self._keys.add(digest)
 
 
-def size_findings(rows: int | None, largest_file: int, request_format: RequestFormat) -> list[Finding]:
+def size_findings(rows: int | None, largest_file: int, family: ModelFamily) -> list[Finding]:
     """Hold the size of a job against the limits.
 
     :param rows: number of requests, ``None`` when they were not counted.
     :param largest_file: bytes of the largest file; 0 for tables.
     """
     found = []
-    if rows is not None and rows > request_format.max_rows:
+    if rows is not None and rows > family.max_rows:
         found.append(
             error(
-                f"{rows:,} requests are more than the {request_format.max_rows:,} that one job takes",
+                f"{rows:,} requests are more than the {family.max_rows:,} that one job takes",
                 "split them over several jobs",
             )
         )

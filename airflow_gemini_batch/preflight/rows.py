@@ -9,9 +9,9 @@ import orjson
 
 from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
+from airflow_gemini_batch.requests.forms import request_faults
 from airflow_gemini_batch.requests.spec import BadRow, BuildPlan
 from airflow_gemini_batch.requests.templates import BadRowError, MediaSlot
-from airflow_gemini_batch.requests.validation.rows import request_faults
 
 CHECKED_ROWS = 100
 """Rows that a preflight makes requests of."""
@@ -68,7 +68,7 @@ def _row_faults(row: Mapping[str, Any], plan: BuildPlan, keys: set[str]) -> Iter
 
 def _request_faults(row: Mapping[str, Any], plan: BuildPlan) -> list[str]:
     try:
-        return request_faults(orjson.loads(plan.template.fill(row)), plan.format)
+        return request_faults(orjson.loads(plan.template.fill(row)), plan.family)
     except BadRowError as fault:
         return [str(fault)]
 

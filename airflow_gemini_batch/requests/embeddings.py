@@ -8,7 +8,13 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.model_families import RequestFormat, format_of
+from airflow_gemini_batch.core.model_families import (
+    FAMILIES,
+    GEMINI_EMBEDDING,
+    TEXT_EMBEDDING,
+    ModelFamily,
+    family_of,
+)
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
 from airflow_gemini_batch.requests.templates import RequestTemplate, TextSlot
@@ -21,8 +27,8 @@ _READS_TASK_IN_TEXT = "gemini-embedding-2"
 _NO_TITLE = "none"
 
 
-def embedding_format(model: str, request_format: str | None = None) -> RequestFormat:
-    """Return the format that an embedding model reads.
+def embedding_family(model: str, request_format: str | None = None) -> ModelFamily:
+    """Return the family of an embedding model.
 
     :param request_format: what the user says of a model that is not known by its name: ``text_embedding`` or
         ``gemini_embedding``.
@@ -30,23 +36,23 @@ def embedding_format(model: str, request_format: str | None = None) -> RequestFo
     Raises :class:`ValueError` for a model that generates text, for an unknown one of which nothing is said, and for
     one of which something else is known.
     """
-    name, known = short_model_name(model), format_of(model)
-    formats = [one for one in RequestFormat if one is not RequestFormat.GENERATE_CONTENT]
-    choices = " or ".join(f"request_format={one.value!r}" for one in formats)
+    name, known = short_model_name(model), family_of(model)
+    families = {name: family for name, family in FAMILIES.items() if family.embeds}
+    choices = " or ".join(f"request_format={name!r}" for name in families)
     if request_format is None:
         if known is None:
             raise ValueError(f"{name} is of no family of embedding models that is known here: give {choices}")
-        if known not in formats:
+        if not known.embeds:
             raise ValueError(
                 f"{name} generates text: use the operators for Gemini, or, where it is an embedding model all the same "
                 f"(a tuned one, say), give {choices}"
             )
         return known
-    if request_format not in formats:
+    if request_format not in families:
         raise ValueError(f"request_format is {request_format!r}: give {choices}")
-    if known in formats and known != request_format:
+    if known and known.embeds and known.name != request_format:
         raise ValueError(f"request_format is {request_format!r}, but {name} reads {known}: leave it out")
-    return RequestFormat(request_format)
+    return families[request_format]
 
 
 def column_or_template(text: str, name: str) -> PromptTemplate:
@@ -63,15 +69,22 @@ def column_or_template(text: str, name: str) -> PromptTemplate:
 
 
 def text_embedding_request(
-    prompt: PromptTemplate, *, task_type: str | None = None, title: PromptTemplate | None = None
+    prompt: PromptTemplate,
+    *,
+    model: str = "",
+    task_type: str | None = None,
+    title: PromptTemplate | None = None,
+    output_dimensionality: int | None = None,
 ) -> RequestTemplate:
     """Return the template of ``{"content", "task_type", "title"}``, for the text-embedding family.
 
-    In a table these are columns. How long the vectors are is not up to a row: see :func:`model_parameters_of`.
-    A row whose title is NULL gets an empty one, which counts as none.
+    In a table these are columns. The model changes nothing, and the length of the vectors is not up to a row: see
+    :func:`model_parameters_of`. A row whose title is NULL gets an empty one, which counts as none.
 
-    Raises :class:`ValueError` for an unknown task type, and for a title without the task type RETRIEVAL_DOCUMENT.
+    Raises :class:`ValueError` for an unknown task type, for a title without the task type RETRIEVAL_DOCUMENT, and for
+    a length that these vectors can't have.
     """
+    _check_dimensions(TEXT_EMBEDDING, output_dimensionality)
     _check_task(task_type, title)
     return _template(prompt, {"content": prompt, "task_type": task_type, "title": title})
 
@@ -93,7 +106,7 @@ def gemini_embedding_request(
     Raises :class:`ValueError` for a task type that is unknown or would be ignored, for a title without the task type
     RETRIEVAL_DOCUMENT, and for a length that these vectors can't have.
     """
-    _check_dimensions(RequestFormat.GEMINI_EMBEDDING, output_dimensionality)
+    _check_dimensions(GEMINI_EMBEDDING, output_dimensionality)
     _check_task(task_type, title)
     text = prompt
     if short_model_name(model).startswith(_READS_TASK_IN_TEXT):
@@ -106,15 +119,13 @@ def gemini_embedding_request(
     )
 
 
-def model_parameters_of(
-    request_format: RequestFormat, output_dimensionality: int | None = None
-) -> dict[str, str]:
+def model_parameters_of(family: ModelFamily, output_dimensionality: int | None = None) -> dict[str, str]:
     """Return the ``modelParameters`` of a job; empty where each row says how long its vector is to be.
 
     Raises :class:`ValueError` for a length that the family's vectors can't have.
     """
-    _check_dimensions(request_format, output_dimensionality)
-    if request_format is not RequestFormat.TEXT_EMBEDDING or output_dimensionality is None:
+    _check_dimensions(family, output_dimensionality)
+    if not family.dimensions_per_job or output_dimensionality is None:
         return {}
     return {"outputDimensionality": str(output_dimensionality)}
 
@@ -177,8 +188,8 @@ def _check_task(task_type: str | None, title: PromptTemplate | None) -> None:
         )
 
 
-def _check_dimensions(request_format: RequestFormat, dimensions: int | None) -> None:
-    longest = request_format.dimensions
+def _check_dimensions(family: ModelFamily, dimensions: int | None) -> None:
+    longest = family.dimensions
     if dimensions is not None and not (
         isinstance(dimensions, int) and not isinstance(dimensions, bool) and 1 <= dimensions <= longest
     ):

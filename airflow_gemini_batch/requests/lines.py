@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRowError, NotTextError, RequestTemplate
 
 _LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
-
-LineMaker = Callable[[str, bytes], bytes]
-"""Makes the line of a key and a filled :class:`~airflow_gemini_batch.requests.templates.RequestTemplate`."""
-
-
-def line_maker(format_: RequestFormat) -> LineMaker:
-    """Return what makes the lines of a format, each an object with the key in front, with a line end.
-
-    Its lines raise :class:`~airflow_gemini_batch.requests.templates.NotTextError` for a key with a lone surrogate.
-    """
-    return _MAKERS[format_]
 
 
 def request_line(key: str, request: bytes) -> bytes:
@@ -36,19 +24,14 @@ def request_line(key: str, request: bytes) -> bytes:
     return _LABELLED % (_json_key(key), request[:-1], key_label(key).encode())
 
 
-def _embedding_line(key: str, request: bytes) -> bytes:
+def embedding_line(key: str, request: bytes) -> bytes:
+    """Return ``{"key": …, "request": {…}}`` with a line end."""
     return b'{"key":%b,"request":%b}\n' % (_json_key(key), request)
 
 
-def _content_line(key: str, request: bytes) -> bytes:
+def content_line(key: str, request: bytes) -> bytes:
+    """Return ``{"key": …, "content": …}`` with a line end."""
     return b'{"key":%b,%b\n' % (_json_key(key), request[1:])
-
-
-_MAKERS: Mapping[RequestFormat, LineMaker] = {
-    RequestFormat.GENERATE_CONTENT: request_line,
-    RequestFormat.GEMINI_EMBEDDING: _embedding_line,
-    RequestFormat.TEXT_EMBEDDING: _content_line,
-}
 
 
 def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from airflow_gemini_batch.core.columns import (
     STAGED_VECTOR,
 )
 from airflow_gemini_batch.core.fingerprints import model_key
-from airflow_gemini_batch.core.model_families import LARGEST_FILE, READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import RequestTemplate
 
@@ -65,7 +65,7 @@ class BuildPlan:
     """
 
     model: str
-    format: RequestFormat
+    family: ModelFamily
     key: tuple[str, ...]
     template: RequestTemplate
     model_parameters: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class BuildPlan:
             for column in columns
             if column not in present
         ]
-        reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, READ_COLUMNS[self.format])
+        reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, self.family.read_columns)
         faults += [
             f"the key column {column!r} has a name that Vertex AI or this package uses itself: rename it, in a query "
             f"with SELECT `{column}` AS another_name"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT
 from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
@@ -63,16 +63,14 @@ class Kind(StrEnum):
         prompt = PromptTemplate.parse(PROMPT)
         if self is Kind.EMBEDDINGS:
             embed = gemini_embedding_request(prompt, model=self.model, output_dimensionality=DIMENSIONS)
-            return BuildPlan(self.model, RequestFormat.GEMINI_EMBEDDING, KEY, embed, shard_rows=1_000_000)
+            return BuildPlan(self.model, GEMINI_EMBEDDING, KEY, embed, shard_rows=1_000_000)
         schema = response_schema_of(SCHEMA)
-        return BuildPlan(
-            self.model, RequestFormat.GENERATE_CONTENT, KEY, gemini_request(prompt, response_schema=schema)
-        )
+        return BuildPlan(self.model, GENERATE_CONTENT, KEY, gemini_request(prompt, response_schema=schema))
 
     def landing_plan(self) -> LandingPlan:
         if self is Kind.EMBEDDINGS:
             columns = embedding_columns("embedding")
-            return LandingPlan(KEY, columns, format=RequestFormat.GEMINI_EMBEDDING, dimensions=DIMENSIONS)
+            return LandingPlan(KEY, columns, family=GEMINI_EMBEDDING, dimensions=DIMENSIONS)
         schema = response_schema_of(SCHEMA)
         return LandingPlan(KEY, answer_columns(schema), schema)
 

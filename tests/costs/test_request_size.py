@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
 from airflow_gemini_batch.costs.request_size import RequestSize, SizeSample, inferred, measure
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from tests.support.requests_data import request
 
 GEMINI, TEXT, EMBED = (
-    RequestFormat.GENERATE_CONTENT,
-    RequestFormat.TEXT_EMBEDDING,
-    RequestFormat.GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    GEMINI_EMBEDDING,
 )
 TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
 IMAGE = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/a.png"}}

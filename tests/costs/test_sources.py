@@ -6,7 +6,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
 from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
 from airflow_gemini_batch.costs.sources import estimate_sources
@@ -19,9 +19,9 @@ TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
 FORTY = request("x" * 40)
 
 
-def expected(*sources: str, request_format: RequestFormat = RequestFormat.GENERATE_CONTENT) -> Estimate:
+def expected(*sources: str, family: ModelFamily = GENERATE_CONTENT) -> Estimate:
     addresses = [parse_address(source) for source in sources]
-    return estimate_sources(GeminiBatchHook().store, addresses, "pro", request_format, TABLE)
+    return estimate_sources(GeminiBatchHook().store, addresses, "pro", family, TABLE)
 
 
 def test_small_files_are_counted(gemini_batch_stack, bucket):
@@ -62,7 +62,7 @@ def test_table_of_texts_is_measured_by_its_columns(gemini_batch_stack):
     columns = {"isbn": "STRING", "content": "STRING", "title": "STRING"}
     rows = [{"isbn": "1", "content": "x" * 36, "title": "four"}]
     table = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack)}.r", columns, rows)
-    found = expected(table, request_format=RequestFormat.TEXT_EMBEDDING)
+    found = expected(table, family=TEXT_EMBEDDING)
     assert (found.rows, found.prompt_tokens, found.output_tokens) == (1, 10, 0)
 
 

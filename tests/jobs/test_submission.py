@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.jobs.follow_ups import RoundId
 from airflow_gemini_batch.jobs.submission import (
@@ -55,8 +55,8 @@ def test_tables_are_refused_where_the_model_takes_none(place: str) -> None:
     with pytest.raises(
         InvalidRequestError, match=r"reads and writes files only, not bq://my-shop.books.texts"
     ):
-        submission(**fields, request_format=RequestFormat.GEMINI_EMBEDDING)
-    assert submission(**fields, request_format=RequestFormat.TEXT_EMBEDDING)
+        submission(**fields, family=GEMINI_EMBEDDING)
+    assert submission(**fields, family=TEXT_EMBEDDING)
 
 
 def test_submission_keeps_no_hold_of_the_mappings_it_is_given() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.columns import BOOKKEEPING, FAILED_COLUMNS, STAGED_OUTCOME
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.plan import (
@@ -102,9 +102,9 @@ def test_report_of_nothing_counts_nothing() -> None:
     assert (report.landed, report.failed) == (0, 0)
 
 
-@pytest.mark.parametrize("format_", [RequestFormat.TEXT_EMBEDDING, RequestFormat.GEMINI_EMBEDDING])
-def test_vectors_have_no_bookkeeping_of_answers_in_words(format_: RequestFormat) -> None:
-    vectors = LandingPlan(("isbn",), embedding_columns("vector"), format=format_)
+@pytest.mark.parametrize("family", [TEXT_EMBEDDING, GEMINI_EMBEDDING])
+def test_vectors_have_no_bookkeeping_of_answers_in_words(family: ModelFamily) -> None:
+    vectors = LandingPlan(("isbn",), embedding_columns("vector"), family=family)
     assert vectors.bookkeeping_columns.keys() == {
         "batch_model",
         "batch_prompt_tokens",
@@ -121,4 +121,4 @@ def test_vectors_have_no_bookkeeping_of_answers_in_words(format_: RequestFormat)
 @pytest.mark.parametrize("name", ["embedding", "truncated"])
 def test_key_that_is_called_as_a_column_of_vectors_is_named(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"two columns '{name}': rename .* vector_column"):
-        LandingPlan((name,), embedding_columns("embedding"), format=RequestFormat.TEXT_EMBEDDING)
+        LandingPlan((name,), embedding_columns("embedding"), family=TEXT_EMBEDDING)

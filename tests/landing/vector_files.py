@@ -8,21 +8,21 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
-from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.testing.stack import LocalStack
 from tests.landing.answer_files import SUCCEEDED, AnswerFiles
 from tests.landing.landings import JOB
 from tests.landing.vectors import embedded
 
-TEXT, KEYED = RequestFormat.TEXT_EMBEDDING, RequestFormat.GEMINI_EMBEDDING
+TEXT, KEYED = TEXT_EMBEDDING, GEMINI_EMBEDDING
 MODELS = {TEXT: "text-embedding-005", KEYED: "gemini-embedding-001"}
 
 
-def asked(format_: RequestFormat, text: str) -> dict[str, Any]:
+def asked(family: ModelFamily, text: str) -> dict[str, Any]:
     """Return what is asked of a model, without the key."""
-    if format_ is TEXT:
+    if family is TEXT:
         return {"content": text, "task_type": "RETRIEVAL_DOCUMENT"}
     config = {"output_dimensionality": 2, "task_type": "RETRIEVAL_DOCUMENT"}
     return {"content": {"parts": [{"text": text}]}, "embed_content_config": config}
@@ -31,10 +31,10 @@ def asked(format_: RequestFormat, text: str) -> dict[str, Any]:
 class VectorFiles(AnswerFiles):
     """Files of embedding jobs in a bucket.
 
-    :attr format: of the requests and answers.
+    :attr family: of the requests and answers.
     """
 
-    format = TEXT
+    family = TEXT
 
     def __init__(self, stack: LocalStack, bucket: str, folder: Path) -> None:
         super().__init__(stack, bucket, folder)
@@ -43,8 +43,8 @@ class VectorFiles(AnswerFiles):
     def texts(self, texts: Mapping[str, str]) -> str:
         """Write a request file from texts by key."""
         self._files += 1
-        make = line_maker(self.format)
-        lines = [make(key, orjson.dumps(asked(self.format, text))) for key, text in texts.items()]
+        make = FORMS[self.family].line
+        lines = [make(key, orjson.dumps(asked(self.family, text))) for key, text in texts.items()]
         return self.put(f"texts-{self._files}.jsonl", b"".join(lines))
 
     def vector(self, key: str, text: str, values: Any, tokens: int = 3) -> bytes:
@@ -59,8 +59,8 @@ class VectorFiles(AnswerFiles):
         return self.line(key, text, {"predictions": [], "status": status}, {}, status=status)
 
     def line(self, key: str, text: str, cells: Mapping[str, Any], response: Any, **beside: Any) -> bytes:
-        request = asked(self.format, text)
-        if self.format is TEXT:
+        request = asked(self.family, text)
+        if self.family is TEXT:
             return orjson.dumps({"instance": request, **cells})
         return orjson.dumps({"key": key, "request": request, "response": response, **beside})
 
@@ -69,7 +69,7 @@ class VectorFiles(AnswerFiles):
             Round(f"{JOB}/{number}", SUCCEEDED, (source,), output, {})
             for number, output in enumerate(outputs)
         )
-        model = f"publishers/google/models/{MODELS[self.format]}"
+        model = f"publishers/google/models/{MODELS[self.family]}"
         return Manifest(identity, model, "https://console", {}, rounds)
 
     def embed(self, vectors: Mapping[str, Any]) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
@@ -18,7 +18,7 @@ READ = ("content", "task_type", "title")
 def vector_plan(
     dimensions: int | None = None, key: Sequence[str] = ("isbn",), **settings: Any
 ) -> LandingPlan:
-    settings = {"format": RequestFormat.TEXT_EMBEDDING, **settings}
+    settings = {"family": TEXT_EMBEDDING, **settings}
     return LandingPlan(tuple(key), embedding_columns("embedding"), dimensions=dimensions, **settings)
 
 

@@ -14,7 +14,7 @@ from airflow_gemini_batch import (
     SubmitGeminiBatchOperator,
     SubmitTextEmbeddingBatchOperator,
 )
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.outputs.embeddings import content_id, read_embedding
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from tests.operators.steps import BOOKS, book, creates
@@ -47,9 +47,9 @@ def embedded(source: str | list[str], ti: TaskInstance | None = None, **argument
     return manifest
 
 
-def lengths(rows: list[dict[str, Any]], format_: RequestFormat) -> list[int]:
+def lengths(rows: list[dict[str, Any]], family: ModelFamily) -> list[int]:
     """Return the lengths of the vectors of an output's rows."""
-    return [len(read_embedding(format_, row).values) for row in rows]
+    return [len(read_embedding(family, row).values) for row in rows]
 
 
 @pytest.fixture
@@ -74,26 +74,24 @@ def test_text_embeddings_from_table_to_table(gemini_batch_stack, dataset, books,
     assert {(row["content"], row["title"], row["task_type"]) for row in rows} == {
         (TEXTS[row["isbn"]], row["title"], "RETRIEVAL_DOCUMENT") for row in ROWS
     }
-    assert lengths(rows, RequestFormat.TEXT_EMBEDDING) == [8, 8, 8]
+    assert lengths(rows, TEXT_EMBEDDING) == [8, 8, 8]
 
 
 def test_text_embeddings_from_rows_to_files(gemini_batch_stack, bucket):
-    (source,) = built(
-        ROWS, destination=f"gs://{bucket}/in", title="[[ title ]]", task_type="RETRIEVAL_DOCUMENT"
-    )
+    (source,) = built(ROWS, requests=f"gs://{bucket}/in", title="[[ title ]]", task_type="RETRIEVAL_DOCUMENT")
     manifest = embedded(source)
     assert manifest["counts"]["ok"] == 3
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
     asked = {content_id(line): line["key"] for line in lines(gemini_batch_stack, source)}
     assert {asked[content_id(row["instance"])] for row in rows} == TEXTS.keys()
-    assert lengths(rows, RequestFormat.TEXT_EMBEDDING) == [768] * 3
+    assert lengths(rows, TEXT_EMBEDDING) == [768] * 3
 
 
 @pytest.mark.parametrize("kind", ["table", "query"])
 def test_gemini_embeddings_from_bigquery_through_an_export(gemini_batch_stack, bucket, books, kind):
     rows = books if kind == "table" else f"SELECT * FROM `{books.removeprefix('bq://')}` WHERE TRUE -- all"
     arguments = {
-        "destination": f"gs://{bucket}/in",
+        "requests": f"gs://{bucket}/in",
         "model": GEMINI,
         "output_dimensionality": 16,
         "title": "title",
@@ -105,7 +103,7 @@ def test_gemini_embeddings_from_bigquery_through_an_export(gemini_batch_stack, b
     assert manifest["counts"]["ok"] == 3
     found = {row["key"]: row for row in answers(gemini_batch_stack, manifest["outputs"][0])}
     assert {key: row["request"]["content"]["parts"][0]["text"] for key, row in found.items()} == TEXTS
-    assert lengths(list(found.values()), RequestFormat.GEMINI_EMBEDDING) == [16] * 3
+    assert lengths(list(found.values()), GEMINI_EMBEDDING) == [16] * 3
 
 
 def test_gemini_embeddings_from_rows_in_files(gemini_batch_stack, bucket):
@@ -113,7 +111,7 @@ def test_gemini_embeddings_from_rows_in_files(gemini_batch_stack, bucket):
     manifest = embedded(source, model=GEMINI)
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
     assert {row["key"] for row in rows} == TEXTS.keys()
-    assert lengths(rows, RequestFormat.GEMINI_EMBEDDING) == [16] * 3
+    assert lengths(rows, GEMINI_EMBEDDING) == [16] * 3
 
 
 def test_documents_of_models_that_ignore_task_and_title_say_them_in_the_text(
@@ -187,12 +185,12 @@ def test_nothing_to_embed_skips_the_task(bucket, gemini_batch_stack, dataset):
         ({"text": "[[ plot ]]"}, "names the column 'plot'"),
         ({"output_dimensionality": 1000}, "output_dimensionality is 1000: give a whole number from 1 to 768"),
         ({"model": GEMINI}, "has to be a folder on Cloud Storage, gs://BUCKET/FOLDER"),
-        ({"model": GEMINI, "destination": None}, "name a folder for the request files, gs://BUCKET/FOLDER"),
+        ({"model": GEMINI, "requests": None}, "name a folder for the request files, gs://BUCKET/FOLDER"),
     ],
 )
 def test_build_says_what_it_cannot_do(dataset, books, arguments, message):
     with pytest.raises(AirflowFailException, match=message):
-        built(books, **{"destination": dataset, **arguments})
+        built(books, **{"requests": dataset, **arguments})
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult
 from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, content_id, fit_vector, read_embedding
 from airflow_gemini_batch.requests.embeddings import text_embedding_request
-from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
-TEXT, GEMINI = RequestFormat.TEXT_EMBEDDING, RequestFormat.GEMINI_EMBEDDING
+TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]
 OK = RowResult(Outcome.OK)
 
@@ -24,7 +24,7 @@ def prediction(**statistics: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("request_format", "row", "token_count", "truncated"),
+    ("family", "row", "token_count", "truncated"),
     [
         pytest.param(
             TEXT,
@@ -72,13 +72,13 @@ def prediction(**statistics: Any) -> dict[str, Any]:
     ],
 )
 def test_reads_vectors(
-    request_format: RequestFormat, row: dict[str, Any], token_count: int | None, truncated: bool | None
+    family: ModelFamily, row: dict[str, Any], token_count: int | None, truncated: bool | None
 ) -> None:
-    assert read_embedding(request_format, row) == EmbeddedRow(OK, VALUES, token_count, truncated)
+    assert read_embedding(family, row) == EmbeddedRow(OK, VALUES, token_count, truncated)
 
 
 @pytest.mark.parametrize(
-    ("request_format", "row"),
+    ("family", "row"),
     [
         (TEXT, {}),
         (TEXT, {"predictions": []}),
@@ -93,12 +93,12 @@ def test_reads_vectors(
         (GEMINI, {"predictions": [prediction()]}),
     ],
 )
-def test_row_without_a_vector_is_missing(request_format: RequestFormat, row: dict[str, Any]) -> None:
-    result, values, token_count, truncated = read_embedding(request_format, row)
+def test_row_without_a_vector_is_missing(family: ModelFamily, row: dict[str, Any]) -> None:
+    result, values, token_count, truncated = read_embedding(family, row)
     assert (result.outcome, values, token_count, truncated) == (Outcome.MISSING, None, None, None)
 
 
-@pytest.mark.parametrize("request_format", [TEXT, GEMINI])
+@pytest.mark.parametrize("family", [TEXT, GEMINI])
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
@@ -109,10 +109,10 @@ def test_row_without_a_vector_is_missing(request_format: RequestFormat, row: dic
     ],
 )
 def test_row_with_a_status_failed_even_with_a_vector(
-    request_format: RequestFormat, status: Any, outcome: Outcome
+    family: ModelFamily, status: Any, outcome: Outcome
 ) -> None:
     row = {"status": status, "predictions": [prediction()], "response": {"embedding": {"values": VALUES}}}
-    found = read_embedding(request_format, row)
+    found = read_embedding(family, row)
     assert (found.result.outcome, found.values) == (outcome, None)
     assert found.result.message
 
@@ -165,7 +165,7 @@ def test_rows_that_ask_the_same_share_their_id() -> None:
         title=PromptTemplate.parse("[[ title ]]"),
     )
     row = {"text": 'A "book" 本\n', "title": None}
-    asked = json.loads(line_maker(TEXT)("key", template.fill(row)))
+    asked = json.loads(FORMS[TEXT].line("key", template.fill(row)))
 
     # As the service gives it back: in another order, with what is empty left out or null.
     assert content_id(asked) == content_id({"task_type": "RETRIEVAL_DOCUMENT", "content": row["text"]})

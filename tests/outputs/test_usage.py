@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from airflow_gemini_batch.outputs.rows import row_usage
 from airflow_gemini_batch.outputs.usage import (
     LONG_PROMPT,
     Usage,
@@ -12,7 +13,6 @@ from airflow_gemini_batch.outputs.usage import (
     add_usage,
     gemini_embedding_usage,
     merge_usage,
-    row_usage,
     text_embedding_usage,
     usage_of,
 )

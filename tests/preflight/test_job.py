@@ -12,7 +12,12 @@ from google.api_core.exceptions import Forbidden, ServiceUnavailable
 
 from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import (
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
 from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.preflight.findings import Finding
@@ -34,7 +39,7 @@ def look(gemini_batch_stack) -> PreflightChecker:
     def look(
         *sources: str,
         destination: str | None = None,
-        request_format: RequestFormat = RequestFormat.GENERATE_CONTENT,
+        family: ModelFamily = GENERATE_CONTENT,
         location: str | None = None,
         **options: Any,
     ) -> list[Finding]:
@@ -42,7 +47,7 @@ def look(gemini_batch_stack) -> PreflightChecker:
             GeminiBatchHook(location=location),
             sources=[parse_address(source) for source in sources],
             destination=parse_address(destination) if destination else None,
-            request_format=request_format,
+            family=family,
             **options,
         )
 
@@ -143,7 +148,7 @@ def test_no_more_of_a_large_file_is_read_than_the_sample(look, put):
 
 
 def test_too_many_requests_are_counted(look, put, monkeypatch):
-    monkeypatch.setattr(RequestFormat, "max_rows", SAMPLE_ROWS)
+    monkeypatch.setattr(ModelFamily, "max_rows", SAMPLE_ROWS)
     line = json.dumps(GOOD).encode() + b"\n"
     assert look(put("many.jsonl", line * SAMPLE_ROWS)) == []
     (finding,) = look(put("too-many.jsonl", line * (SAMPLE_ROWS + 1)))
@@ -151,7 +156,7 @@ def test_too_many_requests_are_counted(look, put, monkeypatch):
 
 
 def test_too_many_rows_of_a_table_are_told(look, gemini_batch_stack, dataset, monkeypatch):
-    monkeypatch.setattr(RequestFormat, "max_rows", 2)
+    monkeypatch.setattr(ModelFamily, "max_rows", 2)
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW] * 3)
     (finding,) = look(table)
     assert "3 requests are more than the 2" in finding.message
@@ -199,7 +204,7 @@ def test_column_of_the_texts_is_checked_for_embeddings(look, gemini_batch_stack,
     columns = {"content": "STRING", "title": "STRING", "seen": "DATETIME"}
     rows = [{"content": "A book", "title": None, "seen": None}, {"content": "", "title": None, "seen": None}]
     table = fill(gemini_batch_stack, f"{dataset}.texts", columns, rows)
-    whole, bad = look(table, request_format=RequestFormat.TEXT_EMBEDDING)
+    whole, bad = look(table, family=TEXT_EMBEDDING)
     assert ("1 of 2" in whole.message, bad.message) == (True, "The text content is empty.")
 
 
@@ -228,14 +233,14 @@ def test_destination_that_can_t_be_written_is_named(look, gemini_batch_stack, da
 def test_tables_are_refused_where_the_model_reads_files_only(look, gemini_batch_stack, bucket, dataset):
     line = {"key": "1", "request": {"content": {"parts": [{"text": "A book"}]}}}
     file = upload(gemini_batch_stack, bucket, "texts.jsonl", [line])
-    gemini = RequestFormat.GEMINI_EMBEDDING
-    assert look(file, request_format=gemini) == []
-    (finding,) = look(file, destination=f"{dataset}.vectors", request_format=gemini)
+    gemini = GEMINI_EMBEDDING
+    assert look(file, family=gemini) == []
+    (finding,) = look(file, destination=f"{dataset}.vectors", family=gemini)
     assert str(finding).startswith(
         f"{dataset}.vectors: gemini_embedding requests are read from and written to"
     )
     table = fill(gemini_batch_stack, f"{dataset}.texts", COLUMNS, [ROW])
-    assert [one.severity for one in look(table, request_format=gemini)] == ["error"]
+    assert [one.severity for one in look(table, family=gemini)] == ["error"]
 
 
 def test_location_that_may_not_be_asked_is_no_warning(look, gemini_batch_stack, bucket, monkeypatch):

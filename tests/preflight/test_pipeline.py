@@ -10,7 +10,7 @@ import pytest
 from google.api_core.exceptions import Forbidden
 
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
@@ -37,7 +37,7 @@ def plan(prompt: str = "Describe [[ title ]].", key: str = "isbn", **more: Any) 
         generation_config=more.pop("generation_config", None),
         media=more.pop("media", None),
     )
-    return BuildPlan("gemini-2.5-flash", RequestFormat.GENERATE_CONTENT, (key,), template, **more)
+    return BuildPlan("gemini-2.5-flash", GENERATE_CONTENT, (key,), template, **more)
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 from tests.support.requests_data import BAD_REQUEST, request
 
-GENERATE = RequestFormat.GENERATE_CONTENT
+GENERATE = GENERATE_CONTENT
 GOOD = json.dumps(request("Hello")).encode()
 BAD = json.dumps(BAD_REQUEST).encode()
 
 
-def _sample(content: bytes, request_format: RequestFormat = GENERATE, **options: Any) -> RequestSample:
-    sample = RequestSample(request_format)
+def _sample(content: bytes, family: ModelFamily = GENERATE, **options: Any) -> RequestSample:
+    sample = RequestSample(family)
     sample.add_lines(content.splitlines(keepends=True), **options)
     return sample
 
@@ -207,7 +207,7 @@ def test_rows_of_a_table_are_held_against_the_same_rules(row: dict[str, Any], me
 
 
 def test_rows_of_texts_are_read_as_they_are() -> None:
-    sample = RequestSample(RequestFormat.TEXT_EMBEDDING)
+    sample = RequestSample(TEXT_EMBEDDING)
     sample.add_table_rows([{"content": "{a text", "title": None}, {"content": None}])
     assert (sample.rows, sample.rejected) == (2, 1)
 
@@ -222,5 +222,5 @@ def test_rows_of_texts_are_read_as_they_are() -> None:
     ],
 )
 def test_sizes_are_held_against_the_limits(rows: int | None, size: int, messages: list[str]) -> None:
-    found = size_findings(rows, size, RequestFormat.TEXT_EMBEDDING)
+    found = size_findings(rows, size, TEXT_EMBEDDING)
     assert [message in str(one) for message, one in zip(messages, found, strict=True)] == [True] * len(found)

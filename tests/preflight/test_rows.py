@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.preflight.findings import Finding
 from airflow_gemini_batch.preflight.rows import row_findings, template_findings
 from airflow_gemini_batch.requests.embeddings import text_embedding_request
@@ -18,7 +18,7 @@ PROMPT = PromptTemplate.parse("Describe [[ title ]].")
 def plan(prompt: str = "[[ title ]]", *, drop_bad_rows: bool = False, **parts: Any) -> BuildPlan:
     return BuildPlan(
         model="gemini-2.5-flash",
-        format=RequestFormat.GENERATE_CONTENT,
+        family=GENERATE_CONTENT,
         key=("isbn",),
         template=gemini_request(PromptTemplate.parse(prompt), **parts),
         drop_bad_rows=drop_bad_rows,
@@ -57,7 +57,7 @@ def test_prompt_that_is_one_media_column_is_no_fault_of_the_template() -> None:
 
 def test_template_of_embeddings_is_checked_by_its_own_rules() -> None:
     template = text_embedding_request(PROMPT, task_type="RETRIEVAL_DOCUMENT", title=PROMPT)
-    embed = BuildPlan("text-embedding-005", RequestFormat.TEXT_EMBEDDING, ("isbn",), template)
+    embed = BuildPlan("text-embedding-005", TEXT_EMBEDDING, ("isbn",), template)
     assert template_findings(embed) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, text_embedding_request
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -28,9 +28,7 @@ def plan(
     :param request: further arguments of :func:`gemini_request`.
     """
     template = gemini_request(PromptTemplate.parse(prompt), **(request or {}))
-    return BuildPlan(
-        model=model, format=RequestFormat.GENERATE_CONTENT, key=key, template=template, **options
-    )
+    return BuildPlan(model=model, family=GENERATE_CONTENT, key=key, template=template, **options)
 
 
 def text_embedding_plan(
@@ -47,9 +45,7 @@ def text_embedding_plan(
         task_type=task_type,
         title=PromptTemplate.parse(title) if title else None,
     )
-    return BuildPlan(
-        model="text-embedding-005", format=RequestFormat.TEXT_EMBEDDING, key=key, template=template, **options
-    )
+    return BuildPlan(model="text-embedding-005", family=TEXT_EMBEDDING, key=key, template=template, **options)
 
 
 def gemini_embedding_plan(
@@ -69,9 +65,7 @@ def gemini_embedding_plan(
         title=PromptTemplate.parse(title) if title else None,
         output_dimensionality=output_dimensionality,
     )
-    return BuildPlan(
-        model=model, format=RequestFormat.GEMINI_EMBEDDING, key=("isbn",), template=template, **options
-    )
+    return BuildPlan(model=model, family=GEMINI_EMBEDDING, key=("isbn",), template=template, **options)
 
 
 def prompts(requests: dict[str, Any]) -> dict[str, str]:

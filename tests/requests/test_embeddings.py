@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.requests.embeddings import (
     column_or_template,
-    embedding_format,
+    embedding_family,
     gemini_embedding_request,
     model_parameters_of,
     text_embedding_request,
 )
+from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.templates import BadRowError, RequestTemplate
 from airflow_gemini_batch.requests.validation.embed_content import TASK_TYPES
-from airflow_gemini_batch.requests.validation.rows import row_faults
 
 NASTY = 'He said "hi" \\ it\'s {new} [[ title ]]\r\nline\ttab 😀 مرحبا 你好 \u2028'
 PROMPT = PromptTemplate.parse("About [[ summary ]]")
@@ -60,7 +60,7 @@ def test_makes_text_embedding_requests(
     template = text_embedding_request(PROMPT, **arguments)
 
     assert filled(template, **row) == request_row
-    assert row_faults(request_row, RequestFormat.TEXT_EMBEDDING) == []
+    assert row_faults(request_row, TEXT_EMBEDDING) == []
     in_table = {
         name: value if isinstance(value, str) else value.render(row)
         for name, value in template.fields.items()
@@ -97,7 +97,7 @@ def test_makes_gemini_embedding_requests(
 
     assert request.pop("content") == {"parts": [{"text": f"About {row['summary']}"}]}
     assert request == ({"embed_content_config": config} if config else {})
-    assert row_faults({"request": filled(template, **row)}, RequestFormat.GEMINI_EMBEDDING) == []
+    assert row_faults({"request": filled(template, **row)}, GEMINI_EMBEDDING) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_refuses_a_task_type_that_the_model_ignores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said", "format_"),
+    ("model", "said", "family"),
     [
         ("text-embedding-005", None, "text_embedding"),
         ("publishers/google/models/gemini-embedding-001", None, "gemini_embedding"),
@@ -151,8 +151,8 @@ def test_refuses_a_task_type_that_the_model_ignores() -> None:
         ("projects/p/locations/l/models/123", "text_embedding", "text_embedding"),
     ],
 )
-def test_model_or_user_tells_the_format(model: str, said: str | None, format_: str) -> None:
-    assert embedding_format(model, said) == format_
+def test_model_or_user_tells_the_family(model: str, said: str | None, family: str) -> None:
+    assert str(embedding_family(model, said)) == family
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_model_or_user_tells_the_format(model: str, said: str | None, format_: s
 )
 def test_refuses_models_whose_format_is_not_told(model: str, said: str | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        embedding_format(model, said)
+        embedding_family(model, said)
 
 
 @pytest.mark.parametrize(
@@ -241,9 +241,9 @@ def test_refuses_rows_without_text(template: RequestTemplate) -> None:
 
 
 def test_tells_the_length_of_vectors_where_the_family_wants_it() -> None:
-    assert model_parameters_of(RequestFormat.TEXT_EMBEDDING, 256) == {"outputDimensionality": "256"}
-    assert model_parameters_of(RequestFormat.TEXT_EMBEDDING) == {}
-    assert model_parameters_of(RequestFormat.GEMINI_EMBEDDING, 256) == {}
+    assert model_parameters_of(TEXT_EMBEDDING, 256) == {"outputDimensionality": "256"}
+    assert model_parameters_of(TEXT_EMBEDDING) == {}
+    assert model_parameters_of(GEMINI_EMBEDDING, 256) == {}
 
 
 @pytest.mark.parametrize("dimensions", [0, -1, 3073, 2.5, True, "768"])
@@ -251,4 +251,4 @@ def test_refuses_lengths_that_vectors_cannot_have(dimensions: Any) -> None:
     with pytest.raises(ValueError, match="give a whole number from 1 to 3072"):
         gemini_embedding_request(PROMPT, model=GEMINI, output_dimensionality=dimensions)
     with pytest.raises(ValueError, match="give a whole number from 1 to 768"):
-        model_parameters_of(RequestFormat.TEXT_EMBEDDING, dimensions)
+        model_parameters_of(TEXT_EMBEDDING, dimensions)

@@ -6,25 +6,32 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.model_families import RequestFormat
-from airflow_gemini_batch.requests.lines import fingerprint_of_line, line_maker, request_line
+from airflow_gemini_batch.core.model_families import (
+    FAMILIES,
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
+from airflow_gemini_batch.requests.forms import FORMS
+from airflow_gemini_batch.requests.lines import fingerprint_of_line, request_line
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.templates import NotTextError, gemini_request
 
 MODEL = "gemini-2.5-flash"
 REQUESTS = {
-    RequestFormat.GENERATE_CONTENT: b'{"contents":[{"role":"user","parts":[{"text":"a"}]}]}',
-    RequestFormat.GEMINI_EMBEDDING: b'{"content":{"parts":[{"text":"a"}]}}',
-    RequestFormat.TEXT_EMBEDDING: b'{"content":"a","task_type":"RETRIEVAL_QUERY"}',
+    GENERATE_CONTENT: b'{"contents":[{"role":"user","parts":[{"text":"a"}]}]}',
+    GEMINI_EMBEDDING: b'{"content":{"parts":[{"text":"a"}]}}',
+    TEXT_EMBEDDING: b'{"content":"a","task_type":"RETRIEVAL_QUERY"}',
 }
-each_format = pytest.mark.parametrize("format_", RequestFormat)
+each_format = pytest.mark.parametrize("family", FAMILIES.values())
 KEYS = ["book-1", 'a/b"c', "x" * 10_000, "Ünï😀", "a\nb", ""]
 
 
 @pytest.mark.parametrize("key", KEYS)
 @each_format
-def test_line_is_one_json_object_with_the_key(format_: RequestFormat, key: str) -> None:
-    line = line_maker(format_)(key, REQUESTS[format_])
+def test_line_is_one_json_object_with_the_key(family: ModelFamily, key: str) -> None:
+    line = FORMS[family].line(key, REQUESTS[family])
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     content = json.loads(line)
@@ -33,31 +40,31 @@ def test_line_is_one_json_object_with_the_key(format_: RequestFormat, key: str) 
 
 
 def test_generation_carries_the_key_among_the_labels_too() -> None:
-    content = json.loads(request_line("Book 1", REQUESTS[RequestFormat.GENERATE_CONTENT]))
+    content = json.loads(request_line("Book 1", REQUESTS[GENERATE_CONTENT]))
     assert content["request"]["labels"] == {KEY_LABEL: key_label("Book 1")}
     assert content["request"]["contents"][0]["parts"] == [{"text": "a"}]
 
 
 def test_gemini_embedding_has_no_labels() -> None:
-    line = line_maker(RequestFormat.GEMINI_EMBEDDING)("1", REQUESTS[RequestFormat.GEMINI_EMBEDDING])
+    line = FORMS[GEMINI_EMBEDDING].line("1", REQUESTS[GEMINI_EMBEDDING])
     assert line == b'{"key":"1","request":{"content":{"parts":[{"text":"a"}]}}}\n'
 
 
 def test_text_embedding_stands_beside_its_key() -> None:
-    line = line_maker(RequestFormat.TEXT_EMBEDDING)("1", REQUESTS[RequestFormat.TEXT_EMBEDDING])
+    line = FORMS[TEXT_EMBEDDING].line("1", REQUESTS[TEXT_EMBEDDING])
     assert line == b'{"key":"1","content":"a","task_type":"RETRIEVAL_QUERY"}\n'
 
 
 @each_format
-def test_key_that_is_no_text_is_refused(format_: RequestFormat) -> None:
+def test_key_that_is_no_text_is_refused(family: ModelFamily) -> None:
     with pytest.raises(NotTextError):
-        line_maker(format_)("\ud800", REQUESTS[format_])
+        FORMS[family].line("\ud800", REQUESTS[family])
 
 
 @each_format
-def test_fingerprint_of_a_line_is_that_of_its_request(format_: RequestFormat) -> None:
-    request = REQUESTS[format_]
-    line = json.loads(line_maker(format_)("1", request))
+def test_fingerprint_of_a_line_is_that_of_its_request(family: ModelFamily) -> None:
+    request = REQUESTS[family]
+    line = json.loads(FORMS[family].line("1", request))
     assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)
 
 

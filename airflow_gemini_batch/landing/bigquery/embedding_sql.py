@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
-from airflow_gemini_batch.core.model_families import READ_COLUMNS, RequestFormat
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import parsed_json
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
@@ -37,7 +37,7 @@ from airflow_gemini_batch.outputs.embeddings import (
 )
 from airflow_gemini_batch.requests.bigquery.columns import quoted
 
-_READ = READ_COLUMNS[RequestFormat.TEXT_EMBEDDING]
+_READ = TEXT_EMBEDDING.read_columns
 _EMBEDDINGS = "$[0].embeddings"
 
 

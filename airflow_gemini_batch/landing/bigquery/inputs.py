@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, parse_address
 from airflow_gemini_batch.core.fingerprints import model_key
-from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
@@ -30,12 +29,6 @@ if TYPE_CHECKING:
     from google.cloud.storage import Blob
 
 
-_ANSWER_COLUMNS = {
-    RequestFormat.GENERATE_CONTENT: ("response", "status"),
-    RequestFormat.TEXT_EMBEDDING: ("content", "predictions", "status"),
-}
-
-
 def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> list[RequestTable]:
     """Return the tables of all requests: those of the first round, of which later rounds repeat some.
 
@@ -54,7 +47,7 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> li
                 "the same rows make the same table again"
             )
         columns = column_types(table.schema)
-        _check_present([*plan.key, plan.format.main_column], columns, address)
+        _check_present([*plan.key, plan.family.main_column], columns, address)
         check_key_types(plan.key, columns, where=str(address))
         last_job = manifest.rounds[last].job_name
         found.append(RequestTable(address, columns, _created(table), last_job, last, manifest.identity))
@@ -68,8 +61,8 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
     and :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one that has not the columns.
     """
     found = []
-    # Of an embedding job the key does not come back.
-    names = [*(() if plan.embeds else plan.key), *_ANSWER_COLUMNS[plan.format]]
+    family = plan.family
+    names = [*(plan.key if family.returns_keys else [family.main_column]), family.answer_column, "status"]
     for number, one in enumerate(manifest.rounds):
         address = _table_address(one.output) if one.output else None
         table = storage.find(address) if address else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.statements import Statement
@@ -61,6 +62,11 @@ _RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 _PAUSES = (5.0, 20.0)
 
 
+# The statements that sort the answers of each family into a staging table: from tables, and from lines of files.
+_FROM_TABLES = {GENERATE_CONTENT: staging_statement, TEXT_EMBEDDING: embedding_staging_statement}
+FROM_LINES = {GEMINI_EMBEDDING: line_staging_statement}
+
+
 class TableLanding:
     """Lands answers in tables.
 
@@ -88,9 +94,9 @@ class TableLanding:
         apart and for tables that can't take the answers, before anything is written, and what
         :mod:`~airflow_gemini_batch.landing.bigquery.inputs` raises.
         """
-        if not plan.format.takes_tables:
+        if not plan.family.takes_tables:
             raise InvalidRequestError(
-                f"the requests are in tables, and jobs of the format {plan.format} read and write files only: give the "
+                f"the requests are in tables, and jobs of the format {plan.family} read and write files only: give the "
                 "model's request_format, or the manifest of its job"
             )
         requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
@@ -102,8 +108,7 @@ class TableLanding:
         preparations = self._preparations(plan, requests[0].columns, target, failed)
         staging = staging_address(target, *(part for one in manifests for part in _identity(one)))
         with self._dropped_afterwards(staging):
-            stage = embedding_staging_statement if plan.embeds else staging_statement
-            self._run(stage(plan, staging, requests, answers), location)
+            self._run(_FROM_TABLES[plan.family](plan, staging, requests, answers), location)
             self._say_shortened(plan, staging, location)
             return self._merge(plan, staging, target, failed, preparations, location)
 
@@ -131,7 +136,7 @@ class TableLanding:
         preparations = self._preparations(plan, key_types, target, failed)
         with self._dropped_afterwards(staging, *(one.table for one in (*requests, *answers))):
             load_lines((*requests, *answers), self._client)
-            self._run(line_staging_statement(plan, staging, requests, answers), location)
+            self._run(FROM_LINES[plan.family](plan, staging, requests, answers), location)
             self._check_keys(plan, [RequestTable(staging, key_types, "", "", 0, "")], location)
             self._say_shortened(plan, staging, location)
             report = self._merge(plan, staging, target, failed, preparations, location)

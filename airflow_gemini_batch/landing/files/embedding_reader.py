@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
-from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -57,7 +56,7 @@ class EmbeddingReader:
     """
 
     def __init__(self, plan: LandingPlan, model: str, keep: Callable[[list[float]], str]) -> None:
-        self._format = plan.format
+        self._family = plan.family
         self._dimensions = plan.dimensions
         self._model = short_model_name(model)
         self._keep = keep
@@ -68,7 +67,7 @@ class EmbeddingReader:
         if content is None:
             return None
         label, digest = self._identity(content)
-        embedded = read_embedding(self._format, content)
+        embedded = read_embedding(self._family, content)
         outcome, message = embedded.result.outcome, embedded.result.message or None
         landed = _NOTHING
         shortened = False
@@ -106,7 +105,7 @@ class EmbeddingReader:
         return (digest, embedded.token_count, truncated, vector.dimensions), None
 
     def _identity(self, content: Mapping[str, Any]) -> tuple[str | None, str | None]:
-        if self._format is RequestFormat.TEXT_EMBEDDING:
+        if not self._family.returns_keys:
             instance = content.get("instance")
             # Both, since it is known already that an answer belongs to all requests of its content.
             return (content_id(instance if isinstance(instance, Mapping) else {}),) * 2

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.fingerprints import model_key
-from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
@@ -88,7 +87,7 @@ def _readers(
 ) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
     """Return what reads the lines of a manifest's requests, and those of its answers."""
     asked = model_key(manifest.model, plan.model_parameters)
-    request_reader = TextRequestReader if plan.format is RequestFormat.TEXT_EMBEDDING else RequestReader
+    request_reader = RequestReader if plan.family.returns_keys else TextRequestReader
     answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
     return request_reader(asked, plan.key).read, answer_reader.read
 

@@ -15,7 +15,6 @@ import orjson
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
-from airflow_gemini_batch.core.model_families import RequestFormat
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
 from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_query
@@ -130,7 +129,7 @@ WHERE {_is_asked(shard, shards)}""",
 def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
     """Return the columns of a request table: expressions over the sorted rows, and names."""
     request = [("request", "request")]
-    if plan.format is RequestFormat.TEXT_EMBEDDING:
+    if plan.family.is_flat:
         fields = plan.template.fields.items()
         request = [(field_value(value, plan.template, parameters), name) for name, value in fields]
     return [

@@ -21,7 +21,7 @@ from airflow_gemini_batch.requests.files.formats import Row
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
 from airflow_gemini_batch.requests.files.rows import Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
-from airflow_gemini_batch.requests.lines import line_maker
+from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BadRows, BuildPlan, BuildReport
 from airflow_gemini_batch.requests.templates import (
     BadMediaError,
@@ -144,7 +144,7 @@ class _Build:
         self._index = index
         self._compare = compare
         self._model = plan.model_key
-        self._line_of = line_maker(plan.format)
+        self._line_of = FORMS[plan.family].line
         self.rows = 0
         self.bad = BadRowCounts()
 

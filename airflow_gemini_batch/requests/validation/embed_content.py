@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.requests.validation.generate_content_fields import CONTENT
 from airflow_gemini_batch.requests.validation.proto_json import Message, Scalar, read
 
@@ -62,7 +62,7 @@ def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
         yield "The content is empty: at least one part with text is required."
     config = request.get("embedContentConfig", {})
     yield from _task_faults(config.get("taskType"), config.get("title"))
-    longest = RequestFormat.GEMINI_EMBEDDING.dimensions
+    longest = GEMINI_EMBEDDING.dimensions
     dimensions = int(config.get("outputDimensionality", longest))
     if not 1 <= dimensions <= longest:
         yield f"output_dimensionality is {dimensions}, not a number from 1 to {longest}."

@@ -8,7 +8,12 @@ from typing import Self
 
 from aiohttp import web
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import (
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
 from airflow_gemini_batch.testing.server_thread import ServerThread
 from airflow_gemini_batch.testing.vertex_ai.api import BatchPredictionApi
 from airflow_gemini_batch.testing.vertex_ai.call_log import CallLog
@@ -63,7 +68,7 @@ class LocalVertex:
         cancel_seconds: float = 0.2,
         fail_rate: float = 0.0,
         responder: Responder | None = None,
-        max_rows: Mapping[RequestFormat, int] | None = None,
+        max_rows: Mapping[ModelFamily, int] | None = None,
     ) -> None:
         self.faults = Faults()
         self.requests = CallLog()
@@ -72,12 +77,12 @@ class LocalVertex:
         self._clock = Clock(queue_seconds, run_seconds, cancel_seconds)
         self._clients = DataClients(storage_url=storage_url, bigquery_url=bigquery_url, project=project)
         failures = RowFailures(rate=fail_rate, seed=seed)
-        formats: dict[RequestFormat, RowFormat] = {
-            RequestFormat.GENERATE_CONTENT: GenerationRows(responder or stand_in, failures),
-            RequestFormat.TEXT_EMBEDDING: TextEmbeddingRows(failures),
-            RequestFormat.GEMINI_EMBEDDING: GeminiEmbeddingRows(failures),
+        formats: dict[ModelFamily, RowFormat] = {
+            GENERATE_CONTENT: GenerationRows(responder or stand_in, failures),
+            TEXT_EMBEDDING: TextEmbeddingRows(failures),
+            GEMINI_EMBEDDING: GeminiEmbeddingRows(failures),
         }
-        limits = {family: family.max_rows for family in RequestFormat} | dict(max_rows or {})
+        limits = {family: family.max_rows for family in formats} | dict(max_rows or {})
         self._runner = Runner(self._clients, formats, seed=seed, max_rows=limits)
         self._server = ServerThread(self._application, port=port)
 

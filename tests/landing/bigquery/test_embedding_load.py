@@ -36,7 +36,7 @@ class Landing(VectorFiles):
         self.bigquery = bigquery_client(stack)
 
     def load(self, *manifests, dimensions=None, key=("isbn",)):
-        plan = vector_plan(dimensions, key, format=KEYED)
+        plan = vector_plan(dimensions, key, family=KEYED)
         landing = TableLanding(self.bigquery, logging.getLogger(__name__))
         failed = self.table.with_table("vectors__failed")
         return landing.land_vector_files(plan, manifests, CloudStorage(self.client), self.table, failed)
@@ -102,7 +102,7 @@ def test_rows_are_staged_as_those_that_pass_through_the_worker(files, monkeypatc
 
     monkeypatch.setattr(TableLanding, "_merge", keep)
     files.load(manifest, dimensions=2)
-    plan, log = vector_plan(2, format=KEYED), logging.getLogger(__name__)
+    plan, log = vector_plan(2, family=KEYED), logging.getLogger(__name__)
     staging = stage_files(plan, [manifest], files.table, files.client, files.bigquery, log)
     staged.append(read(files.stack, str(staging)))
     loaded, streamed = (sorted(rows, key=lambda row: row["isbn"]) for rows in staged)

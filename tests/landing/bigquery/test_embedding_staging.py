@@ -27,12 +27,12 @@ def target(gemini_batch_stack):
 @pytest.fixture(params=[TEXT, KEYED])
 def files(request, gemini_batch_stack, bucket, tmp_path):
     files = VectorFiles(gemini_batch_stack, bucket, tmp_path)
-    files.format = request.param
+    files.family = request.param
     return files
 
 
 def land(files, target, manifest, dimensions=None):
-    plan = vector_plan(dimensions, format=files.format)
+    plan = vector_plan(dimensions, family=files.family)
     client, log = bigquery_client(files.stack), logging.getLogger(__name__)
     staging = stage_files(plan, [manifest], target, files.client, client, log)
     assert column_types(client.get_table(staging.dotted).schema) == staging_columns(plan)

@@ -26,12 +26,12 @@ FAMILIES = [TEXT, KEYED]
 @pytest.fixture(params=FAMILIES)
 def files(request, gemini_batch_stack, bucket, tmp_path):
     files = VectorFiles(gemini_batch_stack, bucket, tmp_path)
-    files.format = request.param
+    files.family = request.param
     return files
 
 
 def plan(files: VectorFiles, dimensions: int | None = None, **settings):
-    return vector_plan(dimensions, format=files.format, **settings)
+    return vector_plan(dimensions, family=files.family, **settings)
 
 
 def test_vectors_land_as_lists_of_fixed_size_with_their_bookkeeping(files):
@@ -45,7 +45,7 @@ def test_vectors_land_as_lists_of_fixed_size_with_their_bookkeeping(files):
     assert (first["isbn"], first["embedding"]) == ("978-1", [1.0, 0.0])
     assert second["embedding"] == pytest.approx([0.6, -0.8])
     assert (second["token_count"], second["dimensions"]) == (8, 2)
-    assert second["truncated"] is (False if files.format is TEXT else None)
+    assert second["truncated"] is (False if files.family is TEXT else None)
     assert list(table.column_names)[5:] == [
         "batch_model",
         "batch_prompt_tokens",
@@ -53,7 +53,7 @@ def test_vectors_land_as_lists_of_fixed_size_with_their_bookkeeping(files):
         "batch_job",
         "batch_fingerprint",
     ]
-    assert (second["batch_model"], second["batch_prompt_tokens"]) == (MODELS[files.format], 8)
+    assert (second["batch_model"], second["batch_prompt_tokens"]) == (MODELS[files.family], 8)
     assert second["batch_job"] == f"{JOB}/0"
     assert isinstance(second["batch_processed_time"], dt.datetime)
     assert len(second["batch_fingerprint"]) == 32
@@ -120,7 +120,7 @@ def test_texts_are_told_apart_by_task_type_and_title(gemini_batch_stack, bucket,
 
 def test_keyless_vectors_are_matched_by_their_requests(gemini_batch_stack, bucket, tmp_path):
     files = VectorFiles(gemini_batch_stack, bucket, tmp_path)
-    files.format = KEYED
+    files.family = KEYED
     source = files.texts({"978-1": "A", "978-2": "B"})
     lines = [
         orjson.dumps({"request": asked(KEYED, text), "response": {"embedding": {"values": [value, 0]}}})

@@ -9,13 +9,13 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
 from airflow_gemini_batch.requests.bigquery.preview import Previewer
+from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.requests.validation.rows import row_faults
 from tests.requests.bigquery.test_tables import VALUES
 from tests.requests.plans import BOOKS, gemini_embedding_plan
 from tests.support.requests_data import lines, storage_client
@@ -75,7 +75,7 @@ def test_every_value_comes_through_as_python_would_write_it(export, folder, tabl
     assert found.keys() == {row["isbn"] for row in rows}
     for row in rows:
         line, request = found[row["isbn"]], wanted.template.fill(row)
-        assert row_faults(line, RequestFormat.GEMINI_EMBEDDING) == []
+        assert row_faults(line, GEMINI_EMBEDDING) == []
         assert fingerprint_of_line(wanted.model, line) == fingerprint_of(wanted.model, request)
         assert line["request"]["content"] == orjson.loads(request)["content"]
     assert (report.rows, report.requests) == (len(rows), len(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.bigquery.columns import types_of
 from airflow_gemini_batch.requests.sources import parse_row_source
@@ -24,7 +24,7 @@ def test_columns_hold_what_python_would_write(gemini_batch_stack, client, build,
     (source,) = build.run(wanted, table(rows), dataset).sources
 
     schema = client.get_table(source.removeprefix("bq://")).schema
-    assert list(column_faults(types_of(schema).items(), RequestFormat.TEXT_EMBEDDING)) == []
+    assert list(column_faults(types_of(schema).items(), TEXT_EMBEDDING)) == []
     found = {row.pop("isbn"): row for row in read(gemini_batch_stack, source)}
     assert found == {
         row["isbn"]: {

@@ -12,7 +12,7 @@ import pytest
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.files import builder as building
 from airflow_gemini_batch.requests.files.builder import build_files
@@ -136,11 +136,11 @@ def test_embedding_rows_have_their_own_form(build, lines) -> None:
     text = PromptTemplate.parse("[[ title ]]")
     template = RequestTemplate(('{"content":', TextSlot(text), "}"), text)
     a_plan = plan()
-    for format_, line in (
-        (RequestFormat.TEXT_EMBEDDING, {"key": "1", "content": "Emma"}),
-        (RequestFormat.GEMINI_EMBEDDING, {"key": "1", "request": {"content": "Emma"}}),
+    for family, line in (
+        (TEXT_EMBEDDING, {"key": "1", "content": "Emma"}),
+        (GEMINI_EMBEDDING, {"key": "1", "request": {"content": "Emma"}}),
     ):
-        report = build([EMMA], type(a_plan)(MODEL, format_, ("isbn",), template))
+        report = build([EMMA], type(a_plan)(MODEL, family, ("isbn",), template))
         assert lines(report) == [line]
 
 

@@ -2,26 +2,26 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.requests.validation.columns import column_faults
 
-GENERATE, TEXT = RequestFormat.GENERATE_CONTENT, RequestFormat.TEXT_EMBEDDING
+GENERATE, TEXT = GENERATE_CONTENT, TEXT_EMBEDDING
 
 
 @pytest.mark.parametrize(
-    ("request_format", "columns"),
+    ("family", "columns"),
     [
         (GENERATE, {"request": "JSON", "id": "INTEGER", "sold": "TIMESTAMP"}),
         (GENERATE, {"request": "STRING"}),
         (TEXT, {"content": "STRING", "tags": "ARRAY", "response": "STRING"}),
     ],
 )
-def test_accepts(request_format: RequestFormat, columns: dict[str, str]) -> None:
-    assert list(column_faults(columns.items(), request_format)) == []
+def test_accepts(family: ModelFamily, columns: dict[str, str]) -> None:
+    assert list(column_faults(columns.items(), family)) == []
 
 
 @pytest.mark.parametrize(
-    ("request_format", "columns", "faults"),
+    ("family", "columns", "faults"),
     [
         (GENERATE, {"prompt": "STRING"}, ["there is no column 'request' (JSON or STRING)"]),
         (GENERATE, {"request": "ARRAY"}, ["column 'request' is ARRAY, not JSON or STRING"]),
@@ -45,5 +45,5 @@ def test_accepts(request_format: RequestFormat, columns: dict[str, str]) -> None
         ),
     ],
 )
-def test_refuses(request_format: RequestFormat, columns: dict[str, str], faults: list[str]) -> None:
-    assert list(column_faults(columns.items(), request_format)) == faults
+def test_refuses(family: ModelFamily, columns: dict[str, str], faults: list[str]) -> None:
+    assert list(column_faults(columns.items(), family)) == faults

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
+from airflow_gemini_batch.requests.forms import request_faults
 from airflow_gemini_batch.requests.validation.generate_content import read_generation_request
-from airflow_gemini_batch.requests.validation.rows import request_faults
 
 
 def _faults(request: Any) -> list[str]:
-    return request_faults(request, RequestFormat.GENERATE_CONTENT)
+    return request_faults(request, GENERATE_CONTENT)
 
 
 USER = {"role": "user", "parts": [{"text": "Hello"}]}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.testing.vertex_ai.conftest import Folder
 from tests.testing.vertex_ai.http import VertexCaller, job_body, prompt, prompts, short
@@ -114,7 +114,7 @@ def test_reads_several_files_and_wildcards(call: VertexCaller, folder: Folder) -
 def test_fails_a_job_whose_file_does_not_fit(
     start_vertex: Callable[..., LocalVertex], folder: Folder, rows: list[Any], code: int, message: str
 ) -> None:
-    call = VertexCaller(start_vertex(max_rows={RequestFormat.GENERATE_CONTENT: 5}).url)
+    call = VertexCaller(start_vertex(max_rows={GENERATE_CONTENT: 5}).url)
     job = call.run(_body(folder, rows))
     assert (job["state"], job["error"]["code"]) == ("JOB_STATE_FAILED", code)
     assert message in job["error"]["message"]

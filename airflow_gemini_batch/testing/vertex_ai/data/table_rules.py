@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.requests.validation.columns import column_faults
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
 
 
-def check_table(address: BigQueryAddress, family: RequestFormat, location: str, clients: DataClients) -> Any:
+def check_table(address: BigQueryAddress, family: ModelFamily, location: str, clients: DataClients) -> Any:
     """Return the ``google.cloud.bigquery.Table``, when the job can read it.
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.JobError`, as the service fails the job.

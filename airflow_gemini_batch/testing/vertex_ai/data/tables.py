@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.data.table_rules import check_table
@@ -27,7 +27,7 @@ class TableSource:
     """A table in the job's own location; looked at when this is made, read by :meth:`rows`."""
 
     def __init__(
-        self, address: BigQueryAddress, family: RequestFormat, location: str, clients: DataClients
+        self, address: BigQueryAddress, family: ModelFamily, location: str, clients: DataClients
     ) -> None:
         self._address = address
         self._family = family
@@ -38,7 +38,7 @@ class TableSource:
     def columns(self) -> list[Column]:
         """The table's columns; for embeddings those that the model reads, the others are dropped."""
         schema = self._table.schema
-        if self._family is RequestFormat.TEXT_EMBEDDING:
+        if self._family is TEXT_EMBEDDING:
             schema = [item for item in schema if item.name in _EMBEDDING_COLUMNS]
         return [Column(item.name, item.field_type) for item in schema]
 
@@ -48,7 +48,7 @@ class TableSource:
         for row in self._clients.bigquery.list_rows(self._table, page_size=_PAGE_ROWS):
             values = {name: _json_value(value) for name, value in row.items()}
             content = values.pop(main)
-            if self._family is RequestFormat.TEXT_EMBEDDING:
+            if self._family is TEXT_EMBEDDING:
                 beside = {name: values[name] for name in _EMBEDDING_COLUMNS & values.keys()}
                 yield InputRow({main: content, **beside}, beside)
             else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.requests.validation.labels import label_fault
 from airflow_gemini_batch.requests.validation.proto_json import WireError, read, snake_case
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
@@ -148,9 +148,7 @@ def _gcs(uri: str, field: str) -> GcsAddress:
 
 
 def _check_family(model: Model, *places: object) -> None:
-    if model.family is RequestFormat.GEMINI_EMBEDDING and any(
-        isinstance(place, BigQueryAddress) for place in places
-    ):
+    if model.family is GEMINI_EMBEDDING and any(isinstance(place, BigQueryAddress) for place in places):
         raise CallError(
             "INVALID_ARGUMENT",
             f"Model {model.short_name} supports jsonl files on Cloud Storage only, not BigQuery.",
@@ -163,7 +161,7 @@ def _check_parameters(body: dict[str, Any], model: Model) -> None:
         return
     if not isinstance(parameters, dict):
         raise CallError("INVALID_ARGUMENT", "model_parameters must be a JSON object.")
-    if model.family is not RequestFormat.TEXT_EMBEDDING or "outputDimensionality" not in parameters:
+    if model.family is not TEXT_EMBEDDING or "outputDimensionality" not in parameters:
         return
     dimensions = parameters["outputDimensionality"]
     if not str(dimensions).isdigit() or not 1 <= int(dimensions) <= model.dimensions:

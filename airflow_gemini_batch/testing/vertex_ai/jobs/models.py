@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from airflow_gemini_batch.core.model_families import RequestFormat, format_of
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
 
 _NAME = r"[a-z0-9][a-z0-9.-]{0,126}[a-z0-9]"
@@ -36,7 +36,7 @@ class Model:
 
     resource: str
     short_name: str
-    family: RequestFormat
+    family: ModelFamily
     tuned: bool = False
 
     @property
@@ -58,7 +58,7 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
         name, publisher = match["name"], match["publisher"]
         if publisher != "google":
             raise CallError("INVALID_ARGUMENT", f"Do not support publisher model {name}")
-        if name.startswith(_SERVED) and (family := format_of(name)):
+        if name.startswith(_SERVED) and (family := family_of(name)):
             _check_location(name, location)
             return Model(f"publishers/google/models/{resource.rpartition('/')[2]}", name, family)
         raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
@@ -68,7 +68,7 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
             raise CallError(
                 "INVALID_ARGUMENT", f"Tuned model {resource} can't be used at the global endpoint."
             )
-        return Model(resource, resource.rpartition("/")[2], RequestFormat.GENERATE_CONTENT, tuned=True)
+        return Model(resource, resource.rpartition("/")[2], GENERATE_CONTENT, tuned=True)
     raise CallError("INVALID_ARGUMENT", f"Invalid model resource name: {resource}")
 
 

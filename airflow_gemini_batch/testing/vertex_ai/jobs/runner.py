@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.files import FileSink, FileSource
 from airflow_gemini_batch.testing.vertex_ai.data.row import InputRow, Sink, Source
@@ -50,10 +50,10 @@ class Runner:
     def __init__(
         self,
         clients: DataClients,
-        formats: Mapping[RequestFormat, RowFormat],
+        formats: Mapping[ModelFamily, RowFormat],
         *,
         seed: int,
-        max_rows: Mapping[RequestFormat, int],
+        max_rows: Mapping[ModelFamily, int],
     ) -> None:
         self._clients = clients
         self._formats = formats

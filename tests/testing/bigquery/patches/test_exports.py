@@ -9,8 +9,8 @@ import pytest
 from google.api_core.exceptions import BadRequest, NotFound
 from pyarrow import parquet
 
-from airflow_gemini_batch.core.model_families import RequestFormat
-from airflow_gemini_batch.requests.validation.rows import row_faults
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
+from airflow_gemini_batch.requests.forms import row_faults
 from tests.testing.bigquery.patches.conftest import NASTY, Query
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_writes_requests_of_an_embedding_model(export: Export, query: Query, buc
         },
     }
     # A whole number may come as a string in proto3's JSON.
-    assert row_faults(row, RequestFormat.GEMINI_EMBEDDING) == []
+    assert row_faults(row, GEMINI_EMBEDDING) == []
 
 
 VALUES: list[tuple[str, Any]] = [

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
 from airflow_gemini_batch.testing.vertex_ai.jobs.filter import parse_filter
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job, JobRequest, State
@@ -14,9 +14,7 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model
 JOB = Job(
     JobRequest(
         location="us-central1",
-        model=Model(
-            "publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash", RequestFormat.GENERATE_CONTENT
-        ),
+        model=Model("publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash", GENERATE_CONTENT),
         sources=(GcsAddress("books", "in.jsonl"),),
         destination=GcsAddress("books", "out"),
         body={

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.cloud import bigquery as bq
 
-from airflow_gemini_batch.core.model_families import RequestFormat
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.testing.vertex_ai.rows.vectors import embed
@@ -192,15 +192,15 @@ def test_adds_texts_that_nobody_asked_for(
 @pytest.mark.parametrize(
     ("model", "family", "row"),
     [
-        (TEXT, RequestFormat.TEXT_EMBEDDING, {"content": "x"}),
-        (GEMINI, RequestFormat.GEMINI_EMBEDDING, _gemini("x")),
+        (TEXT, TEXT_EMBEDDING, {"content": "x"}),
+        (GEMINI, GEMINI_EMBEDDING, _gemini("x")),
     ],
 )
 def test_holds_texts_to_their_limit(
     start_vertex: Callable[..., LocalVertex],
     folder: Folder,
     model: str,
-    family: RequestFormat,
+    family: ModelFamily,
     row: dict[str, Any],
 ) -> None:
     call = VertexCaller(start_vertex(max_rows={family: 2}).url)

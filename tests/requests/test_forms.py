@@ -6,17 +6,23 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.model_families import RequestFormat
-from airflow_gemini_batch.requests.validation.rows import request_faults, row_faults
+from airflow_gemini_batch.core.model_families import (
+    FAMILIES,
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
+from airflow_gemini_batch.requests.forms import request_faults, row_faults
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
 CONTENT = {"parts": [{"text": "Hello"}]}
 CHAT = [{"role": "user", "content": "Hello"}]
 
 GENERATE, TEXT, GEMINI = (
-    RequestFormat.GENERATE_CONTENT,
-    RequestFormat.TEXT_EMBEDDING,
-    RequestFormat.GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    GEMINI_EMBEDDING,
 )
 
 
@@ -25,7 +31,7 @@ def _embed(text: str = "Hello", **config: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("request_format", "row"),
+    ("family", "row"),
     [
         (GENERATE, {"request": {"contents": CONTENTS}}),
         (GENERATE, {"request": {"contents": CONTENTS}, "key": "1", "anything": 7}),
@@ -35,12 +41,12 @@ def _embed(text: str = "Hello", **config: Any) -> dict[str, Any]:
         (GEMINI, {"request": {"content": CONTENT}}),
     ],
 )
-def test_accepts(request_format: RequestFormat, row: dict[str, Any]) -> None:
-    assert row_faults(row, request_format) == []
+def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
+    assert row_faults(row, family) == []
 
 
 @pytest.mark.parametrize(
-    ("request_format", "row", "message"),
+    ("family", "row", "message"),
     [
         (GENERATE, {"contents": CONTENTS}, 'wrap it in {"request": …}'),
         (GENERATE, {"model": "m", "messages": CHAT}, "OpenAI's form"),
@@ -70,8 +76,8 @@ def test_accepts(request_format: RequestFormat, row: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_refuses(request_format: RequestFormat, row: dict[str, Any], message: str) -> None:
-    (fault,) = row_faults(row, request_format)
+def test_refuses(family: ModelFamily, row: dict[str, Any], message: str) -> None:
+    (fault,) = row_faults(row, family)
     assert message in fault
 
 
@@ -79,7 +85,7 @@ def test_names_every_fault() -> None:
     assert len(request_faults(_embed("", task_type="SEARCH", output_dimensionality=9999), GEMINI)) == 3
 
 
-@pytest.mark.parametrize("request_format", RequestFormat)
+@pytest.mark.parametrize("family", FAMILIES.values())
 @pytest.mark.parametrize("request_", [None, 7, "Hello", [], True])
-def test_refuses_what_is_no_object(request_format: RequestFormat, request_: Any) -> None:
-    assert len(request_faults(request_, request_format)) == 1
+def test_refuses_what_is_no_object(family: ModelFamily, request_: Any) -> None:
+    assert len(request_faults(request_, family)) == 1

@@ -1,0 +1,106 @@
+"""The form of a request by family of models: its template, its line of a file, and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from airflow_gemini_batch.core.model_families import (
+    GEMINI_EMBEDDING,
+    GENERATE_CONTENT,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
+from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, text_embedding_request
+from airflow_gemini_batch.requests.lines import content_line, embedding_line, request_line
+from airflow_gemini_batch.requests.templates import RequestTemplate, gemini_request
+from airflow_gemini_batch.requests.validation.embed_content import (
+    gemini_embedding_faults,
+    read_gemini_embedding_request,
+    text_embedding_faults,
+)
+from airflow_gemini_batch.requests.validation.generate_content import (
+    generation_faults,
+    read_generation_request,
+)
+from airflow_gemini_batch.requests.validation.proto_json import WireError
+
+
+class RequestForm(NamedTuple):
+    """How requests for one family are written and checked.
+
+    :param template: makes the template of one request from the prompt and the family's own options.
+    :param line: makes the line of a key and a filled template, with the key in front and a line end; raises
+        :class:`~airflow_gemini_batch.requests.templates.NotTextError` for a key with a lone surrogate.
+    :param errors: says all that is wrong with one request; raises :class:`.WireError` for one that can't be read.
+    :param main_field: of a request; tells a bare request from a row that holds one.
+    :param example: of a row.
+    """
+
+    template: Callable[..., RequestTemplate]
+    line: Callable[[str, bytes], bytes]
+    errors: Callable[[Any], Iterable[str]]
+    main_field: str
+    example: str
+
+
+FORMS: Mapping[ModelFamily, RequestForm] = {
+    GENERATE_CONTENT: RequestForm(
+        gemini_request,
+        request_line,
+        lambda request: generation_faults(read_generation_request(request)),
+        "contents",
+        '{"request": {"contents": [{"role": "user", "parts": [{"text": "…"}]}]}}',
+    ),
+    GEMINI_EMBEDDING: RequestForm(
+        gemini_embedding_request,
+        embedding_line,
+        lambda request: gemini_embedding_faults(read_gemini_embedding_request(request)),
+        "content",
+        '{"key": "…", "request": {"content": {"parts": [{"text": "…"}]}}}',
+    ),
+    TEXT_EMBEDDING: RequestForm(
+        text_embedding_request, content_line, text_embedding_faults, "content", '{"content": "…"}'
+    ),
+}
+
+
+def row_faults(row: Mapping[str, Any], family: ModelFamily) -> list[str]:
+    """Return all that is wrong with a line of a request file, or with a row of a request table.
+
+    :param row: the decoded line; of a table the columns that the model reads, decoded.
+    """
+    if error := _other_form(row, family):
+        return [error]
+    return request_faults(row if family.is_flat else row["request"], family)
+
+
+def request_faults(request: object, family: ModelFamily) -> list[str]:
+    """Return all that is wrong with one request, without what is around it.
+
+    :param request: a GenerateContentRequest, an EmbedContentRequest, or ``{"content", "task_type", "title"}``.
+    """
+    if family.is_flat and not isinstance(request, Mapping):
+        return ["the row is not an object"]
+    try:
+        return list(FORMS[family].errors(request))
+    except WireError as error:
+        return [str(error)]
+    except RecursionError:
+        return ["the request is nested too deeply to be read"]
+
+
+def _other_form(row: Mapping[str, Any], family: ModelFamily) -> str | None:
+    """Recognise a row that was written for another reader, and say what to write instead."""
+    if family.main_column in row:
+        return None
+    form = FORMS[family]
+    inner = row.get("body", row.get("request", row))
+    if isinstance(inner, Mapping) and "messages" in inner:
+        return f'a chat in OpenAI\'s form ("messages"): write it as {form.example}'
+    if family.is_flat:
+        beside = " (this looks like a row for Gemini models)" if "request" in row else ""
+        return f'there is no "{family.main_column}"{beside}: write {form.example}'
+    if form.main_field in row:
+        return 'a bare request, without the key "request" around it: wrap it in {"request": …}'
+    return f'there is no "request": write {form.example}'
