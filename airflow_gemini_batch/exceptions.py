@@ -6,6 +6,9 @@ failure, which Airflow retries, and one that skips the task's remaining retries.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GeminiBatchError(Exception):
     """Base of all errors raised by this package."""
@@ -17,6 +20,18 @@ class InvalidRequestError(GeminiBatchError, ValueError):
     """What the DAG asks for can't be done; nothing was sent."""
 
     retryable = False
+
+
+@contextmanager
+def as_invalid_request() -> Iterator[None]:
+    """Turn a :class:`ValueError` about the user's parameters into :class:`InvalidRequestError`.
+
+    For the parameters only: what the user's own code raises keeps its type, its trace and its retries.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
 
 
 class SourceNotReadyError(GeminiBatchError):

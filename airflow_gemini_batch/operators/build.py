@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.model_families import ModelFamily
-    from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
+    from airflow_gemini_batch.requests.sources import PythonRows
     from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
     from airflow_gemini_batch.requests.templates import RequestTemplate
-
-Rows = Iterable[Mapping[str, Any]]
 
 
 class BuildRequestsOperator(GeminiBatchOperator):
@@ -65,7 +63,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     def __init__(
         self,
         *,
-        source: str | Sequence[str] | Rows | Callable[[], Rows],
+        source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
         key: str | Sequence[str],
         model: str,
         requests: str | None = None,
@@ -90,6 +88,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
         self.shard_rows = shard_rows
+        _check_choice("on_bad_rows", on_bad_rows, ("fail", "drop"))
+        _check_choice("on_empty", on_empty, ("skip", "succeed"))
+        if shard_rows is not None and not (isinstance(shard_rows, int) and shard_rows > 0):
+            raise InvalidRequestError(f"shard_rows has to be 1 or more, got {shard_rows!r}")
         if callable(source) or isinstance(source, Iterator):
             # Airflow would call the function itself, with arguments for templates.
             self.template_fields = [name for name in self.template_fields if name != "source"]
@@ -116,14 +118,17 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, tell what it will cost, and return where the requests are."""
+        from airflow_gemini_batch.requests.build import RequestBuilder
+
         with fail_without_retry():
             plan = self._plan()
-            report = self._build(plan)
+            clients = (lambda: self.hook.storage_client), (lambda: self.hook.bigquery_client)
+            report = RequestBuilder(*clients, self.log).build(plan, self.source, self.requests)
             self.log.info("%s", report)
-            told = report.to_json()
+            summary = report.to_json()
             if report.requests:
-                told["estimate"] = self._estimate(plan, report)
-            context["ti"].xcom_push(key="report", value=told)
+                summary["estimate"] = self._estimate(plan, report)
+            context["ti"].xcom_push(key="report", value=summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException("There is nothing to ask: no new rows")
             for source in report.sources:
@@ -134,16 +139,6 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.core.models import model_resource_name
         from airflow_gemini_batch.requests.spec import BuildPlan
 
-        for name, value, allowed in (
-            ("on_bad_rows", self.on_bad_rows, ("fail", "drop")),
-            ("on_empty", self.on_empty, ("skip", "succeed")),
-        ):
-            if value not in allowed:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, allowed))}, got {value!r}"
-                )
-        if self.shard_rows is not None and not (isinstance(self.shard_rows, int) and self.shard_rows > 0):
-            raise InvalidRequestError(f"shard_rows has to be 1 or more, got {self.shard_rows!r}")
         with as_invalid_request():
             model = model_resource_name(self.model)
             family = self._family()
@@ -159,66 +154,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 
-    def _row_source(self) -> RowSource | Rows | Callable[[], Rows]:
-        """Return where the rows come from: what an address says, or the rows themselves as they were given."""
-        from airflow_gemini_batch.requests.sources import parse_row_source
-
-        if not _is_address(self.source):
-            return self.source  # type: ignore[return-value]
-        with as_invalid_request():
-            return parse_row_source(self.source)
-
-    def _build(self, plan: BuildPlan) -> BuildReport:
-        from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-
-        source = self._row_source()
-        if isinstance(source, (TableRows, QueryRows)):
-            return self._build_tables(plan, source)
-        return self._build_files(plan, source() if callable(source) else source)
-
-    def _build_tables(self, plan: BuildPlan, source: TableRows | QueryRows) -> BuildReport:
-        from airflow_gemini_batch.requests.bigquery.exports import ExportBuild
-        from airflow_gemini_batch.requests.bigquery.tables import TableBuild
-        from airflow_gemini_batch.requests.destinations import request_dataset, request_folder
-
-        if not plan.family.takes_tables:
-            with as_invalid_request():
-                folder = request_folder(self.requests, plan.target)
-            export = ExportBuild(self.hook.bigquery_client, self.hook.storage_client, self.log)
-            return export.run(plan, source, folder)
-        with as_invalid_request():
-            dataset = request_dataset(self.requests, plan.target, source)
-        return TableBuild(self.hook.bigquery_client, self.log).run(plan, source, dataset)
-
-    def _build_files(self, plan: BuildPlan, source: FileRows | Rows) -> BuildReport:
-        from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
-        from airflow_gemini_batch.requests.bigquery.done import read_done
-        from airflow_gemini_batch.requests.destinations import request_folder
-        from airflow_gemini_batch.requests.files.builder import build_files
-        from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
-        from airflow_gemini_batch.requests.sources import FileRows
-
-        with as_invalid_request():
-            folder = request_folder(self.requests, plan.target)
-            done_table = (
-                parse_address(plan.done_target) if plan.done_target and "://" in plan.done_target else None
-            )
-        client = self.hook.storage_client
-        if isinstance(source, FileRows):
-            rows = read_rows(source, (*plan.key, *plan.template.columns), client)
-        else:
-            rows = python_rows(source)
-        done = None
-        if isinstance(done_table, BigQueryAddress):
-            done = read_done(self.hook.bigquery_client, done_table, plan.key)
-        return build_files(plan, rows, folder, client, self.log, done=done)
-
     def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:
         from airflow_gemini_batch.core.models import short_model_name
         from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
 
-        found = estimate(
+        expected = estimate(
             short_model_name(plan.model),
             price_table(),
             rows=report.requests,
@@ -227,14 +168,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
             max_output_tokens=self._max_output_tokens(),
             embeddings=plan.family.embeds,
         )
-        self.log.info("%s", found)
-        if warning := check_ceiling(found, ceiling_of(self.max_cost_usd)):
+        self.log.info("%s", expected)
+        if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd)):
             self.log.warning("%s", warning)
-        return found.to_json()
+        return expected.to_json()
 
 
-def _is_address(source: Any) -> TypeGuard[str | Sequence[str]]:
-    # An empty list is one of no rows; what mapped tasks have returned is a sequence, and no list.
-    return isinstance(source, str) or (
-        isinstance(source, Sequence) and len(source) > 0 and all(isinstance(one, str) for one in source)
-    )
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidRequestError(f"{name} has to be {' or '.join(map(repr, choices))}, got {value!r}")

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
-from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, RowsFailedError
-from airflow_gemini_batch.hooks.errors import as_invalid_request, fail_without_retry
+from airflow_gemini_batch.exceptions import (
+    InvalidRequestError,
+    OutputNotReadyError,
+    RowsFailedError,
+    as_invalid_request,
+)
+from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:

@@ -44,12 +44,13 @@ class PreflightOperator(BuildRequestsOperator):
         """Check everything, tell the warnings, and raise the errors as one."""
         from airflow_gemini_batch.preflight.findings import raise_findings
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
+        from airflow_gemini_batch.requests.sources import row_source
 
         with fail_without_retry():
             findings = preflight_rows(
                 self.hook,
                 self._plan(),
-                self._row_source(),
+                row_source(self.source),
                 target=str(self.target),
                 failed_target=self.failed_target,
                 requests=self.requests,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.exceptions import as_invalid_request
 
 
 class FileKind(StrEnum):
@@ -54,12 +56,29 @@ class FileRows:
 
 
 RowSource = TableRows | QueryRows | FileRows
+PythonRows = Iterable[Mapping[str, Any]]
 
 
+def row_source(
+    source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+) -> RowSource | PythonRows | Callable[[], PythonRows]:
+    """Return where rows come from: what an address or a query names, or rows of Python as they were given.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a text that names no rows.
+    """
+    # An empty list is a list of no rows. A mapped task's results are a sequence, but not a list.
+    if isinstance(source, Sequence) and (
+        isinstance(source, str) or (len(source) > 0 and all(isinstance(item, str) for item in source))
+    ):
+        return parse_row_source(source)
+    return source  # type: ignore[return-value]
+
+
+@as_invalid_request()
 def parse_row_source(source: str | Sequence[str]) -> RowSource:
     """Read where rows come from: ``bq://…``, a query, or one or more files (``gs://…`` or a local path).
 
-    Raises :class:`ValueError` that says what is wrong and what is right.
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a text that names no rows.
     """
     if isinstance(source, str) and _QUERY.match(source):
         return QueryRows(source.strip().rstrip(";"))

@@ -30,15 +30,10 @@ ROWS = [book(number) for number in range(3)]
         pytest.param({"model": ""}, "model", id="no model"),
         pytest.param({"media": "cover"}, "names the column 'cover'", id="no such media"),
         pytest.param({"response_schema": {"a": object()}}, "response_schema", id="no schema"),
-        pytest.param({"on_bad_rows": "ignore"}, "on_bad_rows has to be 'fail' or 'drop'", id="bad rows"),
-        pytest.param({"on_empty": "fail"}, "on_empty has to be 'skip' or 'succeed'", id="empty"),
         pytest.param({"max_cost_usd": "5 $"}, "max_cost_usd has to be US dollars", id="cost"),
         pytest.param({"max_cost_usd": -1}, "give US dollars, 0 or more", id="negative cost"),
-        pytest.param({"shard_rows": 0}, "shard_rows has to be 1 or more", id="no rows a job"),
-        pytest.param({"destination": None}, "destination is missing", id="no destination"),
-        pytest.param(
-            {"destination": "bq://project-1.d"}, "has to be a folder on Cloud Storage", id="dataset"
-        ),
+        pytest.param({"requests": None}, "requests is missing", id="no requests"),
+        pytest.param({"requests": "bq://project-1.d"}, "has to be a folder on Cloud Storage", id="dataset"),
         pytest.param({"source": "books.docx"}, "the kind of file is not known", id="kind of file"),
         pytest.param({"source": ""}, "source is empty", id="no source"),
         pytest.param({"source": None}, "give an iterable of dicts", id="None"),
@@ -53,15 +48,31 @@ ROWS = [book(number) for number in range(3)]
     ],
 )
 def test_what_the_user_can_mend_is_said_without_retries(bucket, arguments, message):
-    settings: dict[str, Any] = {"source": ROWS, "destination": f"gs://{bucket}/requests", **arguments}
+    settings: dict[str, Any] = {"source": ROWS, "requests": f"gs://{bucket}/requests", **arguments}
     with pytest.raises(AirflowFailException, match=message):
         built(**settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on_bad_rows": "ignore"}, "on_bad_rows has to be 'fail' or 'drop', got 'ignore'"),
+        ({"on_empty": "fail"}, "on_empty has to be 'skip' or 'succeed', got 'fail'"),
+        ({"shard_rows": 0}, "shard_rows has to be 1 or more, got 0"),
+        ({"shard_rows": "40"}, "shard_rows has to be 1 or more, got '40'"),
+    ],
+)
+def test_wrong_constant_is_refused_when_the_dag_is_read(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BuildGeminiRequestsOperator(
+            task_id="build", source=ROWS, key="isbn", prompt="x", model=MODEL, **arguments
+        )
 
 
 def test_nothing_is_written_for_a_column_that_is_not_there(gemini_batch_stack, bucket):
     dataset = make_dataset(gemini_batch_stack)
     books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, ROWS)
-    for arguments in ({"source": books}, {"source": ROWS, "destination": f"gs://{bucket}/requests"}):
+    for arguments in ({"source": books}, {"source": ROWS, "requests": f"gs://{bucket}/requests"}):
         with pytest.raises(AirflowFailException, match="names the column 'titel'"):
             built(**arguments, prompt="[[ titel ]]")
     tables = bigquery_client(gemini_batch_stack).list_tables(dataset.removeprefix("bq://"))
@@ -105,7 +116,7 @@ def test_parameters_are_looked_at_when_the_task_runs():
 
 
 def test_cost_above_the_ceiling_stops_the_run(gemini_batch_stack, bucket):
-    arguments = {"source": ROWS, "destination": f"gs://{bucket}/requests"}
+    arguments = {"source": ROWS, "requests": f"gs://{bucket}/requests"}
     cost = reported(**arguments)["estimate"]["cost"]["amount"]
     assert built(**arguments, max_cost_usd=str(cost * 1.01))
     with pytest.raises(
@@ -116,7 +127,7 @@ def test_cost_above_the_ceiling_stops_the_run(gemini_batch_stack, bucket):
 
 
 def test_unknown_model_is_told_in_tokens_without_money(bucket):
-    arguments = {"source": ROWS, "destination": f"gs://{bucket}/requests", "model": "gemini-99-flash"}
+    arguments = {"source": ROWS, "requests": f"gs://{bucket}/requests", "model": "gemini-99-flash"}
     estimate = reported(**arguments, max_cost_usd=0.01)["estimate"]
     assert estimate["cost"]["amount"] is None
     assert estimate["prompt_tokens"] > 0
@@ -126,13 +137,13 @@ def test_configured_prices_are_those_of_the_estimate(bucket, tmp_path, monkeypat
     prices = tmp_path / "prices.csv"
     prices.write_text(f"model,input,output,as_of\n{MODEL},0,1000000,2026-11-01\n")
     monkeypatch.setenv("AIRFLOW__GEMINI_BATCH__PRICE_TABLE", str(prices))
-    arguments = {"destination": f"gs://{bucket}/requests", "generation_config": {"maxOutputTokens": 10}}
+    arguments = {"requests": f"gs://{bucket}/requests", "generation_config": {"maxOutputTokens": 10}}
     cost = reported(ROWS, **arguments)["estimate"]["cost"]
     assert (cost["amount"], cost["rates_as_of"]) == (30, "2026-11-01")
 
 
 def test_system_instruction_counts_for_each_row(bucket):
-    arguments = {"source": ROWS, "destination": f"gs://{bucket}/requests"}
+    arguments = {"source": ROWS, "requests": f"gs://{bucket}/requests"}
     plain = reported(**arguments)["estimate"]["prompt_tokens"]
     longer = reported(**arguments, system_instruction="x" * 400)["estimate"]["prompt_tokens"]
     assert longer == plain + 300

@@ -17,7 +17,6 @@ from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
-from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_query
 from airflow_gemini_batch.requests.bigquery.request_sql import (
     field_value,
     named_holes,
@@ -25,6 +24,7 @@ from airflow_gemini_batch.requests.bigquery.request_sql import (
     request_text,
     slot_columns,
 )
+from airflow_gemini_batch.requests.done import DoneRows, done_query
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
 from airflow_gemini_batch.requests.templates import MediaSlot, TextSlot
 

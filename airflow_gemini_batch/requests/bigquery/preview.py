@@ -24,7 +24,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     survey_statement,
 )
 from airflow_gemini_batch.requests.bigquery.columns import check_key_types, types_of
-from airflow_gemini_batch.requests.bigquery.done import DoneRows, done_rows
+from airflow_gemini_batch.requests.done import DoneRows, done_rows
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
 from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, BuildReport
 

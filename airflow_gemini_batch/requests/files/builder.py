@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.requests.files.done import read_done_files
+from airflow_gemini_batch.requests.done import read_done_files
 from airflow_gemini_batch.requests.files.formats import Row
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
 from airflow_gemini_batch.requests.files.rows import Rows

@@ -14,7 +14,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     request_columns,
     survey_statement,
 )
-from airflow_gemini_batch.requests.bigquery.done import DoneRows
+from airflow_gemini_batch.requests.done import DoneRows
 from tests.requests.plans import plan
 
 TYPES = {"isbn": "STRING", "title": "STRING", "year": "FLOAT64", "cover": "STRING"}

@@ -4,7 +4,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.bigquery.done import read_done
+from airflow_gemini_batch.requests.done import read_done_table
 from tests.support.tables import bigquery_client, fill, make_dataset
 
 COLUMNS = {"shelf": "INT64", "isbn": "STRING", "summary": "STRING", "batch_fingerprint": "STRING"}
@@ -26,15 +26,15 @@ def test_keys_come_as_text_with_their_fingerprint(gemini_batch_stack, target, ke
         {"shelf": 4, "isbn": None, "batch_fingerprint": "f4"},
     ]
     fill(gemini_batch_stack, str(target), COLUMNS, rows)
-    found = read_done(bigquery_client(gemini_batch_stack), target, key)
+    found = read_done_table(bigquery_client(gemini_batch_stack), target, key)
     assert sorted(found) == list(zip(texts, ["f1", "f2"], strict=True))
 
 
 def test_absent_table_holds_nothing(gemini_batch_stack, target):
-    assert list(read_done(bigquery_client(gemini_batch_stack), target, ("isbn",))) == []
+    assert list(read_done_table(bigquery_client(gemini_batch_stack), target, ("isbn",))) == []
 
 
 def test_table_without_bookkeeping_is_refused_with_the_way_out(gemini_batch_stack, target):
     fill(gemini_batch_stack, str(target), {"isbn": "STRING"})
     with pytest.raises(InvalidRequestError, match=r"landed without bookkeeping.* Land with bookkeeping=True"):
-        list(read_done(bigquery_client(gemini_batch_stack), target, ("isbn",)))
+        list(read_done_table(bigquery_client(gemini_batch_stack), target, ("isbn",)))

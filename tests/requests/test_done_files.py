@@ -11,7 +11,7 @@ import pytest
 
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.files.done import read_done_files
+from airflow_gemini_batch.requests.done import read_done_files
 from tests.requests.plans import plan
 from tests.support.requests_data import storage_client
 
@@ -90,7 +90,7 @@ def test_target_without_the_key_is_refused(done, landed) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("bq://project-1.shop.done", "is no file: give the file that results land in"),
+        ("bq://project-1.shop.done", "is not a file: give the file that results land in"),
         ("somewhere", "target: 'somewhere': the kind of file is not known"),
     ],
 )

@@ -1,0 +1,131 @@
+"""Rows → requests: which way the rows take, and where their requests go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import as_invalid_request
+from airflow_gemini_batch.requests.bigquery.exports import ExportBuild
+from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+from airflow_gemini_batch.requests.done import read_done_table
+from airflow_gemini_batch.requests.files.builder import build_files
+from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
+from airflow_gemini_batch.requests.sources import (
+    FileRows,
+    PythonRows,
+    QueryRows,
+    TableRows,
+    row_source,
+)
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+
+
+class RequestBuilder:
+    """Builds requests: by SQL where the rows are in BigQuery, as a stream where they are in files or in Python.
+
+    :param storage_client: makes the client of ``google-cloud-storage``, when the first object is needed.
+    :param bigquery_client: makes the client of ``google-cloud-bigquery``, when the first table is needed; the client's
+        project pays for the statements.
+    """
+
+    def __init__(
+        self,
+        storage_client: Callable[[], storage.Client],
+        bigquery_client: Callable[[], bigquery.Client],
+        log: Log,
+    ) -> None:
+        self._storage_client = storage_client
+        self._bigquery_client = bigquery_client
+        self._log = log
+
+    def build(
+        self,
+        plan: BuildPlan,
+        source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+        requests: str | None = None,
+    ) -> BuildReport:
+        """Write the requests of all rows that need an answer, and report where they are.
+
+        :param source: what :func:`~airflow_gemini_batch.requests.sources.row_source` reads.
+        :param requests: dataset or folder for the requests; by default beside the target or the source.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for addresses, columns or rows that can't
+        become requests, and :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not
+        exist.
+        """
+        rows = row_source(source)
+        if not isinstance(rows, (TableRows, QueryRows)):
+            return self._build_stream(plan, rows, requests)
+        if plan.family.takes_tables:
+            dataset = request_dataset(requests, plan.target, rows)
+            return TableBuild(self._bigquery_client(), self._log).run(plan, rows, dataset)
+        folder = request_folder(requests, plan.target)
+        export = ExportBuild(self._bigquery_client(), self._storage_client(), self._log)
+        return export.run(plan, rows, folder)
+
+    def _build_stream(
+        self, plan: BuildPlan, source: FileRows | PythonRows | Callable[[], PythonRows], requests: str | None
+    ) -> BuildReport:
+        folder = request_folder(requests, plan.target)
+        done = self._done_in_table(plan)
+        client = self._storage_client()
+        if isinstance(source, FileRows):
+            rows = read_rows(source, (*plan.key, *plan.template.columns), client)
+        else:
+            rows = python_rows(source() if callable(source) else source)
+        return build_files(plan, rows, folder, client, self._log, done=done)
+
+    def _done_in_table(self, plan: BuildPlan) -> Iterator[tuple[str, str]] | None:
+        if not plan.done_target or not plan.done_target.startswith("bq://"):
+            return None
+        with as_invalid_request():
+            table = BigQueryAddress.parse(plan.done_target)
+        return read_done_table(self._bigquery_client(), table, plan.key)
+
+
+@as_invalid_request()
+def request_dataset(
+    requests: str | None, target: str | None, source: TableRows | QueryRows
+) -> BigQueryAddress:
+    """Return the dataset for request tables: the one given, or that of the target, or of the source.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of them is in BigQuery.
+    """
+    if requests:
+        address = parse_address(requests)
+        if not isinstance(address, BigQueryAddress) or address.is_table:
+            raise ValueError(
+                f"requests {requests} has to be a dataset, bq://PROJECT.DATASET, since the rows are in BigQuery"
+            )
+        return address
+    if target and isinstance(address := parse_address(target), BigQueryAddress):
+        return address.with_table("")
+    if isinstance(source, TableRows):
+        return source.address.with_table("")
+    raise ValueError("requests is missing: name a dataset for the request tables, bq://PROJECT.DATASET")
+
+
+@as_invalid_request()
+def request_folder(requests: str | None, target: str | None) -> GcsAddress:
+    """Return the folder for request files: the one given, or ``requests`` beside the target file.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when neither is on Cloud Storage.
+    """
+    if requests:
+        address = parse_address(requests)
+        if not isinstance(address, GcsAddress) or address.has_wildcard:
+            raise ValueError(
+                f"requests {requests} has to be a folder on Cloud Storage, gs://BUCKET/FOLDER: requests go to a "
+                "dataset only if the rows are in BigQuery and the model reads tables"
+            )
+        return address
+    if target and target.startswith("gs://"):
+        address = GcsAddress.parse(target)
+        return GcsAddress(address.bucket, address.folder).child("requests")
+    raise ValueError("requests is missing: name a folder for the request files, gs://BUCKET/FOLDER")
