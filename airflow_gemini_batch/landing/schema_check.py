@@ -15,6 +15,7 @@ import orjson
 # ```json … ``` around the whole answer, which models write although they are asked for JSON.
 FENCE_PATTERN = r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$"
 NOT_JSON = "the answer is not valid JSON: "
+EMPTY_ANSWER = "the answer is empty"
 PREVIEW_LENGTH = 100
 """Characters of a value, or of an answer, that a message shows."""
 
@@ -57,7 +58,7 @@ def parse_answer(text: str, check: Check) -> tuple[Any, str | None]:
             except orjson.JSONDecodeError:
                 continue
             return value, check(value)
-    return None, f"{NOT_JSON}{text[:PREVIEW_LENGTH]}"
+    return None, f"{NOT_JSON}{text[:PREVIEW_LENGTH]}" if text else EMPTY_ANSWER
 
 
 def expected(schema: Mapping[str, Any]) -> str:

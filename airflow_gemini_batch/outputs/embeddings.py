@@ -36,12 +36,12 @@ class EmbeddedRow(NamedTuple):
 class Vector(NamedTuple):
     """A vector that can be searched, or why it can't be.
 
-    :param values: none when there is a fault.
+    :param values: empty when there is an error.
     :param shortened: whether it came longer than asked.
     """
 
     values: list[float]
-    fault: str | None = None
+    error: str | None = None
     shortened: bool = False
 
     @property
@@ -133,10 +133,11 @@ def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
 
 
 def fit_vector(values: Any, dimensions: int | None = None) -> Vector:
-    """Hold the numbers of a vector against what was asked for.
+    """Check the numbers of a vector against what was asked for.
 
     A longer vector is cut and brought to length 1 (L2) again; these models put what matters most first. A shorter
-    one, a zero vector, and one with anything but finite numbers have a fault.
+    one, a zero vector, and one with anything but finite numbers have an error. The twin in SQL is
+    :func:`airflow_gemini_batch.landing.bigquery.embedding_sql.best_vectors`.
 
     :param dimensions: as asked for; ``None`` takes the vector as long as it is.
     """
@@ -168,7 +169,7 @@ def content_id(row: Mapping[str, Any]) -> str:
 def _length(values: list[Any]) -> float:
     """Return the L2 norm; NaN when not everything is a number."""
     try:
-        # Finite only if every number is, so one pass in C, a fifth of the time of decoding, sees all faults.
+        # Finite only if every number is, so one pass in C, a fifth of the time of decoding, sees all errors.
         return math.hypot(*values)
     except (TypeError, OverflowError):
         return math.nan

@@ -50,7 +50,7 @@ def test_answers_are_held_against_a_schema(files):
     found = read(files.manifest(source, output), response_schema={"genre": str})
     assert (found["1"].outcome, found["1"].value) == (Outcome.OK, {"genre": "novel"})
     assert (found["2"].outcome, found["2"].text, found["2"].value) == (Outcome.INVALID, "no JSON", None)
-    assert found["2"].message.startswith("the answer is no JSON")
+    assert found["2"].message == "the answer is not valid JSON: no JSON"
     assert list(read(files.manifest(source, output), response_schema={"genre": str}, only_ok=True)) == ["1"]
 
 

@@ -77,11 +77,11 @@ def test_fence_within_an_answer_is_text() -> None:
         "[" * 5000,
     ],
 )
-def test_what_is_no_json_says_so(text: str) -> None:
+def test_what_is_not_json_says_so(text: str) -> None:
     value, fault = parse_answer(text, fits)
     assert value is None
     assert fault is not None
-    assert fault.startswith("the answer is no JSON: ")
+    assert fault == (f"the answer is not valid JSON: {text[:100]}" if text else "the answer is empty")
 
 
 def test_what_is_wrong_is_told_with_the_value() -> None:
@@ -139,41 +139,30 @@ def test_value_that_fits_has_no_fault(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("more", "fault"),
     [
-        ({"genre": "essay"}, "genre is none of the values allowed: 'essay'"),
-        ({"genre": None}, "genre is no text: None"),
-        ({"genre": 5}, "genre is no text: 5"),
-        ({"pages": 0}, "pages is out of bounds: 0"),
-        ({"pages": 9001}, "pages is out of bounds: 9001"),
-        ({"pages": 1.0}, "pages is no whole number: 1.0"),
-        ({"pages": True}, "pages is no whole number: True"),
-        ({"pages": "7"}, "pages is no whole number: '7'"),
-        ({"rating": "4"}, "rating is no number: '4'"),
-        ({"rating": False}, "rating is no number: False"),
-        ({"rating": -0.1}, "rating is out of bounds: -0.1"),
-        ({"tags": "a"}, "tags is no list: 'a'"),
-        ({"tags": []}, "tags has 0 items"),
-        ({"tags": ["a", "b", "c"]}, "tags has 3 items"),
-        ({"tags": ["a", None]}, "an item of tags is no text: None"),
-        ({"author": []}, "author is no object: []"),
-        ({"author": {}}, "author.name is missing"),
-        ({"author": {"name": "Mary", "alive": "yes"}}, "author.alive is neither true nor false: 'yes'"),
-        ({"shelf": 5}, "shelf fits none of the alternatives"),
-        ({"shelf": ["a"]}, "shelf fits none of the alternatives"),
+        ({"genre": "essay"}, 'genre: expected one of "novel", "poems", got "essay"'),
+        ({"genre": None}, 'genre: expected one of "novel", "poems", got null'),
+        ({"pages": 9001}, "pages: expected an integer from 1 to 9000, got 9001"),
+        ({"pages": True}, "pages: expected an integer from 1 to 9000, got true"),
+        ({"rating": -0.1}, "rating: expected a number of at least 0 or null, got -0.1"),
+        ({"tags": []}, "tags: expected a list of 1 to 2 items, got []"),
+        ({"tags": ["a", None]}, "tags[1]: expected a string, got null"),
+        ({"author": []}, "author: expected an object, got []"),
+        ({"author": {}}, "author.name: expected a string, got nothing"),
+        ({"author": {"name": "Mary", "alive": "yes"}}, 'author.alive: expected a boolean, got "yes"'),
+        ({"shelf": ["a"]}, 'shelf: expected a string or a list, got ["a"]'),
     ],
 )
 def test_value_that_does_not_fit_says_where_and_why(more: dict[str, Any], fault: str) -> None:
-    found = check(BOOK, {**GOOD, **more})
-    # A nested field is named by its path or, as what is missing, by its own name.
-    assert found in (fault, fault.replace("author.name", "name"))
+    assert check(BOOK, {**GOOD, **more}) == fault
 
 
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ([], "the answer is no object: []"),
-        (None, "the answer is no object: None"),
-        ({}, "genre is missing"),
-        ({"genre": "novel"}, "rating is missing"),
+        ([], "the answer: expected an object, got []"),
+        (None, "the answer: expected an object, got null"),
+        ({}, 'genre: expected one of "novel", "poems", got nothing'),
+        ({"genre": "novel"}, "rating: expected a number of at least 0 or null, got nothing"),
     ],
 )
 def test_answer_that_is_something_else_says_so(value: Any, fault: str) -> None:

@@ -12,6 +12,7 @@ from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, content_id, fit
 from airflow_gemini_batch.requests.embeddings import text_embedding_request
 from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.prompts import PromptTemplate
+from tests.outputs.vector_cases import CASES, LENGTH, Case
 
 TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]
@@ -118,44 +119,53 @@ def test_row_with_a_status_failed_even_with_a_vector(
 
 
 @pytest.mark.parametrize("dimensions", [None, 2])
-@pytest.mark.parametrize("values", [[0.6, -0.8], [3.0, 4.0], [1, 0.5], [1e-200, 0.0]])
+@pytest.mark.parametrize("values", [[0.6, -0.8], [3.0, 4.0], [1, 0.5], [1e-100, 0.0]])
 def test_keeps_vectors_of_the_right_length_as_they_are(values: list[float], dimensions: int | None) -> None:
     vector = fit_vector(values, dimensions)
     assert vector == (values, None, False)
     assert vector.dimensions == 2
 
 
-@pytest.mark.parametrize("values", [[3.0, 4.0, 12.0], [3e-200, 4e-200, 1.0], [3e200, 4e200, 1.0]])
+@pytest.mark.parametrize("values", [[3.0, 4.0, 12.0], [3e-100, 4e-100, 1.0], [3e100, 4e100, 1.0]])
 def test_cuts_longer_vectors_and_normalises_them_again(values: list[float]) -> None:
     vector = fit_vector(values, 2)
     assert vector.values == pytest.approx([0.6, 0.8])
-    assert (vector.fault, vector.shortened, vector.dimensions) == (None, True, 2)
+    assert (vector.error, vector.shortened, vector.dimensions) == (None, True, 2)
     assert math.hypot(*fit_vector([0.1] * 3072, 768).values) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_vector_lands_or_says_why_not(case: Case) -> None:
+    vector = fit_vector(case.values, LENGTH)
+    if isinstance(case.lands, str):
+        assert (vector.values, vector.error) == ([], case.lands)
+    else:
+        assert (vector.values, vector.error) == (pytest.approx(case.lands), None)
+
+
 @pytest.mark.parametrize(
-    ("values", "dimensions", "fault"),
+    ("values", "dimensions", "error"),
     [
         ([0.6, 0.8], 3, "the vector has 2 dimensions, not the 3 asked for"),
         ([], None, "the vector is empty"),
         ("0.6", None, "the vector is empty"),
         ([0.0, 0], None, "the vector is zero"),
         ([0.0, 0.0, 1.0], 2, "the vector is zero"),
-        ([math.nan, 1.0], None, "no finite number"),
-        ([math.inf, math.nan], None, "no finite number"),
-        ([-math.inf, 1.0, 1.0], 2, "no finite number"),
-        ([None, 1.0], None, "no finite number"),
-        (["NaN", 1.0], 2, "no finite number"),
-        ([[0.6], [0.8]], None, "no finite number"),
-        ([10**400, 1.0], None, "no finite number"),
+        ([math.nan, 1.0], None, "not a finite number"),
+        ([math.inf, math.nan], None, "not a finite number"),
+        ([-math.inf, 1.0, 1.0], 2, "not a finite number"),
+        ([None, 1.0], None, "not a finite number"),
+        (["NaN", 1.0], 2, "not a finite number"),
+        ([[0.6], [0.8]], None, "not a finite number"),
+        ([10**400, 1.0], None, "not a finite number"),
     ],
 )
 def test_finds_fault_with_vectors_that_cannot_be_searched(
-    values: Any, dimensions: int | None, fault: str
+    values: Any, dimensions: int | None, error: str
 ) -> None:
     vector = fit_vector(values, dimensions)
     assert vector.values == []
-    assert fault in str(vector.fault)
+    assert error in str(vector.error)
 
 
 def test_rows_that_ask_the_same_share_their_id() -> None:

@@ -13,7 +13,13 @@ from typing import Any
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters
-from airflow_gemini_batch.landing.schema_check import FENCE_PATTERN, PREVIEW_LENGTH, expected
+from airflow_gemini_batch.landing.schema_check import (
+    EMPTY_ANSWER,
+    FENCE_PATTERN,
+    NOT_JSON,
+    PREVIEW_LENGTH,
+    expected,
+)
 
 _UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
 _PARTS = "$.candidates[0].content.parts"
@@ -48,16 +54,21 @@ def parsed_json(text: str) -> str:
     return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
 
 
-def mismatch_expression(schema: Mapping[str, Any], answer: str, parameters: Parameters) -> str:
+def mismatch_expression(schema: Mapping[str, Any], text: str, answer: str, parameters: Parameters) -> str:
     """Return the expression for the reason why an answer does not fit a schema; NULL when it fits.
 
     :param schema: as :func:`airflow_gemini_batch.core.response_schema.response_schema_of` gives it.
-    :param answer: an expression of type JSON, not NULL.
+    :param text: an expression for the answer as the model wrote it.
+    :param answer: an expression of type JSON, what :func:`parsed_answer` makes of the text.
     :param parameters: takes what the schema names and allows.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a field that BigQuery can't read.
     """
-    return _Check(parameters).mismatch(schema, _Value(answer))
+    return f"""CASE
+      WHEN {text} = '' THEN '{EMPTY_ANSWER}'
+      WHEN {answer} IS NULL THEN CONCAT('{NOT_JSON}', SUBSTR({text}, 1, {PREVIEW_LENGTH}))
+      ELSE {_Check(parameters).mismatch(schema, _Value(answer))}
+    END"""
 
 
 def value_expression(column: AnswerColumn, answer: str) -> str:
@@ -149,7 +160,10 @@ class _Check:
         texts = [first, *names]
         texts[-1] += f": expected {expected(schema)}, got "
         message = [text if index % 2 else self.parameters.bind(text) for index, text in enumerate(texts)]
-        got = f"IFNULL(SUBSTR(TO_JSON_STRING({value.json}), 1, {PREVIEW_LENGTH}), 'nothing')"
+        # TO_JSON_STRING gives 'null' for what is not there.
+        got = (
+            f"IF({value.json} IS NULL, 'nothing', SUBSTR(TO_JSON_STRING({value.json}), 1, {PREVIEW_LENGTH}))"
+        )
         return f"IF({fits}, NULL, CONCAT({', '.join([*message, got])}))"
 
     def _string(self, schema: Mapping[str, Any], value: _Value) -> str:

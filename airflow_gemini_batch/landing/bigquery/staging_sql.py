@@ -21,7 +21,6 @@ from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     value_expression,
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
-from airflow_gemini_batch.landing.schema_check import NOT_JSON, PREVIEW_LENGTH
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, outcome_case, outcome_fields
 from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
@@ -207,9 +206,8 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
     if plan.schema is not None:
         good = f"first_outcome = '{Outcome.OK}'"
         answer = f"IF({good}, {parsed_answer('answer_text')}, NULL)"
-        not_json = f"CONCAT('{NOT_JSON}', SUBSTR(answer_text, 1, {PREVIEW_LENGTH}))"
-        fits = mismatch_expression(plan.schema, "answer", parameters)
-        mismatch = f"IF({good}, IF(answer IS NULL, {not_json}, {fits}), NULL)"
+        mismatch = mismatch_expression(plan.schema, "answer_text", "answer", parameters)
+        mismatch = f"IF({good}, {mismatch}, NULL)"
     ties = "TO_JSON_STRING(response)"
     order = best_first("outcome", round_="round", time="answered_time", ties=ties)
     return f"""sorted_answers AS (

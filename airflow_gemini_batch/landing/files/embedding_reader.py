@@ -95,8 +95,8 @@ class EmbeddingReader:
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
         """Return the values of the answer's columns, and what is wrong with the vector."""
-        if vector.fault:
-            return _NOTHING, vector.fault
+        if vector.error:
+            return _NOTHING, vector.error
         try:
             digest = self._keep(vector.values)
         except OverflowError:

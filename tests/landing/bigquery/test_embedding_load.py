@@ -20,6 +20,7 @@ from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.landing.landings import DAY, JOB, NASTY
 from tests.landing.vector_files import KEYED, MODELS, VectorFiles, asked
 from tests.landing.vectors import vector_plan
+from tests.outputs.vector_cases import CASES, LENGTH
 from tests.support.tables import bigquery_client, fill, make_dataset, read
 
 VECTOR = [0.1, -1e-9, 0.30000000000000004]
@@ -154,7 +155,15 @@ def test_vector_with_something_that_is_no_number_is_invalid(files, number):
     line = files.vector("a", text, [1.0, 1.0]).replace(b"[1.0,1.0]", b"[%b, %b,1.0]" % (number, number))
     report = files.load(files.submission(files.texts({"a": text}), files.output(line)))
     assert report.counts[Outcome.INVALID] == 1
-    assert files.failures("message") == {"a": "the vector holds something that is no finite number"}
+    assert files.failures("message") == {"a": "the vector holds something that is not a finite number"}
+
+
+def test_vector_lands_or_says_why_not(files):
+    files.load(files.embed({case.name: case.values for case in CASES}), dimensions=LENGTH)
+    unfit = {case.name: ("invalid", case.lands) for case in CASES if isinstance(case.lands, str)}
+    assert files.failures("outcome", "message") == unfit
+    landed = {case.name: pytest.approx(case.lands) for case in CASES if case.name not in unfit}
+    assert files.landed("embedding") == landed
 
 
 def test_keyless_vectors_are_matched_by_their_requests(files):

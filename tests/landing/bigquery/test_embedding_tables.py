@@ -11,6 +11,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.landings import JOB, NASTY
 from tests.landing.vectors import VectorLanding, embedded, refused, vector_plan
+from tests.outputs.vector_cases import CASES, LENGTH
 
 DOCUMENT = "RETRIEVAL_DOCUMENT"
 
@@ -116,31 +117,18 @@ def test_failed_rows_tell_why(landing):
     }
 
 
-UNFIT = {
-    "empty": ([], "the vector is empty"),
-    "no list": (0.5, "the vector is empty"),
-    "zero": ([0, 0.0, 0], "the vector is zero"),
-    "null": ([1.0, None, 1.0], "the vector holds something that is no finite number"),
-    "text": ([1.0, "NaN", 1.0], "the vector holds something that is no finite number"),
-    "list": ([1.0, [2.0], 1.0], "the vector holds something that is no finite number"),
-    "short": ([1.0, 2.0], "the vector has 2 dimensions, not the 3 asked for"),
-}
-
-
 @pytest.mark.parametrize("predictions", ["JSON", "STRING"])
-def test_vector_that_can_not_be_searched_is_invalid(landing, predictions):
+def test_vector_lands_or_says_why_not(landing, predictions):
     landing.predictions = predictions
-    rows = [(name, embedded(values)) for name, (values, _) in UNFIT.items()]
-    rows.append(("good", embedded([1.0, 2.0, 3.0])))
+    rows = [(case.name, embedded(case.values)) for case in CASES]
     if predictions == "STRING":
         rows = [(name, {**cells, "predictions": json.dumps(cells["predictions"])}) for name, cells in rows]
     source = landing.texts({name: name for name, _ in rows})
-    report = landing.run(vector_plan(3), landing.submission(source, landing.vectors(*rows)))
-    assert landing.landed("embedding") == {"good": [1.0, 2.0, 3.0]}
-    assert report.counts[Outcome.INVALID] == len(UNFIT)
-    assert landing.failures("outcome", "message") == {
-        name: ("invalid", message) for name, (_, message) in UNFIT.items()
-    }
+    landing.run(vector_plan(LENGTH), landing.submission(source, landing.vectors(*rows)))
+    unfit = {case.name: ("invalid", case.lands) for case in CASES if isinstance(case.lands, str)}
+    assert landing.failures("outcome", "message") == unfit
+    landed = {case.name: pytest.approx(case.lands) for case in CASES if case.name not in unfit}
+    assert landing.landed("embedding") == landed
 
 
 def test_vectors_are_of_one_length_when_none_was_asked_for(landing):

@@ -116,10 +116,10 @@ def test_answer_that_does_not_fit_is_invalid_and_lands_among_the_failures(landin
     assert (report.counts[Outcome.INVALID], report.landed) == (2, 0)
     assert landing.landed() == {}
     failures = landing.failures("outcome", "code", "message", "job", "round", "failed_time")
-    message = 'the answer does not fit the response schema: {"genre": 3}'
+    message = "genre: expected a string, got 3"
     time = dt.datetime.fromisoformat(DAY)
     assert failures["978-1"] == ("invalid", None, message, f"{JOB}/20", 0, time)
-    assert failures["978-2"][2] == "the answer does not fit the response schema: " + "x" * 200
+    assert failures["978-2"][2] == "the answer is not valid JSON: " + "x" * 100
     assert f"invalid: {message}" in report.samples
 
 

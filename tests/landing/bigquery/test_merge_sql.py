@@ -18,6 +18,7 @@ from tests.landing.landings import (
     later,
     plan_of,
 )
+from tests.landing.newer_cases import check, land_all
 from tests.support.tables import bigquery_client
 
 
@@ -44,31 +45,9 @@ def test_landing_twice_changes_nothing_where_the_output_tells_no_time(landing):
     assert (landing.landed(), landing.failures()) == before
 
 
-def test_newer_answer_replaces_the_older_one_and_leaves_other_rows(landing):
-    landing.land(TEXT, ("978-1", good("old")), ("978-2", good("kept")))
-    landing.land(TEXT, ("978-1", later(good("new"))), ("978-3", good("more")))
-    assert landing.landed("answer") == {"978-1": "new", "978-2": "kept", "978-3": "more"}
-
-
-def test_older_run_landed_later_overwrites_nothing(landing):
-    landing.land(TEXT, ("978-1", later(good("new"))), ("978-2", later(good("new"))), ("978-3", later(bad())))
-    landing.land(TEXT, ("978-1", good("old")), ("978-2", bad()), ("978-3", bad(503)))
-    assert landing.landed("answer") == {"978-1": "new", "978-2": "new"}
-    assert landing.failures("outcome") == {"978-3": "rejected"}
-
-
-def test_failure_goes_once_there_is_an_answer(landing):
-    landing.land(TEXT, ("978-1", bad()), ("978-2", bad()))
-    landing.land(TEXT, ("978-1", later(good("A"))))
-    assert landing.landed("answer") == {"978-1": "A"}
-    assert landing.failures("outcome") == {"978-2": "rejected"}
-
-
-def test_older_answer_does_not_hide_a_newer_failure(landing):
-    landing.land(TEXT, ("978-1", good("old")))
-    landing.land(TEXT, ("978-1", later(bad())))
-    assert landing.landed("answer") == {"978-1": "old"}
-    assert landing.failures("outcome") == {"978-1": "rejected"}
+def test_newer_rows_win(landing):
+    land_all(lambda *rows: landing.land(TEXT, *rows))
+    check(landing.landed("answer"), landing.failures("message"))
 
 
 def test_nothing_lands_when_the_failures_can_not(landing):

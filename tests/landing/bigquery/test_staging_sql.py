@@ -41,7 +41,7 @@ def test_values_travel_beside_the_statement():
     answers = AnswerTable(TABLE, {"response": "JSON"}, requests.created, "jobs/'0'", 0, "s", "m")
     statement = staging_statement(plan, TABLE, [requests], [answers])
     values = {requests.created, "jobs/'1'", "jobs/'0'", 'it\'s a "novel"'}
-    assert set(statement.parameters.values()) == values
+    assert values <= set(statement.parameters.values())
     assert not [value for value in values if value in statement.sql]
 
 

@@ -139,13 +139,13 @@ def test_answer_that_fits_the_schema_gives_its_values(answer: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ('{"genre": NaN}', "the answer is no JSON"),
-        ('{"genre": "\\ud83d"}', "the answer is no JSON"),
-        ('{"genre": "nov', "the answer is no JSON"),
-        ('{"genre": 5}', "genre is no text: 5"),
-        ("[]", "the answer is no object: []"),
-        ("{}", "genre is missing"),
-        ("", "the answer is no JSON"),
+        ('{"genre": NaN}', "the answer is not valid JSON: "),
+        ('{"genre": "\\ud83d"}', "the answer is not valid JSON: "),
+        ('{"genre": "nov', "the answer is not valid JSON: "),
+        ('{"genre": 5}', "genre: expected a string, got 5"),
+        ("[]", "the answer: expected an object, got []"),
+        ("{}", "genre: expected a string, got nothing"),
+        ("", "the answer is empty"),
     ],
 )
 def test_answer_that_does_not_fit_is_invalid_and_says_why(answer: str, message: str) -> None:

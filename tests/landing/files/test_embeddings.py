@@ -19,6 +19,7 @@ from tests.landing.answer_files import jsonl, parquet
 from tests.landing.landings import JOB, NASTY
 from tests.landing.vector_files import KEYED, MODELS, TEXT, VectorFiles, asked
 from tests.landing.vectors import vector_plan
+from tests.outputs.vector_cases import CASES, LENGTH
 
 FAMILIES = [TEXT, KEYED]
 
@@ -152,10 +153,20 @@ def test_failed_rows_tell_why(files):
         ("978-1", "retryable", 429, status.replace("400", "429")),
         ("978-2", "missing", None, "the row has no vector"),
         ("978-3", "invalid", None, "the vector is zero"),
-        ("978-4", "invalid", None, "the vector holds something that is no finite number"),
+        ("978-4", "invalid", None, "the vector holds something that is not a finite number"),
         ("978-5", "missing", None, "the output has no row for the request"),
     ]
     assert not Path(files.target).exists()
+
+
+def test_vector_lands_or_says_why_not(files):
+    manifest = files.embed({case.name: case.values for case in CASES})
+    files.run(plan(files, LENGTH), manifest)
+    failed = parquet(files.target.replace(".parquet", "__failed.parquet"), "isbn", "outcome", "message")
+    unfit = {case.name: ("invalid", case.lands) for case in CASES if isinstance(case.lands, str)}
+    assert {key: (outcome, message) for key, outcome, message in failed} == unfit
+    landed = {case.name: pytest.approx(case.lands) for case in CASES if case.name not in unfit}
+    assert dict(parquet(files.target, "isbn", "embedding")) == landed
 
 
 def test_failures_keep_what_has_landed_before(files):

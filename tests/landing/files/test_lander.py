@@ -17,6 +17,7 @@ from airflow_gemini_batch.landing.files import parquet as parquet_file
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.answer_files import EXPIRED, AnswerFiles, asked, jsonl, line, parquet
 from tests.landing.landings import DAY, GENRE, JOB, NASTY, TEXT, bad, genre, good, later, plan_of
+from tests.landing.newer_cases import check, land_all
 
 TIME = dt.datetime.fromisoformat(DAY)
 KEYS = ["978-1", 'a/b"c', "ÄÖ 😀", "line\nbreak", "k" * 10_000, "OL1W", "h-1", "\\", ""]
@@ -189,12 +190,16 @@ def test_failures_go_until_the_key_has_an_answer(files):
     assert parquet(files.target, "isbn") == [("1",), ("3",)]
 
 
-def test_older_landing_that_comes_late_changes_nothing(files):
-    files.land([("1", later(bad())), ("2", later(good("new")))])
-    report = files.land([("1", good("old")), ("2", bad())])
-    assert counts(report) == {"ok": 1, "rejected": 1}
-    assert parquet(failed_of(files), "isbn", "failed_time") == [("1", TIME + dt.timedelta(days=1))]
-    assert parquet(files.target, "isbn", "answer") == [("1", "old"), ("2", "new")]
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_newer_rows_win(files, tmp_path, ending):
+    target = str(tmp_path / f"books.{ending}")
+    land_all(lambda *rows: files.land(rows, target=target))
+    read = jsonl if ending == "jsonl" else lambda path: pq.read_table(path).to_pylist()
+    failures = read(str(tmp_path / f"books__failed.{ending}"))
+    check(
+        {row["isbn"]: row["answer"] for row in read(target)},
+        {row["isbn"]: row["message"] for row in failures},
+    )
 
 
 def test_of_several_answers_a_good_one_counts_then_the_last_round(files):
@@ -318,7 +323,7 @@ def test_requests_and_answers_in_tables_are_no_files(files):
 def test_samples_name_the_reasons(files):
     report = files.land([("1", good("no JSON")), ("2", genre("novel")), ("3", bad())], GENRE)
     assert counts(report) == {"ok": 1, "invalid": 1, "rejected": 1}
-    assert any(sample.startswith("invalid: the answer is no JSON") for sample in report.samples)
+    assert "invalid: the answer is not valid JSON: no JSON" in report.samples
     assert Outcome.INVALID in report.counts
 
 
