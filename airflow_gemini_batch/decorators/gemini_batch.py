@@ -90,7 +90,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
     def _write_requests(self, context: Context) -> list[str]:
         from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, LARGEST_FILE
         from airflow_gemini_batch.core.response_schema import response_schema_of
-        from airflow_gemini_batch.requests.destinations import request_folder
+        from airflow_gemini_batch.requests.build import request_folder
         from airflow_gemini_batch.requests.files.shards import RequestFiles
         from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
         from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
