@@ -200,7 +200,7 @@ def test_without_anything_to_ask_the_task_is_skipped_or_succeeds_empty(
     gemini_batch_stack, dataset, bucket, kind
 ):
     before = creates(gemini_batch_stack)
-    arguments: dict[str, Any] = {"destination": f"gs://{bucket}/requests", "source": []}
+    arguments: dict[str, Any] = {"requests": f"gs://{bucket}/requests", "source": []}
     if kind == "table":
         arguments = {"source": fill(gemini_batch_stack, f"{dataset}.books", BOOKS)}
     elif kind == "dropped rows":
