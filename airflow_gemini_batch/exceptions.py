@@ -17,7 +17,7 @@ class GeminiBatchError(Exception):
 
 
 class InvalidRequestError(GeminiBatchError, ValueError):
-    """What the DAG asks for can't be done; nothing was sent."""
+    """A parameter of the task is not valid; nothing was sent."""
 
     retryable = False
 
@@ -35,11 +35,11 @@ def as_invalid_request() -> Iterator[None]:
 
 
 class SourceNotReadyError(GeminiBatchError):
-    """The source does not exist (yet) or holds nothing; nothing was submitted."""
+    """The source does not exist (yet) or is empty; nothing was submitted."""
 
 
-class VertexApiError(GeminiBatchError):
-    """Vertex AI answered a call with an error, or with something that is no answer.
+class JobServiceError(GeminiBatchError):
+    """The batch-job service answered a call with an error or an unreadable body, or did not answer.
 
     :param message: what was asked and what came back.
     :param code: HTTP status of the answer; ``None`` when there was none (no connection, time ran out).
@@ -61,19 +61,23 @@ class VertexApiError(GeminiBatchError):
 
     @property
     def retryable(self) -> bool:  # type: ignore[override]
-        """As ``transient``, but credentials and roles get mended too while a task waits for its next try."""
+        """As ``transient``; missing credentials and roles may also be granted before the next try."""
         return self.transient or self.code in (401, 403)
 
 
+class VertexApiError(JobServiceError):
+    """Vertex AI answered a call with an error or an unreadable body, or did not answer."""
+
+
 class CredentialsError(VertexApiError):
-    """There are no credentials to ask with: the connection can't be read, or Google refuses what it holds."""
+    """The connection cannot be read, or Google refuses its credentials."""
 
     transient = False
     retryable = True
 
 
 class SubmissionUnknownError(GeminiBatchError):
-    """A job was asked for and it is not known whether it exists; the next try looks before it creates."""
+    """It is not known whether the create call made a job; the next try looks for it before it creates one."""
 
 
 class JobFailedError(GeminiBatchError):
@@ -85,7 +89,7 @@ class JobTimeoutError(GeminiBatchError):
 
 
 class JobLostError(GeminiBatchError):
-    """The batch job could not be asked about for a long time; it may still be running and billing."""
+    """The state of the batch job could not be read for a long time; it may still be running and billing."""
 
 
 class RowsFailedError(GeminiBatchError):
@@ -95,6 +99,6 @@ class RowsFailedError(GeminiBatchError):
 
 
 class OutputNotReadyError(GeminiBatchError):
-    """The output will not become ready: waiting on is of no use."""
+    """The output will never become ready."""
 
     retryable = False

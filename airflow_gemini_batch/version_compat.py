@@ -1,4 +1,4 @@
-"""Where Airflow's versions differ: the only file that knows."""
+"""Where Airflow's versions differ. No other file depends on the version."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger
 
 TRIGGERS_HEAR_OF_KILLS = hasattr(BaseTrigger, "on_kill")
-"""Whether a trigger is told that a user killed its task (from Airflow 3.3 on), or only cancelled."""
+"""Whether Airflow calls a trigger's ``on_kill`` when a user kills its task (from 3.3 on), or only cancels it."""
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
-    """Return the state that Airflow has for a task instance now, ``None`` for one that was cleared.
+    """Return the present state of a task instance; returns ``None`` for one that was cleared.
 
-    It blocks. Raises :class:`LookupError` when there is no such task instance, and whatever keeps Airflow from
-    answering.
+    It blocks. Raises :class:`LookupError` when there is no such task instance, and what Airflow raises when it cannot
+    answer.
     """
     if AIRFLOW_V_3_0_PLUS:
         return _state_from_the_api(dag_id, run_id, task_id, map_index)
@@ -23,11 +23,11 @@ def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | 
 def _state_from_the_api(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-    found = RuntimeTaskInstance.get_task_states(
+    states = RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, run_ids=[run_id], task_ids=[task_id], map_index=map_index
     )
     key = task_id if map_index < 0 else f"{task_id}_{map_index}"
-    state = found[run_id][key]
+    state = states[run_id][key]
     return None if state is None else str(state)
 
 

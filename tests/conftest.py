@@ -34,12 +34,6 @@ assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow 
 
 
 @pytest.fixture(autouse=True)
-def second_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a second try that finds no job look again without the pauses."""
-    monkeypatch.setattr("airflow_gemini_batch.jobs.submit_once._LOOK_TWICE_AFTER", (0.01, 0.01))
-
-
-@pytest.fixture(autouse=True)
 def no_other_host() -> Iterator[None]:
     """Fail a test during which any process of it reached for another host."""
     report = Path(os.environ["GUARD_REPORT"])

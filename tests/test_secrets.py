@@ -14,7 +14,7 @@ from google.oauth2.credentials import Credentials
 
 from airflow_gemini_batch import GeminiBatchHook, GeminiBatchJobSensor, SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import GeminiBatchError
-from airflow_gemini_batch.jobs.state import JobName
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.requests_data import request, upload
 from tests.support.tasks import TaskInstance, first_event, reborn, run_task
 
@@ -71,7 +71,7 @@ def test_no_secret_in_trigger_event_manifest_labels_or_log(gemini_batch_stack, h
     found = run_task(
         GeminiBatchJobSensor(task_id="s", job_name=trigger.job_name, poke_interval=0.1, timeout=10)
     )
-    job = task.hook.get_conn().get(JobName.parse(trigger.job_name))
+    job = task.hook.get_conn().get(VertexJobName.parse(trigger.job_name))
     assert trigger.job_name in heard.getvalue(), "nothing was heard, so nothing would be found"
     assert_clean(trigger.serialize(), event, manifest, found, ti.xcoms, job, heard.getvalue())
 

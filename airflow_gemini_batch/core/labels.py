@@ -68,8 +68,3 @@ def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
             f"{len(_RESERVED)} are used by the operator"
         )
     return checked
-
-
-def labels_filter(labels: Mapping[str, str]) -> str:
-    """Return the list filter that finds the jobs that carry all of these labels."""
-    return " AND ".join(f'labels.{key}="{value}"' for key, value in sorted(labels.items()))

@@ -35,7 +35,7 @@ def estimate_sources(
     """
     sample = SizeSample(family)
     if isinstance(sources[0], BigQueryAddress):
-        # One job reads one table: jobs.submission.parse_sources sees to it.
+        # One job reads one table: jobs.submission.parse_requests sees to it.
         return sample.estimate(model, prices, _take_rows(sample, store, sources[0], family))
     size = _take_lines(sample, store, [one for one in sources if isinstance(one, GcsAddress)])
     if size is None:

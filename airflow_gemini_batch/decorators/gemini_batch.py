@@ -1,4 +1,4 @@
-"""``@task.gemini_batch``: a function gives the prompts, its task's result is where the answers are."""
+"""``@task.gemini_batch``: the function returns prompts, and the task returns where the answers are."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 
 
 class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator):
-    """Call the function, stream what it gives to Cloud Storage, submit it as one job and wait for its end.
+    """Call the function, stream its prompts to Cloud Storage, submit them as one job and wait for its end.
 
-    Besides these, all parameters of :class:`~airflow_gemini_batch.operators.gemini.SubmitGeminiBatchOperator`
-    but its ``requests``, which the function makes.
+    It also takes all parameters of :class:`~airflow_gemini_batch.operators.gemini.SubmitGeminiBatchOperator`.
 
-    :param requests: ``gs://`` folder for the request files. They are named by their content: the same prompts in
-        another try are the same file, and the job that was paid for is found again.
-    :param system_instruction: what holds for all prompts that are texts; likewise ``generation_config``,
-        ``response_schema`` and ``safety_settings``, see
-        :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`. Whole requests are sent as
-        they are.
+    :param requests: ``gs://`` folder for the request files. Their names depend on their content: the same prompts in
+        another try give the same file, so that try finds the job that is already paid for.
+    :param system_instruction: added to all prompts that are texts, as are ``generation_config``, ``response_schema``
+        and ``safety_settings``; see :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`.
+        Whole requests are sent as they are.
     """
 
     custom_operator_name = "@task.gemini_batch"
@@ -70,18 +68,15 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         return SubmitGeminiBatchOperator.execute(self, context)
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
-        """Go on after the wait; the jobs say where the requests are, so that the function is not called again."""
-        from dataclasses import replace
-
-        from airflow_gemini_batch.jobs.follow_ups import RoundId
-        from airflow_gemini_batch.jobs.state import JobName
+        """Continue after the wait. The jobs say where the requests are, so the function is not called again."""
+        from airflow_gemini_batch.jobs.identity import RoundId
 
         with fail_without_retry():
-            name = JobName.parse(event["job_name"])
+            name = self.hook.job_name(event["job_name"])
             job = self.hook.get_conn(name).get(name)
             while after := RoundId.of(job).after:
-                job = self.hook.get_conn(name).get(replace(name, job_id=after))
-            self._written = [str(source) for source in job.sources]
+                job = self.hook.get_conn(name).get(name.sibling(after))
+            self._written = job.requests
         return SubmitGeminiBatchOperator.resume(self, context, event, adopted)
 
     def _requests(self) -> Sequence[str]:
@@ -109,17 +104,17 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
             raise InvalidRequestError(str(error)) from None
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
-        most = GENERATE_CONTENT.max_rows
-        with RequestFiles(max_rows=most, max_bytes=LARGEST_FILE) as files:
+        max_rows = GENERATE_CONTENT.max_rows
+        with RequestFiles(max_rows=max_rows, max_bytes=LARGEST_FILE) as files:
             files.write_all(prompt_lines(self.python_callable(*self.op_args, **kwargs), template))
             if not len(files):
                 raise InvalidRequestError(
-                    f"{self.python_callable.__name__} gave no prompts: there is nothing to submit"
+                    f"{self.python_callable.__name__} returned no prompts, so there is nothing to submit"
                 )
-            if len(files) > most:
+            if len(files) > max_rows:
                 raise InvalidRequestError(
-                    f"{self.python_callable.__name__} gave {len(files):,} prompts, and one job takes {most:,}: give "
-                    "them in several mapped tasks"
+                    f"{self.python_callable.__name__} returned {len(files):,} prompts, and one job takes "
+                    f"{max_rows:,}. Divide them among several mapped tasks"
                 )
             return files.upload(self.hook.storage_client, folder, self.log)
 
@@ -127,7 +122,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
 def gemini_batch_task(
     python_callable: Callable[..., Any] | None = None, multiple_outputs: bool | None = None, **kwargs: Any
 ) -> TaskDecorator:
-    """Make a task of a function that gives prompts; see :class:`GeminiBatchDecoratedOperator`.
+    """Make a task of a function that returns prompts; see :class:`GeminiBatchDecoratedOperator`.
 
     The function returns or yields prompts: a dict of keys and prompts, or an iterable of prompts or of pairs of key and
     prompt, where a prompt is a text or a whole ``GenerateContentRequest``. The task's result is the manifest, which

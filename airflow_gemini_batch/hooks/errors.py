@@ -1,4 +1,4 @@
-"""Errors on their way to Airflow."""
+"""How errors of this package become errors of Airflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_gemini_batch.exceptions import GeminiBatchError
 
 @contextmanager
 def fail_without_retry() -> Iterator[None]:
-    """Let errors that another try can't mend skip the task's remaining retries."""
+    """Let an error that another try cannot fix skip the task's remaining retries."""
     try:
         yield
     except GeminiBatchError as error:

@@ -1,4 +1,4 @@
-"""An Airflow connection → credentials → clients."""
+"""The hook: from an Airflow connection to credentials and clients."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.vertex.rest import READ_TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.outputs.store import DataStore
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
     from airflow_gemini_batch.vertex.client import BatchJobClient
+    from airflow_gemini_batch.vertex.resource import VertexJobName
 
 # The variable that google-genai itself reads.
 _BASE_URL_VARIABLE = "GOOGLE_VERTEX_BASE_URL"
@@ -29,10 +31,10 @@ _BASE_URL_VARIABLE = "GOOGLE_VERTEX_BASE_URL"
 class GeminiBatchHook(BaseHook):
     """Clients for batch jobs on Vertex AI and for the data around them.
 
-    Credentials come from the connection in every way that the Google provider knows: a key file, key file
-    JSON, a secret, a credential configuration, impersonation, or the environment's default credentials.
-    Besides its fields, three extras of the connection are read: ``location``, ``vertex_base_url`` (a private
-    endpoint or a local server; the variable ``GOOGLE_VERTEX_BASE_URL`` serves as well) and ``project``.
+    The connection gives credentials in every way of the Google provider: a key file, key file JSON, a secret, a
+    credential configuration, impersonation, or the environment's default credentials. The hook also reads three
+    extras of the connection: ``location``, ``vertex_base_url`` (a private endpoint or a local server; the variable
+    ``GOOGLE_VERTEX_BASE_URL`` does the same) and ``project``.
 
     :param gcp_conn_id: a connection of type Google Cloud or Gemini batch.
     :param project_id: project of the jobs; by default the connection's or the credentials' own.
@@ -44,6 +46,8 @@ class GeminiBatchHook(BaseHook):
     default_conn_name = DEFAULT_CONNECTION
     conn_type = "gemini_batch"
     hook_name = "Gemini batch (Vertex AI)"
+    read_timeout: float = READ_TIMEOUT
+    """How long to wait for one answer of Vertex AI, in seconds."""
 
     def __init__(
         self,
@@ -72,8 +76,8 @@ class GeminiBatchHook(BaseHook):
     def credentials(self) -> Credentials:
         """The connection's credentials."""
         if self._extra("is_anonymous"):
-            # google-genai and google-auth refuse AnonymousCredentials ("cannot be refreshed"). A server that
-            # asks for none takes any token.
+            # google-genai and google-auth refuse AnonymousCredentials ("cannot be refreshed"). A server without
+            # authentication takes any token.
             from google.oauth2.credentials import Credentials
 
             return Credentials(token="anonymous")  # noqa: S106 - no secret
@@ -85,7 +89,7 @@ class GeminiBatchHook(BaseHook):
         project = self._project_id or self.google.get_credentials_and_project_id()[1]
         if not project:
             raise InvalidRequestError(
-                f"no project: give project_id, or set it in the connection {self.gcp_conn_id!r}"
+                f"no project is set. Give project_id, or set it in the connection {self.gcp_conn_id!r}"
             )
         return str(project)
 
@@ -95,29 +99,45 @@ class GeminiBatchHook(BaseHook):
         location = self._location or self._extra("location")
         if not location:
             raise InvalidRequestError(
-                "no location: give location (us-central1, say), or put it into the extra of the connection "
+                "no location is set. Give location (us-central1, say), or put it into the extra of the connection "
                 f"{self.gcp_conn_id!r} as 'location'"
             )
         return str(location)
 
+    @staticmethod
+    def job_name(text: str) -> VertexJobName:
+        """Read a job name, as it is in events, manifests and parameters; raises :class:`ValueError`."""
+        from airflow_gemini_batch.vertex.resource import VertexJobName
+
+        return VertexJobName.parse(text)
+
     def get_conn(self, name: JobName | None = None) -> BatchJobClient:
-        """Return the client of the jobs in the project and location of a job, or of the hook."""
+        """Return the client for the project and location of a job, or for those of the hook."""
         from airflow_gemini_batch.vertex.client import BatchJobClient
 
-        project, location = (name.project, name.location) if name else (self.project_id, self.location)
+        project, location = self._location_of(name) if name else (self.project_id, self.location)
         if (project, location) not in self._clients:
-            self._clients[project, location] = BatchJobClient(
-                credentials=self.credentials, project=project, location=location, base_url=self.base_url
-            )
+            self._clients[project, location] = BatchJobClient(**self._settings(project, location))
         return self._clients[project, location]
 
     def get_async_conn(self, name: JobName) -> AsyncBatchJobClient:
         """Return a client for the event loop, for the project and location of a job."""
         from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 
-        return AsyncBatchJobClient(
-            credentials=self.credentials, project=name.project, location=name.location, base_url=self.base_url
-        )
+        return AsyncBatchJobClient(**self._settings(*self._location_of(name)))
+
+    def _location_of(self, name: JobName) -> tuple[str, str]:
+        vertex_name = self.job_name(str(name))
+        return vertex_name.project, vertex_name.location
+
+    def _settings(self, project: str, location: str) -> dict[str, Any]:
+        return {
+            "credentials": self.credentials,
+            "project": project,
+            "location": location,
+            "base_url": self.base_url,
+            "read_timeout": self.read_timeout,
+        }
 
     @cached_property
     def store(self) -> DataStore:
@@ -143,12 +163,12 @@ class GeminiBatchHook(BaseHook):
 
     @property
     def base_url(self) -> str | None:
-        """Address of Vertex AI when it is not the location's own."""
+        """Address of Vertex AI if it is not the location's own."""
         url = self._extra("vertex_base_url") or os.environ.get(_BASE_URL_VARIABLE)
         return str(url).rstrip("/") if url else None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for one page of jobs: credentials, project, location and the right to list are all needed."""
+        """List one page of jobs, which needs credentials, project, location and the permission to list."""
         try:
             client = self.get_conn()
             next(client.list(), None)

@@ -1,54 +1,60 @@
-"""When a user kills a task, its job is cancelled; when a process is restarted, it never is."""
+"""Cancel the job of a task that a user has killed, but not when a process is restarted."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.jobs.state import JobName
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import JobServiceError
 from airflow_gemini_batch.version_compat import task_state
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
-# What a user's mark or clear makes of a running task.
+# The states of a running task that a user has marked or cleared.
 _LEFT_BY_USERS = frozenset({"restarting", "success", "failed", "skipped", "removed"})
 
-# Airflow gives a killed trigger half a minute in all, and its first answer in a triggerer's life can take more than
-# ten seconds on a busy machine: Airflow 3 builds its whole internal API for it.
-_ASKING_TAKES_AT_MOST = 25.0
+# In seconds. Airflow gives a killed trigger half a minute in all, and its first answer in a triggerer's life can take
+# more than ten seconds on a busy machine: Airflow 3 builds its whole internal API for it.
+ANSWER_TIMEOUT = 25.0
 
 
 def cancel_if_killed(
-    job_name: str, hook: GeminiBatchHook, task_instance: Any, waiting_state: str, log: Any
+    job_name: str,
+    hook: GeminiBatchHook,
+    task_instance: Any,
+    waiting_state: str,
+    log: Log,
+    *,
+    answer_timeout: float = ANSWER_TIMEOUT,
 ) -> bool:
-    """Cancel a job when its task no longer waits for it because a user marked or cleared the task.
+    """Cancel a job if its task no longer waits for it because a user marked or cleared the task.
 
-    A worker or triggerer that is stopped, redeployed or relieved of a trigger looks just the same from inside:
-    only Airflow knows, so it is asked, and unless it says clearly that the task is not waiting any more, the job
-    goes on and the next try finds it.
+    To the process, a restart, a redeployment or a trigger that moves looks the same. Only Airflow knows, so this asks
+    it for the task's state. Unless the answer is clear, the job continues and the next try finds it.
 
-    It blocks for a few seconds at the most, and raises nothing.
+    It blocks for a few seconds at most, and raises nothing.
 
     :param waiting_state: the state of the task while it waits: ``running`` or ``deferred``.
-    :returns: whether the job was asked to be cancelled.
+    :param answer_timeout: how long to wait for Airflow's answer, in seconds.
+    :returns: whether cancellation was requested.
     """
     try:
-        state = _state_of(task_instance)
+        state = _state_of(task_instance, answer_timeout)
     except Exception as error:
-        log.warning("%s goes on: it is not known whether its task was killed (%s)", job_name, error)
+        log.warning("%s continues: could not find out whether its task was killed (%s)", job_name, error)
         return False
     if not _is_of_a_kill(state, waiting_state):
-        log.info("%s goes on: nobody killed its task, which is %s now", job_name, state)
+        log.info("%s continues: its task was not killed, its state is %s", job_name, state)
         return False
-    name = JobName.parse(job_name)
+    name = hook.job_name(job_name)
     try:
         hook.get_conn(name).cancel(name)
-    except (VertexApiError, OSError) as error:
-        log.error("%s could not be cancelled, and may go on and bill: %s\n%s", name, error, name.console_url)
+    except (JobServiceError, OSError) as error:
+        log.error("Could not cancel %s. It may still bill: %s\n%s", name, error, name.console_url)
         return False
-    log.warning("Cancelled %s: its task was killed (its state is %s now)", name, state)
+    log.warning("Cancelled %s: its task was killed (its state is %s)", name, state)
     return True
 
 
@@ -61,14 +67,14 @@ def _is_of_a_kill(state: str | None, waiting_state: str) -> bool:
     return state != waiting_state
 
 
-def _state_of(task_instance: Any) -> str | None:
+def _state_of(task_instance: Any, timeout: float) -> str | None:
     map_index = -1 if task_instance.map_index is None else task_instance.map_index
     # In a thread: Airflow's answer may never come in a process that is being torn down.
     pool = ThreadPoolExecutor(1)
     try:
-        asked = pool.submit(
+        state = pool.submit(
             task_state, task_instance.dag_id, task_instance.run_id, task_instance.task_id, map_index
         )
-        return asked.result(timeout=_ASKING_TAKES_AT_MOST)
+        return state.result(timeout=timeout)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The price table of this Airflow: the package's own, or the one that its configuration lays over it."""
+"""The price table of this Airflow: the package's own, with the rates of its configuration laid over it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def price_table() -> PriceTable:
     """Return the price table; ``[gemini_batch] price_table`` in Airflow's configuration names a CSV file.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that can't be read as one.
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that is not a price table.
     """
     from airflow_gemini_batch.costs.prices import PriceTable
 
@@ -24,9 +24,9 @@ def price_table() -> PriceTable:
 
 
 def ceiling_of(max_cost_usd: float | str | None) -> float | None:
-    """Return ``max_cost_usd`` as a number, which a template renders to text; ``None`` for no ceiling.
+    """Return ``max_cost_usd``, which may be the text of a template, as a number; returns ``None`` for no ceiling.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for what is no number.
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for another text.
     """
     if max_cost_usd is None or str(max_cost_usd).strip() in ("", "None"):
         return None
@@ -34,6 +34,6 @@ def ceiling_of(max_cost_usd: float | str | None) -> float | None:
         ceiling = float(max_cost_usd)
     except (TypeError, ValueError):
         ceiling = math.nan
-    if math.isnan(ceiling):  # which no cost is above
-        raise InvalidRequestError(f"max_cost_usd has to be US dollars, got {max_cost_usd!r}")
+    if math.isnan(ceiling):  # no cost is above it
+        raise InvalidRequestError(f"max_cost_usd: expected a number of US dollars, got {max_cost_usd!r}")
     return ceiling

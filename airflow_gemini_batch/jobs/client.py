@@ -1,8 +1,13 @@
-"""What a batch job API has to offer: the runner knows no more of it than this."""
+"""The batch-job service as this package knows it: to use another service, implement these protocols.
+
+``vertex/`` implements the clients for Vertex AI, and ``hooks/gemini_batch.py`` the connection.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
@@ -12,34 +17,96 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.outputs.store import DataStore
 
 
-class JobClient(Protocol):
-    """The jobs of one project and location.
+@dataclass(frozen=True, slots=True)
+class JobQuery:
+    """Which jobs to list: those that meet all conditions, without any all jobs.
 
-    Every call raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` when the service does not answer it.
+    Callers check the labels of what they get, and never take a job that is not listed for gone.
+
+    :param labels: labels that the job carries.
+    :param unfinished: leave out the jobs that are not worth waiting for any more.
+    :param created: earliest and latest time of creation.
     """
 
-    project: str
-    location: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unfinished: bool = False
+    created: tuple[datetime, datetime] | None = None
+
+
+ALL_JOBS = JobQuery()
+
+
+class JobClient(Protocol):
+    """The jobs of one parent, such as a project and location.
+
+    Every method raises :class:`~airflow_gemini_batch.exceptions.JobServiceError` on an error status or an unreadable
+    body.
+    """
+
+    @property
+    def parent(self) -> str:
+        """Where the jobs are, as their names' ``parent``."""
 
     def create(self, request: JobRequest) -> BatchJob:
-        """Create a job: one call, never repeated."""
+        """Create a job: one call, never repeated. After a ``transient`` error the job may exist all the same."""
 
     def get(self, name: JobName) -> BatchJob:
         """Return one job."""
 
-    def list(self, filter_: str = "") -> Iterator[BatchJob]:
-        """Yield the jobs that match a filter, newest first."""
+    def list(self, query: JobQuery = ALL_JOBS) -> Iterator[BatchJob]:
+        """Yield jobs, newest first."""
 
     def cancel(self, name: JobName) -> None:
-        """Ask for a job to be cancelled."""
+        """Ask for a job to be cancelled; it may still end in another way."""
+
+
+class ListedJob(Protocol):
+    """One job of a list, not read yet: of 1,000 jobs few have changed since the last time."""
+
+    @property
+    def job_id(self) -> str:
+        """The id in the job's name."""
+
+    @property
+    def progress(self) -> object:
+        """What tells whether a waiting task has to hear of the job again: its state and start, say."""
+
+    def read(self) -> BatchJob:
+        """Read the job."""
+
+
+class JobPage(Protocol):
+    """One page of a list, as it came."""
+
+    def read(self) -> tuple[Sequence[ListedJob], str]:
+        """Return the jobs and the next page's token, empty after the last page."""
+
+
+class AsyncJobClient(Protocol):
+    """The same jobs for code on an event loop. It only reads: a trigger may run twice at once.
+
+    Every method raises what those of :class:`JobClient` raise.
+    """
+
+    async def get(self, name: JobName) -> BatchJob:
+        """Return one job."""
+
+    async def page(self, query: JobQuery, token: str = "") -> JobPage:
+        """Return one page of a list, newest jobs first."""
+
+    async def close(self) -> None:
+        """Close the connections."""
 
 
 class Connection(Protocol):
-    """An Airflow connection, as the runner needs it."""
+    """What makes the clients: the Airflow hook, for all code that runs without Airflow as well."""
 
     @property
     def store(self) -> DataStore:
         """Requests and answers."""
 
+    def job_name(self, text: str) -> JobName:
+        """Read a stored job name; raises :class:`ValueError` for another text."""
+
     def get_conn(self, name: JobName | None = None) -> JobClient:
-        """Return the client of a job's project and location, or of the connection's own."""
+        """Return the client for a job's parent, or for the connection's own."""

@@ -1,7 +1,7 @@
-"""Which job belongs to which task run.
+"""Which job belongs to which task run, and to which round of it.
 
-A job is paid once created and creation is not idempotent, so every job carries an identity that any later try
-of the same task can work out again and ask the service for.
+A job costs money once it is created, and creation is not idempotent. So every job carries an identity, which any
+later try of the same task computes again and looks for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
+
+from airflow_gemini_batch.core.labels import AFTER_LABEL, IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL
+from airflow_gemini_batch.jobs.state import BatchJob
 
 _DISPLAY_NAME_LONGEST = 128
 
@@ -32,11 +35,11 @@ def fingerprint(
     source_versions: Sequence[str],
     destination: str,
 ) -> str:
-    """Digest of everything that changes the answers or where they go.
+    """Return the digest of everything that changes the answers or their address.
 
-    :param source_versions: one text for each source, naming the data and its version (``gs://…#generation``,
-        ``bq://…#etag``), so that a source rebuilt upstream gives another fingerprint.
-    :param destination: where the user wants the output; empty for "beside the source".
+    :param source_versions: one text for each file or table of requests, naming it and its version
+        (``gs://…#generation``, ``bq://…#etag``), so that requests built anew give another fingerprint.
+    :param destination: where the user wants the output; empty for "beside the requests".
     """
     return _digest(
         {
@@ -49,22 +52,68 @@ def fingerprint(
 
 
 def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
-    """Return 32 hexadecimal digits: the same for every try of one task run with the same request.
+    """Return 32 hexadecimal digits: the same for every try of one task run with the same fingerprint.
 
-    :param salt: set by a forced rerun, to get a new identity.
+    :param salt: what a forced rerun adds to get a new identity.
     """
     return _digest({**asdict(run), "request": request_fingerprint, "salt": salt})[:32]
 
 
-def follow_up_identity(root: str, number: int, after: str) -> str:
-    """Return the identity of a follow-up job, 32 hexadecimal digits.
+@dataclass(frozen=True, slots=True)
+class RoundId:
+    """One round of a submission: the first job, or one of its follow-ups.
 
-    :param root: identity of the submission.
-    :param number: number of the follow-up, from 1.
-    :param after: id of the job whose rows are sent again, so that a follow-up is never taken for that of another
-        job with the same identity.
+    The job's labels hold all of it, so a task that resumes needs only the job.
+
+    :param root: identity of the submission, and of its first job.
+    :param number: 0 for the first job, from 1 for follow-ups.
+    :param after: id of the job whose rows are sent again; empty for the first job.
     """
-    return _digest({"root": root, "round": number, "after": after})[:32]
+
+    root: str
+    number: int = 0
+    after: str = ""
+
+    @classmethod
+    def of(cls, job: BatchJob) -> Self:
+        """Read the round from the labels of its job."""
+        labels = job.labels
+        return cls(
+            root=labels.get(ROOT_LABEL) or labels.get(IDENTITY_LABEL, ""),
+            number=int(labels.get(ROUND_LABEL, 0)),
+            after=labels.get(AFTER_LABEL, ""),
+        )
+
+    @property
+    def identity(self) -> str:
+        """The identity of the round's own job, 32 hexadecimal digits.
+
+        A follow-up's depends on ``after``, so that it is never taken for the follow-up of another job.
+        """
+        if not self.number:
+            return self.root
+        return _digest({"root": self.root, "round": self.number, "after": self.after})[:32]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the round's job."""
+        if not self.number:
+            return {IDENTITY_LABEL: self.identity}
+        return {
+            IDENTITY_LABEL: self.identity,
+            ROOT_LABEL: self.root,
+            ROUND_LABEL: str(self.number),
+            AFTER_LABEL: self.after,
+        }
+
+    @property
+    def short_name(self) -> str:
+        """A name for the files and tables of this round alone."""
+        return f"{self.identity[:12]}_{self.number}"
+
+    def next_after(self, job: BatchJob) -> RoundId:
+        """Return the follow-up of this round, whose job is given."""
+        return RoundId(self.root, self.number + 1, job.name.job_id)
 
 
 def display_name(name: str, identity: str) -> str:

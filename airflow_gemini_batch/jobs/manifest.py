@@ -1,4 +1,4 @@
-"""What a finished task hands on: where the answers are and what became of the requests, never the rows."""
+"""The result of a submit task: addresses of the answers and counts of the requests, never the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One job of the submission."""
+    """One job of the submission, as the manifest describes it."""
 
     job_name: str
     state: str
@@ -27,7 +27,7 @@ class Round:
     def of(cls, job: BatchJob, source: Sequence[str], tally: Tally, *, has_output: bool = True) -> Self:
         """Describe a job that has ended.
 
-        :param has_output: whether there is anything at the place that the job names.
+        :param has_output: whether the output that the job names exists.
         """
         return cls(
             job_name=str(job.name),
@@ -40,7 +40,7 @@ class Round:
 
     @property
     def had_answers(self) -> bool:
-        """Whether there were answers when the job had ended."""
+        """Whether the job left any answers."""
         return bool(self.output) and (
             JobState(self.state).stage is Stage.SUCCEEDED or self.counts.get(Outcome.OK, 0) > 0
         )
@@ -56,8 +56,8 @@ class Manifest:
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
     ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
     :class:`.Usage`, over all rows of all rounds, whatever became of them) and ``cost``
-    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted). A job that ended
-    badly and was replaced by another try's is in no round: the failure of its own try tells what it took.
+    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted). A failed job that
+    another try has replaced is in no round: the error message of its own try has its cost.
     """
 
     identity: str
@@ -76,18 +76,18 @@ class Manifest:
             "identity": self.identity,
             "model": self.model,
             "console_url": self.console_url,
-            "outputs": [one.output for one in self.rounds],
+            "outputs": [round_.output for round_ in self.rounds],
             "counts": dict(self.counts),
             "rounds": [
                 {
-                    "job_name": one.job_name,
-                    "state": one.state,
-                    "source": list(one.source),
-                    "output": one.output,
-                    "counts": dict(one.counts),
-                    "surplus": dict(one.surplus),
+                    "job_name": round_.job_name,
+                    "state": round_.state,
+                    "source": list(round_.source),
+                    "output": round_.output,
+                    "counts": dict(round_.counts),
+                    "surplus": dict(round_.surplus),
                 }
-                for one in self.rounds
+                for round_ in self.rounds
             ],
             "usage": {model: dict(tokens) for model, tokens in self.usage.items()},
             "cost": None if self.cost is None else dict(self.cost),
@@ -95,14 +95,14 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read a manifest; raises :class:`ValueError` for what is none, or of a later version."""
+        """Read a manifest; raises :class:`ValueError` for other content and for a later version."""
         version = content.get("version") if isinstance(content, Mapping) else None
         if not isinstance(version, int):
-            raise ValueError(f"this is no manifest of a batch job: {content!r:.200}")
+            raise ValueError(f"expected the manifest of a batch job, got {content!r:.200}")
         if version > VERSION:
             raise ValueError(
-                f"the manifest has version {version}, this release reads up to {VERSION}: "
-                "upgrade airflow-gemini-batch where it is read"
+                f"the manifest has version {version}, and this release reads up to version {VERSION}. "
+                "Upgrade airflow-gemini-batch where it is read"
             )
         try:
             return cls(
@@ -112,14 +112,14 @@ class Manifest:
                 counts=dict(content["counts"]),
                 rounds=tuple(
                     Round(
-                        job_name=one["job_name"],
-                        state=one["state"],
-                        source=tuple(one["source"]),
-                        output=one["output"],
-                        counts=dict(one["counts"]),
-                        surplus=dict(one.get("surplus", {})),
+                        job_name=round_["job_name"],
+                        state=round_["state"],
+                        source=tuple(round_["source"]),
+                        output=round_["output"],
+                        counts=dict(round_["counts"]),
+                        surplus=dict(round_.get("surplus", {})),
                     )
-                    for one in content["rounds"]
+                    for round_ in content["rounds"]
                 ),
                 usage={model: dict(tokens) for model, tokens in content.get("usage", {}).items()},
                 cost=content.get("cost"),
@@ -127,5 +127,5 @@ class Manifest:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"this is no manifest of a batch job, it has no {error}: {content!r:.200}"
+                f"expected the manifest of a batch job, but {error} is missing: {content!r:.200}"
             ) from error

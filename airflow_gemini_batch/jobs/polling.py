@@ -1,4 +1,4 @@
-"""When to ask next and when to give up: decisions only, for the trigger and for the waiting worker alike."""
+"""When to ask next and when to stop waiting: decisions only, for the trigger and for the waiting worker."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
 )
-from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.state import BatchJob, Stage
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
+from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState, Stage
 
 HOUR = 3600.0
-
-
-# How long to go on asking when the service answers "no" (401, 403, 404), not "not now": new jobs are not
-# visible everywhere at once, and a role taken away by mistake comes back.
-REFUSAL_PATIENCE = 900.0
-
 SHORTEST_INTERVAL = 5.0
 LONGEST_BACKOFF = 300.0
 LONGEST_TIMEOUT = 365 * 24 * HOUR
@@ -31,8 +27,8 @@ LONGEST_TIMEOUT = 365 * 24 * HOUR
 class WaitPolicy:
     """How to wait for a job; all in seconds.
 
-    :param poll_interval: longest time between two questions about one job; a young job is asked about more
-        often, after a tenth of its age.
+    :param poll_interval: longest pause between two questions about one job; for a young job the pause is a tenth of
+        its age.
     :param queue_timeout: how long a job may wait to start, counted from its creation.
     :param run_timeout: how long a job may run, counted from its start.
     """
@@ -50,7 +46,7 @@ class WaitPolicy:
                 or not 0 < value <= LONGEST_TIMEOUT
             ):
                 raise InvalidRequestError(
-                    f"{name} has to be a number of seconds above 0 and up to a year, got {value!r}"
+                    f"{name}: expected a number of seconds above 0 and up to a year, got {value!r}"
                 )
 
     @property
@@ -76,12 +72,12 @@ class WaitOutcome(StrEnum):
     """The job is over one of the limits."""
 
     LOST = "lost"
-    """The job can't be asked about."""
+    """The state of the job cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class WaitOver:
-    """There is nothing more to wait for; ``reason`` says why, unless the job ended."""
+    """The wait ends here; ``reason`` says why, unless the job ended."""
 
     outcome: WaitOutcome
     reason: str = ""
@@ -92,17 +88,34 @@ Decision = AskAgain | WaitOver
 
 @dataclass(slots=True)
 class JobWait:
-    """One wait for one job: takes what the service said, gives what to do next.
+    """One wait for one job: takes the answers of the service and decides what to do next.
 
     Times are wall-clock, since a wait outlives processes.
 
-    :param give_up_at: when to stop asking even though no answer comes.
+    :param give_up_at: when to stop asking although no answer comes.
     """
 
+    name: JobName
     policy: WaitPolicy
     give_up_at: datetime
+    patience: Patience = DEFAULT_PATIENCE
+    state: JobState = field(default=JobState.UNSPECIFIED, init=False)
+    """The last one seen."""
     _errors: int = field(default=0, init=False)
     _refused_since: datetime | None = field(default=None, init=False)
+
+    def take(self, update: BatchJob | JobServiceError, log: Log) -> Decision:
+        """Decide what follows an answer or an error, and log what is new."""
+        if isinstance(update, BatchJob):
+            decision = self.answered(update, utc_now())
+            if update.state is not self.state:
+                log.info("%s", update)
+                self.state = update.state
+            return decision
+        decision = self.failed(update, transient=update.transient, now=utc_now())
+        retry = f" (retrying in {decision.seconds:.0f} s)" if isinstance(decision, AskAgain) else ""
+        log.warning("Could not read the state of %s%s: %s", self.name, retry, update)
+        return decision
 
     def answered(self, job: BatchJob, now: datetime) -> Decision:
         """Decide what follows an answer about the job."""
@@ -114,18 +127,18 @@ class JobWait:
         if limit is not None and now >= limit.ends:
             return WaitOver(WaitOutcome.TIMED_OUT, str(limit))
         if now >= self.give_up_at:
-            over = f"it is still {job.state.short}, and it can't be told since when"
-            return WaitOver(WaitOutcome.LOST, over)
+            reason = f"it is still {job.state.short}, and the service does not say since when"
+            return WaitOver(WaitOutcome.LOST, reason)
         age = (now - (job.create_time or now)).total_seconds()
         return AskAgain(spread(pause_for(age, self.policy.poll_interval)))
 
-    def decide_by(self, job: BatchJob) -> datetime:
-        """Return when the wait has to be decided on again although nothing about the job has changed."""
-        limit = _limit_of(job, self.policy)
+    def decide_by(self, update: BatchJob | JobServiceError) -> datetime:
+        """Return when to decide again even if nothing about the job changes."""
+        limit = _limit_of(update, self.policy) if isinstance(update, BatchJob) else None
         return self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
 
     def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
-        """Decide what follows an error, which says nothing about the job: only ever a reason to ask later.
+        """Decide what follows an error. It says nothing about the job, so it is only a reason to ask later.
 
         :param transient: whether the service said "not now" or nothing at all, rather than "no".
         """
@@ -133,28 +146,28 @@ class JobWait:
         if now >= self.give_up_at:
             return WaitOver(
                 WaitOutcome.LOST,
-                f"the service gave no answer about it for too long; the last error: {error}",
+                f"its state could not be read for too long; the last error: {error}",
             )
         self._refused_since = None if transient else self._refused_since or now
-        if self._refused_since and (now - self._refused_since).total_seconds() >= REFUSAL_PATIENCE:
-            minutes = REFUSAL_PATIENCE / 60
+        if self._refused_since and (now - self._refused_since).total_seconds() >= self.patience.refusals:
+            minutes = self.patience.refusals / 60
             return WaitOver(
                 WaitOutcome.LOST,
-                f"the service has refused to answer about it for {minutes:g} minutes: {error}",
+                f"the service has refused to return its state for {minutes:g} minutes: {error}",
             )
         return AskAgain(spread(backoff(self.policy.poll_interval, self._errors)))
 
 
 def pause_for(age: float, poll_interval: float) -> float:
-    """Return how long not to ask about a job of that age; all in seconds.
+    """Return the pause before the next question about a job of that age; all in seconds.
 
-    A job that ends after a minute is noticed at once, one that takes a day is not asked about in vain.
+    The end of a job of a minute is noticed at once, and a job of a day does not cost thousands of calls.
     """
     return min(max(age / 10, SHORTEST_INTERVAL), poll_interval)
 
 
 def backoff(poll_interval: float, errors: int) -> float:
-    """Return how long not to ask after so many errors in a row, in seconds."""
+    """Return the pause after so many errors in a row, in seconds."""
     return float(min(poll_interval * 2 ** min(errors - 1, 20), max(LONGEST_BACKOFF, poll_interval)))
 
 
@@ -165,7 +178,7 @@ def spread(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """The limit that a job is under; its text tells of it as exceeded."""
+    """The limit that a job is under; its text says that it is exceeded."""
 
     since: datetime
     seconds: float
@@ -184,7 +197,7 @@ class _Limit:
 
 
 def _limit_of(job: BatchJob, policy: WaitPolicy) -> _Limit | None:
-    """Return the limit that the job is under; ``None`` when it can't be told since when."""
+    """Return the limit that the job is under; returns ``None`` when the service does not say since when."""
     queued = job.state.stage is Stage.QUEUED
     if job.start_time is not None and not queued:
         return _Limit(job.start_time, policy.run_timeout, "running", "run_timeout")

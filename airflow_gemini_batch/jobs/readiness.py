@@ -1,4 +1,4 @@
-"""Is the output of a job ready to be read: decisions only, for every sensor and for every way to wait."""
+"""Whether a job or its output is ready to be read: decisions only, for the sensors and their trigger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_gemini_batch.jobs.state import BatchJob, Stage
 
 
 class ReadinessState(StrEnum):
-    """What a look at the output says."""
+    """The verdict of one check."""
 
     READY = "ready"
     NOT_YET = "not_yet"
@@ -19,29 +19,29 @@ class ReadinessState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """One look at a job or its output.
+    """The result of one check of a job or its output.
 
     :param reason: for people: what is there, what is missing, or why it will never be ready.
-    :param result: what the sensor hands on once it is ready: JSON scalars.
+    :param result: the sensor's result once it is ready: JSON scalars.
     """
 
-    readiness: ReadinessState
+    state: ReadinessState
     reason: str
     result: Mapping[str, str | int | float] | None = None
 
 
 def ready(reason: str, **result: str | int | float) -> Readiness:
-    """Return a look at something that is ready."""
+    """Return the result of a check of what is ready."""
     return Readiness(ReadinessState.READY, reason, result)
 
 
 def not_yet(reason: str) -> Readiness:
-    """Return a look at something worth waiting for."""
+    """Return the result of a check of what may become ready."""
     return Readiness(ReadinessState.NOT_YET, reason)
 
 
 def never(reason: str) -> Readiness:
-    """Return a look at something that will not become ready."""
+    """Return the result of a check of what will never become ready."""
     return Readiness(ReadinessState.NEVER, reason)
 
 
@@ -52,25 +52,25 @@ def job_readiness(job: BatchJob) -> Readiness:
         return not_yet(f"{job} is {stage.value}")
     if stage is Stage.SUCCEEDED:
         return ready(str(job), job_name=str(job.name), state=job.state.value, output=str(job.output or ""))
-    said = f"; Vertex AI says: {job.error}" if job.error else ""
-    return never(f"{job}: {stage.value}{said}\nConsole: {job.name.console_url}")
+    error = f". Error: {job.error}" if job.error else ""
+    return never(f"{job}: {stage.value}{error}\nConsole: {job.name.console_url}")
 
 
 def rows_readiness(
-    where: str, *, rows: int, failed: int, expected: int | None, max_failed_fraction: float
+    output: str, *, rows: int, failed: int, expected: int | None, max_failed_fraction: float
 ) -> Readiness:
-    """Judge output by its rows; the job that writes it, if known, has ended well.
+    """Judge output by its rows; the job that writes it, if known, has succeeded.
 
-    Jobs write while they run, so fewer rows than expected are a reason to wait on.
+    Jobs write while they run, so fewer rows than expected are a reason to wait.
 
-    :param expected: rows in complete output; ``None`` when the job's own end is what completeness is known by.
+    :param expected: rows in complete output; ``None`` when the end of the job says that it is complete.
     """
     if expected is not None and rows < expected:
-        return not_yet(f"{where} holds {rows} of {expected} rows")
+        return not_yet(f"{output} has {rows} of {expected} rows")
     if rows == 0 and expected != 0:
-        return never(f"{where} is complete, but holds no rows")
+        return never(f"{output} is complete, but has no rows")
     failed_fraction = failed / rows if rows else 0.0
-    found = f"{where} holds {rows} rows, {failed} of them failed ({failed_fraction:.2%})"
+    counts = f"{output} has {rows} rows, {failed} of them failed ({failed_fraction:.2%})"
     if failed_fraction > max_failed_fraction:
-        return never(f"{found}, and max_failed_fraction allows {max_failed_fraction:.2%}")
-    return ready(found, output=where, rows=rows, failed=failed)
+        return never(f"{counts}, and max_failed_fraction allows {max_failed_fraction:.2%}")
+    return ready(counts, output=output, rows=rows, failed=failed)

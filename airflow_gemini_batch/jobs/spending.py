@@ -1,4 +1,4 @@
-"""What the jobs of a run took, in tokens and in money: told as far as it is known, never a reason to fail."""
+"""What the jobs of a submission cost, in tokens and in money. What is not known is a warning, never a failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.follow_ups import EndedRound
+from airflow_gemini_batch.jobs.rounds import EndedRound
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, merge_usage
 
 
@@ -23,7 +23,7 @@ class Spending:
     cost: Cost | None
 
     def __str__(self) -> str:
-        """Say it for people; empty when nothing is known, or nothing was spent."""
+        """Return the text for logs and messages; empty when nothing is known, or nothing was spent."""
         whole = sum(self.usage.values(), Usage())
         kinds = [
             f"{count:,} {kind}"
@@ -40,24 +40,24 @@ class Spending:
 def spent_on(
     rounds: Sequence[EndedRound], model: str, prices: Callable[[], PriceTable], log: Log
 ) -> Spending:
-    """Add up what the jobs of these rounds took; what can't be counted or priced is a warning.
+    """Add up tokens and cost of these rounds; log a warning where they cannot be counted or priced.
 
-    :param model: plain name of the jobs' model, for rows that do not tell its version.
+    :param model: plain name of the jobs' model, for rows without a model version.
     :param prices: loads the price table.
     """
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        counted = merge_usage(*(one.summary.count_usage() for one in rounds))
+        counted = merge_usage(*(ended.summary.count_usage() for ended in rounds))
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
         # What the HTTP library raises is an OSError.
         log.warning("The tokens could not be counted: %s", error)
         return Spending({}, None)
     usage = merge_usage(*({version or model: tokens} for version, tokens in counted.items()))
-    untold = sum(one.tally.answered for one in rounds) - sum(tokens.rows for tokens in usage.values())
-    if untold > 0:
-        log.warning("%d answers do not tell their tokens, which are not counted", untold)
+    uncounted = sum(ended.tally.answered for ended in rounds) - sum(tokens.rows for tokens in usage.values())
+    if uncounted > 0:
+        log.warning("%d answers do not say how many tokens they took; the cost leaves them out", uncounted)
         if not usage:
             return Spending({}, None)
     try:
@@ -67,7 +67,7 @@ def spent_on(
         return Spending(usage, None)
     if cost.unpriced:
         log.warning(
-            "There is no batch rate for %s, whose tokens are not in the cost: give one in a price file of your own",
+            "There is no batch rate for %s, so the cost leaves its tokens out. Add the rate in your own price file",
             ", ".join(cost.unpriced),
         )
     return Spending(usage, cost)

@@ -1,22 +1,21 @@
-"""What a batch prediction job is: its states and what they mean, its name, where its output lies.
-
-The resource: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.batchPredictionJobs
-"""
+"""What a batch job is, whatever service runs it: its states and what they mean, its name, where its output lies."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any, Self
+from typing import Protocol
 
-from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.addresses import Address
 
 
 class JobState(StrEnum):
-    """The states of a job, as the service spells them."""
+    """The states of a job, spelt as Vertex AI does.
+
+    Manifests, events and results of sensors hold them, so the client of another service translates its own.
+    """
 
     UNSPECIFIED = "JOB_STATE_UNSPECIFIED"
     QUEUED = "JOB_STATE_QUEUED"
@@ -33,7 +32,7 @@ class JobState(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> JobState:
-        # A state that the service may add one day: unknown, so neither an end nor a success.
+        # A state that a service adds later is neither an end nor a success.
         return cls.UNSPECIFIED
 
     @property
@@ -85,40 +84,28 @@ STAGES: dict[JobState, Stage] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobName:
-    """The full resource name of a job."""
+class JobName(Protocol):
+    """The name of a job. Only its service's client looks inside; ``str()`` gives the text that is stored."""
 
-    project: str
-    location: str
-    job_id: str
+    @property
+    def job_id(self) -> str:
+        """What tells the job from the others of its parent; fits a label."""
 
-    @classmethod
-    def parse(cls, name: str) -> Self:
-        """Read ``projects/P/locations/L/batchPredictionJobs/ID``; raises :class:`ValueError` otherwise."""
-        match = re.fullmatch(r"projects/([^/]+)/locations/([^/]+)/batchPredictionJobs/([^/]+)", name or "")
-        if match is None:
-            raise ValueError(
-                f"{name!r} is not the name of a batch job: "
-                "projects/PROJECT/locations/LOCATION/batchPredictionJobs/ID is expected"
-            )
-        return cls(*match.groups())
+    @property
+    def parent(self) -> str:
+        """What one client serves, such as a project and location."""
 
     @property
     def console_url(self) -> str:
-        """The job's page in the Google Cloud console."""
-        return (
-            "https://console.cloud.google.com/vertex-ai/"
-            f"locations/{self.location}/batch-predictions/{self.job_id}?project={self.project}"
-        )
+        """A page about the job for people."""
 
-    def __str__(self) -> str:
-        return f"projects/{self.project}/locations/{self.location}/batchPredictionJobs/{self.job_id}"
+    def sibling(self, job_id: str) -> JobName:
+        """Return the name of another job of the same parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed: a ``google.rpc.Status``."""
+    """Why a job failed: the service's code and message."""
 
     code: int
     message: str
@@ -139,7 +126,7 @@ class BatchJob:
     display_name: str = ""
     model: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()
+    requests: tuple[str, ...] = ()
     output: Address | None = None
     error: JobError | None = None
     successful_count: int | None = None
@@ -148,60 +135,5 @@ class BatchJob:
     start_time: datetime | None = None
     end_time: datetime | None = None
 
-    @classmethod
-    def from_json(cls, resource: Mapping[str, Any]) -> Self:
-        """Read the resource as the REST API sends it; raises :class:`ValueError` when it is none."""
-        name = JobName.parse(resource.get("name", ""))
-        stats = resource.get("completionStats") or {}
-        error = resource.get("error") or {}
-        return cls(
-            name=name,
-            state=JobState(resource.get("state") or JobState.UNSPECIFIED),
-            display_name=resource.get("displayName") or "",
-            model=resource.get("model") or "",
-            labels=resource.get("labels") or {},
-            sources=_sources(resource.get("inputConfig") or {}),
-            output=_output(resource.get("outputInfo") or {}),
-            error=JobError(int(error.get("code", 0)), str(error.get("message", ""))) if error else None,
-            successful_count=_count(stats.get("successfulCount")),
-            failed_count=_count(stats.get("failedCount")),
-            create_time=parse_time(resource.get("createTime")),
-            start_time=parse_time(resource.get("startTime")),
-            end_time=parse_time(resource.get("endTime")),
-        )
-
     def __str__(self) -> str:
         return f"{self.name} ({self.state.short})"
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time as UTC; of the service's nine decimals Python keeps six."""
-    if not text:
-        return None
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _count(value: Any) -> int | None:
-    # int64 travels as a string; -1 stands for "unknown".
-    if value is None or int(value) < 0:
-        return None
-    return int(value)
-
-
-def _sources(config: Mapping[str, Any]) -> tuple[str, ...]:
-    table = (config.get("bigquerySource") or {}).get("inputUri")
-    return (table,) if table else tuple((config.get("gcsSource") or {}).get("uris") or ())
-
-
-def _output(info: Mapping[str, Any]) -> Address | None:
-    if directory := info.get("gcsOutputDirectory"):
-        return GcsAddress.parse(directory)
-    table = info.get("bigqueryOutputTable") or ""
-    dataset = info.get("bigqueryOutputDataset") or ""
-    # The table comes as a bare name in some answers and as a full address in others.
-    if table.startswith("bq://"):
-        return parse_address(table)
-    if dataset:
-        address = BigQueryAddress.parse(dataset if dataset.startswith("bq://") else f"bq://{dataset}")
-        return address.with_table(table) if table else address
-    return None

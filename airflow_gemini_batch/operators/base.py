@@ -1,4 +1,4 @@
-"""What all operators of this package take."""
+"""The base of all operators of this package."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from airflow_gemini_batch.hooks.mixin import HookedTask
 
 
 class GeminiBatchOperator(HookedTask, BaseOperator):
-    """A task that asks through one connection.
+    """A task that uses one connection, project and location.
 
-    :param project_id: project that jobs run in, and that pays for them; by default the connection's.
+    :param project_id: project that runs the jobs and pays for them; by default the connection's.
     :param location: location of jobs and data, such as ``us-central1``; by default the connection's.
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
@@ -46,15 +46,15 @@ T = TypeVar("T")
 
 
 def renamed(new: str, value: T | None, old: str, old_value: T | None) -> T | None:
-    """Return the value of a parameter that was given by its present or by its former name.
+    """Return the value of a parameter that may be given by its former name.
 
-    The former name warns, and is taken for one more minor release: see "Deprecations" in CONTRIBUTING.md.
+    The former name warns, and is accepted for one more minor release: see "Deprecations" in CONTRIBUTING.md.
     Raises :class:`TypeError` when both are given.
     """
     if old_value is None:
         return value
     if value is not None:
-        raise TypeError(f"{old} is the former name of {new}: give {new} only")
+        raise TypeError(f"{old}= is the former name of {new}=. Give only {new}=")
     warnings.warn(f"{old}= is now called {new}=", AirflowProviderDeprecationWarning, stacklevel=3)
     return old_value
 
@@ -63,5 +63,5 @@ def key_columns(key: str | Sequence[str]) -> tuple[str, ...]:
     """Return the names of the key's columns; raises :class:`.InvalidRequestError` when there are none."""
     columns = (key,) if isinstance(key, str) else tuple(key or ())
     if not columns or not all(isinstance(column, str) and column for column in columns):
-        raise InvalidRequestError(f"key has to name a column, or several, got {key!r}")
+        raise InvalidRequestError(f"key: expected a column name, or several, got {key!r}")
     return columns

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class BatchJobLink(BaseOperatorLink):
-    """The batch job's page in the console; there from the moment the job is known, while the task waits too."""
+    """The batch job's page in the console, from the moment the job is known, also while the task waits."""
 
     name = "Vertex AI batch job"
     key = "vertex_ai_batch_job_url"
 
     @classmethod
     def persist(cls, context: Context, job_name: JobName) -> None:
-        """Keep the address, so that showing the link asks nobody."""
+        """Store the address, so that showing the link needs no call."""
         context["ti"].xcom_push(key=cls.key, value=job_name.console_url)
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address; empty while there is no job."""
+        """Return the address; empty while no job is known."""
         return XCom.get_value(ti_key=ti_key, key=self.key) or ""

@@ -1,11 +1,11 @@
-"""Submit a batch job, wait for it, and tell the truth about its end."""
+"""Submit a batch job, wait for it, and return its manifest."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow_gemini_batch.core.defaults import (
     DEFAULT_MAX_FAILED_FRACTION,
@@ -14,8 +14,9 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
 )
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.hooks.errors import fail_without_retry
+from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink
 
@@ -24,60 +25,61 @@ if TYPE_CHECKING:
 
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.jobs.runner import BatchRun
-    from airflow_gemini_batch.jobs.state import JobName
+    from airflow_gemini_batch.jobs.state import BatchJob
     from airflow_gemini_batch.jobs.submit_once import Submitted
 
-# The trigger keeps the deadlines itself and can say what became of the job, which Airflow's own timeout can't.
+# The trigger keeps the deadlines itself and can say what became of the job; Airflow's own timeout cannot.
 _AFTER_THE_TRIGGER = timedelta(hours=1)
 
 
 class SubmitBatchJobOperator(GeminiBatchOperator):
     """Submit one batch job on Vertex AI, wait for its end, and return its manifest.
 
-    Every try first asks Vertex AI for a job of this very submission (same DAG run, task, model, parameters,
-    source data and destination): one under way is waited for, one that succeeded is taken as the result. Only
-    otherwise a job is created, and paid for.
+    Every try first looks for a job of this submission (same DAG run, task, model, parameters, requests and
+    destination). It waits for a job under way, and takes a job that succeeded as the result. Only otherwise it creates
+    a job, which costs money.
 
-    Rows that failed in passing, or did not come back, are sent again in a small follow-up job, under the same rule
-    and with the same wait; rows that failed for good are not. Its requests are written beside the source: to
-    ``reruns/`` as a file, or to ``TABLE_rerun_…``, a table that goes by itself after a week.
+    Rows that failed for a passing reason, or did not come back, are sent again in a small follow-up job, under the same
+    rule and with the same wait; other failed rows are not. Its requests are written beside the first ones: to
+    ``reruns/`` as a file, or to ``TABLE_rerun_…``, a table that expires after a week.
 
-    The result (XCom) is a manifest, tokens and cost among it: see
-    :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
+    The result (XCom) is a manifest, with tokens and cost: see :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
     :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
     :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
-        a ``bq://`` dataset. It need not be of the requests' kind. By default a fresh place beside the requests.
+        a ``bq://`` dataset. Requests in files may have answers in a table, and the other way round. By default a new
+        folder or table beside the requests.
     :param display_name: readable name of the job; by default ``DAG.TASK``. The submission's identity is added.
     :param labels: labels of the job, for billing, say; DAG, task and run are added.
     :param model_parameters: parameters of the whole job, where the model takes any.
-    :param poll_interval: longest time between two questions to Vertex AI, in seconds; a young job is asked
-        about more often.
+    :param poll_interval: longest pause between two questions to Vertex AI, in seconds; shorter for a young job.
     :param queue_timeout: how long the job may wait to start, in seconds; 72 hours by default.
     :param run_timeout: how long the job may run, in seconds; 24 hours by default.
-    :param on_timeout: what becomes of a job that is over one of these: ``cancel`` it (its finished rows are kept),
-        or ``leave`` it running.
+    :param on_timeout: ``cancel`` a job that is over one of these limits (its finished rows are kept), or ``leave`` it
+        running.
     :param cancel_on_kill: cancel the job when a user marks or clears the task while it waits; a restart of a
         worker or triggerer never does.
     :param max_row_retries: how many follow-up jobs there may be, each for the rows that the one before has left
-        unanswered; with 0, none. Rows and requests are matched by what the service gives back of a request, so
-        that both have to be files, or both tables.
+        unanswered; 0 for none. Answers are matched to requests by what the service returns of a request, so both have
+        to be files, or both tables.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
-        succeeds. With the default of 0.05, more than 5 % fail the task; all rows without one always do.
+        succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
-        the first requests, for each mapped instance on its own; follow-up jobs are not in it. A model without a known
-        price is let through with a warning.
-    :param preflight: before the job is created, look at the first requests, the sizes, the destination and the
-        locations, and fail with all that Vertex AI would refuse an hour later. Requests that would be rejected alone
-        count against ``max_failed_fraction``. What can't be asked is a warning.
+        the first requests, for each mapped instance on its own, without follow-up jobs. A model without a known price
+        passes with a warning.
+    :param preflight: before the job is created, check the first requests, the sizes, the destination and the
+        locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
+        by one count against ``max_failed_fraction``. What cannot be checked is a warning.
     :param force_rerun: pay for a new job even though this submission has one already; may be a template that
         renders to ``True`` or ``False``.
-    :param deferrable: wait in the triggerer (the default), or in the worker, whose slot is then taken for as
+    :param deferrable: wait in the triggerer (the default), or in the worker, which then occupies a slot for as
         long as the job lasts.
     :param source: former name of ``requests``.
     """
+
+    patience: ClassVar[Patience] = DEFAULT_PATIENCE
 
     template_fields: Sequence[str] = (
         *GeminiBatchOperator.template_fields,
@@ -117,7 +119,13 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
-        self.requests = renamed("requests", requests, "source", source)
+        given = renamed("requests", requests, "source", source)
+        if given is None:
+            raise TypeError(
+                f"{self.task_id}: requests= is missing. Give a gs:// file, several of them, a bq:// table, or the "
+                "output of the build task: .partial(…).expand(requests=build.output)"
+            )
+        self.requests = given
         self.destination = destination
         self.display_name = display_name
         self.labels = labels
@@ -140,28 +148,24 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         with fail_without_retry():
             run = self._run(context)
             salt = f"try {context['ti'].try_number}" if self._forced() else ""
-            return self._see_through(context, run, run.submit(salt=salt))
+            return self._finish(context, run, run.submit(salt=salt))
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
-        """Go on after the wait in the triggerer: the event says how it ended, the service what the job is."""
-        from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver, utc_now
-        from airflow_gemini_batch.jobs.runner import FINISHING_PATIENCE
-        from airflow_gemini_batch.jobs.state import JobName
+        """Continue after the wait in the triggerer: the event says how it ended; the job is read again."""
+        from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
         with fail_without_retry():
-            name = JobName.parse(event["job_name"])
+            name = self.hook.job_name(event["job_name"])
             BatchJobLink.persist(context, name)
             run = self._run(context)
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
-            if over.outcome is WaitOutcome.ENDED:
-                job = run.wait(name, utc_now() + FINISHING_PATIENCE, has_ended=True)
-            else:
-                job = run.after_timeout(name, over)
-            return self._see_through(context, run, Submitted(job, adopted))
+            ended = over.outcome is WaitOutcome.ENDED
+            job = run.read_ended(name) if ended else run.after_timeout(name, over)
+            return self._finish(context, run, Submitted(job, adopted))
 
     def on_kill(self) -> None:
-        """Cancel the job that is waited for here, if it was a user who killed the task."""
+        """Cancel the job that this worker waits for, if a user killed the task."""
         if not self.cancel_on_kill or self._waiting is None:
             return
         from airflow_gemini_batch.hooks.kill import cancel_if_killed
@@ -169,25 +173,23 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         job_name, ti = self._waiting
         cancel_if_killed(job_name, self.hook, ti, "running", self.log)
 
-    def _see_through(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
+    def _finish(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
         """Wait for a job, then for its follow-ups, one after the other, and return the manifest."""
-        from airflow_gemini_batch.jobs.polling import utc_now
         from airflow_gemini_batch.jobs.state import JobState
 
         while submitted:
             job = submitted.job
             BatchJobLink.persist(context, job.name)
             if job.state.stage.waits:
-                created = job.create_time or utc_now()
                 if self.deferrable:
-                    self._defer(job.name, created, adopted=submitted.adopted)
+                    self._defer(job, adopted=submitted.adopted)
                 self._waiting = (str(job.name), context["ti"])
-                job = run.wait(job.name, created + timedelta(seconds=self.queue_timeout + self.run_timeout))
+                job = run.wait(job)
                 self._waiting = None
             if submitted.adopted and job.state is JobState.CANCELLED:
                 # The kill of the earlier try reached the job after this try had found it still under way.
                 self.log.warning(
-                    "%s was taken over from an earlier try, and cancelled with it: submitting anew", job
+                    "%s was taken over from an earlier try and cancelled with it. Submitting a new job", job
                 )
                 return self.execute(context)
             submitted = run.follow_up(job)
@@ -203,16 +205,14 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
         if not 0 <= self.max_failed_fraction <= 1:
             raise InvalidRequestError(
-                f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
+                f"max_failed_fraction: expected a number from 0 to 1, got {self.max_failed_fraction!r}"
             )
         if not isinstance(self.max_row_retries, int) or self.max_row_retries < 0:
-            raise InvalidRequestError(f"max_row_retries has to be 0 or more, got {self.max_row_retries!r}")
+            raise InvalidRequestError(f"max_row_retries: expected 0 or more, got {self.max_row_retries!r}")
         if self.on_timeout not in ("cancel", "leave"):
-            raise InvalidRequestError(f"on_timeout has to be 'cancel' or 'leave', got {self.on_timeout!r}")
-        try:
+            raise InvalidRequestError(f"on_timeout: expected 'cancel' or 'leave', got {self.on_timeout!r}")
+        with as_invalid_request():
             family, parameters = self._family(), self._job_parameters()
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
         checks = JobChecks(
             self.hook,
             family,
@@ -225,7 +225,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         return BatchRun(
             Submission.checked(
                 model=self.model,
-                source=self._requests(),
+                requests=self._requests(),
                 destination=self.destination,
                 name=self.display_name or f"{self.dag_id}.{self.task_id}",
                 labels=self.labels,
@@ -243,6 +243,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             check=checks.check,
             prices=price_table,
             log=self.log,
+            patience=self.patience,
         )
 
     @abstractmethod
@@ -250,30 +251,26 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         """Return the model's family; raises :class:`ValueError` for a model of another kind."""
 
     def _requests(self) -> str | Sequence[str]:
-        """Return where the requests are; raises :class:`.InvalidRequestError` when none are given."""
-        if self.requests is None:
-            raise InvalidRequestError(
-                "requests is missing: give a gs:// file, several of them, or a bq:// table"
-            )
+        """Return the addresses of the requests."""
         return self.requests
 
     def _job_parameters(self) -> Mapping[str, Any] | None:
-        """Return the parameters of the whole job; raises :class:`ValueError` for those that can't be."""
+        """Return the parameters of the whole job; raises :class:`ValueError` for wrong ones."""
         return self.model_parameters
 
     def _forced(self) -> bool:
         forced = str(self.force_rerun).strip().lower()
         if forced not in ("true", "false"):
-            raise InvalidRequestError(f"force_rerun has to be True or False, got {self.force_rerun!r}")
+            raise InvalidRequestError(f"force_rerun: expected True or False, got {self.force_rerun!r}")
         return forced == "true"
 
-    def _defer(self, name: JobName, created: datetime, *, adopted: bool) -> NoReturn:
+    def _defer(self, job: BatchJob, *, adopted: bool) -> NoReturn:
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         self.defer(
             trigger=GeminiBatchJobTrigger(
-                job_name=str(name),
-                submitted_at=created.timestamp(),
+                job_name=str(job.name),
+                submitted_at=(job.create_time or datetime.now(UTC)).timestamp(),
                 gcp_conn_id=self.gcp_conn_id,
                 impersonation_chain=self.impersonation_chain,
                 poll_interval=self.poll_interval,

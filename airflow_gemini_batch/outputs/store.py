@@ -106,5 +106,5 @@ class DataStore:
 
 
 def _are_tables(sources: Sequence[Address]) -> bool:
-    # One job reads tables or files, never both: jobs.submission.parse_sources sees to it.
+    # One job reads tables or files, never both: jobs.submission.parse_requests sees to it.
     return isinstance(sources[0], BigQueryAddress)

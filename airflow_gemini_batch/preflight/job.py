@@ -51,7 +51,7 @@ def preflight(
     look.at_family(addresses, family)
     look.at_locations(addresses)
     if isinstance(sources[0], BigQueryAddress):
-        # One job reads one table: jobs.submission.parse_sources sees to it.
+        # One job reads one table: jobs.submission.parse_requests sees to it.
         if family.takes_tables:
             look.at_table(sources[0])
     else:
@@ -162,7 +162,7 @@ class JobChecks:
         if self.preflight:
             findings = preflight(
                 self.hook,
-                sources=request.sources,
+                sources=request.requests,
                 destination=request.destination,
                 family=self.family,
                 max_failed_fraction=self.max_failed_fraction,
@@ -175,7 +175,7 @@ class JobChecks:
 
     def _check_cost(self, request: JobRequest, max_cost_usd: float) -> None:
         model = short_model_name(request.model)
-        expected = estimate_sources(self.hook.store, request.sources, model, self.family, price_table())
+        expected = estimate_sources(self.hook.store, request.requests, model, self.family, price_table())
         self.log.info("Estimate: %s", expected)
         if unknown := check_ceiling(expected, max_cost_usd):
             self.log.warning("%s", unknown)

@@ -1,4 +1,4 @@
-"""What all sensors of this package share: look, then wait in the triggerer or in the worker."""
+"""What all sensors of this package share: check, then wait in the triggerer or in the worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.exceptions import OutputNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
@@ -27,7 +27,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
     With ``soft_fail=True``, what will never be ready skips the task instead. ``poke_interval`` and ``timeout``
     (seconds) mean what they mean for every sensor, in the triggerer too.
 
-    :param project_id: project to look in; by default the connection's.
+    :param project_id: project of the jobs and data; by default the connection's.
     :param location: location of the jobs; by default the connection's.
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
@@ -56,21 +56,28 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
 
     @abstractmethod
     def probe(self) -> JobProbe | OutputProbe:
-        """Return what to look at, from the rendered fields.
+        """Return what to check, from the rendered fields.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that make no sense.
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that are not valid.
         """
 
+    def check_job_name(self, job_name: str) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless it is a full name."""
+        try:
+            self.hook.job_name(job_name)
+        except ValueError as error:
+            raise InvalidRequestError(f"job_name: {error}") from None
+
     def execute(self, context: Context) -> Any:
-        """Look once; when it is not ready yet, wait in the triggerer or in the worker."""
+        """Check once; when it is not ready yet, wait in the triggerer or in the worker."""
         if not self.deferrable:
             return super().execute(context)
         from airflow_gemini_batch.triggers.probes import probe_to_json
         from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
 
-        found = self.poke(context)
-        if found.is_done:
-            return found.xcom_value
+        poked = self.poke(context)
+        if poked.is_done:
+            return poked.xcom_value
         return self.defer(
             trigger=GeminiBatchReadinessTrigger(
                 probe=probe_to_json(self.probe()),
@@ -93,7 +100,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         ).xcom_value
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Check once."""
         from airflow_gemini_batch.triggers.probes import check_with_retry
 
         with fail_without_retry():
@@ -104,10 +111,10 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         from airflow_gemini_batch.jobs.readiness import ReadinessState
 
         self.log.info("%s", check.reason)
-        if check.readiness is ReadinessState.NEVER:
+        if check.state is ReadinessState.NEVER:
             if self.soft_fail:
                 raise AirflowSkipException(check.reason)
             with fail_without_retry():
                 raise OutputNotReadyError(f"{self.task_id} will never be ready: {check.reason}")
-        done = check.readiness is ReadinessState.READY
+        done = check.state is ReadinessState.READY
         return PokeReturnValue(is_done=done, xcom_value=dict(check.result or {}) if done else None)

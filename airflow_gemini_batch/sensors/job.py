@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 class GeminiBatchJobSensor(ReadinessSensor):
     """Wait until a batch job has ended with a result; fail at once when it ends in any other way.
 
-    The job is named, or found by the DAG, task and run that submitted it, or by its labels; of several that
-    match, the newest counts, and none at all is a reason to wait. Its result is a dict: ``job_name``,
-    ``state``, ``output``.
+    The job is given by its name, by the DAG, task and run that submitted it, or by its labels. Of several that match,
+    the newest counts; without any, the sensor waits. Its result is a dict: ``job_name``, ``state``, ``output``.
 
     :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``.
     :param external_dag_id: the DAG that submits the job.
@@ -63,20 +62,10 @@ class GeminiBatchJobSensor(ReadinessSensor):
         }
         if bool(self.job_name) == bool(labels):
             raise InvalidRequestError(
-                f"{self.task_id}: give either job_name, or what finds the job: external_dag_id (with "
-                "external_task_id and external_run_id) or labels"
+                f"{self.task_id}: give either job_name, or external_dag_id (with external_task_id and "
+                "external_run_id) or labels that find the job"
             )
         if self.job_name:
-            check_job_name(self.job_name)
+            self.check_job_name(self.job_name)
             return JobProbe(job_name=self.job_name)
         return JobProbe(labels=labels)
-
-
-def check_job_name(job_name: str) -> None:
-    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless it is a full name."""
-    from airflow_gemini_batch.jobs.state import JobName
-
-    try:
-        JobName.parse(job_name)
-    except ValueError as error:
-        raise InvalidRequestError(f"job_name: {error}") from None

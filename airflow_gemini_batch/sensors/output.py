@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.sensors.base import ReadinessSensor
-from airflow_gemini_batch.sensors.job import check_job_name
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.core.addresses import Address
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 class OutputSensor(ReadinessSensor):
     """Wait until a job's output is complete.
 
-    A job writes while it runs, so output that exists need not be complete. It is once it holds as many rows as
-    expected, and once the job that writes it has ended, whichever of the two is given; with both, both count.
+    A job writes while it runs, so output that exists may be incomplete. It is complete once it has as many rows as
+    expected and once the job that writes it has ended: give one of the two, or both, and both are checked.
     The result is a dict: ``output``, ``rows``, ``failed``.
 
     :param expected_rows: number of rows, or the address of the requests to compare with.
@@ -49,26 +48,26 @@ class OutputSensor(ReadinessSensor):
 
         if not 0 <= self.max_failed_fraction <= 1:
             raise InvalidRequestError(
-                f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
+                f"max_failed_fraction: expected a number from 0 to 1, got {self.max_failed_fraction!r}"
             )
         if self.expected_rows is None and not self.job_name:
             raise InvalidRequestError(
-                f"{self.task_id}: give expected_rows or job_name; without either, output that is still being "
-                "written can't be told from complete output"
+                f"{self.task_id}: give expected_rows or job_name. Without either, incomplete output cannot be "
+                "distinguished from complete output"
             )
         if self.job_name:
-            check_job_name(self.job_name)
-        number, source = self._expected()
+            self.check_job_name(self.job_name)
+        rows, requests = self._expected()
         return OutputProbe(
             output=output,
-            expected_rows=number,
-            expected_from=source,
+            expected_rows=rows,
+            expected_from=requests,
             max_failed_fraction=self.max_failed_fraction,
             job_name=self.job_name or None,
         )
 
     def _expected(self) -> tuple[int | None, list[str]]:
-        from airflow_gemini_batch.jobs.submission import parse_sources
+        from airflow_gemini_batch.jobs.submission import parse_requests
 
         expected = self.expected_rows
         if isinstance(expected, str) and expected.strip().isdigit():
@@ -77,10 +76,10 @@ class OutputSensor(ReadinessSensor):
             return None, []
         if isinstance(expected, int):
             if expected < 0:
-                raise InvalidRequestError(f"expected_rows has to be 0 or more, got {expected}")
+                raise InvalidRequestError(f"expected_rows: expected 0 or more, got {expected}")
             return expected, []
         try:
-            return None, [str(address) for address in parse_sources(expected)]
+            return None, [str(address) for address in parse_requests(expected)]
         except ValueError as error:
             raise InvalidRequestError(f"expected_rows: {error}") from None
 
@@ -103,7 +102,7 @@ class GeminiBatchOutputTableSensor(OutputSensor):
 
         address = _address("table", self.table)
         if not isinstance(address, BigQueryAddress) or not address.is_table:
-            raise InvalidRequestError(f"table {self.table!r} is no bq://PROJECT.DATASET.TABLE")
+            raise InvalidRequestError(f"table: expected bq://PROJECT.DATASET.TABLE, got {self.table!r}")
         return self._probe(self.table)
 
 
@@ -111,7 +110,7 @@ class GeminiBatchOutputFilesSensor(OutputSensor):
     """Wait until the prediction files on Cloud Storage hold the complete output of a job; see :class:`OutputSensor`.
 
     :param prefix: the job's output folder, or the ``gs://`` prefix that it was given as destination. A prefix
-        with the output of several jobs is refused.
+        with the output of several jobs fails.
     """
 
     template_fields: Sequence[str] = (*OutputSensor.template_fields, "prefix")
@@ -126,7 +125,7 @@ class GeminiBatchOutputFilesSensor(OutputSensor):
 
         address = _address("prefix", self.prefix)
         if not isinstance(address, GcsAddress) or address.has_wildcard:
-            raise InvalidRequestError(f"prefix {self.prefix!r} is no gs:// folder")
+            raise InvalidRequestError(f"prefix: expected a gs:// folder, got {self.prefix!r}")
         return self._probe(self.prefix)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -14,6 +14,7 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
 )
+from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.jobs.polling import WaitOver
@@ -25,22 +26,24 @@ EVENT_VERSION = 1
 class GeminiBatchJobTrigger(BaseTrigger):
     """Poll one batch job until it ends, or until a limit is reached.
 
-    It only asks: a trigger is started anew whenever its triggerer restarts, and may run twice at once, so it
-    never creates a job. Errors of the service are reasons to ask later, not the end of the job.
+    It only reads: a trigger starts anew whenever its triggerer restarts, and may run twice at once, so it never
+    creates a job. After an error of the service it asks again later.
 
     Its one event is a dict: ``version`` (1), ``outcome`` (``ended``, ``timed_out`` or ``lost``), ``job_name``,
     ``state`` (the last one seen) and ``message`` (why, unless the job ended).
 
     :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``.
     :param submitted_at: when the job was created, in seconds since the epoch.
-    :param gcp_conn_id: the Airflow connection to ask with.
+    :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
-    :param poll_interval: longest time between two questions, in seconds.
+    :param poll_interval: longest pause between two questions, in seconds.
     :param queue_timeout: how long the job may wait to start, in seconds since its creation.
     :param run_timeout: how long the job may run, in seconds since its start.
     :param cancel_on_kill: cancel the job when a user marks or clears the task; a restart of the triggerer never
         does.
     """
+
+    patience: ClassVar[Patience] = DEFAULT_PATIENCE
 
     def __init__(
         self,
@@ -101,9 +104,9 @@ class GeminiBatchJobTrigger(BaseTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel the job, if Airflow says that the task does not wait for it any more.
+        """Cancel the job if Airflow says that the task no longer waits for it.
 
-        Asked even where Airflow calls this for kills only: it has been called for a trigger that moved to
+        It asks Airflow even though Airflow calls this for kills only: it has also done so for a trigger that moved to
         another triggerer.
         """
         if not self.cancel_on_kill:
@@ -119,40 +122,28 @@ class GeminiBatchJobTrigger(BaseTrigger):
         )
 
     async def _wait(self) -> tuple[WaitOver, JobState]:
-        """Wait for the end, or for the end of patience, and return it with the last state seen."""
-        from airflow_gemini_batch.jobs.polling import JobWait, WaitOver, WaitPolicy, utc_now
-        from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
-        from airflow_gemini_batch.triggers.poller import Subscription
+        """Wait for the end of the job or of the wait, and return it with the last state seen."""
+        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+        from airflow_gemini_batch.jobs.polling import JobWait, WaitOver, WaitPolicy
+        from airflow_gemini_batch.triggers.subscription import Subscription
 
-        name = JobName.parse(self.job_name)
-        wait = JobWait(
-            WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
-            give_up_at=datetime.fromtimestamp(self.submitted_at + self.queue_timeout + self.run_timeout, UTC),
-        )
-        state = JobState.UNSPECIFIED
+        policy = WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout)
+        give_up_at = datetime.fromtimestamp(self.submitted_at + policy.longest, UTC)
+        wait = JobWait(GeminiBatchHook.job_name(self.job_name), policy, give_up_at, self.patience)
         subscription = Subscription(
-            name,
+            wait.name,
             self.gcp_conn_id,
             self.impersonation_chain,
             poll_interval=self.poll_interval,
             created=self.submitted_at,
+            patience=self.patience,
         )
         try:
             while True:
                 update = await subscription.update()
-                if isinstance(update, BatchJob):
-                    decision, decide_by = wait.answered(update, utc_now()), wait.decide_by(update)
-                    if update.state is not state:
-                        self.log.info("%s", update)
-                        state = update.state
-                else:
-                    decision, decide_by = (
-                        wait.failed(update, transient=update.transient, now=utc_now()),
-                        wait.give_up_at,
-                    )
-                    self.log.warning("No news of %s: %s", name, update)
+                decision = wait.take(update, self.log)
                 if isinstance(decision, WaitOver):
-                    return decision, state
-                subscription.schedule_next(decision.seconds, notify_by=decide_by)
+                    return decision, wait.state
+                subscription.schedule_next(decision.seconds, notify_by=wait.decide_by(update))
         finally:
             await subscription.unsubscribe()

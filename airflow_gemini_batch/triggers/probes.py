@@ -1,7 +1,7 @@
-"""One look at a job or at its output, through the hook.
+"""Checks of a job or its output, through the hook.
 
-Sensors look in the worker and in the triggerer alike, so a probe is made of JSON types and can be made again from
-them in another process.
+Sensors check in the worker and in the triggerer, so a probe consists of JSON types, and another process can make it
+again from them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
-from airflow_gemini_batch.core.labels import labels_filter
-from airflow_gemini_batch.exceptions import SourceNotReadyError, VertexApiError
+from airflow_gemini_batch.exceptions import JobServiceError, SourceNotReadyError
+from airflow_gemini_batch.jobs.client import JobQuery
 from airflow_gemini_batch.jobs.readiness import (
     Readiness,
     ReadinessState,
@@ -21,44 +21,43 @@ from airflow_gemini_batch.jobs.readiness import (
     not_yet,
     rows_readiness,
 )
-from airflow_gemini_batch.jobs.state import JobName
-from airflow_gemini_batch.jobs.submission import parse_sources
+from airflow_gemini_batch.jobs.submission import parse_requests
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
 
 class Probe(Protocol):
-    """A way to look."""
+    """What a sensor checks."""
 
     def check(self, hook: GeminiBatchHook) -> Readiness:
-        """Look once, without waiting for anything but the answers."""
+        """Check once, without waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProbe:
-    """Look at a job: by its name, or the newest one with these labels."""
+    """Checks a job: by its name, or the newest one with these labels."""
 
     job_name: str | None = None
     labels: Mapping[str, str] | None = None
 
     def check(self, hook: GeminiBatchHook) -> Readiness:
-        """Ask for the job."""
+        """Read the job and judge its state."""
         if self.job_name:
-            name = JobName.parse(self.job_name)
+            name = hook.job_name(self.job_name)
             return job_readiness(hook.get_conn(name).get(name))
         labels = self.labels or {}
         client = hook.get_conn()
-        for job in client.list(labels_filter(labels)):
+        for job in client.list(JobQuery(labels=labels)):
             if labels.items() <= job.labels.items():
                 return job_readiness(job)
         named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        return not_yet(f"no job in {client.project}, {client.location} carries {named}")
+        return not_yet(f"no job in {client.parent} has the labels {named}")
 
 
 @dataclass(frozen=True, slots=True)
 class OutputProbe:
-    """Look at a job's output table or output files, and at the job itself where it is known.
+    """Checks a job's output table or output files, and the job itself where it is known.
 
     :param output: ``bq://`` table, or ``gs://`` folder.
     :param expected_rows: rows of complete output.
@@ -74,15 +73,17 @@ class OutputProbe:
     job_name: str | None = None
 
     def check(self, hook: GeminiBatchHook) -> Readiness:
-        """Ask for the job, if there is one, then count the rows."""
+        """Check the job, if it is named, then count the rows."""
         if self.job_name:
             check = JobProbe(self.job_name).check(hook)
-            if check.readiness is not ReadinessState.READY:
+            if check.state is not ReadinessState.READY:
                 return check
         output = parse_address(self.output)
         if isinstance(output, GcsAddress) and len(folders := hook.store.files.prediction_folders(output)) > 1:
             named = ", ".join(map(str, folders))
-            return never(f"{output} holds the output of {len(folders)} jobs; name the folder of one: {named}")
+            return never(
+                f"{output} has the output of {len(folders)} jobs. Name the folder of one job: {named}"
+            )
         tally = hook.store.tally(output)
         if tally is None:
             absent = f"there is no output at {output}"
@@ -98,7 +99,7 @@ class OutputProbe:
     def _expected(self, hook: GeminiBatchHook) -> int | None:
         if not self.expected_from:
             return self.expected_rows
-        return hook.store.count_requests(parse_sources(self.expected_from))
+        return hook.store.count_requests(parse_requests(self.expected_from))
 
 
 _KINDS: dict[str, type[JobProbe | OutputProbe]] = {"job": JobProbe, "output": OutputProbe}
@@ -116,7 +117,7 @@ def probe_from_json(content: Mapping[str, Any]) -> JobProbe | OutputProbe:
 
 
 def check_with_retry(probe: Probe, hook: GeminiBatchHook) -> Readiness:
-    """Look once; where the service says "not now" or nothing at all, that is a reason to look again later."""
+    """Check once; where the service says "not now" or does not answer, the result is "not yet"."""
     from google.api_core.exceptions import (
         NotFound,
         PreconditionFailed,
@@ -129,7 +130,7 @@ def check_with_retry(probe: Probe, hook: GeminiBatchHook) -> Readiness:
 
     try:
         return probe.check(hook)
-    except VertexApiError as error:
+    except JobServiceError as error:
         if not error.transient:
             raise
         return not_yet(str(error))

@@ -12,17 +12,17 @@ EVENT_VERSION = 1
 
 
 class GeminiBatchReadinessTrigger(BaseTrigger):
-    """Look again and again until there is a verdict; each look runs in a thread, so the loop stays free.
+    """Check until there is a verdict; each check runs in a thread, so the loop stays free.
 
     Its one event is a dict: ``version`` (1), ``readiness`` (``ready`` or ``never``), ``reason`` and ``result``
     (dict of JSON scalars, or ``None``).
 
-    :param probe: what to look at: see :func:`airflow_gemini_batch.triggers.probes.probe_to_json`.
-    :param gcp_conn_id: the Airflow connection to ask with.
-    :param project_id: project to look in; by default the connection's.
-    :param location: location to look in; by default the connection's.
+    :param probe: what to check: see :func:`airflow_gemini_batch.triggers.probes.probe_to_json`.
+    :param gcp_conn_id: the Airflow connection.
+    :param project_id: project of the jobs and data; by default the connection's.
+    :param location: location of the jobs; by default the connection's.
     :param impersonation_chain: service account to impersonate, or a chain of them.
-    :param poll_interval: time between two looks, in seconds.
+    :param poll_interval: pause between two checks, in seconds.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
         while True:
             check = await sync_to_async(check_with_retry, thread_sensitive=False)(probe, hook)
             self.log.info("%s", check.reason)
-            if check.readiness is not ReadinessState.NOT_YET:
+            if check.state is not ReadinessState.NOT_YET:
                 break
             await asyncio.sleep(self.poll_interval)
         yield TriggerEvent(
             {
                 "version": EVENT_VERSION,
-                "readiness": check.readiness.value,
+                "readiness": check.state.value,
                 "reason": check.reason,
                 "result": None if check.result is None else dict(check.result),
             }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
+from airflow_gemini_batch.jobs.client import JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
-from airflow_gemini_batch.vertex import rest as wire
+from airflow_gemini_batch.vertex import rest
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,15 +22,26 @@ class AsyncBatchJobClient:
     """Read batch jobs without blocking the loop; made and used within one event loop.
 
     It reads only: a trigger may run twice at once, so nothing is created from an event loop.
-    Every call raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` for an answer that is none.
+    Every method raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` on an error status or an unreadable
+    body.
+
+    :param read_timeout: how long to wait for one answer, in seconds.
     """
 
     def __init__(
-        self, *, credentials: Credentials, project: str, location: str, base_url: str | None = None
+        self,
+        *,
+        credentials: Credentials,
+        project: str,
+        location: str,
+        base_url: str | None = None,
+        read_timeout: float = rest.READ_TIMEOUT,
     ) -> None:
         self.project = project
         self.location = location
-        self._base_url = base_url or wire.service_url(location)
+        self._base_url = base_url or rest.service_url(location)
+        self._read_timeout = read_timeout
+        self._page_size = rest.LARGE_PAGE_SIZE
         self._credentials = credentials
         self._refreshing = asyncio.Lock()
         self._session: ClientSession | None = None
@@ -52,26 +63,23 @@ class AsyncBatchJobClient:
     async def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
         action = f"reading {name}"
-        return wire.read_job(action, await self._get(wire.job_url(self._base_url, name), action, {}))
+        return rest.read_job(action, await self._get(rest.job_url(self._base_url, name), action, {}))
 
-    async def list(self, filter_: str = "", *, page_size: int = wire.PAGE_SIZE) -> AsyncIterator[BatchJob]:
-        """Yield the jobs that match ``filter_``, newest first, page by page."""
-        token = ""
-        while True:
-            page = await self.page(filter_, token, page_size)
-            jobs, token = wire.read_page(page.action, page.body)
-            for job in jobs:
-                yield job
-            if not token:
-                return
+    async def page(self, query: JobQuery, token: str = "") -> rest.Page:
+        """Return one page of a list, newest jobs first; the caller decides when its bytes are read.
 
-    async def page(self, filter_: str, token: str, page_size: int) -> wire.Page:
-        """Return one page of the list, newest first; reading it is left to who knows what is worth the time."""
-        url = wire.jobs_url(self._base_url, self.project, self.location)
+        The page is large. Where the service refuses that, this one and all later ones are small.
+        """
+        url = rest.jobs_url(self._base_url, rest.parent_of(self.project, self.location))
         action = f"listing the jobs of {self.project} in {self.location}"
-        return wire.Page(
-            action, await self._get(url, action, wire.list_parameters(filter_, token, page_size))
-        )
+        while True:
+            parameters = rest.list_parameters(query, token, self._page_size)
+            try:
+                return rest.Page(action, await self._get(url, action, parameters))
+            except VertexApiError as error:
+                if error.code != 400 or self._page_size == rest.PAGE_SIZE:
+                    raise
+                self._page_size = rest.PAGE_SIZE
 
     async def _get(self, url: str, action: str, parameters: dict[str, str]) -> bytes:
         import aiohttp
@@ -86,14 +94,14 @@ class AsyncBatchJobClient:
         except (aiohttp.ClientError, GoogleAuthError, TimeoutError, OSError) as error:
             named = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise VertexApiError(f"{action}: no answer from Vertex AI ({named})") from error
-        wire.check_status(action, response.status, body)
+        rest.check_status(action, response.status, body)
         return body
 
     def _open_session(self) -> ClientSession:
         import aiohttp
 
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(sock_connect=wire.CONNECT_TIMEOUT, total=wire.READ_TIMEOUT)
+            timeout = aiohttp.ClientTimeout(sock_connect=rest.CONNECT_TIMEOUT, total=self._read_timeout)
             self._session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
         return self._session
 

@@ -1,16 +1,20 @@
-"""The batch jobs of one project and location, for code that waits for its answers."""
+"""The batch jobs of one project and location, for code that blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow_gemini_batch.core.addresses import Address, GcsAddress
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.jobs.state import BatchJob, JobName
-from airflow_gemini_batch.vertex import rest as wire
+from airflow_gemini_batch.jobs.client import ALL_JOBS, JobQuery
+from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.vertex import rest
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+    from google.genai import types
 
     from airflow_gemini_batch.jobs.submission import JobRequest
 
@@ -18,63 +22,106 @@ if TYPE_CHECKING:
 class BatchJobClient:
     """Create, get, list, cancel and delete batch jobs.
 
-    Every call raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` for an answer that is none.
+    Every method raises :class:`~airflow_gemini_batch.exceptions.VertexApiError` on an error status or an unreadable
+    body.
 
     :param credentials: with the scope ``https://www.googleapis.com/auth/cloud-platform``.
     :param base_url: address of the service; by default that of ``location``.
+    :param read_timeout: how long to wait for one answer, in seconds.
     """
 
     def __init__(
-        self, *, credentials: Credentials, project: str, location: str, base_url: str | None = None
+        self,
+        *,
+        credentials: Credentials,
+        project: str,
+        location: str,
+        base_url: str | None = None,
+        read_timeout: float = rest.READ_TIMEOUT,
     ) -> None:
         from google.auth.transport.requests import AuthorizedSession
 
         self.project = project
         self.location = location
-        self._base_url = base_url or wire.service_url(location)
+        self.parent = rest.parent_of(project, location)
+        self._base_url = base_url or rest.service_url(location)
+        self._read_timeout = read_timeout
         self._credentials = credentials
         self._session = AuthorizedSession(credentials)
 
     def create(self, request: JobRequest) -> BatchJob:
-        """Create a job: sent once, never repeated by a library.
+        """Create a job through google-genai: one call, never repeated by a library.
 
-        A :class:`~airflow_gemini_batch.exceptions.VertexApiError` that is ``transient`` leaves it open
-        whether the job exists.
+        After a ``transient`` error the job may exist all the same.
         """
-        from airflow_gemini_batch.vertex.create import create_job
+        from google import genai
+        from google.auth.exceptions import RefreshError
+        from google.genai import errors, types
 
-        return create_job(
-            request,
-            credentials=self._credentials,
+        action = f"creating the job {request.display_name!r}"
+        client = genai.Client(
+            vertexai=True,
             project=self.project,
             location=self.location,
-            base_url=self._base_url,
+            credentials=self._credentials,
+            http_options=types.HttpOptions(
+                base_url=self._base_url,
+                api_version=rest.API_VERSION,
+                timeout=int(self._read_timeout * 1000),
+                # The library's own retries would send a second POST: a second job, paid as well.
+                retry_options=types.HttpRetryOptions(attempts=1),
+            ),
         )
+        try:
+            job = client.batches.create(
+                model=request.model, src=_source(types, request), config=_config(types, request)
+            )
+            return BatchJob(
+                name=VertexJobName.parse(job.name or ""),
+                state=JobState(job.state.value if job.state else JobState.UNSPECIFIED),
+                display_name=request.display_name,
+                model=request.model,
+                labels=request.labels,
+                create_time=job.create_time,
+            )
+        except errors.APIError as error:
+            raise VertexApiError(
+                f"{action}: Vertex AI answered {error.code} {error.status or ''}: {error.message}",
+                code=error.code,
+                reason=error.status or "",
+            ) from error
+        except RefreshError as error:
+            raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
+        except Exception as error:
+            # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown.
+            raise VertexApiError(f"{action}: no readable answer ({type(error).__name__}: {error})") from error
+        finally:
+            client.close()
 
     def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
         action = f"reading {name}"
-        return wire.read_job(action, self._call("GET", wire.job_url(self._base_url, name), action))
+        return rest.read_job(action, self._call("GET", rest.job_url(self._base_url, name), action))
 
-    def list(self, filter_: str = "") -> Iterator[BatchJob]:
-        """Yield the jobs that match ``filter_``, newest first, page by page."""
-        url = wire.jobs_url(self._base_url, self.project, self.location)
+    def list(self, query: JobQuery = ALL_JOBS) -> Iterator[BatchJob]:
+        """Yield jobs, newest first, page by page."""
+        url = rest.jobs_url(self._base_url, self.parent)
         action = f"listing the jobs of {self.project} in {self.location}"
         token = ""
         while True:
-            body = self._call("GET", url, action, params=wire.list_parameters(filter_, token))
-            jobs, token = wire.read_page(action, body)
-            yield from jobs
+            body = self._call("GET", url, action, params=rest.list_parameters(query, token))
+            listed, token = rest.Page(action, body).read()
+            yield from [one.read() for one in listed]
             if not token:
                 return
 
     def cancel(self, name: JobName) -> None:
         """Ask for a job to be cancelled; its state follows later, and it may still end in another way."""
-        self._call("POST", f"{wire.job_url(self._base_url, name)}:cancel", f"cancelling {name}", json={})
+        self._call("POST", f"{rest.job_url(self._base_url, name)}:cancel", f"cancelling {name}", json={})
 
     def delete(self, name: JobName) -> None:
         """Delete a job that has ended."""
-        self._call("DELETE", wire.job_url(self._base_url, name), f"deleting {name}")
+        self._call("DELETE", rest.job_url(self._base_url, name), f"deleting {name}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,11 +133,37 @@ class BatchJobClient:
 
         try:
             response = self._session.request(
-                method, url, timeout=(wire.CONNECT_TIMEOUT, wire.READ_TIMEOUT), **arguments
+                method, url, timeout=(rest.CONNECT_TIMEOUT, self._read_timeout), **arguments
             )
         except RefreshError as error:
             raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
         except (RequestException, GoogleAuthError) as error:
             raise VertexApiError(f"{action}: no answer from Vertex AI ({error})") from error
-        wire.check_status(action, response.status_code, response.content)
+        rest.check_status(action, response.status_code, response.content)
         return bytes(response.content)
+
+
+def _source(types: Any, request: JobRequest) -> types.BatchJobSource:
+    uris = [str(address) for address in request.requests]
+    if isinstance(request.requests[0], GcsAddress):
+        return types.BatchJobSource(format="jsonl", gcs_uri=uris)
+    return types.BatchJobSource(format="bigquery", bigquery_uri=uris[0])
+
+
+def _config(types: Any, request: JobRequest) -> types.CreateBatchJobConfig:
+    # The config type has no field for these two; create() also changes the object that it is given, so a new
+    # one is made for each call.
+    body: dict[str, Any] = {"labels": dict(request.labels)}
+    if request.model_parameters:
+        body["modelParameters"] = dict(request.model_parameters)
+    return types.CreateBatchJobConfig(
+        display_name=request.display_name,
+        dest=_destination(types, request.destination),
+        http_options=types.HttpOptions(extra_body=body),
+    )
+
+
+def _destination(types: Any, address: Address) -> types.BatchJobDestination:
+    if isinstance(address, GcsAddress):
+        return types.BatchJobDestination(format="jsonl", gcs_uri=str(address))
+    return types.BatchJobDestination(format="bigquery", bigquery_uri=str(address))

@@ -1,7 +1,8 @@
-"""The REST resource on the wire: addresses, list pages, and what an answer means."""
+"""The REST calls of Vertex AI: addresses, list pages, errors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -9,12 +10,13 @@ from urllib.parse import quote
 import orjson
 
 from airflow_gemini_batch.exceptions import VertexApiError
+from airflow_gemini_batch.jobs.client import JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
+from airflow_gemini_batch.vertex.resource import filter_of, job_of
 
 API_VERSION = "v1"
 PAGE_SIZE = 100
-# No maximum is documented. Sibling lists of the API cut a larger number down, and some refuse it: whoever asks
-# for this many has to be ready for shorter pages and for a 400.
+# No maximum is documented. Sibling lists of the API cut a larger number down, and some answer it with a 400.
 LARGE_PAGE_SIZE = 1000
 
 # Connecting, and waiting for one answer, in seconds.
@@ -36,72 +38,85 @@ def service_url(location: str) -> str:
     return f"https://{location}-aiplatform.googleapis.com"
 
 
-def jobs_url(base_url: str, project: str, location: str) -> str:
+def parent_of(project: str, location: str) -> str:
+    """Return the resource name that the jobs of a project and location are listed and created under."""
+    return f"projects/{project}/locations/{location}"
+
+
+def jobs_url(base_url: str, parent: str) -> str:
     """Return the address of a project's jobs in a location."""
-    return (
-        f"{base_url}/{API_VERSION}/projects/{quote(project, safe=':')}"
-        f"/locations/{quote(location)}/batchPredictionJobs"
-    )
+    return f"{base_url}/{API_VERSION}/{quote(parent, safe='/:')}/batchPredictionJobs"
 
 
 def job_url(base_url: str, name: JobName) -> str:
     """Return the address of one job."""
-    return f"{jobs_url(base_url, name.project, name.location)}/{quote(name.job_id)}"
+    return f"{base_url}/{API_VERSION}/{quote(str(name), safe='/:')}"
 
 
-def list_parameters(filter_: str, page_token: str, page_size: int = PAGE_SIZE) -> dict[str, str]:
+def list_parameters(query: JobQuery, page_token: str, page_size: int = PAGE_SIZE) -> dict[str, str]:
     """Return the query of a list call; a page size is always sent, without one the list may come back empty."""
-    parameters = {"pageSize": str(page_size)}
-    if filter_:
-        parameters["filter"] = filter_
-    if page_token:
-        parameters["pageToken"] = page_token
-    return parameters
+    parameters = {"pageSize": str(page_size), "filter": filter_of(query), "pageToken": page_token}
+    return {name: value for name, value in parameters.items() if value}
 
 
 def read_job(action: str, body: bytes) -> BatchJob:
-    """Read one job; raises :class:`VertexApiError` when the body is none (an empty 200 does occur)."""
+    """Read one job; raises :class:`VertexApiError` for another body (an empty 200 does occur)."""
     try:
-        return BatchJob.from_json(orjson.loads(body))
+        return job_of(orjson.loads(body))
     except (ValueError, TypeError, AttributeError) as error:
-        raise _no_answer(action, body, error) from error
+        raise _unreadable(action, body, error) from error
+
+
+@dataclass(slots=True)
+class ListedJob:
+    """One resource of a list, still plain JSON. Not frozen, which would double what a page of 1,000 costs."""
+
+    action: str
+    resource: Mapping[str, Any]
+
+    @property
+    def job_id(self) -> str:
+        """The id: the list names the project by its number, callers may do so by its id."""
+        return str(self.resource["name"]).rpartition("/")[2]
+
+    @property
+    def progress(self) -> object:
+        """The state and the start, which decide everything; other fields of an unfinished job change unheard."""
+        return self.resource.get("state"), self.resource.get("startTime")
+
+    def read(self) -> BatchJob:
+        """Read the job; raises :class:`VertexApiError` when a field is not what it has to be."""
+        try:
+            return job_of(self.resource)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _unreadable(self.action, orjson.dumps(self.resource), error) from error
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list as it came.
+    """One page of a list, as it came.
 
-    :param asked: what was asked for, for errors.
+    :param action: what was being done, for errors.
     """
 
     action: str
     body: bytes
 
-    def read(self) -> tuple[list[dict[str, Any]], str]:
-        """Return the plain resources, each with a name, and the next page's token, empty after the last.
+    def read(self) -> tuple[list[ListedJob], str]:
+        """Return the jobs, and the next page's token, empty after the last page.
 
-        Raises :class:`VertexApiError` when it is no page.
+        Raises :class:`VertexApiError` for a body that is not a page: it must not pass for an empty list.
         """
         try:
             page = orjson.loads(self.body)
             if "error" in page:
                 raise ValueError("it holds an error")
-            resources = list(page.get("batchPredictionJobs", ()))
-            for resource in resources:
-                if not isinstance(resource.get("name"), str):
-                    raise TypeError("a job without a name")
-            return resources, page.get("nextPageToken", "")
+            resources = page.get("batchPredictionJobs", ())
+            if not all(isinstance(resource.get("name"), str) for resource in resources):
+                raise TypeError("it holds a job without a name")
+            return [ListedJob(self.action, resource) for resource in resources], page.get("nextPageToken", "")
         except (ValueError, TypeError, AttributeError) as error:
-            raise _no_answer(self.action, self.body, error) from error
-
-
-def read_page(action: str, body: bytes) -> tuple[list[BatchJob], str]:
-    """Read one page of a list as its jobs and the next page's token; raises :class:`VertexApiError`."""
-    resources, token = Page(action, body).read()
-    try:
-        return [BatchJob.from_json(resource) for resource in resources], token
-    except (ValueError, TypeError, AttributeError) as error:
-        raise _no_answer(action, body, error) from error
+            raise _unreadable(self.action, self.body, error) from error
 
 
 def check_status(action: str, status: int, body: bytes) -> None:
@@ -125,9 +140,9 @@ def error_of(body: bytes) -> tuple[str, str]:
         return _quoted(body) or "an empty answer", ""
 
 
-def _no_answer(action: str, body: bytes, error: Exception) -> VertexApiError:
+def _unreadable(action: str, body: bytes, error: Exception) -> VertexApiError:
     return VertexApiError(
-        f"{action}: Vertex AI answered 200, but with something that is no answer ({error}): "
+        f"{action}: Vertex AI answered 200 with a body that cannot be read ({error}): "
         f"{_quoted(body) or 'an empty body'}",
         code=200,
     )

@@ -130,7 +130,7 @@ def test_demo_of_a_failed_dag_run_says_why_and_exits_with_an_error(demos):
     assert demo.code == 1
     assert demo.summary["state"] == "failed"
     assert (demo.summary["succeeded"], demo.summary["failed"]) == (0, 42)
-    assert "succeeded, but no row holds an answer" in demo.screen
+    assert "succeeded, but no row has an answer" in demo.screen
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from airflow_gemini_batch.core.labels import (
     airflow_labels,
     checked_labels,
     label_value,
-    labels_filter,
 )
 
 OWN_KEYS = (IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL)
@@ -135,19 +134,6 @@ def test_no_labels_are_legal() -> None:
 def test_illegal_label_is_named(labels: dict[Any, Any], culprit: str) -> None:
     with pytest.raises(ValueError, match=re.escape(culprit)):
         checked_labels(labels)
-
-
-@pytest.mark.parametrize(
-    ("labels", "text"),
-    [
-        pytest.param({}, "", id="none"),
-        pytest.param({"team": "books"}, 'labels.team="books"', id="one"),
-        pytest.param({"team": ""}, 'labels.team=""', id="empty-value"),
-        pytest.param({"b": "2", "a": "1"}, 'labels.a="1" AND labels.b="2"', id="sorted"),
-    ],
-)
-def test_filter_asks_for_all_labels(labels: dict[str, str], text: str) -> None:
-    assert labels_filter(labels) == text
 
 
 def test_own_keys_hold_no_hyphen() -> None:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import airflow.providers.google.common.hooks.base_google
+import airflow_gemini_batch.triggers.connect
+import airflow_gemini_batch.vertex.create
 import google.cloud.bigquery
 import google.cloud.storage
 import google.genai
@@ -12,8 +14,6 @@ import google.genai
 import airflow_gemini_batch.jobs.runner
 import airflow_gemini_batch.operators.gemini
 import airflow_gemini_batch.outputs.store
-import airflow_gemini_batch.triggers.connect
 import airflow_gemini_batch.triggers.gemini_batch
 import airflow_gemini_batch.vertex.async_client
-import airflow_gemini_batch.vertex.create
 import tests.support.tasks

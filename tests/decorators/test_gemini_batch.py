@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 
 from airflow_gemini_batch import iter_responses
 from airflow_gemini_batch.decorators.gemini_batch import GeminiBatchDecoratedOperator
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.state import JobState
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.operators.steps import MODEL, creates
 from tests.support.dag_runs import run_dag
 from tests.support.jobs import make_client, wait_for
@@ -108,7 +109,7 @@ def breaks() -> Iterator[str]:
         pytest.param(
             lambda: {"a": " "}, AirflowFailException, "the key 'a': the prompt is empty", id="empty"
         ),
-        pytest.param(nothing, AirflowFailException, "nothing gave no prompts", id="nothing"),
+        pytest.param(nothing, AirflowFailException, "nothing returned no prompts", id="nothing"),
         pytest.param(lambda: None, AirflowFailException, "got NoneType", id="None"),
         pytest.param(lambda: "Describe Emma.", AirflowFailException, "got str", id="one text"),
         pytest.param(lambda: [7], AirflowFailException, "neither a text nor a request", id="number"),
@@ -131,7 +132,7 @@ def test_what_is_no_prompt_costs_nothing(gemini_batch_stack, bucket, folder, fun
         ({"folder": ""}, "destination is missing"),
         ({"model": ""}, "model is missing"),
         ({"response_schema": {"a": object()}}, "response_schema"),
-        ({"max_failed_fraction": 2}, "max_failed_fraction has to be 0 to 1"),
+        ({"max_failed_fraction": 2}, "max_failed_fraction: expected a number from 0 to 1"),
     ],
 )
 def test_parameters_that_can_t_be_are_told(gemini_batch_stack, folder, arguments, message):
@@ -177,7 +178,7 @@ def test_task_that_resumes_does_not_call_the_function_again(gemini_batch_stack, 
             name = deferred.trigger.job_name
         job_names.append(name)
         ended = (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
-        wait_for(make_client(gemini_batch_stack.vertex), JobName.parse(name), *ended)
+        wait_for(make_client(gemini_batch_stack.vertex), VertexJobName.parse(name), *ended)
         event = {"version": 1, "outcome": "ended", "job_name": name, "state": "", "message": ""}
         method, function, arguments = "resume", never, {"event": event}
     assert [one["job_name"] for one in manifest["rounds"]] == job_names

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-from airflow_gemini_batch.jobs.state import JobName
 from airflow_gemini_batch.testing.stack import LocalStack
-from airflow_gemini_batch.vertex import rest as wire
+from airflow_gemini_batch.vertex import rest
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
 PLACE = {"project": "demo-project", "location": "us-central1"}
 
@@ -82,9 +82,7 @@ def test_project_is_the_environment_s_where_nothing_else_names_one(connection, k
 
 def test_missing_project_is_named_with_the_way_out(connection):
     hook = GeminiBatchHook(connection(is_anonymous=True, location="us-central1"))
-    with pytest.raises(
-        InvalidRequestError, match="no project: give project_id, or set it in the connection 'books'"
-    ):
+    with pytest.raises(InvalidRequestError, match="Give project_id, or set it in the connection 'books'"):
         hook.get_conn()
 
 
@@ -96,7 +94,9 @@ def test_location_is_the_argument_before_the_connection_s(connection):
 
 def test_missing_location_is_named_with_the_way_out(connection):
     hook = GeminiBatchHook(connection(is_anonymous=True, project="demo-project"))
-    with pytest.raises(InvalidRequestError, match=r"no location: give location .* the connection 'books' as"):
+    with pytest.raises(
+        InvalidRequestError, match=r"no location is set. Give location .* the connection 'books' as"
+    ):
         hook.get_conn()
 
 
@@ -125,7 +125,7 @@ def test_address_is_the_connection_s_before_the_environment_s(connection, monkey
 
 
 def test_address_is_the_location_s_own_where_nothing_else_is_said(connection, mocker):
-    address = mocker.spy(wire, "service_url")
+    address = mocker.spy(rest, "service_url")
     GeminiBatchHook(connection(is_anonymous=True, **PLACE)).get_conn()
     assert address.spy_return == "https://us-central1-aiplatform.googleapis.com"
 
@@ -173,7 +173,7 @@ def test_anonymous_connection_asks_nobody_for_a_token(connection):
 
 def test_client_of_a_job_stands_where_the_job_is(connection):
     hook = GeminiBatchHook(connection(is_anonymous=True, **PLACE))
-    name = JobName("another-project", "europe-west4", "42")
+    name = VertexJobName("another-project", "europe-west4", "42")
     for client in (hook.get_conn(name), hook.get_async_conn(name)):
         assert (client.project, client.location) == ("another-project", "europe-west4")
     assert hook.get_conn(name) is hook.get_conn(name)
@@ -183,7 +183,7 @@ def test_client_of_a_job_stands_where_the_job_is(connection):
 def test_client_of_a_job_needs_no_place_in_the_connection(connection):
     # A trigger knows the job's name and the connection's id, nothing else.
     hook = GeminiBatchHook(connection(is_anonymous=True))
-    assert hook.get_async_conn(JobName("demo-project", "us-central1", "42")).location == "us-central1"
+    assert hook.get_async_conn(VertexJobName("demo-project", "us-central1", "42")).location == "us-central1"
 
 
 def test_store_reads_files_and_tables(gemini_batch_stack: LocalStack, bucket):

@@ -37,5 +37,5 @@ def test_ceiling_is_read_as_a_template_renders_it(given, ceiling):
 
 @pytest.mark.parametrize("given", ["$50", "50 USD", "fifty", [50], "nan"])
 def test_ceiling_that_is_no_number_is_named(given):
-    with pytest.raises(InvalidRequestError, match="max_cost_usd has to be US dollars"):
+    with pytest.raises(InvalidRequestError, match="max_cost_usd: expected a number of US dollars"):
         ceiling_of(given)

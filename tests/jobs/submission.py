@@ -6,7 +6,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
+from airflow_gemini_batch.jobs.patience import Patience
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.jobs.submit_once import submit_once
@@ -44,14 +46,13 @@ class Submission:
         self,
         pause: float = 0.0,
         meanwhile: Callable[[], object] | None = None,
-        *,
-        first_try: bool = True,
-        is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
+        **settings: Any,
     ) -> BatchJob:
         """Run one try.
 
         :param pause: seconds to wait in earnest where the try would wait longer.
         :param meanwhile: what happens between its look for a job and its create call.
+        :param settings: of ``submit_once``.
         """
 
         def make_request(attempt: int) -> JobRequest:
@@ -64,15 +65,8 @@ class Submission:
             self.pauses.append(seconds)
             time.sleep(pause)
 
-        return submit_once(
-            self.client,
-            self.identity,
-            make_request,
-            LOG,
-            first_try=first_try,
-            is_worth_keeping=is_worth_keeping,
-            sleep=sleep,
-        ).job
+        patience = Patience(sleep=sleep)
+        return submit_once(self.client, self.identity, make_request, LOG, patience=patience, **settings).job
 
 
 def creates(vertex: LocalVertex) -> int:

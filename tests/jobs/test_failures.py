@@ -7,10 +7,11 @@ import pytest
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
 from airflow_gemini_batch.jobs.failures import cancel_message, job_failure
-from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
-NAME = JobName("my-shop", "us-central1", "42")
+NAME = VertexJobName("my-shop", "us-central1", "42")
 
 
 def job(state: str, **fields: Any) -> BatchJob:
@@ -51,18 +52,16 @@ def test_end_is_a_success(state: str, rows: Tally, allowed: float) -> None:
     ("rows", "allowed", "said"),
     [
         pytest.param(tally(), 1.0, "succeeded, but there is no output", id="no-rows"),
-        pytest.param(
-            tally(rejected=10), 1.0, "succeeded, but no row holds an answer", id="nothing-but-errors"
-        ),
-        pytest.param(tally(missing=10), 1.0, "succeeded, but no row holds an answer", id="nothing-came-back"),
+        pytest.param(tally(rejected=10), 1.0, "succeeded, but no row has an answer", id="nothing-but-errors"),
+        pytest.param(tally(missing=10), 1.0, "succeeded, but no row has an answer", id="nothing-came-back"),
         pytest.param(
             tally(ok=18, rejected=2),
             0.05,
-            "2 of 20 rows hold no answer (10.00%; max_failed_fraction allows 5.00%)",
+            "2 of 20 rows have no answer (10.00%; max_failed_fraction allows 5.00%)",
             id="too-many-failures",
         ),
         pytest.param(
-            tally(ok=999, missing=1), 0.0, "1 of 1000 rows hold no answer", id="one-where-none-may-fail"
+            tally(ok=999, missing=1), 0.0, "1 of 1000 rows have no answer", id="one-where-none-may-fail"
         ),
     ],
 )
@@ -71,7 +70,7 @@ def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed
     assert isinstance(failure, RowsFailedError)
     assert not failure.retryable
     assert said in str(failure)
-    assert "Another try would find the same job again" in str(failure)
+    assert "Another try finds the same job again" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_stuck_job_may_hold_resources() -> None:
     failure = job_failure(job("PAUSED"), tally(ok=10), max_failed_fraction=1.0)
     assert isinstance(failure, JobFailedError)
     assert "is PAUSED" in str(failure)
-    assert "cancel it in the console" in str(failure)
+    assert "Cancel it in the console" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_report_holds_all_that_a_person_needs(state: str) -> None:
     for part in (
         str(NAME),
         NAME.console_url,
-        "Vertex AI says: [code 8] quota exhausted",
+        "Error: [code 8] quota exhausted",
         "4 rows: 1 ok, 2 rejected, 1 missing",
         "rejected: Bad Request: no such role",
         "Output: gs://books/out/p",
@@ -129,7 +128,7 @@ def test_report_leaves_out_what_is_not_known() -> None:
     text = report(job_failure(job("FAILED"), tally(), max_failed_fraction=0.0))
     assert "None" not in text
     assert "Output:" not in text
-    assert "Vertex AI says" not in text
+    assert "Error: " not in text
     assert "Spent" not in text
 
 
@@ -160,7 +159,7 @@ def test_bad_end_of_a_follow_up_that_leaves_too_much_open_can_be_mended_by_itsel
     assert isinstance(failure, JobFailedError)
     assert "The follow-up job" in str(failure)
     assert "Of all 10 rows: 8 ok, 2 missing" in str(failure)
-    assert str(failure).endswith("submits this follow-up again, nothing else.")
+    assert str(failure).endswith("The next try submits only this follow-up again.")
     assert "submits a new job" not in str(failure)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.jobs.identity import (
+    RoundId,
     TaskRun,
     display_name,
     fingerprint,
-    follow_up_identity,
     identity,
 )
 
@@ -133,12 +133,12 @@ def test_display_name_is_cut_before_the_identity(name: str, shown: str) -> None:
 
 
 def test_identity_of_a_follow_up_tells_submission_round_and_job_before() -> None:
-    same = follow_up_identity("a" * 32, 1, "42")
-    assert follow_up_identity("a" * 32, 1, "42") == same
+    same = RoundId("a" * 32, 1, "42").identity
+    assert RoundId("a" * 32, 1, "42").identity == same
     assert re.fullmatch(r"[0-9a-f]{32}", same)
     others = [
-        follow_up_identity("b" * 32, 1, "42"),
-        follow_up_identity("a" * 32, 2, "42"),
-        follow_up_identity("a" * 32, 1, "43"),
+        RoundId("b" * 32, 1, "42").identity,
+        RoundId("a" * 32, 2, "42").identity,
+        RoundId("a" * 32, 1, "43").identity,
     ]
     assert len({same, *others}) == 4

@@ -8,11 +8,12 @@ import pytest
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.costs.prices import Cost
 from airflow_gemini_batch.jobs.manifest import VERSION, Manifest, Round
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.usage import Usage
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
-NAME = JobName("1234567890", "us-central1", "42")
+NAME = VertexJobName("1234567890", "us-central1", "42")
 
 COUNTS = {"ok": 98, "retryable": 1, "rejected": 0, "blocked": 0, "truncated": 0, "invalid": 0, "missing": 1}
 ROUND = Round(
@@ -147,18 +148,18 @@ def test_added_fields_are_passed_over() -> None:
     ],
 )
 def test_what_is_no_manifest_is_refused(content: Any) -> None:
-    with pytest.raises(ValueError, match="no manifest"):
+    with pytest.raises(ValueError, match="expected the manifest of a batch job"):
         Manifest.from_json(content)
 
 
 def test_refusal_quotes_only_the_beginning() -> None:
-    with pytest.raises(ValueError, match="no manifest") as caught:
+    with pytest.raises(ValueError, match="expected the manifest of a batch job") as caught:
         Manifest.from_json(["row"] * 10_000)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 300
 
 
 def test_later_version_asks_for_an_upgrade() -> None:
-    with pytest.raises(ValueError, match=f"has version {VERSION + 1}, .* upgrade airflow-gemini-batch"):
+    with pytest.raises(ValueError, match=f"has version {VERSION + 1}, .* Upgrade airflow-gemini-batch"):
         Manifest.from_json({**CONTENT, "version": VERSION + 1})
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE
 from airflow_gemini_batch.jobs.polling import (
     LONGEST_BACKOFF,
-    REFUSAL_PATIENCE,
     SHORTEST_INTERVAL,
     AskAgain,
     Decision,
@@ -19,9 +19,12 @@ from airflow_gemini_batch.jobs.polling import (
     WaitPolicy,
     utc_now,
 )
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+NAME = VertexJobName("my-shop", "us-central1", "42")
+REFUSALS = DEFAULT_PATIENCE.refusals
 POLICY = WaitPolicy(poll_interval=60, queue_timeout=10 * 3600, run_timeout=5 * 3600)
 
 
@@ -32,7 +35,7 @@ def hours_ago(hours: float | None) -> datetime | None:
 def job(state: str, created: float | None = None, started: float | None = None) -> BatchJob:
     """Return a job that was created and started so many hours ago."""
     return BatchJob(
-        name=JobName("my-shop", "us-central1", "42"),
+        name=NAME,
         state=JobState(f"JOB_STATE_{state}"),
         create_time=hours_ago(created),
         start_time=hours_ago(started),
@@ -40,7 +43,7 @@ def job(state: str, created: float | None = None, started: float | None = None) 
 
 
 def wait(policy: WaitPolicy = POLICY) -> JobWait:
-    return JobWait(policy, give_up_at=NOW + timedelta(seconds=POLICY.longest))
+    return JobWait(NAME, policy, give_up_at=NOW + timedelta(seconds=POLICY.longest))
 
 
 def after(seconds: float) -> datetime:
@@ -60,7 +63,7 @@ def about(seconds: float) -> Any:
 @pytest.mark.parametrize("field", ["poll_interval", "queue_timeout", "run_timeout"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "60", None], ids=repr)
 def test_policy_refuses_what_is_no_time(field: str, value: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=f"{field} has to be a number of seconds above 0"):
+    with pytest.raises(InvalidRequestError, match=f"{field}: expected a number of seconds above 0"):
         WaitPolicy(**{field: value})
 
 
@@ -189,10 +192,10 @@ def test_pauses_differ() -> None:
 
 def test_refusals_are_borne_for_a_while_then_the_job_is_lost() -> None:
     one = wait()
-    for seconds in (0, 300, REFUSAL_PATIENCE - 1):
+    for seconds in (0, 300, REFUSALS - 1):
         seconds_of(one.failed(PermissionError("403"), transient=False, now=after(seconds)))
-    assert one.failed(PermissionError("403 no"), transient=False, now=after(REFUSAL_PATIENCE)) == WaitOver(
-        WaitOutcome.LOST, "the service has refused to answer about it for 15 minutes: 403 no"
+    assert one.failed(PermissionError("403 no"), transient=False, now=after(REFUSALS)) == WaitOver(
+        WaitOutcome.LOST, "the service has refused to return its state for 15 minutes: 403 no"
     )
 
 
@@ -204,8 +207,8 @@ def test_patience_with_refusals_starts_anew(between: str) -> None:
         one.answered(job("RUNNING", created=1, started=1), after(600))
     else:
         one.failed(TimeoutError(), transient=True, now=after(600))
-    seconds_of(one.failed(PermissionError("403"), transient=False, now=after(REFUSAL_PATIENCE)))
-    late = one.failed(PermissionError("403"), transient=False, now=after(2 * REFUSAL_PATIENCE))
+    seconds_of(one.failed(PermissionError("403"), transient=False, now=after(REFUSALS)))
+    late = one.failed(PermissionError("403"), transient=False, now=after(2 * REFUSALS))
     assert isinstance(late, WaitOver)
 
 

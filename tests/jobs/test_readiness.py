@@ -13,9 +13,10 @@ from airflow_gemini_batch.jobs.readiness import (
     ready,
     rows_readiness,
 )
-from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
-NAME = JobName("my-shop", "us-central1", "42")
+NAME = VertexJobName("my-shop", "us-central1", "42")
 
 
 def job(state: str, **fields: Any) -> BatchJob:
@@ -41,7 +42,7 @@ def job(state: str, **fields: Any) -> BatchJob:
 )
 def test_job_is_judged_by_its_state(state: str, readiness: ReadinessState) -> None:
     check = job_readiness(job(state))
-    assert check.readiness is readiness
+    assert check.state is readiness
     assert f"{NAME} ({state})" in check.reason
 
 
@@ -64,12 +65,12 @@ def test_ready_job_hands_on_json_scalars(output: BigQueryAddress | None, text: s
 
 def test_hopeless_job_says_why_and_where_to_look() -> None:
     reason = job_readiness(job("FAILED", error=JobError(3, "no such dataset"))).reason
-    assert "Vertex AI says: [code 3] no such dataset" in reason
+    assert "Error: [code 3] no such dataset" in reason
     assert NAME.console_url in reason
 
 
 def test_hopeless_job_without_a_reason_makes_none_up() -> None:
-    assert "Vertex AI says" not in job_readiness(job("EXPIRED")).reason
+    assert "Error: " not in job_readiness(job("EXPIRED")).reason
 
 
 @pytest.mark.parametrize("check", [not_yet("later"), never("gone")], ids=["not-yet", "never"])
@@ -108,7 +109,7 @@ def test_rows_are_judged(
     check = rows_readiness(
         "gs://books/out", rows=rows, failed=failed, expected=expected, max_failed_fraction=allowed
     )
-    assert check.readiness is readiness
+    assert check.state is readiness
     assert check.reason.startswith("gs://books/out ")
 
 
@@ -120,8 +121,8 @@ def test_ready_rows_hand_on_their_numbers() -> None:
 @pytest.mark.parametrize(
     ("rows", "failed", "expected", "reason"),
     [
-        pytest.param(3, 0, 10, "holds 3 of 10 rows", id="missing-rows"),
-        pytest.param(0, 0, None, "is complete, but holds no rows", id="empty"),
+        pytest.param(3, 0, 10, "has 3 of 10 rows", id="missing-rows"),
+        pytest.param(0, 0, None, "is complete, but has no rows", id="empty"),
         pytest.param(
             4, 1, 4, "1 of them failed (25.00%), and max_failed_fraction allows 5.00%", id="failures"
         ),

@@ -9,13 +9,13 @@ import pytest
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.follow_ups import RoundId
+from airflow_gemini_batch.jobs.identity import RoundId
 from airflow_gemini_batch.jobs.submission import (
     JobRequest,
     Submission,
-    output_place,
+    output_address,
     parse_destination,
-    parse_sources,
+    parse_requests,
 )
 
 IDENTITY = "0123456789abcdef0123456789abcdef"
@@ -24,7 +24,7 @@ IDENTITY = "0123456789abcdef0123456789abcdef"
 def submission(**fields: Any) -> Submission:
     asked: dict[str, Any] = {
         "model": "gemini-2.5-flash",
-        "source": "gs://books/in/a.jsonl",
+        "requests": "gs://books/in/a.jsonl",
         "destination": None,
         "name": "nightly.submit",
         "labels": None,
@@ -35,13 +35,13 @@ def submission(**fields: Any) -> Submission:
 
 def test_submission_holds_what_is_asked_for() -> None:
     assert submission(
-        source=["gs://books/in/a.jsonl", "gs://books/in/2024-*.jsonl"],
+        requests=["gs://books/in/a.jsonl", "gs://books/in/2024-*.jsonl"],
         destination="bq://my-shop.books",
         labels={"team": "books"},
         model_parameters={"outputDimensionality": "768"},
     ) == Submission(
         model="publishers/google/models/gemini-2.5-flash",
-        sources=(GcsAddress("books", "in/a.jsonl"), GcsAddress("books", "in/2024-*.jsonl")),
+        requests=(GcsAddress("books", "in/a.jsonl"), GcsAddress("books", "in/2024-*.jsonl")),
         destination=BigQueryAddress("my-shop", "books"),
         name="nightly.submit",
         labels={"team": "books"},
@@ -49,11 +49,11 @@ def test_submission_holds_what_is_asked_for() -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["source", "destination"])
-def test_tables_are_refused_where_the_model_takes_none(place: str) -> None:
-    fields = {"model": "gemini-embedding-001", place: "bq://my-shop.books.texts"}
+@pytest.mark.parametrize("field", ["requests", "destination"])
+def test_tables_are_refused_where_the_model_takes_none(field: str) -> None:
+    fields = {"model": "gemini-embedding-001", field: "bq://my-shop.books.texts"}
     with pytest.raises(
-        InvalidRequestError, match=r"reads and writes files only, not bq://my-shop.books.texts"
+        InvalidRequestError, match=r"reads and writes only files, not bq://my-shop.books.texts"
     ):
         submission(**fields, family=GEMINI_EMBEDDING)
     assert submission(**fields, family=TEXT_EMBEDDING)
@@ -71,10 +71,10 @@ def test_submission_keeps_no_hold_of_the_mappings_it_is_given() -> None:
     [
         pytest.param({"model": "models/gemini-2.5-flash"}, "model", id="model"),
         pytest.param({"model": None}, "model", id="no-model"),
-        pytest.param({"source": "books/a.jsonl"}, "books/a.jsonl", id="source"),
-        pytest.param({"source": None}, "source", id="no-source"),
-        pytest.param({"source": 5}, "5", id="number-for-the-source"),
-        pytest.param({"source": [5]}, "5", id="number-among-the-sources"),
+        pytest.param({"requests": "books/a.jsonl"}, "books/a.jsonl", id="source"),
+        pytest.param({"requests": None}, "requests", id="no-requests"),
+        pytest.param({"requests": 5}, "5", id="number-for-the-source"),
+        pytest.param({"requests": [5]}, "5", id="number-among-the-sources"),
         pytest.param({"destination": "s3://books/out"}, "s3://books/out", id="destination"),
         pytest.param({"destination": 5}, "5", id="number-for-the-destination"),
         pytest.param({"labels": {"Team": "x"}}, "'Team'", id="label"),
@@ -95,7 +95,7 @@ def test_fault_is_found_before_anything_is_sent(fields: dict[str, Any], culprit:
 
 def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        submission(model="models/x", source="books/a", destination="out", labels={"Team": "x"})
+        submission(model="models/x", requests="books/a", destination="out", labels={"Team": "x"})
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert [
@@ -117,15 +117,15 @@ def test_all_faults_are_told_at_once() -> None:
     ],
 )
 def test_sources_are_read(source: Any, sources: list[str]) -> None:
-    assert [str(address) for address in parse_sources(source)] == sources
+    assert [str(address) for address in parse_requests(source)] == sources
 
 
 @pytest.mark.parametrize(
     ("source", "hint"),
     [
-        pytest.param("", "source is empty", id="empty"),
-        pytest.param(None, "source is empty", id="none"),
-        pytest.param([], "source is empty", id="no-files"),
+        pytest.param("", "requests is empty", id="empty"),
+        pytest.param(None, "requests is empty", id="none"),
+        pytest.param([], "requests is empty", id="no-files"),
         pytest.param(["gs://books/a", ""], "an address is missing", id="empty-among-files"),
         pytest.param(
             "['gs://books/a', 'gs://books/b']", "render_template_as_native_obj=True", id="list-as-text"
@@ -134,8 +134,8 @@ def test_sources_are_read(source: Any, sources: list[str]) -> None:
         pytest.param("gs://books/", "such as gs://books/*.jsonl", id="bucket-with-slash"),
         pytest.param("gs://books/in/", "such as gs://books/in/*.jsonl", id="folder"),
         pytest.param("gs://books/*/in/", "such as gs://books/*/in/*.jsonl", id="pattern-of-folders"),
-        pytest.param("bq://my-shop.books", "is a dataset: name the table", id="dataset"),
-        pytest.param("bq://my-shop.books.rows$20240131", "is a partition: write its rows", id="partition"),
+        pytest.param("bq://my-shop.books", "is a dataset. Name the table", id="dataset"),
+        pytest.param("bq://my-shop.books.rows$20240131", "is a partition. Write its rows", id="partition"),
         pytest.param(["bq://my-shop.books.a", "bq://my-shop.books.b"], "names several tables", id="tables"),
         pytest.param(
             ["gs://books/a", "bq://my-shop.books.a"], "mixes BigQuery and Cloud Storage", id="mixed"
@@ -144,7 +144,7 @@ def test_sources_are_read(source: Any, sources: list[str]) -> None:
 )
 def test_wrong_source_is_told_the_way_out(source: Any, hint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(hint)):
-        parse_sources(source)
+        parse_requests(source)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_wrong_destination_is_refused(destination: str, complaint: str) -> None:
 )
 def test_source_that_would_match_its_own_output_is_refused(source: str, destination: str | None) -> None:
     with pytest.raises(InvalidRequestError, match="destination"):
-        submission(source=source, destination=destination)
+        submission(requests=source, destination=destination)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_source_that_would_match_its_own_output_is_refused(source: str, destinat
     ],
 )
 def test_source_apart_from_its_output_is_taken(source: str, destination: str | None) -> None:
-    assert str(submission(source=source, destination=destination).sources[0]) == source
+    assert str(submission(requests=source, destination=destination).requests[0]) == source
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_source_apart_from_its_output_is_taken(source: str, destination: str | N
         ),
     ],
 )
-def test_output_place_of_the_first_and_the_second_job(
+def test_output_address_of_the_first_and_the_second_job(
     source: str, destination: str | None, first: str, second: str
 ) -> None:
     address = parse_destination(destination)
-    places = [output_place(parse_address(source), address, IDENTITY, attempt) for attempt in (0, 1)]
+    places = [output_address(parse_address(source), address, IDENTITY, attempt) for attempt in (0, 1)]
     assert [str(place) for place in places] == [first, second]
 
 
@@ -285,8 +285,8 @@ def test_output_place_of_the_first_and_the_second_job(
     ],
 )
 @pytest.mark.parametrize("attempt", [0, 12])
-def test_output_place_is_a_legal_address(source: str, attempt: int) -> None:
-    place = output_place(parse_address(source), None, IDENTITY, attempt)
+def test_output_address_is_a_legal_address(source: str, attempt: int) -> None:
+    place = output_address(parse_address(source), None, IDENTITY, attempt)
     assert parse_address(str(place)) == place
 
 
@@ -294,7 +294,7 @@ def test_request_is_the_whole_create_call() -> None:
     asked = submission(labels={"team": "books"}, model_parameters={"a": 1})
     assert asked.request(RoundId(IDENTITY), 2, {"airflow_dag": "nightly"}) == JobRequest(
         model="publishers/google/models/gemini-2.5-flash",
-        sources=(GcsAddress("books", "in/a.jsonl"),),
+        requests=(GcsAddress("books", "in/a.jsonl"),),
         destination=GcsAddress("books", "in/predictions/0123456789ab_2"),
         display_name=f"nightly.submit {IDENTITY}",
         labels={"team": "books", "airflow_dag": "nightly", "gemini_batch_id": IDENTITY},
@@ -314,7 +314,7 @@ SHORT = FOLLOW_UP.identity[:12]
 
 def test_request_of_a_follow_up_has_places_of_its_own() -> None:
     asked = submission(labels={"team": "books"}).request(FOLLOW_UP, 0, {"airflow_dag": "nightly"})
-    assert asked.sources == (GcsAddress("books", f"in/reruns/{SHORT}_1.jsonl"),)
+    assert asked.requests == (GcsAddress("books", f"in/reruns/{SHORT}_1.jsonl"),)
     assert asked.destination == GcsAddress("books", f"in/predictions/{SHORT}")
     assert asked.display_name == f"nightly.submit rerun 1 {FOLLOW_UP.identity}"
     assert asked.labels == {"team": "books", "airflow_dag": "nightly", **FOLLOW_UP.labels}
@@ -340,7 +340,7 @@ def test_request_of_a_follow_up_has_places_of_its_own() -> None:
 def test_requests_of_a_follow_up_lie_where_no_source_is(
     source: str, destination: str | None, place: str
 ) -> None:
-    (found,) = submission(source=source, destination=destination).sources_of(FOLLOW_UP)
+    (found,) = submission(requests=source, destination=destination).requests_of(FOLLOW_UP)
     assert str(found) == place
     assert parse_address(place) == found
 
@@ -348,13 +348,13 @@ def test_requests_of_a_follow_up_lie_where_no_source_is(
 def test_pattern_over_every_place_is_refused_where_there_may_be_follow_ups() -> None:
     everywhere = "gs://books/in/**_1.jsonl"
     with pytest.raises(InvalidRequestError, match="max_row_retries=0"):
-        submission(source=everywhere, follow_ups=True)
-    assert submission(source=everywhere).sources == (GcsAddress("books", "in/**_1.jsonl"),)
+        submission(requests=everywhere, follow_ups=True)
+    assert submission(requests=everywhere).requests == (GcsAddress("books", "in/**_1.jsonl"),)
 
 
 def test_follow_up_writes_beside_the_table_that_the_user_named() -> None:
     destination = parse_destination("bq://my-shop.answers.out")
-    place = output_place(parse_address("bq://my-shop.books.rows"), destination, IDENTITY, 1, follow_up=True)
+    place = output_address(parse_address("bq://my-shop.books.rows"), destination, IDENTITY, 1, follow_up=True)
     assert str(place) == "bq://my-shop.answers.out_rerun_0123456789ab_1"
 
 

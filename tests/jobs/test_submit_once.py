@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
+from airflow_gemini_batch.jobs.client import ALL_JOBS
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.jobs.submit_once import jobs_of, submit_once
@@ -112,8 +113,8 @@ def test_jobs_of_others_are_not_taken_over(vertex, submission, bucket):
 class UnfilteredClient(BatchJobClient):
     """A client of a service that does not apply filters."""
 
-    def list(self, filter_=""):
-        return super().list("")
+    def list(self, query=ALL_JOBS):
+        return super().list()
 
 
 def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, client, submission):
@@ -235,4 +236,4 @@ def test_later_try_looks_again_before_it_creates(vertex, submission):
 def test_later_try_that_finds_nothing_creates_one_job(vertex, submission):
     submission.submit(first_try=False)
     assert creates(vertex) == 1
-    assert submission.pauses == [0.01, 0.01]
+    assert submission.pauses == [2, 4, 8]

@@ -6,9 +6,11 @@ import logging
 
 import pytest
 
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.client import ALL_JOBS
+from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.jobs.submit_once import jobs_of
 from airflow_gemini_batch.vertex.client import BatchJobClient
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.jobs.submission import creates
 from tests.support.jobs import make_client, wait_for
 
@@ -29,7 +31,7 @@ def test_of_two_jobs_under_way_the_older_is_kept_and_the_younger_cancelled(verte
     younger = submission.earlier(JobState.PENDING, "slow")
     assert submission.submit().name == older.name
     (alarm,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-    assert f"{older.name} (PENDING) is kept, {younger.name} (PENDING) is cancelled" in alarm.getMessage()
+    assert f"keeping {older.name} (PENDING), cancelling {younger.name} (PENDING)" in alarm.getMessage()
     assert wait_for(submission.client, younger.name, JobState.CANCELLED)
     assert submission.client.get(older.name).state is JobState.PENDING
     assert creates(vertex) == 0
@@ -47,7 +49,7 @@ def test_younger_job_that_has_just_ended_does_no_harm(vertex, submission):
 def rival(vertex, submission):
     """Run a try during which another scheduler creates a job as well; returns the one kept and the other's."""
 
-    def rival(state: JobState, fault: str | None) -> tuple[JobName, JobName]:
+    def rival(state: JobState, fault: str | None) -> tuple[VertexJobName, VertexJobName]:
         created = []
 
         def create() -> None:
@@ -88,9 +90,9 @@ class LateClient(BatchJobClient):
         self.created = super().create(request)
         return self.created
 
-    def list(self, filter_=""):
+    def list(self, query=ALL_JOBS):
         late = getattr(self, "created", None)
-        return (job for job in super().list(filter_) if not late or job.name != late.name)
+        return (job for job in super().list(query) if not late or job.name != late.name)
 
 
 def test_our_own_job_is_cancelled_even_before_the_list_shows_it(client, vertex, submission):
@@ -99,7 +101,7 @@ def test_our_own_job_is_cancelled_even_before_the_list_shows_it(client, vertex, 
         others.append(client.create(submission.request()).name)
         vertex.faults.plan("slow")
 
-    others: list[JobName] = []
+    others: list[VertexJobName] = []
     submission.client = make_client(vertex, LateClient)
     assert submission.submit(meanwhile=create_another).name == others[0]
     wait_for(client, submission.client.created.name, JobState.CANCELLED)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 
+from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
+from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from tests.support.requests_data import request, upload
 from tests.support.tables import fill, make_dataset
 
-LOOK_AGAIN_AFTER = (0.05, 0.1, 0.5)
-PATIENCE = 0.4
+SHORT = Patience(before_create=(0.01, 0.01), after_create=(0.05, 0.1, 0.5), refusals=0.4, ended=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,16 @@ def own_vertex(local_stack: LocalStack) -> Iterator[LocalVertex]:
         yield vertex
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a retry that finds no job look again at once."""
+    monkeypatch.setattr(SubmitBatchJobOperator, "patience", Patience(before_create=(0.01, 0.01)))
+
+
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_gemini_batch.jobs.submit_once._LOOK_AGAIN_AFTER", LOOK_AGAIN_AFTER)
-    monkeypatch.setattr("airflow_gemini_batch.jobs.polling.REFUSAL_PATIENCE", PATIENCE)
-    monkeypatch.setattr(
-        "airflow_gemini_batch.jobs.runner.FINISHING_PATIENCE", timedelta(seconds=2 * PATIENCE)
-    )
+    monkeypatch.setattr(SubmitBatchJobOperator, "patience", SHORT)
+    monkeypatch.setattr(GeminiBatchJobTrigger, "patience", SHORT)
 
 
 @pytest.fixture

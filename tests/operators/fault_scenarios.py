@@ -188,7 +188,7 @@ def rows_fail(
     name: str,
     *faults: Fault,
     counts: Mapping[str, int],
-    words: tuple[str, ...] = ("rows hold no answer",),
+    words: tuple[str, ...] = ("rows have no answer",),
     state: str = "SUCCEEDED",
     **more: Any,
 ) -> Scenario:

@@ -118,7 +118,7 @@ SCENARIOS = [
         "wait: refused for good",
         (
             Try(
-                Fails(JobLostError, ("refused to answer", "may still be running")),
+                Fails(JobLostError, ("refused to return its state", "may still be running")),
                 "SUCCEEDED",
                 waiting=(asking("error", status="PERMISSION_DENIED", times=None),),
             ),
@@ -175,7 +175,7 @@ SCENARIOS = [
         "job: FAILED",
         fault("fail", status="RESOURCE_EXHAUSTED", message="Quota exceeded."),
         state="FAILED",
-        words=("failed.", "Vertex AI says: [code 8] Quota exceeded."),
+        words=("failed.", "Error: [code 8] Quota exceeded."),
         counts=NONE_DONE,
         never=("are kept",),
     ),
@@ -213,7 +213,7 @@ SCENARIOS = [
         "job: PARTIALLY_SUCCEEDED",
         fault("partly_succeed", share=0.5),
         state="PARTIALLY_SUCCEEDED",
-        words=("10 of 20 rows hold no answer", "Output: gs://"),
+        words=("10 of 20 rows have no answer", "Output: gs://"),
         counts=HALF_DONE,
     ),
     succeeds(
@@ -362,21 +362,21 @@ SCENARIOS = [
     rows_fail(
         "rows: every one failed",
         fault("all_rows_failed"),
-        words=("no row holds an answer", "Resource exhausted. Please try again later."),
+        words=("no row has an answer", "Resource exhausted. Please try again later."),
         counts={"retryable": ROWS},
     ),
     rows_fail(
         "rows: every one failed in a table",
         fault("all_rows_failed"),
         table=True,
-        words=("no row holds an answer", "Resource exhausted. Please try again later."),
+        words=("no row has an answer", "Resource exhausted. Please try again later."),
         counts={"retryable": ROWS},
     ),
     succeeds("rows: a failed one", bad=1, counts=ONE_REJECTED),
     rows_fail(
         "rows: more failed than allowed",
         bad=2,
-        words=("2 of 20 rows hold no answer", "Please use a valid role: user, model."),
+        words=("2 of 20 rows have no answer", "Please use a valid role: user, model."),
         counts={"ok": 18, "rejected": 2},
     ),
     succeeds("rows: status as JSON", fault("status_form", form="json"), bad=1, counts=ONE_REJECTED),

@@ -72,7 +72,7 @@ def fine(
 
 HALF_CAME = fault("partly_succeed", share=0.5)
 ALL_BUSY = fault("all_rows_failed")
-BAD_FOLLOW_UP = "submits this follow-up again, nothing else"
+BAD_FOLLOW_UP = "The next try submits only this follow-up again"
 DONE = "PARTIALLY_SUCCEEDED SUCCEEDED"
 
 
@@ -155,7 +155,7 @@ SCENARIOS = [
             Try(
                 Fails(
                     RowsFailedError,
-                    ("follow-up job", "succeeded, but no row holds an answer", "force_rerun"),
+                    ("follow-up job", "succeeded, but no row has an answer", "force_rerun"),
                     {"retryable": ROWS},
                     hopeless=True,
                 ),
@@ -169,7 +169,7 @@ SCENARIOS = [
     tell(
         "no follow-up allowed",
         Try(
-            Fails(RowsFailedError, ("no row holds an answer",), {"retryable": ROWS}, hopeless=True),
+            Fails(RowsFailedError, ("no row has an answer",), {"retryable": ROWS}, hopeless=True),
             "SUCCEEDED",
             (ALL_BUSY,),
         ),
@@ -282,7 +282,7 @@ SCENARIOS = [
             Try(
                 Fails(
                     RowsFailedError,
-                    ("follow-up job", "10 of 20 rows hold no answer"),
+                    ("follow-up job", "10 of 20 rows have no answer"),
                     {"ok": HALF, "missing": HALF},
                     hopeless=True,
                 ),
@@ -298,7 +298,7 @@ SCENARIOS = [
         Try(
             Fails(
                 JobTimeoutError,
-                ("It is a follow-up: the rows of the rounds before are kept", "was cancelled"),
+                ("It is a follow-up. The answers of the earlier rounds are kept", "was cancelled"),
             ),
             "PARTIALLY_SUCCEEDED CANCELLED",
             (HALF_CAME, later("slow")),

@@ -54,7 +54,7 @@ def test_manifest_and_log_tell_tokens_and_cost(gemini_batch_stack, vertex, sourc
     kinds = [
         f"{n:,} {kind}" for n, kind in ((prompt, "prompt"), (output, "output"), (thoughts, "thoughts")) if n
     ]
-    assert f"10 rows answered, 10 asked; {', '.join(kinds)} tokens: " in messages("info")
+    assert f"10 of 10 rows answered; {', '.join(kinds)} tokens: " in messages("info")
     assert "at batch rates of 2026-11" in messages("info")
 
 
@@ -108,7 +108,7 @@ def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messag
     manifest = run_task(describe(source, max_cost_usd=0.01))
     assert manifest["usage"][MODEL]["rows"] == 10
     assert (manifest["cost"]["amount"], manifest["cost"]["unpriced"]) == (None, [MODEL])
-    assert f"There is no batch rate for {MODEL}, whose tokens are not in the cost" in messages("warning")
+    assert f"There is no batch rate for {MODEL}, so the cost leaves its tokens out" in messages("warning")
     assert "max_cost_usd=$0.0100 can't be checked" in messages("warning")
 
 
@@ -116,7 +116,7 @@ def test_answers_without_token_counts_have_no_cost(vertex, source, messages, moc
     mocker.patch("airflow_gemini_batch.outputs.decoder.counted_usage", return_value=Usage())
     manifest = run_task(describe(source))
     assert (manifest["counts"]["ok"], manifest["cost"]) == (10, None)
-    assert "10 answers do not tell their tokens" in messages("warning")
+    assert "10 answers do not say how many tokens" in messages("warning")
 
 
 def test_failed_job_tells_what_its_rows_took(vertex, source):

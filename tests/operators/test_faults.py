@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from tests.operators.fault_scenarios import ROWS, Answers, Fails, Killed, Scenario
 from tests.operators.fault_table import SCENARIOS
 from tests.operators.stage import Stage, WorkerDied, check_failure, make_source, states_of
@@ -21,7 +22,7 @@ def scenario(
 ) -> Scenario:
     """Tell a story in which nobody waits for minutes."""
     if request.param.delays:
-        monkeypatch.setattr("airflow_gemini_batch.vertex.rest.READ_TIMEOUT", READ_TIMEOUT)
+        monkeypatch.setattr(GeminiBatchHook, "read_timeout", READ_TIMEOUT)
     return request.param
 
 

@@ -10,10 +10,14 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from google.api_core.exceptions import ServiceUnavailable
 
-from airflow_gemini_batch.core.labels import label_value, labels_filter
+from airflow_gemini_batch import SubmitGeminiBatchOperator
+from airflow_gemini_batch.core.labels import label_value
 from airflow_gemini_batch.hooks import kill
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.outputs.files import CloudStorage
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.operators.stage import describe
 from tests.support.jobs import make_client, wait_for
 from tests.support.requests_data import lines, storage_client, upload
@@ -35,7 +39,7 @@ def deferred_job(run: Callable[..., Any], *args: Any, **more: Any) -> str:
 
 def done(vertex: Any, name: str, *states: JobState) -> BatchJob:
     expected = states or (JobState.SUCCEEDED, JobState.PARTIALLY_SUCCEEDED)
-    return wait_for(make_client(vertex), JobName.parse(name), *expected)
+    return wait_for(make_client(vertex), VertexJobName.parse(name), *expected)
 
 
 @pytest.mark.usefixtures("half_of_rows_missing")
@@ -88,7 +92,7 @@ def test_follow_up_that_was_taken_over_and_cancelled_is_submitted_anew(vertex, h
     done(vertex, first)
     second = deferred_job(describe(source).resume, {"ti": TaskInstance()}, ended(first))
     assert deferred_job(describe(source).execute, {"ti": TaskInstance(try_number=2)}) == second
-    make_client(vertex).cancel(JobName.parse(second))
+    make_client(vertex).cancel(VertexJobName.parse(second))
     done(vertex, second, JobState.CANCELLED)
     vertex.requests.clear()
     third = deferred_job(
@@ -105,7 +109,7 @@ def test_follow_up_of_a_job_is_not_taken_for_that_of_another(vertex, half_of_row
     done(vertex, first)
     second = deferred_job(describe(source).resume, {"ti": ti}, ended(first))
     done(vertex, second)
-    client.delete(JobName.parse(first))
+    client.delete(VertexJobName.parse(first))
     vertex.faults.plan("missing_rows", share=0.0)
     manifest = run_task(describe(source), TaskInstance(try_number=2))
     assert manifest["counts"]["ok"] == ROWS
@@ -118,25 +122,25 @@ def test_killed_worker_cancels_the_follow_up_that_it_waits_for(
     vertex.faults.plan("slow", job="* rerun *")
     operator = describe(source, deferrable=False)
     monkeypatch.setattr(kill, "task_state", lambda *_: "failed")
-    ti, sleep = TaskInstance(run_id="killed in the follow-up"), time.sleep
+    ti = TaskInstance(run_id="killed in the follow-up")
 
     def killed(seconds: float) -> None:
         if vertex.requests.counts["create"] < 2 or "cancel" in vertex.requests.counts:
-            return sleep(seconds)
+            return time.sleep(seconds)
         operator.on_kill()
         raise KeyboardInterrupt
 
     vertex.requests.clear()
-    monkeypatch.setattr("airflow_gemini_batch.jobs.runner.time.sleep", killed)
+    monkeypatch.setattr(SubmitGeminiBatchOperator, "patience", Patience(sleep=killed))
     with pytest.raises(KeyboardInterrupt):
         run_task(operator, ti)
     assert vertex.requests.counts["cancel"] == 1
     asked = {"airflow_run": label_value(ti.run_id), "gemini_batch_round": "1"}
-    (follow_up,) = make_client(vertex).list(labels_filter(asked))
+    (follow_up,) = make_client(vertex).list(JobQuery(labels=asked))
     done(vertex, str(follow_up.name), JobState.CANCELLED)
 
 
 @pytest.mark.parametrize("retries", [-1, 1.5, "1", None])
 def test_number_of_follow_ups_has_to_be_one(source, retries):
-    with pytest.raises(AirflowFailException, match="max_row_retries has to be 0 or more"):
+    with pytest.raises(AirflowFailException, match="max_row_retries: expected 0 or more"):
         run_task(describe(source, max_row_retries=retries))

@@ -192,9 +192,11 @@ MANIFEST: dict[str, Any] = {
     [
         pytest.param({"manifest": []}, "manifest is empty", id="no manifest"),
         pytest.param({"manifest": None}, "manifest is empty", id="None"),
-        pytest.param({"manifest": {}}, "this is no manifest", id="empty"),
+        pytest.param({"manifest": {}}, "expected the manifest of a batch job", id="empty"),
         pytest.param({"manifest": "{'version': 1}"}, "manifest is a text.*: give .*\\.output", id="text"),
-        pytest.param({"manifest": [MANIFEST, {"state": "x"}]}, "this is no manifest", id="one of two"),
+        pytest.param(
+            {"manifest": [MANIFEST, {"state": "x"}]}, "expected the manifest of a batch job", id="one of two"
+        ),
         pytest.param({"manifest": {**MANIFEST, "version": 2}}, "upgrade airflow-gemini-batch", id="later"),
         pytest.param({"manifest": {"version": 1}}, "it has no 'identity'", id="half"),
         pytest.param(

@@ -88,14 +88,14 @@ def test_fails_for_good_above_the_limit_and_shows_the_rows(gemini_batch_stack, m
     with pytest.raises(AirflowFailException) as failed:
         run_task(make_task(source, preflight=False))
     message = str(failed.value)
-    assert "1 of 2 rows hold no answer (50.00%; max_failed_fraction allows 5.00%)" in message
+    assert "1 of 2 rows have no answer (50.00%; max_failed_fraction allows 5.00%)" in message
     assert "Please use a valid role: user, model." in message
     assert "https://console.cloud.google.com/" in message
 
 
 def test_fails_when_no_row_holds_an_answer_whatever_is_allowed(gemini_batch_stack, make_task, bucket):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [BAD_REQUEST, BAD_REQUEST])
-    with pytest.raises(AirflowFailException, match="succeeded, but no row holds an answer"):
+    with pytest.raises(AirflowFailException, match="succeeded, but no row has an answer"):
         run_task(make_task(source, max_failed_fraction=1.0, preflight=False))
 
 
@@ -147,11 +147,11 @@ def test_changed_input_is_another_job(gemini_batch_stack, make_task, source, buc
 
 def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
     from airflow_gemini_batch import GeminiBatchHook
-    from airflow_gemini_batch.jobs.state import JobName
+    from airflow_gemini_batch.vertex.resource import VertexJobName
 
     task = make_task(source, labels={"team": "bookshop"}, display_name="Nightly books")
     manifest = run_task(task)
-    job = GeminiBatchHook().get_conn().get(JobName.parse(manifest["rounds"][0]["job_name"]))
+    job = GeminiBatchHook().get_conn().get(VertexJobName.parse(manifest["rounds"][0]["job_name"]))
     assert job.labels == {
         "team": "bookshop",
         "airflow_dag": "nightly",
@@ -169,11 +169,11 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         ({"source": "bucket/in.jsonl"}, "write gs://bucket/in.jsonl"),
         ({"source": ["gs://b-1/a.jsonl", "bq://project-1.d.t"]}, "mixes BigQuery and Cloud Storage"),
         ({"source": ["bq://project-1.d.t", "bq://project-1.d.u"]}, "names several tables"),
-        ({"source": []}, "source is empty"),
-        ({"source": ""}, "source is empty"),
+        ({"source": []}, "requests is empty"),
+        ({"source": ""}, "requests is empty"),
         ({"source": "s3://bucket/in.jsonl"}, "unknown scheme s3://"),
-        ({"source": "['gs://b-1/a.jsonl']"}, "a list turned into text by a template"),
-        ({"source": "bq://project-1.dataset"}, "name the table as well"),
+        ({"source": "['gs://b-1/a.jsonl']"}, "a list that a template turned into text"),
+        ({"source": "bq://project-1.dataset"}, "Name the table as well"),
         ({"source": "gs://bucket/folder/"}, "is a folder"),
         ({"destination": "bucket/out"}, "write gs://bucket/out"),
         ({"destination": "gs://bucket/out*"}, "is a pattern"),
@@ -181,9 +181,9 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         ({"model": ""}, "model is missing"),
         ({"labels": {"Team": "x"}}, "label key 'Team' is not legal"),
         ({"labels": {"airflow_dag": "x"}}, "set by the operator itself"),
-        ({"max_failed_fraction": 5}, "max_failed_fraction has to be 0 to 1"),
-        ({"poll_interval": 0}, "poll_interval has to be a number of seconds above 0"),
-        ({"force_rerun": "perhaps"}, "force_rerun has to be True or False"),
+        ({"max_failed_fraction": 5}, "max_failed_fraction: expected a number from 0 to 1"),
+        ({"poll_interval": 0}, "poll_interval: expected a number of seconds above 0"),
+        ({"force_rerun": "perhaps"}, "force_rerun: expected True or False"),
     ],
 )
 def test_refuses_what_makes_no_sense_before_anything_is_sent(
@@ -238,7 +238,7 @@ def test_failed_job_says_why_and_the_next_try_pays_for_a_new_one(gemini_batch_st
         run_task(make_task(source))
     message = str(failed.value)
     assert "failed." in message
-    assert "Vertex AI says: [code" in message
+    assert "Error: [code" in message
     assert "The next try submits a new job." in message
     before = creates(gemini_batch_stack)
     assert run_task(make_task(source), TaskInstance(try_number=2))["counts"]["ok"] == 20

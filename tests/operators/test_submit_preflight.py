@@ -70,7 +70,7 @@ def test_table_without_requests_is_told_by_its_columns(gemini_batch_stack, verte
 
 def test_task_may_go_without(gemini_batch_stack, vertex, bucket, looked):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("fine"), BAD_REQUEST])
-    with pytest.raises(AirflowFailException, match="1 of 2 rows hold no answer"):
+    with pytest.raises(AirflowFailException, match="1 of 2 rows have no answer"):
         run_task(describe(source, preflight=False))
     assert looked.call_count == 0
 

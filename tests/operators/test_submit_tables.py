@@ -102,7 +102,7 @@ def test_failed_rows_are_counted_in_the_table(gemini_batch_stack, dataset):
     source = fill(gemini_batch_stack, f"{dataset}.books", COLUMNS, rows)
     manifest = run(source, max_failed_fraction=0.25)
     assert (manifest["counts"]["ok"], manifest["counts"]["rejected"]) == (3, 1)
-    with pytest.raises(AirflowFailException, match="1 of 4 rows hold no answer") as failed:
+    with pytest.raises(AirflowFailException, match="1 of 4 rows have no answer") as failed:
         run(source, TaskInstance(run_id="another"), preflight=False)
     assert "Please use a valid role: user, model." in str(failed.value)
 
@@ -115,7 +115,7 @@ def test_rows_without_an_answer_row_are_counted_as_missing(gemini_batch_stack, d
 
 def test_lost_output_table_fails_the_task(gemini_batch_stack, books):
     gemini_batch_stack.vertex.faults.plan("lose_output")
-    with pytest.raises(AirflowFailException, match="succeeded, but no row holds an answer"):
+    with pytest.raises(AirflowFailException, match="succeeded, but no row has an answer"):
         run(books)
 
 

@@ -144,27 +144,27 @@ def test_files_sensor_refuses_the_output_of_several_jobs(submit, bucket):
         )
         run_task(sensor(GeminiBatchJobSensor, True, job_name=name))
     task = sensor(GeminiBatchOutputFilesSensor, True, prefix=f"gs://{bucket}/out", expected_rows=1)
-    with pytest.raises(AirflowFailException, match="holds the output of 2 jobs; name the folder of one"):
+    with pytest.raises(AirflowFailException, match="has the output of 2 jobs"):
         run_task(task)
 
 
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (GeminiBatchJobSensor, {}, "give either job_name, or what finds the job"),
+        (GeminiBatchJobSensor, {}, "give either job_name, or external_dag_id"),
         (GeminiBatchJobSensor, {"job_name": "x", "labels": {"a": "b"}}, "give either job_name"),
         (GeminiBatchJobSensor, {"job_name": "12345"}, "is not the name of a batch job"),
         (GeminiBatchOutputFilesSensor, {"prefix": "gs://bucket/out"}, "give expected_rows or job_name"),
         (
             GeminiBatchOutputFilesSensor,
             {"prefix": "bq://project-1.d.t", "expected_rows": 1},
-            "is no gs:// folder",
+            "prefix: expected a gs:// folder, got",
         ),
         (GeminiBatchOutputFilesSensor, {"prefix": "bucket/out", "expected_rows": 1}, "write gs://bucket/out"),
         (
             GeminiBatchOutputFilesSensor,
             {"prefix": "gs://bucket/out", "expected_rows": -1},
-            "expected_rows has to be 0 or more",
+            "expected_rows: expected 0 or more",
         ),
         (
             GeminiBatchOutputFilesSensor,

@@ -116,7 +116,7 @@ def test_requests_that_do_not_exist_yet_are_waited_for(dataset, answers):
 @WAYS
 def test_fails_when_too_many_rows_failed(answers, deferrable):
     task = sensor(answers([GOOD, BAD]), deferrable=deferrable, expected_rows=2)
-    with pytest.raises(AirflowFailException, match="holds 2 rows, 1 of them failed"):
+    with pytest.raises(AirflowFailException, match="has 2 rows, 1 of them failed"):
         run_task(task)
 
 
@@ -151,17 +151,20 @@ def test_lost_table_of_a_job_that_succeeded_fails(gemini_batch_stack, dataset, s
     ("arguments", "message"),
     [
         ({"table": "demo-project.d.t", "expected_rows": 1}, "write bq://demo-project.d.t"),
-        ({"table": "bq://demo-project.d", "expected_rows": 1}, "is no bq://PROJECT.DATASET.TABLE"),
-        ({"table": "gs://bucket/out", "expected_rows": 1}, "is no bq://PROJECT.DATASET.TABLE"),
+        (
+            {"table": "bq://demo-project.d", "expected_rows": 1},
+            "table: expected bq://PROJECT.DATASET.TABLE, got",
+        ),
+        ({"table": "gs://bucket/out", "expected_rows": 1}, "table: expected bq://PROJECT.DATASET.TABLE, got"),
         ({"table": "bq://demo-project.d.t"}, "give expected_rows or job_name"),
         ({"table": "bq://demo-project.d.t", "job_name": "42"}, "is not the name of a batch job"),
         (
             {"table": "bq://demo-project.d.t", "expected_rows": "bq://demo-project.d"},
-            "name the table as well",
+            "Name the table as well",
         ),
         (
             {"table": "bq://demo-project.d.t", "expected_rows": 1, "max_failed_fraction": 2},
-            "max_failed_fraction has to be 0 to 1",
+            "max_failed_fraction: expected a number from 0 to 1",
         ),
     ],
 )

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from airflow_gemini_batch.jobs import polling
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.heartbeat import heartbeat
 from tests.support.jobs import job_request, make_client, seed, wait_for
 from tests.support.requests_data import request, upload
@@ -26,12 +27,12 @@ HOUR = 3600.0
 READS = {"get", "list"}
 
 
-def trigger(job_name: JobName | str, **arguments: Any) -> GeminiBatchJobTrigger:
+def trigger(job_name: VertexJobName | str, **arguments: Any) -> GeminiBatchJobTrigger:
     defaults = {"submitted_at": time.time(), "gcp_conn_id": "google_cloud_default", "poll_interval": 0.02}
     return GeminiBatchJobTrigger(job_name=str(job_name), **{**defaults, **arguments})
 
 
-def event_of(job_name: JobName | str, **arguments: Any) -> dict[str, Any]:
+def event_of(job_name: VertexJobName | str, **arguments: Any) -> dict[str, Any]:
     """Wait for a job as the triggerer does; the event crosses to the worker as JSON."""
     event = asyncio.run(first_event(reborn(trigger(job_name, **arguments))))
     crossed: dict[str, Any] = json.loads(json.dumps(event))
@@ -144,7 +145,7 @@ def test_no_answer_for_longer_than_a_job_can_take_loses_the_job(vertex):
     vertex.faults.plan("error", on="get", times=None, status="UNAVAILABLE", message="try later")
     event = event_of(name, submitted_at=time.time() - 10, queue_timeout=6.0, run_timeout=3.0)
     assert (event["outcome"], event["state"]) == ("lost", "JOB_STATE_UNSPECIFIED")
-    assert "gave no answer about it for too long; the last error: reading" in event["message"]
+    assert "its state could not be read for too long; the last error: reading" in event["message"]
     assert "try later" in event["message"]
 
 
@@ -166,13 +167,13 @@ def test_no_answer_for_longer_than_a_job_can_take_loses_the_job(vertex):
         pytest.param(
             "projects/demo-project/locations/us-central1/batchPredictionJobs/42",
             {"gcp_conn_id": "no_such_connection"},
-            "the connection 'no_such_connection' gives no credentials",
+            "cannot get credentials from the connection 'no_such_connection'",
             id="no-such-connection",
         ),
     ],
 )
 def test_refusals_without_end_lose_the_job(vertex, monkeypatch, job_name, arguments, reason):
-    monkeypatch.setattr(polling, "REFUSAL_PATIENCE", 0.3)
+    monkeypatch.setattr(GeminiBatchJobTrigger, "patience", Patience(refusals=0.3))
     began = time.monotonic()
     event = event_of(job_name, **arguments)
     assert (event["outcome"], event["state"]) == ("lost", "JOB_STATE_UNSPECIFIED")
@@ -306,7 +307,7 @@ SECRET = "planted-secret-7d1f"
 def test_secrets_of_the_connection_go_nowhere(vertex, monkeypatch, caplog, extra):
     connection = {"conn_type": "google_cloud_platform", "password": SECRET, "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SECRETIVE", json.dumps(connection))
-    monkeypatch.setattr(polling, "REFUSAL_PATIENCE", 0.1)
+    monkeypatch.setattr(GeminiBatchJobTrigger, "patience", Patience(refusals=0.1))
     (name,) = seed(vertex, run_seconds=0.0)
     waiting = trigger(name, gcp_conn_id="secretive")
     event = asyncio.run(first_event(waiting))

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.exceptions import CredentialsError
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.triggers import poller
-from airflow_gemini_batch.triggers import poller as subscription
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.triggers.poller import AT_ONCE, Poller
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.heartbeat import heartbeat
 from tests.support.jobs import make_client, seed, wait_for
 from tests.support.tasks import first_event
@@ -24,12 +25,12 @@ from tests.support.tasks import first_event
 MANY = 200
 
 
-def trigger(name: JobName, **arguments: Any) -> GeminiBatchJobTrigger:
+def trigger(name: VertexJobName, **arguments: Any) -> GeminiBatchJobTrigger:
     defaults = {"submitted_at": time.time(), "gcp_conn_id": "google_cloud_default", "poll_interval": 0.05}
     return GeminiBatchJobTrigger(job_name=str(name), **{**defaults, **arguments})
 
 
-async def states_of(names: list[JobName], **arguments: Any) -> set[str]:
+async def states_of(names: list[VertexJobName], **arguments: Any) -> set[str]:
     """Wait for jobs and return the states that they were told to have ended in."""
     events = await asyncio.gather(*(first_event(trigger(name, **arguments)) for name in names))
     assert [event["job_name"] for event in events] == list(map(str, names))
@@ -103,7 +104,7 @@ async def test_jobs_that_the_list_does_not_show_are_not_lost(vertex):
 
 async def test_jobs_of_a_project_named_by_its_id_are_found_in_the_list(vertex):
     numbered = seed(vertex, 20, run_seconds=0.0)
-    names = [JobName("demo-project", name.location, name.job_id) for name in numbered]
+    names = [VertexJobName("demo-project", name.location, name.job_id) for name in numbered]
     await states_of(names)
     assert set(vertex.requests.counts) == {"list"}
 
@@ -172,7 +173,7 @@ async def test_list_that_is_refused_is_done_without(vertex, caplog, status):
     names = seed(vertex, 40, run_seconds=0.3)
     vertex.faults.plan("error", on="list", times=None, status=status)
     assert await states_of(names) == {"JOB_STATE_SUCCEEDED"}
-    assert caplog.text.count("Jobs are asked about one by one") == 1
+    assert caplog.text.count("Could not list the jobs") == 1
 
 
 async def test_large_page_that_is_refused_is_asked_for_smaller(vertex):
@@ -287,7 +288,7 @@ async def test_poller_that_hangs_is_followed_by_another(vertex, monkeypatch):
         await ask(self, open_)
 
     monkeypatch.setattr(Poller, "_round", hang_first)
-    monkeypatch.setattr(subscription, "LONGEST_BACKOFF", 0.2)
+    monkeypatch.setattr(GeminiBatchJobTrigger, "patience", Patience(poller=0.2))
     assert await states_of(seed(vertex, 20, run_seconds=0.0)) == {"JOB_STATE_SUCCEEDED"}
 
 

@@ -25,6 +25,7 @@ from airflow_gemini_batch.triggers.probes import (
     probe_from_json,
     probe_to_json,
 )
+from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.support.jobs import job_request, make_client, seed, wait_for
 from tests.support.requests_data import request, upload
 
@@ -71,21 +72,23 @@ def test_newest_job_with_all_the_labels_counts(vertex, hook, bucket):
     (newest,) = seed(vertex, labels={"shop": bucket, "task": "a", "more": "x"}, queue_seconds=3600.0)
     seed(vertex, labels={"shop": bucket, "task": "b"})
     check = JobProbe(labels={"shop": bucket, "task": "a"}).check(hook)
-    assert check.readiness is ReadinessState.NOT_YET
+    assert check.state is ReadinessState.NOT_YET
     assert check.reason == f"{newest} (PENDING) is waiting to start"
 
 
 def test_no_job_with_the_labels_is_a_reason_to_wait(hook, bucket):
     check = JobProbe(labels={"shop": bucket, "a": "b"}).check(hook)
     assert check == Readiness(
-        ReadinessState.NOT_YET, f"no job in demo-project, us-central1 carries a=b, shop={bucket}"
+        ReadinessState.NOT_YET,
+        f"no job in projects/demo-project/locations/us-central1 has the labels a=b, shop={bucket}",
     )
 
 
 def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook, bucket, monkeypatch):
     seed(vertex, labels={"shop": "another"}, run_seconds=0.0)
-    monkeypatch.setattr("airflow_gemini_batch.triggers.probes.labels_filter", lambda _: "")
-    assert JobProbe(labels={"shop": bucket}).check(hook).readiness is ReadinessState.NOT_YET
+    every_job = BatchJobClient.list
+    monkeypatch.setattr(BatchJobClient, "list", lambda self, query: every_job(self))
+    assert JobProbe(labels={"shop": bucket}).check(hook).state is ReadinessState.NOT_YET
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook
         pytest.param(
             [GOOD_ROW] * 2, {"expected_rows": 2}, "ready", "2 rows, 0 of them failed", id="complete"
         ),
-        pytest.param([GOOD_ROW], {"expected_rows": 2}, "not_yet", "holds 1 of 2 rows", id="filling"),
+        pytest.param([GOOD_ROW], {"expected_rows": 2}, "not_yet", "has 1 of 2 rows", id="filling"),
         pytest.param(None, {"expected_rows": 2}, "not_yet", "there is no output at", id="no-output"),
         pytest.param(
             [GOOD_ROW, BAD_ROW],
@@ -110,14 +113,14 @@ def test_labels_are_compared_even_where_the_service_does_not_filter(vertex, hook
             "1 of them failed",
             id="failed-rows-allowed",
         ),
-        pytest.param([GOOD_ROW] * 3, {"expected_rows": 2}, "ready", "holds 3 rows", id="more-than-expected"),
+        pytest.param([GOOD_ROW] * 3, {"expected_rows": 2}, "ready", "has 3 rows", id="more-than-expected"),
     ],
 )
 def test_output_is_judged_by_its_rows(gemini_batch_stack, hook, bucket, rows, probe, readiness, reason):
     if rows is not None:
         upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", rows)
     check = OutputProbe(f"gs://{bucket}/out", **probe).check(hook)
-    assert check.readiness == readiness
+    assert check.state == readiness
     assert reason in check.reason
 
 
@@ -125,14 +128,14 @@ def test_expected_rows_are_counted_in_the_requests(gemini_batch_stack, hook, buc
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a"), request("b")])
     upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", [GOOD_ROW])
     probe = OutputProbe(f"gs://{bucket}/out", expected_from=[source])
-    assert "holds 1 of 2 rows" in probe.check(hook).reason
+    assert "has 1 of 2 rows" in probe.check(hook).reason
 
 
 def test_requests_that_are_not_there_yet_are_a_reason_to_wait(gemini_batch_stack, hook, bucket):
     upload(gemini_batch_stack, bucket, f"{FOLDER}/predictions.jsonl", [GOOD_ROW])
     probe = OutputProbe(f"gs://{bucket}/out", expected_from=[f"gs://{bucket}/in.jsonl"])
     check = check_with_retry(probe, hook)
-    assert (check.readiness, check.reason) == (
+    assert (check.state, check.reason) == (
         ReadinessState.NOT_YET,
         f"source gs://{bucket}/in.jsonl: there is no such object",
     )
@@ -142,8 +145,8 @@ def test_output_of_several_jobs_is_never_ready(gemini_batch_stack, hook, bucket)
     for folder in ("out/one", "out/two"):
         upload(gemini_batch_stack, bucket, f"{folder}/predictions.jsonl", [GOOD_ROW])
     check = OutputProbe(f"gs://{bucket}/out", expected_rows=1).check(hook)
-    assert check.readiness is ReadinessState.NEVER
-    assert f"name the folder of one: gs://{bucket}/out/one, gs://{bucket}/out/two" in check.reason
+    assert check.state is ReadinessState.NEVER
+    assert f"Name the folder of one job: gs://{bucket}/out/one, gs://{bucket}/out/two" in check.reason
 
 
 @pytest.fixture
@@ -162,14 +165,14 @@ def finished(gemini_batch_stack, vertex, bucket):
 def test_job_decides_before_the_rows_do(hook, bucket, finished):
     name = finished("fail", JobState.FAILED)
     check = OutputProbe(f"gs://{bucket}/out", expected_rows=1, job_name=name).check(hook)
-    assert check.readiness is ReadinessState.NEVER
+    assert check.state is ReadinessState.NEVER
     assert f"{name} (FAILED)" in check.reason
 
 
 def test_lost_output_of_a_job_that_succeeded_is_never_ready(hook, bucket, finished):
     name = finished("lose_output", JobState.SUCCEEDED)
     check = OutputProbe(f"gs://{bucket}/out", job_name=name).check(hook)
-    assert (check.readiness, check.reason) == (
+    assert (check.state, check.reason) == (
         ReadinessState.NEVER,
         f"there is no output at gs://{bucket}/out, though {name} succeeded",
     )
@@ -208,7 +211,7 @@ def test_patient_look_hands_on_what_is_found(hook):
 )
 def test_patient_look_takes_a_passing_error_for_a_reason_to_wait(hook, error):
     check = check_with_retry(Answer(error), hook)
-    assert check.readiness is ReadinessState.NOT_YET
+    assert check.state is ReadinessState.NOT_YET
     assert str(error) in check.reason
 
 
@@ -244,5 +247,5 @@ def test_output_that_is_replaced_while_it_is_read_is_looked_at_again(
 
     mocker.patch.object(Blob, "open", autospec=True, side_effect=replaced)
     probe = OutputProbe(f"gs://{bucket}/out", expected_rows=2)
-    assert check_with_retry(probe, hook).readiness is ReadinessState.NOT_YET
-    assert check_with_retry(probe, hook).readiness is ReadinessState.READY
+    assert check_with_retry(probe, hook).state is ReadinessState.NOT_YET
+    assert check_with_retry(probe, hook).state is ReadinessState.READY

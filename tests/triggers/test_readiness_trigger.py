@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe, probe_from_json, probe_to_json
 from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.heartbeat import heartbeat
 from tests.support.jobs import make_client, seed, wait_for
 from tests.support.requests_data import upload
@@ -64,7 +65,7 @@ def test_tells_why_something_will_never_be_ready(vertex):
 
 
 def test_waits_for_a_job_that_does_not_exist_yet(vertex, bucket):
-    async def submitted_later() -> tuple[Any, JobName]:
+    async def submitted_later() -> tuple[Any, VertexJobName]:
         waiting = asyncio.create_task(first_event(trigger(JobProbe(labels={"shop": bucket}))))
         await asyncio.sleep(0.3)
         assert not waiting.done()

@@ -13,20 +13,23 @@ from google.auth.exceptions import RefreshError, TransportError
 from google.oauth2.credentials import Credentials as Token
 
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
-from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.heartbeat import heartbeat
 from tests.support.jobs import HERE, seed
 
-NOBODY = JobName("demo-project", "us-central1", "42")
+NOBODY = VertexJobName("demo-project", "us-central1", "42")
 
 
 def make_async_client(
-    vertex: LocalVertex, credentials: Credentials | None = None, url: str | None = None
+    vertex: LocalVertex, credentials: Credentials | None = None, url: str | None = None, **settings: float
 ) -> AsyncBatchJobClient:
-    return AsyncBatchJobClient(credentials=credentials or Token("token"), base_url=url or vertex.url, **HERE)
+    return AsyncBatchJobClient(
+        credentials=credentials or Token("token"), base_url=url or vertex.url, **HERE, **settings
+    )
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ async def test_get_asks_in_the_location_of_the_name(vertex, reader):
 
 async def test_get_asks_in_the_project_of_the_name(vertex, reader):
     with pytest.raises(VertexApiError, match="403 PERMISSION_DENIED"):
-        await reader.get(JobName("another-project", "us-central1", "42"))
+        await reader.get(VertexJobName("another-project", "us-central1", "42"))
 
 
 async def test_get_names_the_job_and_the_reason(reader):
@@ -59,19 +62,33 @@ async def test_get_names_the_job_and_the_reason(reader):
     assert not caught.value.transient
 
 
-@pytest.mark.parametrize(("size", "pages"), [(100, 3), (1000, 1), (41, 5)])
-async def test_list_follows_the_pages(vertex, reader, bucket, size, pages):
+async def names_of(client: AsyncBatchJobClient, query: JobQuery) -> list[VertexJobName]:
+    """Read all pages of a list."""
+    names, token = [], ""
+    while True:
+        jobs, token = (await client.page(query, token)).read()
+        names += [job.read().name for job in jobs]
+        if not token:
+            return names
+
+
+@pytest.mark.parametrize(("refusals", "pages"), [(0, 1), (1, 4)])
+async def test_list_follows_the_pages_large_ones_unless_they_are_refused(
+    vertex, reader, bucket, refusals, pages
+):
     names = seed(vertex, 205, labels={"shop": bucket})
-    found = [job.name async for job in reader.list(f'labels.shop="{bucket}"', page_size=size)]
+    if refusals:
+        vertex.faults.plan("error", on="list", times=refusals, status="INVALID_ARGUMENT", message="page size")
+    found = await names_of(reader, JobQuery(labels={"shop": bucket}))
     assert found == names[::-1]
     assert vertex.requests.counts == {"list": pages}
 
 
 async def test_page_that_can_t_be_read_is_no_end_of_the_list(vertex, reader, bucket):
-    seed(vertex, 3, labels={"shop": bucket})
+    seed(vertex, 1001, labels={"shop": bucket})
     vertex.faults.plan("html_answer", on="list", skip=1)
     with pytest.raises(VertexApiError, match="Service unavailable"):
-        _ = [job async for job in reader.list(f'labels.shop="{bucket}"', page_size=2)]
+        await names_of(reader, JobQuery(labels={"shop": bucket}))
 
 
 @pytest.mark.parametrize(
@@ -91,15 +108,15 @@ async def test_unclear_answers_are_errors_that_may_pass(vertex, reader, method, 
     (name,) = seed(vertex)
     vertex.faults.plan(fault, on=method, times=None, **arguments)
     with pytest.raises(VertexApiError, match=r"^(reading|listing) ") as caught:
-        await (reader.get(name) if method == "get" else anext(reader.list()))
+        await (reader.get(name) if method == "get" else names_of(reader, JobQuery()))
     assert (caught.value.code, caught.value.transient) == (code, True)
 
 
-async def test_answer_that_does_not_come_in_time_is_an_error_that_may_pass(vertex, reader, monkeypatch):
-    monkeypatch.setattr(wire, "READ_TIMEOUT", 0.1)
+async def test_answer_that_does_not_come_in_time_is_an_error_that_may_pass(vertex):
     vertex.faults.plan("delay", on="get", seconds=0.4)
-    with pytest.raises(VertexApiError, match=r"no answer from Vertex AI \(.*Timeout.*\)") as caught:
-        await reader.get(NOBODY)
+    async with make_async_client(vertex, read_timeout=0.1) as client:
+        with pytest.raises(VertexApiError, match=r"no answer from Vertex AI \(.*Timeout.*\)") as caught:
+            await client.get(NOBODY)
     assert (caught.value.code, caught.value.transient) == (None, True)
 
 
@@ -199,7 +216,7 @@ def test_two_loops_one_after_the_other_share_credentials(vertex):
     credentials = SlowCredentials()
     names = seed(vertex, 5)
 
-    async def read_all() -> list[JobName]:
+    async def read_all() -> list[VertexJobName]:
         async with make_async_client(vertex, credentials) as client:
             return [job.name for job in await asyncio.gather(*map(client.get, names))]
 

@@ -12,11 +12,12 @@ from google.auth.exceptions import RefreshError
 
 from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.jobs.state import JobName, JobState
+from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
-from airflow_gemini_batch.vertex import rest as wire
 from airflow_gemini_batch.vertex.client import BatchJobClient
-from tests.support.jobs import HERE, job_request, seed, wait_for
+from airflow_gemini_batch.vertex.resource import VertexJobName
+from tests.support.jobs import HERE, job_request, make_client, seed, wait_for
 
 PARENT = "/v1/projects/demo-project/locations/us-central1/batchPredictionJobs"
 
@@ -32,7 +33,7 @@ NO_ANSWER = [
 UNREADABLE = [pytest.param("empty_answer", id="empty"), pytest.param("html_answer", id="html")]
 
 
-def resource(vertex: LocalVertex, name: JobName) -> dict[str, Any]:
+def resource(vertex: LocalVertex, name: VertexJobName) -> dict[str, Any]:
     """Read a job as the server shows it."""
     answer = requests.get(f"{vertex.url}/v1/{name}", headers={"Authorization": "Bearer token"}, timeout=10)
     content: dict[str, Any] = answer.json()
@@ -50,7 +51,7 @@ def test_create_sends_one_call_and_returns_the_job(vertex, client, bucket):
 
 def test_create_sends_everything_that_was_asked_for(vertex, client, bucket):
     sources = tuple(parse_address(f"gs://{bucket}/{name}") for name in ("one.jsonl", "more-*.jsonl"))
-    request = job_request(bucket, sources=sources, model_parameters={"temperature": 0.5})
+    request = job_request(bucket, requests=sources, model_parameters={"temperature": 0.5})
     shown = resource(vertex, client.create(request).name)
     assert shown["model"] == "publishers/google/models/gemini-2.5-flash"
     assert shown["inputConfig"] == {
@@ -90,8 +91,8 @@ def test_create_with_an_unreadable_answer_is_never_sent_twice(vertex, client, bu
     assert vertex.requests.counts == {"create": 1}
 
 
-def test_create_that_is_not_answered_in_time_is_never_sent_twice(vertex, client, bucket, monkeypatch):
-    monkeypatch.setattr(wire, "READ_TIMEOUT", 0.2)
+def test_create_that_is_not_answered_in_time_is_never_sent_twice(vertex, bucket):
+    client = make_client(vertex, read_timeout=0.2)
     vertex.faults.plan("delay_after", on="create", times=None, seconds=0.5)
     with pytest.raises(VertexApiError, match="no readable answer") as caught:
         client.create(job_request(bucket))
@@ -130,7 +131,7 @@ def test_get_asks_in_the_location_of_the_name(vertex, client):
 
 def test_get_asks_in_the_project_of_the_name(vertex, client):
     with pytest.raises(VertexApiError, match="403 PERMISSION_DENIED") as caught:
-        client.get(JobName("another-project", "us-central1", "42"))
+        client.get(VertexJobName("another-project", "us-central1", "42"))
     (call,) = vertex.requests.calls("get")
     assert call["path"] == "/v1/projects/another-project/locations/us-central1/batchPredictionJobs/42"
     # A role is given while a task waits for its next try; the same call again is of no use.
@@ -138,14 +139,14 @@ def test_get_asks_in_the_project_of_the_name(vertex, client):
 
 
 def test_get_names_the_job_and_the_reason(vertex, client):
-    name = JobName("demo-project", "us-central1", "42")
+    name = VertexJobName("demo-project", "us-central1", "42")
     with pytest.raises(VertexApiError) as caught:
         client.get(name)
     assert str(caught.value).startswith(f"reading {name}: Vertex AI answered 404 NOT_FOUND: The Batch")
     assert (caught.value.code, caught.value.reason, caught.value.transient) == (404, "NOT_FOUND", False)
 
 
-def call(client: BatchJobClient, method: str, name: JobName, bucket: str = "") -> None:
+def call(client: BatchJobClient, method: str, name: VertexJobName, bucket: str = "") -> None:
     """Send one call."""
     if method == "list":
         list(client.list())
@@ -171,14 +172,14 @@ def test_no_answer_is_an_error_that_may_pass(vertex, client, method, fault, argu
 def test_unreadable_answer_is_an_error_that_may_pass(vertex, client, method, fault):
     (name,) = seed(vertex)
     vertex.faults.plan(fault, on=method)
-    with pytest.raises(VertexApiError, match="answered 200, but with something that is no answer") as caught:
+    with pytest.raises(VertexApiError, match="answered 200 with a body that cannot be read") as caught:
         call(client, method, name)
     assert (caught.value.code, caught.value.transient) == (200, True)
 
 
-def test_answer_that_does_not_come_in_time_is_an_error_that_may_pass(vertex, client, monkeypatch):
+def test_answer_that_does_not_come_in_time_is_an_error_that_may_pass(vertex):
     (name,) = seed(vertex)
-    monkeypatch.setattr(wire, "READ_TIMEOUT", 0.1)
+    client = make_client(vertex, read_timeout=0.1)
     vertex.faults.plan("delay", on="get", seconds=0.4)
     with pytest.raises(VertexApiError, match="no answer from Vertex AI") as caught:
         client.get(name)
@@ -194,25 +195,25 @@ def test_server_that_is_not_there_is_an_error_that_may_pass(client):
 
 def test_list_follows_the_pages(vertex, client, bucket):
     names = seed(vertex, 205, labels={"shop": bucket})
-    found = [job.name for job in client.list(f'labels.shop="{bucket}"')]
+    found = [job.name for job in client.list(JobQuery(labels={"shop": bucket}))]
     assert found == names[::-1]
     assert vertex.requests.counts == {"list": 3}
 
 
 def test_list_asks_for_no_page_that_nobody_reads(vertex, client, bucket):
     names = seed(vertex, 101, labels={"shop": bucket})
-    assert next(client.list(f'labels.shop="{bucket}"')).name == names[-1]
+    assert next(client.list(JobQuery(labels={"shop": bucket}))).name == names[-1]
     assert vertex.requests.counts == {"list": 1}
 
 
 def test_list_of_nothing_is_empty(vertex, client, bucket):
-    assert list(client.list(f'labels.shop="{bucket}"')) == []
+    assert list(client.list(JobQuery(labels={"shop": bucket}))) == []
 
 
 def test_list_is_not_emptied_for_want_of_a_page_size(vertex, client, bucket):
     vertex.faults.plan("empty_list_without_page_size")
     names = seed(vertex, labels={"shop": bucket})
-    assert [job.name for job in client.list(f'labels.shop="{bucket}"')] == names
+    assert [job.name for job in client.list(JobQuery(labels={"shop": bucket}))] == names
 
 
 def test_list_asks_in_the_client_s_own_place(vertex, client):
@@ -224,7 +225,7 @@ def test_page_that_can_t_be_read_is_no_end_of_the_list(vertex, client, bucket):
     seed(vertex, 150, labels={"shop": bucket})
     vertex.faults.plan("empty_answer", on="list", skip=1)
     with pytest.raises(VertexApiError, match="an empty body"):
-        list(client.list(f'labels.shop="{bucket}"'))
+        list(client.list(JobQuery(labels={"shop": bucket})))
 
 
 def test_cancel_stops_a_job(vertex, client):
@@ -266,7 +267,7 @@ class RefusedCredentials(Credentials):
 @pytest.mark.parametrize("method", ["get", "list", "cancel", "delete", "create"])
 def test_refused_credentials_are_told_apart_from_an_unclear_answer(vertex, bucket, method):
     client = BatchJobClient(credentials=RefusedCredentials(), base_url=vertex.url, **HERE)
-    name = JobName("demo-project", "us-central1", "42")
+    name = VertexJobName("demo-project", "us-central1", "42")
     with pytest.raises(CredentialsError, match="invalid_grant: the account has been deleted") as caught:
         call(client, method, name, bucket)
     # Nothing was sent, so nothing is open; but accounts get mended while a task waits for its next try.

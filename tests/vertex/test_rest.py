@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
-from airflow_gemini_batch.vertex import rest as wire
+from airflow_gemini_batch.jobs.client import ALL_JOBS, JobQuery
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
+from airflow_gemini_batch.vertex import rest
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
-NAME = JobName("my-shop", "us-central1", "42")
+NAME = VertexJobName("my-shop", "us-central1", "42")
 JOB = {"name": str(NAME), "state": "JOB_STATE_RUNNING"}
 BASE = "http://127.0.0.1:8080"
 
@@ -26,7 +28,7 @@ BASE = "http://127.0.0.1:8080"
     ],
 )
 def test_service_has_an_address_for_each_location(location: str, url: str) -> None:
-    assert wire.service_url(location) == url
+    assert rest.service_url(location) == url
 
 
 @pytest.mark.parametrize(
@@ -34,44 +36,46 @@ def test_service_has_an_address_for_each_location(location: str, url: str) -> No
     [
         pytest.param(NAME, "projects/my-shop/locations/us-central1/batchPredictionJobs/42", id="plain"),
         pytest.param(
-            JobName("example.com:my-shop", "global", "42"),
+            VertexJobName("example.com:my-shop", "global", "42"),
             "projects/example.com:my-shop/locations/global/batchPredictionJobs/42",
             id="domain-scoped-project",
         ),
         pytest.param(
-            JobName("my-shop", "us-central1", "4?alt=media#2 ü"),
+            VertexJobName("my-shop", "us-central1", "4?alt=media#2 ü"),
             "projects/my-shop/locations/us-central1/batchPredictionJobs/4%3Falt%3Dmedia%232%20%C3%BC",
             id="quoted",
         ),
     ],
 )
-def test_job_has_one_address(name: JobName, path: str) -> None:
-    assert wire.job_url(BASE, name) == f"{BASE}/v1/{path}"
+def test_job_has_one_address(name: VertexJobName, path: str) -> None:
+    assert rest.job_url(BASE, name) == f"{BASE}/v1/{path}"
 
 
 @pytest.mark.parametrize(
-    ("filter_", "token", "parameters"),
+    ("labels", "token", "parameters"),
     [
-        pytest.param("", "", {"pageSize": "100"}, id="first-page-of-all"),
-        pytest.param('labels.a="b"', "", {"pageSize": "100", "filter": 'labels.a="b"'}, id="filtered"),
+        pytest.param({}, "", {"pageSize": "100"}, id="first-page-of-all"),
+        pytest.param({"a": "b"}, "", {"pageSize": "100", "filter": 'labels.a="b"'}, id="filtered"),
         pytest.param(
-            'labels.a="b"',
+            {"a": "b"},
             "t",
             {"pageSize": "100", "filter": 'labels.a="b"', "pageToken": "t"},
             id="next-page",
         ),
     ],
 )
-def test_list_always_asks_for_a_page_size(filter_: str, token: str, parameters: dict[str, str]) -> None:
-    assert wire.list_parameters(filter_, token) == parameters
+def test_list_always_asks_for_a_page_size(
+    labels: dict[str, str], token: str, parameters: dict[str, str]
+) -> None:
+    assert rest.list_parameters(JobQuery(labels=labels), token) == parameters
 
 
 def test_list_asks_for_the_page_size_given() -> None:
-    assert wire.list_parameters("", "", 7) == {"pageSize": "7"}
+    assert rest.list_parameters(ALL_JOBS, "", 7) == {"pageSize": "7"}
 
 
 def test_job_is_read() -> None:
-    assert wire.read_job("reading", json.dumps(JOB).encode()) == BatchJob(NAME, JobState.RUNNING)
+    assert rest.read_job("reading", json.dumps(JOB).encode()) == BatchJob(NAME, JobState.RUNNING)
 
 
 # What came with a 200 and is no job, or no page of jobs.
@@ -102,7 +106,7 @@ NEITHER = [
 )
 def test_body_that_is_no_job_is_an_error_that_may_pass(body: bytes, quoted: str) -> None:
     with pytest.raises(VertexApiError, match=re.escape(quoted)) as caught:
-        wire.read_job("reading 42", body)
+        rest.read_job("reading 42", body)
     assert (caught.value.code, caught.value.transient) == (200, True)
     assert str(caught.value).startswith("reading 42: Vertex AI answered 200")
 
@@ -117,9 +121,34 @@ def test_body_that_is_no_job_is_an_error_that_may_pass(body: bytes, quoted: str)
         pytest.param({"nextPageToken": "t"}, [], "t", id="empty-page-with-more-to-come"),
     ],
 )
-def test_page_is_read(page: dict[str, Any], jobs: list[JobName], token: str) -> None:
-    found, next_token = wire.read_page("listing", json.dumps(page).encode())
-    assert ([job.name for job in found], next_token) == (jobs, token)
+def test_page_is_read(page: dict[str, Any], jobs: list[VertexJobName], token: str) -> None:
+    listed, next_token = rest.Page("listing", json.dumps(page).encode()).read()
+    assert ([job.read().name for job in listed], next_token) == (jobs, token)
+    assert {job.job_id for job in listed} == {name.job_id for name in jobs}
+
+
+RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        pytest.param({}, False, id="same"),
+        pytest.param({"updateTime": "later"}, False, id="other-fields"),
+        pytest.param({"state": "JOB_STATE_SUCCEEDED"}, True, id="state"),
+        pytest.param({"startTime": None}, True, id="start"),
+    ],
+)
+def test_state_and_start_are_the_progress_of_a_job(change: dict[str, Any], changed: bool) -> None:
+    before, after = (rest.ListedJob("listing", resource) for resource in (RUNNING, {**RUNNING, **change}))
+    assert (before.progress != after.progress) is changed
+
+
+def test_listed_job_that_cannot_be_read_is_an_error_that_may_pass() -> None:
+    listed = rest.ListedJob("listing", {"name": "operations/7"})
+    with pytest.raises(VertexApiError, match=r"^listing: .*operations/7") as caught:
+        listed.read()
+    assert caught.value.transient
 
 
 @pytest.mark.parametrize(
@@ -136,19 +165,19 @@ def test_page_is_read(page: dict[str, Any], jobs: list[JobName], token: str) -> 
 def test_body_that_is_no_page_is_an_error_that_may_pass(body: bytes, quoted: str) -> None:
     # An unreadable list must never pass for an empty one: a second job would be paid.
     with pytest.raises(VertexApiError, match=re.escape(quoted)) as caught:
-        wire.read_page("listing", body)
+        rest.Page("listing", body).read()
     assert caught.value.transient
 
 
 def test_long_bodies_are_quoted_in_part() -> None:
     with pytest.raises(VertexApiError) as caught:
-        wire.read_job("reading", b"<html>" + b"x" * 10_000)
+        rest.read_job("reading", b"<html>" + b"x" * 10_000)
     assert str(caught.value).endswith("x…")
     assert len(str(caught.value)) < 500
 
 
 def test_only_200_is_an_answer() -> None:
-    wire.check_status("reading", 200, b"whatever")
+    rest.check_status("reading", 200, b"whatever")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +199,7 @@ def test_only_200_is_an_answer() -> None:
 def test_other_statuses_are_errors_of_their_kind(status: int, transient: bool, retryable: bool) -> None:
     body = json.dumps({"error": {"code": status, "message": "no luck", "status": "REASON"}}).encode()
     with pytest.raises(VertexApiError) as caught:
-        wire.check_status("reading 42", status, body)
+        rest.check_status("reading 42", status, body)
     error = caught.value
     assert str(error) == f"reading 42: Vertex AI answered {status} REASON: no luck"
     assert (error.code, error.reason, error.transient, error.retryable) == (
@@ -210,9 +239,9 @@ def test_other_statuses_are_errors_of_their_kind(status: int, transient: bool, r
     ],
 )
 def test_error_is_read_in_every_shape(body: bytes, message: str, reason: str) -> None:
-    assert wire.error_of(body) == (message, reason)
+    assert rest.error_of(body) == (message, reason)
 
 
 def test_long_errors_are_quoted_in_part() -> None:
-    message, _ = wire.error_of(b"<html>" + b"x" * 10_000)
+    message, _ = rest.error_of(b"<html>" + b"x" * 10_000)
     assert len(message) <= 301

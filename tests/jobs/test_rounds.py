@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.jobs.follow_ups import EndedRound, RoundId, merged
-from airflow_gemini_batch.jobs.identity import follow_up_identity
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
+from airflow_gemini_batch.jobs.identity import RoundId
+from airflow_gemini_batch.jobs.rounds import EndedRound, merged
+from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.summary import OutputSummary
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
 ROOT = "0123456789abcdef0123456789abcdef"
-NAME = JobName("my-shop", "us-central1", "42")
+NAME = VertexJobName("my-shop", "us-central1", "42")
 
 
 def job(state: str = "SUCCEEDED", **fields: Any) -> BatchJob:
@@ -40,7 +41,7 @@ def test_first_round_carries_its_identity_only() -> None:
 def test_follow_up_says_what_it_belongs_to() -> None:
     second = RoundId(ROOT).next_after(job())
     assert second.labels == {
-        "gemini_batch_id": follow_up_identity(ROOT, 1, "42"),
+        "gemini_batch_id": RoundId(ROOT, 1, "42").identity,
         "gemini_batch_root": ROOT,
         "gemini_batch_round": "1",
         "gemini_batch_after": "42",
