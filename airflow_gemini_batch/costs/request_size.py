@@ -1,4 +1,4 @@
-"""How much requests ask for: what the estimate of a batch is made from when its requests are there already."""
+"""The size of requests that exist already, from which their cost is estimated."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MEDIA = ("fileData", "file_data", "inlineData", "inline_data")
 
 
 class RequestSize(NamedTuple):
-    """What one request asks for.
+    """The size of one request.
 
     :param characters: of its prompt, system instruction and title.
     :param media: number of files, within the request or referred to.
-    :param max_output_tokens: the request's own limit, ``None`` when it has none.
+    :param max_output_tokens: the request's own limit, ``None`` without one.
     """
 
     characters: int
@@ -38,7 +38,7 @@ class RequestSize(NamedTuple):
 
 
 def measure(request: Mapping[str, Any], family: ModelFamily) -> RequestSize:
-    """Return the size of one request; what is no part of a request, or broken, counts for nothing.
+    """Return the size of one request; unknown and broken parts count as empty.
 
     :param request: a GenerateContentRequest, an EmbedContentRequest, or ``{"content", "task_type", "title"}``.
     """
@@ -80,7 +80,7 @@ _MEASURES = {
 
 
 class SizeSample:
-    """The requests of a batch that were measured, to infer the others from.
+    """The first requests of a batch, measured to estimate the whole.
 
     :param family: of the batch's model.
     """
@@ -96,20 +96,19 @@ class SizeSample:
         self._max_output_tokens = 0
 
     def add_lines(self, lines: Iterable[bytes], limit: int = SAMPLE_ROWS) -> bool:
-        """Measure the lines of a request file, from its first one on; one that is no request is passed over.
+        """Measure the first lines of a request file; a line that is not a request is left out.
 
         :param lines: raw, blank ones included.
         :param limit: most lines to measure.
 
         Returns whether the end was reached.
         """
-        taken = 0
+        end = self.lines + limit
         for line in lines:
             if not line.strip():
                 continue
-            if taken == limit:
+            if self.lines == end:
                 return False
-            taken += 1
             self.lines += 1
             self.bytes += len(line)
             self._add(_object(without_mark(line)))
@@ -125,29 +124,27 @@ class SizeSample:
                 {**row, main: _object(value)} if not self._family.is_flat and isinstance(value, str) else row
             )
 
-    def rows_in(self, size: int) -> int:
-        """Return the number of rows in files, by the mean length of the lines so far.
+    def estimate(
+        self, model: str, prices: PriceTable, rows: int | None = None, *, file_bytes: int | None = None
+    ) -> Estimate:
+        """Estimate the tokens and the cost of a batch; without ``rows`` and ``file_bytes``, of the sample alone.
 
-        :param size: bytes of the files.
-        """
-        return max(self.lines, round(size * self.lines / self.bytes)) if self.bytes else self.lines
+        :param rows: all rows of the batch.
+        :param file_bytes: size of all its files, from which the number of rows is estimated.
 
-    def estimate(self, model: str, prices: PriceTable, rows: int | None = None) -> Estimate:
-        """Estimate what a batch takes.
-
-        :param rows: all rows of the batch; ``None`` when all were measured.
-
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the lines or rows so far is a
-        request.
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when the sample holds lines or rows, and
+        none of them is a request.
         """
         if self.lines and not self.rows:
             raise InvalidRequestError(
-                f"none of the {self.lines:,} rows looked at is a request for {model}: gemini-batch validate tells what "
-                "is wrong with a file"
+                f"none of the first {self.lines:,} rows is a request for {model}. Run gemini-batch validate on the "
+                "file to see what is wrong."
             )
-        # For a sum, the mean of the limits is as good as each of them, as long as every row has one.
+        if file_bytes is not None and self.bytes:
+            rows = max(self.lines, round(file_bytes * self.lines / self.bytes))
+        # The mean of the limits gives the same sum as the limits themselves, if every row has one.
         has_limit = 0 < self.rows == self._limited
-        return estimate(
+        expected = estimate(
             model,
             prices,
             rows=self.lines if rows is None else rows,
@@ -156,6 +153,11 @@ class SizeSample:
             max_output_tokens=-(-self._max_output_tokens // self.rows) if has_limit else None,
             sampled_rows=self.rows,
             embeddings=self._family.embeds,
+        )
+        if file_bytes is None:
+            return expected
+        return replace(
+            expected, basis=f"{expected.basis}; the number of rows is estimated from the size of the files"
         )
 
     def _add(self, row: Mapping[str, Any] | None) -> None:
@@ -173,11 +175,6 @@ class SizeSample:
             self._max_output_tokens += size.max_output_tokens
 
 
-def inferred(found: Estimate) -> Estimate:
-    """Return an estimate that says that its number of rows was inferred from the size of the files."""
-    return replace(found, basis=f"{found.basis}; the number of rows is inferred from the size of the files")
-
-
 def _object(line: bytes | str) -> Mapping[str, Any] | None:
     try:
         value = orjson.loads(line)
@@ -186,9 +183,9 @@ def _object(line: bytes | str) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _either(message: Mapping[str, Any], name: str, other: str) -> Any:
-    value = message.get(name)
-    return message.get(other) if value is None else value
+def _either(message: Mapping[str, Any], camel_case: str, snake_case: str) -> Any:
+    value = message.get(camel_case)
+    return message.get(snake_case) if value is None else value
 
 
 def _limit(config: Mapping[str, Any]) -> int | None:

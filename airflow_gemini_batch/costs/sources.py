@@ -1,4 +1,4 @@
-"""What a job will cost, from its requests where they lie."""
+"""The estimated cost of a job, from the first of its requests in files or a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
 from airflow_gemini_batch.costs.prices import PriceTable
-from airflow_gemini_batch.costs.request_size import SizeSample, inferred
+from airflow_gemini_batch.costs.request_size import SizeSample
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def estimate_sources(
     family: ModelFamily,
     prices: PriceTable,
 ) -> Estimate:
-    """Estimate a job from the first 1000 of its requests; nothing is billed for them.
+    """Estimate a job from its first 1000 requests; reading them costs nothing.
 
     :param sources: files, or one table.
 
@@ -35,26 +35,24 @@ def estimate_sources(
     """
     sample = SizeSample(family)
     if isinstance(sources[0], BigQueryAddress):
-        # One job reads one table: jobs.submission.parse_sources sees to it.
-        return sample.estimate(model, prices, _take_rows(sample, store, sources[0], family))
-    size = _take_lines(sample, store, [one for one in sources if isinstance(one, GcsAddress)])
-    if size is None:
-        return sample.estimate(model, prices)
-    return inferred(sample.estimate(model, prices, sample.rows_in(size)))
+        # One job reads one table: jobs.submission.parse_sources refuses several.
+        return sample.estimate(model, prices, _add_table(sample, store, sources[0], family))
+    file_bytes = _add_files(sample, store, [each for each in sources if isinstance(each, GcsAddress)])
+    return sample.estimate(model, prices, file_bytes=file_bytes)
 
 
-def _take_rows(sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily) -> int:
-    """Measure the first rows of a table, and return how many there are in all."""
+def _add_table(sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily) -> int:
+    """Measure the first rows of a table, and return the number of all rows."""
     table = store.tables.find(source)
     if table is None:
         raise SourceNotReadyError(f"source {source}: there is no such table")
     sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, SAMPLE_ROWS))
-    # What was streamed into it lately is not in the number of rows yet.
+    # The number of rows in the table's metadata leaves out the rows in the streaming buffer.
     rows = store.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
     return max(rows, sample.lines)
 
 
-def _take_lines(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress]) -> int | None:
+def _add_files(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress]) -> int | None:
     """Measure the first lines of the files, and return the size of all; ``None`` when these are all lines."""
     blobs = [blob for blob in store.file_inspection.objects(sources) if blob.size]
     chosen = blobs[:_SAMPLED_FILES]
