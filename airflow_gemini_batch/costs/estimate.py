@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of, dollars
@@ -43,14 +43,7 @@ class Estimate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the estimate as JSON types."""
-        return {
-            "model": self.model,
-            "rows": self.rows,
-            "prompt_tokens": self.prompt_tokens,
-            "output_tokens": self.output_tokens,
-            "cost": self.cost.to_json(),
-            "basis": self.basis,
-        }
+        return {**asdict(self), "cost": self.cost.to_json()}
 
 
 def estimate(

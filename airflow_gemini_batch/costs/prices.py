@@ -7,7 +7,7 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -209,12 +209,7 @@ class Cost:
 
     def to_json(self) -> dict[str, Any]:
         """Return the cost as JSON types."""
-        return {
-            "amount": self.amount,
-            "currency": self.currency,
-            "rates_as_of": self.rates_as_of,
-            "unpriced": list(self.unpriced),
-        }
+        return {**asdict(self), "unpriced": list(self.unpriced)}
 
 
 def cost_of(usage_by_model: Mapping[str, Usage], table: PriceTable) -> Cost:

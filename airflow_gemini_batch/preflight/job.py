@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.estimate import check_ceiling
-from airflow_gemini_batch.costs.sources import estimate_sources
+from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.gcp.inspection import columns_of
 from airflow_gemini_batch.hooks.prices import price_table
 from airflow_gemini_batch.jobs.submission import JobRequest

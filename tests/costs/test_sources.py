@@ -9,7 +9,7 @@ from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
 from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
-from airflow_gemini_batch.costs.sources import estimate_sources
+from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from tests.support.requests_data import request, storage_client, upload
@@ -50,7 +50,7 @@ def test_rows_beyond_the_sampled_files_are_estimated(gemini_batch_stack, bucket)
 
 
 def test_table_tells_its_number_of_rows(gemini_batch_stack, monkeypatch):
-    monkeypatch.setattr("airflow_gemini_batch.costs.sources.SAMPLE_ROWS", 2)
+    monkeypatch.setattr("airflow_gemini_batch.costs.request_size.SAMPLE_ROWS", 2)
     rows = [{"isbn": str(number), **FORTY} for number in range(5)]
     dataset = make_dataset(gemini_batch_stack)
     found = expected(fill(gemini_batch_stack, f"{dataset}.r", {"isbn": "STRING", "request": "JSON"}, rows))
