@@ -1,6 +1,6 @@
-"""Gemini and embedding batch jobs on Vertex AI, for Airflow: paid once, ended truthfully.
+"""Gemini and embedding batch jobs on Vertex AI, for Airflow.
 
-The public names are found lazily: ``import airflow_gemini_batch`` costs next to nothing.
+The public names are imported when they are first used: ``import airflow_gemini_batch`` alone is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Airflow is told about this provider."""
+"""The provider's metadata, as Airflow reads it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def get_provider_info() -> dict[str, Any]:
     from airflow_gemini_batch import __version__
 
     return {
-        # Has to be the distribution's name, with hyphens: `airflow providers list` fails otherwise.
+        # The distribution's name, with hyphens: `airflow providers list` fails otherwise.
         "package-name": "airflow-gemini-batch",
         "name": _INTEGRATION,
-        "description": "Gemini and embedding batch jobs on Vertex AI, paid once and ended truthfully.",
+        "description": "Gemini and embedding batch jobs on Vertex AI: from rows to typed columns, each job paid once.",
         "versions": [__version__],
         "integrations": [
             {
@@ -41,8 +41,8 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "price_table": {
                         "description": (
-                            "CSV file with rates, laid over the package's own: columns model, input, output (US "
-                            "dollars for a million tokens at batch rates) and as_of."
+                            "CSV file with prices that replace and extend those of the package: columns model, input, "
+                            "output (US dollars per million tokens in batch) and as_of."
                         ),
                         "version_added": __version__,
                         "type": "string",

@@ -77,7 +77,7 @@ with DAG(
         configuration={"query": {"query": FIND_NEAREST, "useLegacySql": False}},
         project_id=PROJECT,
         location=LOCATION,
-        # Without new books, or with a phrase asked before, there is nothing to embed, and still something to find.
+        # Without new books, or with a phrase that has its vector, the groups are skipped, and there is still a result.
         trigger_rule="none_failed",
     )
     [books, phrase] >> find_nearest

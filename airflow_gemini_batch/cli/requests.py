@@ -20,7 +20,7 @@ from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT,
 from airflow_gemini_batch.core.models import model_resource_name
 from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling
 from airflow_gemini_batch.costs.prices import PriceTable, dollars
-from airflow_gemini_batch.costs.request_size import SizeSample, inferred
+from airflow_gemini_batch.costs.request_size import SizeSample
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
@@ -107,10 +107,7 @@ def estimate(
             is_whole = sample.add_lines(lines, sample_rows)
         if not sample.lines:
             raise InvalidRequestError(f"{file} holds no requests")
-        if is_whole:
-            found = sample.estimate(model, table)
-        else:
-            found = inferred(sample.estimate(model, table, sample.rows_in(size)))
+        found = sample.estimate(model, table, file_bytes=None if is_whole else size)
     except GeminiBatchError as error:
         raise failed(error) from None
     _show_estimate(found)
@@ -185,7 +182,7 @@ def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole
         for finding in findings:
             colour = _COLOURS[finding.severity]
             what = f"[{colour}]{finding.severity}:[/] {escape(finding.message)}"
-            table.add_row(escape(finding.place), what, escape(finding.hint))
+            table.add_row(escape(finding.where), what, escape(finding.hint))
         screen.print(table)
     if is_whole:
         checked = f"{sample.rows:,} of {sample.rows:,} lines checked"

@@ -1,4 +1,4 @@
-"""Tokens → money, at the rates of a price table."""
+"""The price table, and the cost of token counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -29,18 +29,17 @@ class Prices:
     cached_input: float
 
     def cost(self, *, prompt: int, cached: int, output: int) -> float:
-        """Return the US dollars for numbers of tokens; ``cached`` are among those of ``prompt``."""
+        """Return the US dollars for token counts; ``prompt`` includes ``cached``."""
         cached = min(cached, prompt)
         return (self.input * (prompt - cached) + self.cached_input * cached + self.output * output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What a model costs in batch.
+    """The batch prices of a model.
 
-    :param usual: prices of most rows.
-    :param long: prices of rows with a long prompt (see :data:`.usage.LONG_PROMPT`); often the same.
-    :param as_of: when they were read, ``YYYY-MM`` or ``YYYY-MM-DD``.
+    :param long: prices of rows with a long prompt (see :data:`.usage.LONG_PROMPT`); often the usual ones.
+    :param as_of: the day or month on which the prices were looked up, ``YYYY-MM-DD`` or ``YYYY-MM``.
     """
 
     usual: Prices
@@ -62,10 +61,11 @@ class Rate:
 
 
 def read_rates(text: str, path: str) -> dict[str, Rate]:
-    """Return the rates of a price file's text by plain model name.
+    """Return the rates in the text of a price file, by plain model name.
 
-    :param path: where the text is from, for messages. Raises :class:`InvalidRequestError`, with the line and the
-        column, for what is no price file.
+    :param path: of the file, for messages.
+
+    Raises :class:`InvalidRequestError`, with the line and the column, for a malformed file.
     """
     # Comments become empty lines, so that the reader's line numbers stay those of the file.
     reader = csv.reader("" if line.startswith("#") else line for line in text.splitlines())
@@ -77,13 +77,13 @@ def read_rates(text: str, path: str) -> dict[str, Rate]:
         for row in rows:
             where = f"the price file {path}, line {reader.line_num}"
             if len(row) != len(columns):
-                raise InvalidRequestError(f"{where}: there are {len(row)} cells for {len(columns)} columns")
+                raise InvalidRequestError(f"{where}: expected {len(columns)} cells, got {len(row)}")
             cells = dict(zip(columns, row, strict=True))
             model = short_model_name(cells["model"])
             if not model:
-                raise InvalidRequestError(f"{where}, column model: the name of the model is missing")
+                raise InvalidRequestError(f"{where}, column model: the cell is empty")
             if model in rates:
-                raise InvalidRequestError(f"{where}, column model: {model!r} is there twice; keep one row")
+                raise InvalidRequestError(f"{where}, column model: {model!r} has a row already; keep one")
             rates[model] = _rate(cells, where)
     except csv.Error as error:
         raise InvalidRequestError(f"the price file {path}, line {reader.line_num}: {error}") from error
@@ -94,7 +94,7 @@ def _check_columns(columns: list[str], where: str) -> None:
     known = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     if wrong := [column for column in columns if column not in known or columns.count(column) > 1]:
         raise InvalidRequestError(
-            f"{where}, column {wrong[0]!r}: it is unknown or there twice; the columns are {', '.join(known)}"
+            f"{where}: the column {wrong[0]!r} is unknown or repeated; the columns are {', '.join(known)}"
         )
     if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise InvalidRequestError(
@@ -106,7 +106,7 @@ def _rate(cells: Mapping[str, str], where: str) -> Rate:
     as_of = cells["as_of"]
     if not re.fullmatch(r"\d{4}-\d\d(-\d\d)?", as_of):
         raise InvalidRequestError(
-            f"{where}, column as_of: {as_of!r} is no date; write when the price was read, such as 2026-11"
+            f"{where}, column as_of: expected the date of the price, such as 2026-11, got {as_of!r}"
         )
     price_in = _price(cells, "input", where)
     usual = Prices(
@@ -138,7 +138,7 @@ def _price(cells: Mapping[str, str], column: str, where: str, *, default: float 
         price = math.nan
     if not 0 <= price < math.inf:
         raise InvalidRequestError(
-            f"{where}, column {column}: {cell!r} is no price; write US dollars per million tokens, such as 0.15"
+            f"{where}, column {column}: expected US dollars per million tokens, such as 0.15, got {cell!r}"
         )
     return price
 
@@ -151,12 +151,12 @@ class PriceTable:
 
     @classmethod
     def load(cls, path: str | None = None) -> Self:
-        """Return the rates of this release, with a file of the user's own laid over them.
+        """Return the packaged rates, replaced and extended by those of the user's own file.
 
-        Raises :class:`InvalidRequestError` for a file that can't be read, with the line and the column.
+        :param path: CSV in UTF-8 with the columns of ``prices.csv``, of which :data:`REQUIRED_COLUMNS` are required;
+            lines that begin with ``#`` are comments.
 
-        :param path: CSV in UTF-8 with the columns of ``prices.csv``, of which
-            :data:`.rates.REQUIRED_COLUMNS` must be there; lines that begin with ``#`` are comments.
+        Raises :class:`InvalidRequestError` for a malformed or unreadable file.
         """
         rates = _packaged_rates()
         if path is None:
@@ -168,11 +168,11 @@ class PriceTable:
         return cls({**rates, **read_rates(text, path)})
 
     def rate(self, model: str) -> Rate | None:
-        """Return the rate of a model, ``None`` when it is not known.
+        """Return the rate of a model, ``None`` without one.
 
-        Looked up by the last part of a resource name, as it is and then without its version (``@001``, ``-001``).
-        A preview is not taken for the model that it precedes: prices have changed from one to the other, and
-        no price is better than a wrong one.
+        Searches for the last part of a resource name, as it is and then without its version (``@001``, ``-001``). A
+        preview does not get the price of its successor: prices have changed between the two, and a wrong price is
+        worse than none.
         """
         name = short_model_name(model)
         plain = name.partition("@")[0]
@@ -184,12 +184,12 @@ class PriceTable:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """An amount of money, and what it leaves out.
+    """An amount of money, and the models that it leaves out.
 
     As JSON: ``amount`` (number or null), ``currency``, ``rates_as_of``, ``unpriced`` (list of models).
 
-    :param amount: ``None`` when there are tokens and none of them could be priced.
-    :param rates_as_of: when the oldest of the rates used was read; empty when none was used.
+    :param amount: ``None`` when no model has a rate.
+    :param rates_as_of: date of the oldest rate used; empty without any.
     :param unpriced: models without a rate, whose tokens are not in the amount.
     """
 
@@ -209,29 +209,11 @@ class Cost:
 
     def to_json(self) -> dict[str, Any]:
         """Return the cost as JSON types."""
-        return {
-            "amount": self.amount,
-            "currency": self.currency,
-            "rates_as_of": self.rates_as_of,
-            "unpriced": list(self.unpriced),
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read a cost; raises :class:`ValueError` for what is none."""
-        try:
-            return cls(
-                amount=content["amount"],
-                currency=content["currency"],
-                rates_as_of=content["rates_as_of"],
-                unpriced=tuple(content["unpriced"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"this is no cost: {content!r:.200}") from error
+        return {**asdict(self), "unpriced": list(self.unpriced)}
 
 
 def cost_of(usage_by_model: Mapping[str, Usage], table: PriceTable) -> Cost:
-    """Price token counts; a model without a rate is named in the cost and does not stop the others."""
+    """Return the cost of token counts; models without a rate are listed in it."""
     amounts: list[float] = []
     dates: list[str] = []
     unpriced: list[str] = []
@@ -243,12 +225,12 @@ def cost_of(usage_by_model: Mapping[str, Usage], table: PriceTable) -> Cost:
             unpriced.append(model)
     if unpriced and not amounts:
         return Cost(None, unpriced=tuple(unpriced))
-    # Far below the price of one token: what floats add there is noise.
+    # Rounds far below the price of one token, where only the noise of floats is left.
     return Cost(round(math.fsum(amounts), 12), min(dates, default=""), tuple(unpriced))
 
 
 def dollars(amount: float) -> str:
-    """Write US dollars for people: cents where they matter, ten-thousandths below a dollar."""
+    """Return US dollars as text: with cents, or ten-thousandths below a dollar."""
     if 0 < amount < 0.0001:
         return "<$0.0001"
     return f"${amount:.4f}" if 0 < amount < 1 else f"${amount:,.2f}"

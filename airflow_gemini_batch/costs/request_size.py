@@ -1,14 +1,15 @@
-"""How much requests ask for: what the estimate of a batch is made from when its requests are there already."""
+"""The size of requests that exist already, in files or in a table, and the estimate made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
+from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.jsonl import without_mark
 from airflow_gemini_batch.core.model_families import (
     GEMINI_EMBEDDING,
@@ -18,18 +19,23 @@ from airflow_gemini_batch.core.model_families import (
 )
 from airflow_gemini_batch.costs.estimate import Estimate, estimate
 from airflow_gemini_batch.costs.prices import PriceTable
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.outputs.store import DataStore
+
+_SAMPLED_FILES = 10
 
 # A field may be spelled in either way: see requests.validation.proto_json.
 _MEDIA = ("fileData", "file_data", "inlineData", "inline_data")
 
 
 class RequestSize(NamedTuple):
-    """What one request asks for.
+    """The size of one request.
 
     :param characters: of its prompt, system instruction and title.
     :param media: number of files, within the request or referred to.
-    :param max_output_tokens: the request's own limit, ``None`` when it has none.
+    :param max_output_tokens: the request's own limit, ``None`` without one.
     """
 
     characters: int
@@ -38,7 +44,7 @@ class RequestSize(NamedTuple):
 
 
 def measure(request: Mapping[str, Any], family: ModelFamily) -> RequestSize:
-    """Return the size of one request; what is no part of a request, or broken, counts for nothing.
+    """Return the size of one request; unknown and broken parts count as empty.
 
     :param request: a GenerateContentRequest, an EmbedContentRequest, or ``{"content", "task_type", "title"}``.
     """
@@ -80,7 +86,7 @@ _MEASURES = {
 
 
 class SizeSample:
-    """The requests of a batch that were measured, to infer the others from.
+    """The first requests of a batch, measured to estimate the whole.
 
     :param family: of the batch's model.
     """
@@ -96,20 +102,19 @@ class SizeSample:
         self._max_output_tokens = 0
 
     def add_lines(self, lines: Iterable[bytes], limit: int = SAMPLE_ROWS) -> bool:
-        """Measure the lines of a request file, from its first one on; one that is no request is passed over.
+        """Measure the first lines of a request file; a line that is not a request is left out.
 
         :param lines: raw, blank ones included.
         :param limit: most lines to measure.
 
         Returns whether the end was reached.
         """
-        taken = 0
+        end = self.lines + limit
         for line in lines:
             if not line.strip():
                 continue
-            if taken == limit:
+            if self.lines == end:
                 return False
-            taken += 1
             self.lines += 1
             self.bytes += len(line)
             self._add(_object(without_mark(line)))
@@ -125,29 +130,27 @@ class SizeSample:
                 {**row, main: _object(value)} if not self._family.is_flat and isinstance(value, str) else row
             )
 
-    def rows_in(self, size: int) -> int:
-        """Return the number of rows in files, by the mean length of the lines so far.
+    def estimate(
+        self, model: str, prices: PriceTable, rows: int | None = None, *, file_bytes: int | None = None
+    ) -> Estimate:
+        """Estimate the tokens and the cost of a batch; without ``rows`` and ``file_bytes``, of the sample alone.
 
-        :param size: bytes of the files.
-        """
-        return max(self.lines, round(size * self.lines / self.bytes)) if self.bytes else self.lines
+        :param rows: all rows of the batch.
+        :param file_bytes: size of all its files, from which the number of rows is estimated.
 
-    def estimate(self, model: str, prices: PriceTable, rows: int | None = None) -> Estimate:
-        """Estimate what a batch takes.
-
-        :param rows: all rows of the batch; ``None`` when all were measured.
-
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the lines or rows so far is a
-        request.
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when the sample holds lines or rows, and
+        none of them is a request.
         """
         if self.lines and not self.rows:
             raise InvalidRequestError(
-                f"none of the {self.lines:,} rows looked at is a request for {model}: gemini-batch validate tells what "
-                "is wrong with a file"
+                f"none of the first {self.lines:,} rows is a request for {model}. Run gemini-batch validate on the "
+                "file to see what is wrong."
             )
-        # For a sum, the mean of the limits is as good as each of them, as long as every row has one.
+        if file_bytes is not None and self.bytes:
+            rows = max(self.lines, round(file_bytes * self.lines / self.bytes))
+        # The mean of the limits gives the same sum as the limits themselves, if every row has one.
         has_limit = 0 < self.rows == self._limited
-        return estimate(
+        expected = estimate(
             model,
             prices,
             rows=self.lines if rows is None else rows,
@@ -156,6 +159,11 @@ class SizeSample:
             max_output_tokens=-(-self._max_output_tokens // self.rows) if has_limit else None,
             sampled_rows=self.rows,
             embeddings=self._family.embeds,
+        )
+        if file_bytes is None:
+            return expected
+        return replace(
+            expected, basis=f"{expected.basis}; the number of rows is estimated from the size of the files"
         )
 
     def _add(self, row: Mapping[str, Any] | None) -> None:
@@ -173,9 +181,48 @@ class SizeSample:
             self._max_output_tokens += size.max_output_tokens
 
 
-def inferred(found: Estimate) -> Estimate:
-    """Return an estimate that says that its number of rows was inferred from the size of the files."""
-    return replace(found, basis=f"{found.basis}; the number of rows is inferred from the size of the files")
+def estimate_sources(
+    store: DataStore,
+    sources: Sequence[Address],
+    model: str,
+    family: ModelFamily,
+    prices: PriceTable,
+) -> Estimate:
+    """Estimate a job from its first 1000 requests; reading them costs nothing.
+
+    :param sources: files, or one table.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not exist, and
+    :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the first rows is a request.
+    """
+    sample = SizeSample(family)
+    if isinstance(sources[0], BigQueryAddress):
+        # One job reads one table: jobs.submission.parse_requests refuses several.
+        return sample.estimate(model, prices, _add_table(sample, store, sources[0], family))
+    file_bytes = _add_files(sample, store, [each for each in sources if isinstance(each, GcsAddress)])
+    return sample.estimate(model, prices, file_bytes=file_bytes)
+
+
+def _add_table(sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily) -> int:
+    """Measure the first rows of a table, and return the number of all rows."""
+    table = store.tables.find(source)
+    if table is None:
+        raise SourceNotReadyError(f"source {source}: there is no such table")
+    sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, SAMPLE_ROWS))
+    # The number of rows in the table's metadata leaves out the rows in the streaming buffer.
+    rows = store.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
+    return max(rows, sample.lines)
+
+
+def _add_files(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress]) -> int | None:
+    """Measure the first lines of the files, and return the size of all; ``None`` when these are all lines."""
+    blobs = [blob for blob in store.file_inspection.objects(sources) if blob.size]
+    chosen = blobs[:_SAMPLED_FILES]
+    is_whole = len(chosen) == len(blobs)
+    for blob in chosen:
+        lines = store.file_inspection.lines(blob, LONGEST_LINE)
+        is_whole = sample.add_lines(lines, SAMPLE_ROWS // len(chosen)) and is_whole
+    return None if is_whole else sum(blob.size for blob in blobs)
 
 
 def _object(line: bytes | str) -> Mapping[str, Any] | None:
@@ -186,9 +233,9 @@ def _object(line: bytes | str) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _either(message: Mapping[str, Any], name: str, other: str) -> Any:
-    value = message.get(name)
-    return message.get(other) if value is None else value
+def _either(message: Mapping[str, Any], camel_case: str, snake_case: str) -> Any:
+    value = message.get(camel_case)
+    return message.get(snake_case) if value is None else value
 
 
 def _limit(config: Mapping[str, Any]) -> int | None:

@@ -17,17 +17,16 @@ if TYPE_CHECKING:
 
 
 class PreflightOperator(BuildRequestsOperator):
-    """Find out all that is known to go wrong in a pipeline, and fail with all of it at once.
+    """Report all known problems of a pipeline at once, before anything is built.
 
-    It takes the arguments of the build task, to be combined with its class, and writes nothing: see
-    :func:`airflow_gemini_batch.preflight.pipeline.preflight_rows` for what is looked at. What can't be asked is a
-    warning. A source that is missing or empty may be there at the next try, so that Airflow's retries go on; after
-    any other fault they do not.
+    It takes the parameters of the build task, to be combined with its class, and writes nothing:
+    :func:`airflow_gemini_batch.preflight.pipeline.preflight_rows` lists the checks. What can't be checked is a warning.
+    When the only errors are a missing or empty source, Airflow retries the task; after any other error it does not.
 
     The result (XCom): ``{"warnings": […]}``.
 
-    :param target: where the answers will land: a ``bq://`` table, or a file on Cloud Storage or on the worker.
-    :param failed_target: where the rows without an answer will go, when that is not beside the target.
+    :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
+    :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     """
 
     template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, "failed_target")
@@ -37,11 +36,11 @@ class PreflightOperator(BuildRequestsOperator):
         self.failed_target = failed_target
 
     def _answers(self) -> Sequence[AnswerColumn]:
-        """Return the columns that answers land in, as far as they are known."""
+        """Return the columns that answers land in; those that only the land task names are left out."""
         return ()
 
     def execute(self, context: Context) -> dict[str, list[str]]:  # type: ignore[override] # gives no requests
-        """Check everything, tell the warnings, and raise the errors as one."""
+        """Run all checks, log the warnings, and raise the errors as one."""
         from airflow_gemini_batch.preflight.findings import raise_findings
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
         from airflow_gemini_batch.requests.sources import row_source
@@ -57,7 +56,7 @@ class PreflightOperator(BuildRequestsOperator):
                 answers=self._answers(),
             )
             raise_findings(findings, self.log.warning)
-            self.log.info("Preflight: rows, request, destination and target are in order")
+            self.log.info("Preflight passed: source, requests and target are ready")
             return {"warnings": [str(finding) for finding in findings]}
 
 
@@ -83,7 +82,7 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
         from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
 
         schema = response_schema_of(self.response_schema)
-        # Without a schema, the land task names the one column.
+        # Without a schema, the land task names the only column.
         return answer_columns(schema) if schema else ()
 
 
@@ -110,6 +109,5 @@ class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingReque
     def _answers(self) -> Sequence[AnswerColumn]:
         from airflow_gemini_batch.outputs.embeddings import embedding_columns
 
-        # The land task names the column of the vectors.
-        _, *others = embedding_columns("")
-        return others
+        # The land task names the first column, which holds the vectors.
+        return embedding_columns("")[1:]

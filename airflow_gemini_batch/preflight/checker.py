@@ -1,4 +1,4 @@
-"""A look at the storages before anything is paid: one question after the other, no answer lost."""
+"""Checks that the preflights of a job and of a pipeline share: locations, formats, and what can't be checked."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAdd
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
-from airflow_gemini_batch.preflight.locations import bucket_findings, dataset_findings
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
+_GLOBAL = "global"  # where jobs of base models run in any region that has room
+_MULTI_REGIONS = frozenset({"us", "eu", "asia"})
+
 
 class PreflightChecker:
-    """Asks one thing after the other, and keeps what was found in ``findings``.
+    """Runs one check after the other and keeps the results in ``findings``.
 
-    What can't be asked (no permission, the service is down) is unknown, not wrong: a warning.
+    What can't be checked (no permission, the service is down) is unknown, not wrong: a warning.
     """
 
     def __init__(self, hook: GeminiBatchHook) -> None:
@@ -27,27 +29,29 @@ class PreflightChecker:
         self.hook = hook
         self.store = hook.store
 
-    def at_family(self, addresses: Sequence[Address], family: ModelFamily) -> None:
-        """Find tables where the family takes files only."""
+    def check_family(self, addresses: Sequence[Address], family: ModelFamily) -> None:
+        """Report tables where the models of the family read files only."""
         if not family.takes_tables:
             for address in addresses:
                 if isinstance(address, BigQueryAddress):
                     message = f"{family} requests are read from and written to Cloud Storage only"
                     self.findings.append(error(message, "use a gs:// address", str(address)))
 
-    def at_locations(self, addresses: Sequence[Address]) -> None:
+    def check_locations(self, addresses: Sequence[Address]) -> None:
         """Compare the locations of buckets and datasets with the job's."""
-        with self.asking("the location of the job"):
+        with self.checking("the location of the job"):
             job_location = self.hook.location
-            for bucket in dict.fromkeys(one.bucket for one in addresses if isinstance(one, GcsAddress)):
-                with self.asking(f"the location of bucket {bucket}"):
+            for bucket in dict.fromkeys(each.bucket for each in addresses if isinstance(each, GcsAddress)):
+                with self.checking(f"the location of bucket {bucket}"):
                     if location := self._bucket_location(bucket):
                         self.findings += bucket_findings(bucket, location, job_location)
             datasets = {
-                f"{one.project}.{one.dataset}": one for one in addresses if isinstance(one, BigQueryAddress)
+                f"{each.project}.{each.dataset}": each
+                for each in addresses
+                if isinstance(each, BigQueryAddress)
             }
             for name, address in datasets.items():
-                with self.asking(f"the location of dataset {name}"):
+                with self.checking(f"the location of dataset {name}"):
                     if location := self.store.table_inspection.dataset_location(address):
                         self.findings += dataset_findings(name, location, job_location)
 
@@ -56,24 +60,61 @@ class PreflightChecker:
 
         try:
             return self.store.file_inspection.bucket_location(bucket)
-        except Forbidden as refusal:
-            # Nothing else that a job needs takes this permission: a warning in every run would be noise.
-            self.hook.log.info("The location of bucket %s is not checked: %s", bucket, refusal.message)
+        except Forbidden as exc:
+            # A job needs this permission for nothing else: a warning in every run would be noise.
+            self.hook.log.info("The location of bucket %s was not checked: %s", bucket, exc.message)
             return None
 
     @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
-        """Keep what the block raises as a finding.
+    def checking(self, what: str) -> Iterator[None]:
+        """Turn what the block raises into a finding.
 
-        :param what: what the block asks about, for the warning when there is no answer.
+        :param what: what the block checks, for the warning when it can't.
         """
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
 
         try:
             yield
-        except (InvalidRequestError, SourceNotReadyError) as fault:
-            self.findings.append(error(str(fault), retryable=fault.retryable))
-        except (GoogleAPIError, GoogleAuthError, OSError) as unknown:
-            # What the HTTP library raises is an OSError, as is a local file that can't be read.
-            self.findings.append(warning(f"{what} could not be checked: {unknown}"))
+        except (InvalidRequestError, SourceNotReadyError) as exc:
+            self.findings.append(error(str(exc), retryable=exc.retryable))
+        except (GoogleAPIError, GoogleAuthError, OSError) as exc:
+            # The errors of the HTTP library are OSErrors, as is that of an unreadable local file.
+            self.findings.append(warning(f"{what} could not be checked: {exc}"))
+
+
+def bucket_findings(bucket: str, location: str, job_location: str) -> list[Finding]:
+    """Compare the location of a bucket with the job's.
+
+    :param location: as Cloud Storage spells it, such as ``US-CENTRAL1`` or ``US``.
+    """
+    region = location.lower()
+    if job_location.lower() in (_GLOBAL, region):
+        return []
+    where = f"bucket {bucket}"
+    hint = f"use a bucket in {job_location}, or run the job elsewhere (location=)"
+    if "-" not in region and region not in _MULTI_REGIONS:
+        # Whether Vertex AI takes a bucket in two regions is not documented.
+        return [
+            warning(f"it is in the dual-region {region}, but the job runs in {job_location}", hint, where)
+        ]
+    return [error(f"it is in {region}, but the job runs in {job_location}", hint, where)]
+
+
+def dataset_findings(dataset: str, location: str, job_location: str) -> list[Finding]:
+    """Compare the location of a dataset with the job's.
+
+    :param dataset: ``project.dataset``.
+    :param location: as BigQuery spells it, such as ``us-central1`` or ``US``.
+    """
+    region, where = location.lower(), f"dataset {dataset}"
+    if job_location.lower() == _GLOBAL:
+        message = f"it is in {region}, but the job runs in {_GLOBAL}, where Vertex AI may not find it"
+        return [warning(message, f"run the job in {region} (location=)", where)]
+    if region == job_location.lower():
+        return []
+    if region in _MULTI_REGIONS:
+        message = f"it is in the multi-region {region.upper()}, which batch jobs do not read or write"
+        return [error(message, "use a dataset in one region, and run the job there", where)]
+    hint = f"run the job in {region} (location=), or copy the data"
+    return [error(f"it is in {region}, but the job runs in {job_location}", hint, where)]

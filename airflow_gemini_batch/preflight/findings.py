@@ -1,4 +1,4 @@
-"""What a preflight finds, and how it is told: everything at once."""
+"""Findings of a preflight: how they are counted, worded and raised, all at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+
+_LISTED_KINDS = 10
 
 
 class Severity(StrEnum):
@@ -20,47 +22,69 @@ class Severity(StrEnum):
 class Finding:
     """One thing that is wrong, or that could not be checked.
 
-    :param message: what is wrong.
-    :param way_out: what to do about it; empty where the message says so already.
-    :param place: where, such as ``line 3`` or ``source gs://bucket/requests.jsonl``; empty for the job itself.
-    :param retryable: whether it may be mended by itself, as a source that is not there yet.
+    :param hint: what to do about it; empty where the message says so already.
+    :param where: such as ``line 3`` or ``source gs://bucket/requests.jsonl``; empty for the job itself.
+    :param retryable: whether waiting may help, as with a source that does not exist yet.
     """
 
     severity: Severity
     message: str
     hint: str = ""
-    place: str = ""
+    where: str = ""
     retryable: bool = False
 
     def __str__(self) -> str:
-        place = f"{self.place}: " if self.place else ""
+        where = f"{self.where}: " if self.where else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}{self.message}{hint}"
+        return f"{where}{self.message}{hint}"
 
 
-def error(message: str, hint: str = "", place: str = "", *, retryable: bool = False) -> Finding:
-    """Make a finding that keeps the job from being submitted."""
-    return Finding(Severity.ERROR, message, hint, place, retryable)
+def error(message: str, hint: str = "", where: str = "", *, retryable: bool = False) -> Finding:
+    """Return a finding that keeps the job from being submitted."""
+    return Finding(Severity.ERROR, message, hint, where, retryable)
 
 
-def warning(message: str, hint: str = "", place: str = "") -> Finding:
-    """Make a finding that is told and does no more."""
-    return Finding(Severity.WARNING, message, hint, place)
+def warning(message: str, hint: str = "", where: str = "") -> Finding:
+    """Return a finding that is logged and stops nothing."""
+    return Finding(Severity.WARNING, message, hint, where)
+
+
+class RowProblems:
+    """Problems of rows, counted by message, with the first row that has each."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[str, str]] = {}
+        self._rows: dict[str, int] = {}
+
+    def add(self, message: str, row: str, hint: str = "") -> None:
+        """Count a problem of a row; ``row`` names it, such as ``line 3``."""
+        self._kinds.setdefault(message, (row, hint))
+        self._rows[message] = self._rows.get(message, 0) + 1
+
+    def findings(self, severity: Severity) -> list[Finding]:
+        """Return a finding for each of the first ten kinds of problems, and one for all the others."""
+        found = []
+        for message, (row, hint) in list(self._kinds.items())[:_LISTED_KINDS]:
+            others = self._rows[message] - 1
+            found.append(Finding(severity, message, hint, f"{row} and {others:,} more" if others else row))
+        if (unlisted := len(self._kinds) - _LISTED_KINDS) > 0:
+            found.append(Finding(severity, f"rows have {unlisted:,} more kinds of problems"))
+        return found
 
 
 def raise_findings(findings: Sequence[Finding], warn: Callable[..., None]) -> None:
-    """Tell the warnings, then raise all errors as one.
+    """Log the warnings, then raise all errors as one.
 
     :param warn: takes a format and its arguments, as ``Logger.warning`` does.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when there is an error, and
-    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when all of them may be mended by themselves.
+    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when waiting may help against all of them.
     """
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     for finding in findings:
         if finding.severity is Severity.WARNING:
             warn("Preflight: %s", finding)
     if errors:
-        listed = "\n".join(f"- {finding}" for finding in errors)
+        count = f"{len(errors)} errors" if len(errors) > 1 else "1 error"
         kind = SourceNotReadyError if all(finding.retryable for finding in errors) else InvalidRequestError
-        raise kind(f"nothing was submitted; faults found by the preflight: {len(errors)}\n{listed}")
+        raise kind("\n- ".join([f"the preflight found {count}, nothing was submitted:", *map(str, errors)]))

@@ -1,4 +1,4 @@
-"""The preflight of a job: what Vertex AI would report an hour later is asked now, of the storages."""
+"""The preflight of a job: what Vertex AI would refuse an hour later is reported before the job is created."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.estimate import check_ceiling
-from airflow_gemini_batch.costs.sources import estimate_sources
+from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.gcp.inspection import columns_of
-from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.hooks.prices import price_table
 from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.preflight.checker import PreflightChecker
@@ -43,49 +42,43 @@ def preflight(
 
     Give the findings to :func:`airflow_gemini_batch.preflight.findings.raise_findings`.
 
-    :param destination: ``None`` for a fresh place beside the source.
+    :param destination: ``None`` when the answers go to a new folder or table beside the source.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
     """
-    look = _JobChecker(hook, family, max_failed_fraction)
+    checker = _JobChecker(hook, family, max_failed_fraction)
     addresses = [*sources, destination] if destination else list(sources)
-    look.at_family(addresses, family)
-    look.at_locations(addresses)
-    if isinstance(sources[0], BigQueryAddress):
-        # One job reads one table: jobs.submission.parse_requests sees to it.
-        if family.takes_tables:
-            look.at_table(sources[0])
-    else:
-        look.at_files([source for source in sources if isinstance(source, GcsAddress)])
+    checker.check_family(addresses, family)
+    checker.check_locations(addresses)
+    if not isinstance(sources[0], BigQueryAddress):
+        checker.check_files([source for source in sources if isinstance(source, GcsAddress)])
+    elif family.takes_tables:
+        # One job reads one table: jobs.submission.parse_requests refuses several.
+        checker.check_table(sources[0])
     if destination:
-        look.at_destination(destination)
-    return look.findings
+        with checker.checking(f"destination {destination}"):
+            checker.store.check_destination(destination)
+    return checker.findings
 
 
 class _JobChecker(PreflightChecker):
-    """Looks at what one job reads and where it writes."""
+    """Checks the requests of one job."""
 
     def __init__(self, hook: GeminiBatchHook, family: ModelFamily, max_failed_fraction: float) -> None:
         super().__init__(hook)
         self._family = family
         self._max_failed_fraction = max_failed_fraction
 
-    def at_destination(self, destination: Address) -> None:
-        """Find out whether a job could write there."""
-        with self.asking(f"destination {destination}"):
-            self.store.check_destination(destination)
-
-    def at_table(self, source: BigQueryAddress) -> None:
+    def check_table(self, source: BigQueryAddress) -> None:
         """Check the columns and the size of a request table, and a sample of its rows."""
-        place = f"source {source}"
-        with self.asking(place):
+        where = f"source {source}"
+        with self.checking(where):
             self.store.tables.versions([source])
             table = self.store.tables.find(source)
             if table is None:
                 return
             self.findings += size_findings(table.num_rows, 0, self._family)
-            columns = columns_of(table)
-            if faults := [error(fault, place=place) for fault in column_faults(columns, self._family)]:
-                self.findings += faults
+            if problems := list(column_faults(columns_of(table), self._family)):
+                self.findings += [error(problem, where=where) for problem in problems]
                 return
             sample = RequestSample(self._family)
             sample.add_table_rows(
@@ -94,10 +87,10 @@ class _JobChecker(PreflightChecker):
             if sample.rows:
                 self.findings += sample.findings(self._max_failed_fraction)
 
-    def at_files(self, sources: Sequence[GcsAddress]) -> None:
+    def check_files(self, sources: Sequence[GcsAddress]) -> None:
         """Check the sizes of request files, and the first lines of some."""
-        place = f"source {', '.join(map(str, sources))}"
-        with self.asking(place):
+        where = f"source {', '.join(map(str, sources))}"
+        with self.checking(where):
             blobs = self.store.file_inspection.objects(sources)
             size = sum(blob.size for blob in blobs)
             largest = max(blob.size for blob in blobs)
@@ -105,45 +98,41 @@ class _JobChecker(PreflightChecker):
             if sample.rows:
                 self.findings += sample.findings(self._max_failed_fraction)
             elif is_whole:
-                self.findings.append(error("there are no requests in it", "fill it first", place))
+                self.findings.append(error("there are no requests", "write some first", where))
             rows = sample.rows if is_whole else self._count(sources, size, sample)
             self.findings += size_findings(rows, largest, self._family)
 
     def _sample(self, blobs: Sequence[Blob]) -> tuple[RequestSample, bool]:
-        """Return the first lines of the files, and whether these are all."""
+        """Return a sample of the first lines of the files, and whether these are all lines."""
         sample = RequestSample(self._family)
         filled = [blob for blob in blobs if blob.size]
         plain = [blob for blob in filled if blob.content_encoding != "gzip"]
         if len(plain) < len(filled):
             message = f"{len(filled) - len(plain)} files stored with Content-Encoding gzip were not checked"
-            self.findings.append(warning(message, "store them unpacked"))
+            self.findings.append(warning(message, "store them without it"))
         chosen = plain[:_SAMPLED_FILES]
         is_whole = len(chosen) == len(filled)
         for blob in chosen:
             lines = self.store.file_inspection.lines(blob, LONGEST_LINE)
-            limit = SAMPLE_ROWS // len(chosen)
-            is_whole = sample.add_lines(lines, limit=limit, file=_uri(blob)) and is_whole
+            limit, uri = SAMPLE_ROWS // len(chosen), f"gs://{blob.bucket.name}/{blob.name}"
+            is_whole = sample.add_lines(lines, limit=limit, file=uri) and is_whole
         return sample, is_whole
 
     def _count(self, sources: Sequence[GcsAddress], size: int, sample: RequestSample) -> int | None:
-        """Count the requests when there may be too many: it takes reading all of them."""
+        """Return the number of requests when there may be too many; ``None`` otherwise, as counting reads all files."""
         if not sample.bytes or size / (sample.bytes / sample.rows) < self._family.max_rows / 2:
             return None
         return self.store.files.count_requests(sources)
 
 
-def _uri(blob: Blob) -> str:
-    return f"gs://{blob.bucket.name}/{blob.name}"
-
-
 @dataclass(frozen=True, slots=True)
 class JobChecks:
-    """Looks at the first job of a submission; a follow-up sends what has been looked at.
+    """Checks the first job of a submission; a follow-up sends requests that are checked already.
 
-    :param preflight: whether requests, places and locations are looked at, or just the destination.
+    :param preflight: check requests, locations and destination; otherwise just the destination.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
-    :param max_cost_usd: most that the job may cost, by an estimate; ``None`` for no estimate, which takes reading
-        the first requests.
+    :param max_cost_usd: highest estimated cost of the job; ``None`` makes no estimate, which would read the first
+        requests.
     """
 
     hook: GeminiBatchHook
@@ -154,10 +143,10 @@ class JobChecks:
     log: Log
 
     def check(self, request: JobRequest) -> None:
-        """Raise what keeps a job from being created, all of the preflight's findings as one.
+        """Raise what keeps a job from being created, all findings of the preflight as one error.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, and
-        :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that is gone or empty.
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, or
+        :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that is missing or empty.
         """
         if self.preflight:
             findings = preflight(

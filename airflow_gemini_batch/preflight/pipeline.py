@@ -1,4 +1,4 @@
-"""The preflight of a pipeline: what its later tasks would stumble over is asked before anything is built."""
+"""The preflight of a pipeline: what would fail its later tasks is reported before anything is built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PythonRows = Iterable[Mapping[str, Any]]
 
-_NO_ROWS = "fill it, or go without a preflight where a run without rows is in order"
+_NO_ROWS = "add rows, or leave the preflight out if runs without rows are normal"
 
 
 def preflight_rows(
@@ -48,10 +48,10 @@ def preflight_rows(
 ) -> list[Finding]:
     """Check a pipeline from its rows to its targets; nothing is written, and no query is run.
 
-    What is told: faults that all requests would share, a source that is missing, is empty or lacks columns, rows
-    among the first :data:`~airflow_gemini_batch.preflight.rows.CHECKED_ROWS` that can't become requests (not of
-    queries and views, where reading them costs), places that do not exist, lie elsewhere or may not be written to,
-    and a target that can't take the answers.
+    It reports problems that all requests would share; a source that is missing, is empty or lacks columns; rows among
+    the first :data:`~airflow_gemini_batch.preflight.rows.CHECKED_ROWS` that can't become requests (not of queries and
+    views, where reading them costs); buckets, datasets and tables that do not exist, are in another location or can't
+    be written to; and a target that can't take the answers.
 
     Give the findings to :func:`airflow_gemini_batch.preflight.findings.raise_findings`.
 
@@ -61,69 +61,67 @@ def preflight_rows(
     :param requests: their dataset or folder; ``None`` for the one that the build would choose.
     :param answers: the columns that answers land in, as far as they are known.
     """
-    look = _PipelineChecker(hook, plan)
-    look.findings += template_findings(plan)
-    look.at_landing(answers)
-    place = look.at_requests(source, requests)
-    look.at_rows(source, place)
-    look.at_done_rows()
-    look.at_target("target", target, {column.name: column_type(column) for column in answers})
+    checker = _PipelineChecker(hook, plan)
+    checker.findings += template_findings(plan)
+    checker.check_landing(answers)
+    destination = checker.check_requests(source, requests)
+    checker.check_source(source, destination)
+    checker.check_done_rows()
+    checker.check_target("target", target, {column.name: column_type(column) for column in answers})
     if failed_target:
-        look.at_target("failed_target", failed_target, FAILED_COLUMNS)
-    look.at_locations(look.neighbours)
-    return look.findings
+        checker.check_target("failed_target", failed_target, FAILED_COLUMNS)
+    checker.check_locations(checker.located)
+    return checker.findings
 
 
 class _PipelineChecker(PreflightChecker):
-    """Looks at rows, requests and targets.
-
-    ``neighbours`` are the places that have to be where the job is.
-    """
+    """Checks rows, requests and targets. ``located`` are the addresses that have to be in the job's location."""
 
     def __init__(self, hook: GeminiBatchHook, plan: BuildPlan) -> None:
         super().__init__(hook)
-        self.neighbours: list[Address] = []
+        self.located: list[Address] = []
         self._plan = plan
 
-    def at_requests(self, source: object, requests: str | None) -> Address | None:
-        """Check the place of the requests, and return it; ``None`` when it can't be told."""
-        place: Address
+    def check_requests(self, source: object, requests: str | None) -> Address | None:
+        """Check the dataset or folder of the requests, and return it; ``None`` when it is unknown."""
+        address: Address
         try:
             if isinstance(source, (TableRows, QueryRows)) and self._plan.family.takes_tables:
-                place = request_dataset(requests, self._plan.target, source)
+                address = request_dataset(requests, self._plan.target, source)
             else:
-                place = request_folder(requests, self._plan.target)
-        except ValueError as fault:
-            self.findings.append(error(str(fault)))
+                address = request_folder(requests, self._plan.target)
+        except ValueError as exc:
+            self.findings.append(error(str(exc)))
             return None
-        self._at_place("requests", place)
-        self.neighbours.append(place)
-        return place
+        self._check_write_access("requests", address)
+        self.located.append(address)
+        return address
 
-    def at_rows(
-        self, source: RowSource | PythonRows | Callable[[], PythonRows], place: Address | None
+    def check_source(
+        self, source: RowSource | PythonRows | Callable[[], PythonRows], destination: Address | None
     ) -> None:
         """Check where the rows come from, and the first of them."""
         if isinstance(source, TableRows):
-            self._at_table(source.address)
+            self._check_table(source.address)
         elif isinstance(source, QueryRows):
-            with self.asking("the source query"):
-                location = self._dataset_location(place) or self.hook.location
-                self._check_types(
-                    types_of_query(self.hook.bigquery_client, source.sql, location), "the query"
-                )
+            with self.checking("the source query"):
+                location = self._dataset_location(destination) or self.hook.location
+                types = types_of_query(self.hook.bigquery_client, source.sql, location)
+                self._check_types(types, "the query")
         elif isinstance(source, Iterator):
-            message = "the rows can be read only once, so that they are left to the build"
-            self.findings.append(warning(message, "give a list, or a function that returns the rows"))
+            message = "an iterator can be read only once, so its rows were not checked"
+            self.findings.append(
+                warning(message, "give a list, or a function that returns the rows", "source")
+            )
         else:
-            self._at_stream(source)
+            self._check_stream(source)
 
-    def at_done_rows(self) -> None:
-        """Check that it can be told which rows are done."""
+    def check_done_rows(self) -> None:
+        """Check that the target shows which rows are done."""
         target = self._plan.done_target
         if not target:
             return
-        with self.asking(f"target {target}"):
+        with self.checking(f"target {target}"):
             if not target.startswith("bq://"):
                 # The check comes with the first row.
                 next(read_done_files(self._plan, self.hook.storage_client), None)
@@ -132,42 +130,42 @@ class _PipelineChecker(PreflightChecker):
                 if table is not None:
                     done_rows(address, table, self._plan.key)
 
-    def at_landing(self, answers: Sequence[AnswerColumn]) -> None:
+    def check_landing(self, answers: Sequence[AnswerColumn]) -> None:
         """Check that key, answers and bookkeeping can be columns of one table."""
         try:
             LandingPlan(self._plan.key, tuple(answers), family=self._plan.family)
-        except InvalidRequestError as fault:
-            self.findings.append(error(str(fault)))
+        except InvalidRequestError as exc:
+            self.findings.append(error(str(exc)))
 
-    def at_target(self, role: str, target: str, columns: Mapping[str, str]) -> None:
+    def check_target(self, role: str, target: str, columns: Mapping[str, str]) -> None:
         """Check that these columns, with BigQuery's types, can land there."""
         if "://" not in target:
-            self._at_local_target(role, target)
+            self._check_local_target(role, target)
         elif not target.startswith("bq://"):
             try:
-                self._at_place(role, parse_address(target))
-            except ValueError as fault:
-                self.findings.append(error(str(fault), place=role))
+                self._check_write_access(role, parse_address(target))
+            except ValueError as exc:
+                self.findings.append(error(str(exc), where=role))
         elif address := self._table_address(role, target):
-            self._at_place(role, address)
-            if any(isinstance(place, BigQueryAddress) for place in self.neighbours):
-                # What comes from tables is merged into the target by BigQuery, which takes one location for all.
-                self.neighbours.append(address)
-            with self.asking(f"{role} {target}"):
+            self._check_write_access(role, address)
+            if any(isinstance(other, BigQueryAddress) for other in self.located):
+                # BigQuery merges tables into the target, and takes one location for all.
+                self.located.append(address)
+            with self.checking(f"{role} {target}"):
                 check_columns(address, self.store.tables.find(address), columns, ())
 
-    def _at_table(self, address: BigQueryAddress) -> None:
+    def _check_table(self, address: BigQueryAddress) -> None:
         where = f"source {address}"
-        self.neighbours.append(address)
-        with self.asking(where):
+        self.located.append(address)
+        with self.checking(where):
             table = self.store.tables.find(address)
             if table is None:
                 self.findings.append(error("there is no such table", "create it", where, retryable=True))
             else:
                 self._check_types(types_of(table.schema), where)
-                self._at_first_rows(table, where)
+                self._check_first_rows(table, where)
 
-    def _at_first_rows(self, table: Table, where: str) -> None:
+    def _check_first_rows(self, table: Table, where: str) -> None:
         """Check the first rows of a table; those of a view cost a query."""
         if table.table_type != "TABLE":
             return
@@ -177,9 +175,9 @@ class _PipelineChecker(PreflightChecker):
             self.findings.append(error("the table is empty", _NO_ROWS, where, retryable=True))
         self._check_rows(rows)
 
-    def _at_stream(self, source: FileRows | PythonRows | Callable[[], PythonRows]) -> None:
+    def _check_stream(self, source: FileRows | PythonRows | Callable[[], PythonRows]) -> None:
         """Check files, or rows from Python."""
-        with self.asking("the source"):
+        with self.checking("the source"):
             if isinstance(source, FileRows):
                 columns = (*self._plan.key, *self._plan.template.columns)
                 rows = read_rows(source, columns, self.hook.storage_client)
@@ -199,39 +197,39 @@ class _PipelineChecker(PreflightChecker):
         check_key_types(self._plan.key, types, where=where)
 
     def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        # With a fault that all requests share, every row would be told again.
+        # Every row would repeat a problem that all requests share.
         if not template_findings(self._plan):
             self.findings += row_findings(rows, self._plan)
 
-    def _at_place(self, role: str, address: Address) -> None:
-        """Find out whether a bucket, dataset or table is there, and may be written to."""
-        place = f"{role} {address}"
-        with self.asking(place):
+    def _check_write_access(self, role: str, address: Address) -> None:
+        """Check that a bucket, dataset or table exists and can be written to."""
+        where = f"{role} {address}"
+        with self.checking(where):
             if isinstance(address, GcsAddress):
                 may_write = self.store.file_inspection.may_write(address.bucket)
                 if may_write is None:
-                    self.findings.append(error("the bucket does not exist", "create it", place))
+                    self.findings.append(error("the bucket does not exist", "create it", where))
                 elif not may_write:
-                    self.findings.append(_forbidden(CREATE_OBJECTS, "roles/storage.objectUser", place))
+                    self.findings.append(_forbidden(CREATE_OBJECTS, "roles/storage.objectUser", where))
             elif self._dataset_location(address) is None:
                 hint = "create it in the location of the job"
-                self.findings.append(error("the dataset does not exist", hint, place))
+                self.findings.append(error("the dataset does not exist", hint, where))
             elif address.is_table and self.store.table_inspection.may_write(address) is False:
-                self.findings.append(_forbidden(CHANGE_ROWS, "roles/bigquery.dataEditor", place))
+                self.findings.append(_forbidden(CHANGE_ROWS, "roles/bigquery.dataEditor", where))
 
-    def _at_local_target(self, role: str, target: str) -> None:
+    def _check_local_target(self, role: str, target: str) -> None:
         folder = next(parent for parent in Path(target).absolute().parents if parent.exists())
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            message = f"{folder} is no folder that this worker may write to"
-            self.findings.append(error(message, "name another", f"{role} {target}"))
+            message = f"this worker can't create files in {folder}"
+            self.findings.append(error(message, "choose another folder", f"{role} {target}"))
 
     def _table_address(self, role: str, address: str) -> BigQueryAddress | None:
         try:
             parsed = BigQueryAddress.parse(address)
             if not parsed.is_table:
-                raise ValueError(f"{address} is a dataset: name the table as well")
-        except ValueError as fault:
-            self.findings.append(error(str(fault), place=role))
+                raise ValueError(f"{address} is a dataset, not a table: add the table's name")
+        except ValueError as exc:
+            self.findings.append(error(str(exc), where=role))
             return None
         return parsed
 
@@ -241,5 +239,5 @@ class _PipelineChecker(PreflightChecker):
         return self.store.table_inspection.dataset_location(address)
 
 
-def _forbidden(permission: str, role: str, place: str) -> Finding:
-    return error(f"the connection's account may not write there ({permission})", f"grant it {role}", place)
+def _forbidden(permission: str, role: str, where: str) -> Finding:
+    return error(f"the connection's account lacks the permission {permission}", f"grant it {role}", where)

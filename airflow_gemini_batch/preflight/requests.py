@@ -1,42 +1,27 @@
-"""Requests held against the rules before a job is submitted: what Vertex AI would report an hour later.
+"""Checks of requests before a job is submitted: what Vertex AI would report an hour later.
 
-Two kinds of faults are told apart. A line that is no JSON object fails the whole job, so it is always an error. A
-request that breaks a rule is rejected alone, so it is an error only when there are too many of them.
+A line that is not a JSON object fails the whole job, so it is always an error. A request that breaks a rule is rejected
+alone, so it is an error only when too many do.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.jsonl import LineError, check_encoding, read_object, without_mark
 from airflow_gemini_batch.core.model_families import ModelFamily
-from airflow_gemini_batch.preflight.findings import Finding, Severity, error, warning
+from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error
 from airflow_gemini_batch.requests.forms import row_faults
 
 _LARGEST_FILE = 2**30
 _SAMPLE_BYTES = 64 * 2**20
-_SHOWN = 10
-
-
-@dataclass(slots=True)
-class _Group:
-    """Rows with the same fault: the first place, and their number."""
-
-    place: str
-    hint: str
-    rows: int = 0
-
-    @property
-    def places(self) -> str:
-        return self.place if self.rows == 1 else f"{self.place} and {self.rows - 1:,} more"
 
 
 class RequestSample:
-    """The requests that were looked at, from one source or several, and what was found.
+    """The first requests of one source or several, and the problems that they have.
 
     :param family: of the job's model.
     """
@@ -46,11 +31,11 @@ class RequestSample:
         self.rejected = 0
         self.bytes = 0
         self._family = family
-        self._unreadable: dict[str, _Group] = {}
-        self._rejections: dict[str, _Group] = {}
-        self._too_long: dict[str, _Group] = {}
+        self._unreadable = RowProblems()
+        self._rejections = RowProblems()
+        self._too_long = RowProblems()
         self._keys: set[bytes] = set()
-        self._repeated: dict[str, _Group] = {}
+        self._repeated = RowProblems()
 
     def add_lines(self, lines: Iterable[bytes], *, limit: int | None = SAMPLE_ROWS, file: str = "") -> bool:
         """Check the lines of a request file, from its first one on.
@@ -68,12 +53,12 @@ class RequestSample:
             if limit is not None and (rows >= limit or size >= _SAMPLE_BYTES):
                 return False
             rows, size = rows + 1, size + len(line)
-            place = f"{file}, line {number}" if file else f"line {number}"
+            row_name = f"{file}, line {number}" if file else f"line {number}"
             try:
-                self._add_line(line, place, is_first=number == 1)
-            except LineError as fault:
-                _note(self._unreadable, fault.message, place, fault.hint)
-                if fault.whole_file:
+                self._add_line(line, row_name, is_first=number == 1)
+            except LineError as exc:
+                self._unreadable.add(exc.message, row_name, exc.hint)
+                if exc.whole_file:
                     return False
             finally:
                 self.rows += 1
@@ -85,113 +70,79 @@ class RequestSample:
         main = self._family.main_column
         for number, row in enumerate(rows, start=1):
             self.rows += 1
-            place = f"row {number} of the sample"
+            row_name = f"row {number} of the sample"
             value = row.get(main)
             try:
                 if not self._family.is_flat and isinstance(value, str):
                     value = read_object(value.encode("utf-8", "surrogatepass"))
-            except LineError as fault:
-                _note(self._unreadable, fault.message, place, fault.hint)
+            except LineError as exc:
+                self._unreadable.add(exc.message, row_name, exc.hint)
             else:
-                self._check({**row, main: value}, place)
+                self._check({**row, main: value}, row_name)
 
     def findings(self, max_failed_fraction: float) -> list[Finding]:
-        """Return what was found, the worst first.
+        """Return the problems, the worst first.
 
         :param max_failed_fraction: share of the rows, 0 to 1, that may be rejected.
         """
         if not self.rows:
-            return [error("there are no requests", "fill it before the job is submitted")]
+            return [error("there are no requests", "write some before you submit a job")]
         return [
-            *(
-                error(message, group.hint, group.places)
-                for message, group in _shown(self._unreadable).items()
-            ),
+            *self._unreadable.findings(Severity.ERROR),
             *self._rejection_findings(max_failed_fraction),
-            *(warning(message, group.hint, group.places) for message, group in self._too_long.items()),
-            *(warning(message, group.hint, group.places) for message, group in self._repeated.items()),
+            *self._too_long.findings(Severity.WARNING),
+            *self._repeated.findings(Severity.WARNING),
         ]
 
     def _rejection_findings(self, allowed: float) -> list[Finding]:
         if not self.rejected:
             return []
         share = self.rejected / self.rows
-        too_many = share > allowed or self.rejected == self.rows
-        severity = Severity.ERROR if too_many else Severity.WARNING
-        than = f", more than max_failed_fraction ({allowed:g}) allows" if share > allowed else ""
-        whole = Finding(
-            severity,
-            f"{self.rejected:,} of {self.rows:,} checked requests would be rejected{than}",
-            "mend them; Vertex AI answers the others only",
-        )
-        each = [
-            Finding(severity, message, group.hint, group.places)
-            for message, group in _shown(self._rejections).items()
-        ]
-        if (more := len(self._rejections) - _SHOWN) > 0:
-            each.append(Finding(severity, f"{more} further kinds of faults"))
-        return [whole, *each]
+        severity = Severity.ERROR if share > allowed or share == 1 else Severity.WARNING
+        message = f"{self.rejected:,} of {self.rows:,} checked requests would be rejected"
+        if share > allowed:
+            message += f", more than max_failed_fraction ({allowed:g}) allows"
+        whole = Finding(severity, message, "fix them: Vertex AI answers only the others")
+        return [whole, *self._rejections.findings(severity)]
 
-    def _add_line(self, line: bytes, place: str, *, is_first: bool) -> None:
+    def _add_line(self, line: bytes, row_name: str, *, is_first: bool) -> None:
         if is_first:
             check_encoding(line)
             if line != (line := without_mark(line)):
-                _note(
-                    self._unreadable,
-                    "the file begins with a byte order mark (BOM), which is no JSON",
-                    place,
-                    "save it as UTF-8 without BOM (sed -i '1s/^\\xEF\\xBB\\xBF//' FILE)",
-                )
+                message = "the file begins with a byte order mark (BOM), which JSON does not allow"
+                hint = "save it as UTF-8 without BOM (sed -i '1s/^\\xEF\\xBB\\xBF//' FILE)"
+                self._unreadable.add(message, row_name, hint)
         if len(line) > LONGEST_LINE:
             message = f"the line is longer than {LONGEST_LINE // 2**20} MB, and was not checked"
-            _note(self._too_long, message, place, "put large media on Cloud Storage, and name it as fileData")
+            hint = "put large media on Cloud Storage, and refer to it with fileData"
+            self._too_long.add(message, row_name, hint)
         else:
-            self._check(read_object(line), place)
+            self._check(read_object(line), row_name)
 
-    def _check(self, row: Mapping[str, Any], place: str) -> None:
-        faults = row_faults(row, self._family)
-        self.rejected += bool(faults)
-        for fault in faults:
-            _note(self._rejections, fault, place)
+    def _check(self, row: Mapping[str, Any], row_name: str) -> None:
+        problems = row_faults(row, self._family)
+        self.rejected += bool(problems)
+        for problem in problems:
+            self._rejections.add(problem, row_name)
         if (key := row.get("key")) is not None:
             digest = hashlib.blake2b(str(key).encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if digest in self._keys:
-                _note(
-                    self._repeated,
-                    "the key was given to an earlier row already",
-                    place,
-                    "give each row its own: answers are matched by it",
-                )
+                hint = "give each row a unique key: answers are matched by it"
+                self._repeated.add("an earlier row has the same key", row_name, hint)
             self._keys.add(digest)
 
 
 def size_findings(rows: int | None, largest_file: int, family: ModelFamily) -> list[Finding]:
-    """Hold the size of a job against the limits.
+    """Compare the size of a job with the limits of Vertex AI.
 
     :param rows: number of requests, ``None`` when they were not counted.
     :param largest_file: bytes of the largest file; 0 for tables.
     """
-    found = []
+    findings = []
     if rows is not None and rows > family.max_rows:
-        found.append(
-            error(
-                f"{rows:,} requests are more than the {family.max_rows:,} that one job takes",
-                "split them over several jobs",
-            )
-        )
+        message = f"{rows:,} requests are more than the {family.max_rows:,} that one job takes"
+        findings.append(error(message, "split them over several jobs"))
     if largest_file > _LARGEST_FILE:
-        found.append(
-            error(
-                f"a file of {largest_file / 2**30:.1f} GB is larger than the 1 GB that a job reads",
-                "split it into several files",
-            )
-        )
-    return found
-
-
-def _note(groups: dict[str, _Group], message: str, place: str, hint: str = "") -> None:
-    groups.setdefault(message, _Group(place, hint)).rows += 1
-
-
-def _shown(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    return dict(list(groups.items())[:_SHOWN])
+        message = f"a file of {largest_file / 2**30:.1f} GB is larger than the 1 GB that a job reads"
+        findings.append(error(message, "split it into several files"))
+    return findings

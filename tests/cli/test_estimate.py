@@ -81,7 +81,7 @@ def test_model_without_a_rate_has_tokens_and_no_error(run, write):
     result = run(write([FORTY]), "--max-cost-usd", "1", model="gemini-99-ultra")
     assert result.exit_code == 0
     assert "unknown" in result.stderr
-    assert "can't be checked: there is no batch rate for gemini-99-ultra" in result.stderr
+    assert "was not checked: the price table has no rate for gemini-99-ultra" in result.stderr
 
 
 def test_model_decides_what_a_request_is(run, write):

@@ -70,7 +70,7 @@ def test_20_mb_in_one_line_are_a_warning(write):
     result = run(write(GOOD + b"\n" + line), "--json")
     assert result.exit_code == 0
     (finding,) = json.loads(result.stdout)["findings"]
-    assert (finding["severity"], finding["place"]) == ("warning", "line 2")
+    assert (finding["severity"], finding["where"]) == ("warning", "line 2")
 
 
 def test_json_is_one_line_with_all_that_was_found(write):
@@ -89,7 +89,7 @@ def test_json_is_one_line_with_all_that_was_found(write):
     }
     assert findings[1] == {
         "severity": "error",
-        "place": "line 1",
+        "where": "line 1",
         "message": "Please use a valid role: user, model.",
         "hint": "",
         "retryable": False,

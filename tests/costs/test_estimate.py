@@ -44,7 +44,7 @@ def test_sample_of_all_rows_is_no_sample() -> None:
 
 @pytest.mark.parametrize("sampled_rows", [0, -1, 1001])
 def test_sample_of_no_rows_or_too_many_is_refused(sampled_rows: int) -> None:
-    with pytest.raises(ValueError, match=f"sampled_rows is {sampled_rows}, .* the 1000 rows"):
+    with pytest.raises(ValueError, match=f"sampled_rows: expected 1 to 1000, .* got {sampled_rows}"):
         expected(sampled_rows=sampled_rows)
 
 
@@ -57,13 +57,16 @@ def test_no_rows_cost_nothing(sampled_rows: int | None) -> None:
 def test_output_without_a_limit_is_assumed_and_said() -> None:
     found = expected()
     assert found.output_tokens == 300_000
-    assert "output assumed as 300 tokens a row; thoughts can't be foreseen" in found.basis
+    assert "each output counts as 300 tokens; thoughts are not included" in found.basis
 
 
 def test_output_limit_is_an_upper_bound_and_said() -> None:
     found = expected(max_output_tokens=2048)
     assert found.output_tokens == 2_048_000
-    assert "output taken as maxOutputTokens, 2,048 a row, an upper bound; thoughts can't" in found.basis
+    assert (
+        "each output counts as maxOutputTokens (2,048), the upper bound; thoughts are not included"
+        in found.basis
+    )
 
 
 def test_embeddings_have_no_output() -> None:
@@ -93,12 +96,12 @@ def test_estimate_reads_well() -> None:
     assert str(expected(rows=20_000, sampled_rows=1000, max_output_tokens=50)) == (
         "20,000 rows for pro, about 2,000,000 prompt and 1,000,000 output tokens: $8.00 at batch rates of 2026-11; "
         "estimated from 1,000 of 20,000 rows, 4 characters a token; "
-        "output taken as maxOutputTokens, 50 a row, an upper bound; thoughts can't be foreseen and are not added"
+        "each output counts as maxOutputTokens (50), the upper bound; thoughts are not included"
     )
 
 
 def test_media_are_said_to_be_rough() -> None:
-    assert "each file as 258 tokens" in str(expected(media=1))
+    assert "each file counts as 258 tokens" in str(expected(media=1))
     assert "each file" not in str(expected())
 
 
@@ -119,13 +122,13 @@ def test_what_is_within_the_ceiling_may_run(ceiling: float | None) -> None:
     assert check_ceiling(expected(embeddings=True), ceiling) is None
 
 
-def test_what_is_above_the_ceiling_is_stopped_with_reason_and_way_out() -> None:
+def test_what_is_above_the_ceiling_is_stopped_with_reason_and_hint() -> None:
     found = expected(rows=20_000, sampled_rows=1000, max_output_tokens=50)
     with pytest.raises(InvalidRequestError) as caught:
         check_ceiling(found, 5)
     assert str(caught.value) == (
-        "20,000 rows for pro would cost about $8.00, more than max_cost_usd=$5.00: nothing was submitted. "
-        "Take fewer rows, lower maxOutputTokens, or raise max_cost_usd. "
+        "20,000 rows for pro would cost about $8.00, more than max_cost_usd=$5.00; nothing was submitted. "
+        "Send fewer rows, lower maxOutputTokens, or raise max_cost_usd. "
         f"The cost is {found.basis}; batch rates of 2026-11."
     )
 
@@ -138,7 +141,7 @@ def test_ceiling_of_nothing_stops_what_costs() -> None:
 def test_ceiling_without_a_price_is_a_warning() -> None:
     warning = check_ceiling(expected("gemini-9"), 5)
     assert warning is not None
-    assert warning.startswith("max_cost_usd=$5.00 can't be checked: there is no batch rate for gemini-9.")
+    assert warning.startswith("max_cost_usd=$5.00 was not checked: the price table has no rate for gemini-9.")
 
 
 def test_no_ceiling_needs_no_price() -> None:
@@ -146,6 +149,6 @@ def test_no_ceiling_needs_no_price() -> None:
 
 
 @pytest.mark.parametrize("ceiling", [-1, float("nan")])
-def test_ceiling_that_is_no_amount_is_refused(ceiling: float) -> None:
-    with pytest.raises(InvalidRequestError, match=r"max_cost_usd is .*: give US dollars"):
+def test_ceiling_has_to_be_an_amount(ceiling: float) -> None:
+    with pytest.raises(InvalidRequestError, match="max_cost_usd: expected US dollars, 0 or more, got"):
         check_ceiling(expected("gemini-9"), ceiling)

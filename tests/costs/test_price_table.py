@@ -69,39 +69,79 @@ def test_ways_to_write_a_row(lines: list[str]) -> None:
     ("lines", "message"),
     [
         pytest.param([], "the column 'model' is missing", id="empty"),
-        pytest.param(["m,1,5,2026-11"], "line 1, column 'm': it is unknown", id="no-header"),
-        pytest.param(["model;input"], "line 1, column 'model;input': it is unknown", id="semicolons"),
-        pytest.param(["model,input,ouput,as_of"], "line 1, column 'ouput'", id="typo"),
+        pytest.param(["m,1,5,2026-11"], "line 1: the column 'm' is unknown", id="no-header"),
+        pytest.param(["model;input"], "line 1: the column 'model;input' is unknown", id="semicolons"),
+        pytest.param(["model,input,ouput,as_of"], "line 1: the column 'ouput'", id="typo"),
         pytest.param(["model,input,output"], "line 1: the column 'as_of' is missing", id="no-date"),
-        pytest.param([f"{HEADER},input"], "column 'input': it is unknown or there twice", id="column-twice"),
-        pytest.param([HEADER, "m,$1,5,2026-11"], "line 2, column input: '$1' is no price", id="currency"),
-        pytest.param([HEADER, "# why", "m,1,x,2026-11"], "line 3, column output: 'x'", id="after-a-comment"),
-        pytest.param([HEADER, "m,,5,2026-11"], "line 2, column input: '' is no price", id="no-input"),
-        pytest.param([HEADER, "m,1,,2026-11"], "line 2, column output: '' is no price", id="no-output"),
-        pytest.param([HEADER, "m,-1,5,2026-11"], "column input: '-1' is no price", id="negative"),
-        pytest.param([HEADER, "m,nan,5,2026-11"], "column input: 'nan' is no price", id="nan"),
-        pytest.param([HEADER, "m,inf,5,2026-11"], "column input: 'inf' is no price", id="infinite"),
-        pytest.param([HEADER, 'm,"0,15",5,2026-11'], "column input: '0,15'", id="decimal-comma"),
+        pytest.param([f"{HEADER},input"], "the column 'input' is unknown or repeated", id="column-twice"),
         pytest.param(
-            [FULL_HEADER, "m,1,5,free,,,,2026-11"], "line 2, column cached_input: 'free'", id="optional-cell"
+            [HEADER, "m,$1,5,2026-11"],
+            "line 2, column input: expected US dollars per million tokens, such as 0.15, got '$1'",
+            id="currency",
         ),
-        pytest.param([HEADER, "m,1,5,today"], "column as_of: 'today' is no date", id="date"),
-        pytest.param([HEADER, "m,1,5,"], "column as_of: '' is no date", id="no-date-cell"),
-        pytest.param([HEADER, ",1,5,2026-11"], "line 2, column model: the name", id="no-model"),
-        pytest.param([HEADER, "m,1,5"], "line 2: there are 3 cells for 4 columns", id="too-few-cells"),
-        pytest.param([HEADER, "m,0,15,5,2026-11"], "line 2: there are 5 cells", id="too-many-cells"),
         pytest.param(
-            [HEADER, "m,1,5,2026-11", "m,2,6,2026-11"], "line 3, column model: 'm' is there twice", id="twice"
+            [HEADER, "# why", "m,1,x,2026-11"],
+            "line 3, column output: expected US dollars",
+            id="after-a-comment",
+        ),
+        pytest.param(
+            [HEADER, "m,,5,2026-11"],
+            "line 2, column input: expected US dollars per million tokens, such as 0.15, got ''",
+            id="no-input",
+        ),
+        pytest.param(
+            [HEADER, "m,1,,2026-11"],
+            "line 2, column output: expected US dollars per million tokens, such as 0.15, got ''",
+            id="no-output",
+        ),
+        pytest.param(
+            [HEADER, "m,-1,5,2026-11"],
+            "column input: expected US dollars per million tokens, such as 0.15, got '-1'",
+            id="negative",
+        ),
+        pytest.param(
+            [HEADER, "m,nan,5,2026-11"],
+            "column input: expected US dollars per million tokens, such as 0.15, got 'nan'",
+            id="nan",
+        ),
+        pytest.param(
+            [HEADER, "m,inf,5,2026-11"],
+            "column input: expected US dollars per million tokens, such as 0.15, got 'inf'",
+            id="infinite",
+        ),
+        pytest.param([HEADER, 'm,"0,15",5,2026-11'], "column input: expected US dollars", id="decimal-comma"),
+        pytest.param(
+            [FULL_HEADER, "m,1,5,free,,,,2026-11"],
+            "line 2, column cached_input: expected US dollars",
+            id="optional-cell",
+        ),
+        pytest.param(
+            [HEADER, "m,1,5,today"],
+            "column as_of: expected the date of the price, such as 2026-11, got 'today'",
+            id="date",
+        ),
+        pytest.param(
+            [HEADER, "m,1,5,"],
+            "column as_of: expected the date of the price, such as 2026-11, got ''",
+            id="no-date-cell",
+        ),
+        pytest.param([HEADER, ",1,5,2026-11"], "line 2, column model: the cell is empty", id="no-model"),
+        pytest.param([HEADER, "m,1,5"], "line 2: expected 4 cells, got 3", id="too-few-cells"),
+        pytest.param([HEADER, "m,0,15,5,2026-11"], "line 2: expected 4 cells, got 5", id="too-many-cells"),
+        pytest.param(
+            [HEADER, "m,1,5,2026-11", "m,2,6,2026-11"],
+            "line 3, column model: 'm' has a row already",
+            id="twice",
         ),
     ],
 )
-def test_bad_file_is_refused_with_its_place(lines: list[str], message: str) -> None:
+def test_malformed_file_is_refused_with_line_and_column(lines: list[str], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(message)) as caught:
         read(*lines)
     assert str(caught.value).startswith("the price file my.csv, line ")
 
 
-def test_file_that_no_csv_reader_takes_is_refused_with_its_place() -> None:
+def test_file_that_no_csv_reader_takes_is_refused_with_its_line() -> None:
     before = csv.field_size_limit(100)  # of the whole process, where other code may have raised it
     try:
         with pytest.raises(InvalidRequestError, match=r"my\.csv, line 2: field larger"):

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
-from airflow_gemini_batch.costs.request_size import RequestSize, SizeSample, inferred, measure
+from airflow_gemini_batch.costs.request_size import RequestSize, SizeSample, measure
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from tests.support.requests_data import request
 
@@ -85,15 +85,14 @@ def test_limits_count_only_when_each_row_has_one() -> None:
     assert output_tokens(10, None) == 600
 
 
-def test_rest_is_inferred_from_the_sample() -> None:
+def test_rest_is_estimated_from_the_sample() -> None:
     rows = lines(*[request("x" * 40)] * 30)
     sample = SizeSample(GEMINI)
     assert not sample.add_lines(rows, 10)
-    assert sample.rows_in(len(b"".join(rows))) == 30
-    found = inferred(sample.estimate("pro", TABLE, 30))
+    found = sample.estimate("pro", TABLE, file_bytes=len(b"".join(rows)))
     assert (found.rows, found.prompt_tokens) == (30, 300)
     assert "estimated from 10 of 30 rows" in found.basis
-    assert found.basis.endswith("the number of rows is inferred from the size of the files")
+    assert found.basis.endswith("the number of rows is estimated from the size of the files")
 
 
 def test_limit_at_the_very_end_is_the_whole() -> None:
@@ -125,6 +124,6 @@ def test_lines_that_are_no_requests_are_passed_over() -> None:
 def test_no_request_at_all_is_an_error() -> None:
     sample = SizeSample(GEMINI)
     sample.add_lines([b"oops\n"])
-    with pytest.raises(InvalidRequestError, match="none of the 1 rows looked at is a request for pro"):
+    with pytest.raises(InvalidRequestError, match="none of the first 1 rows is a request for pro"):
         sample.estimate("pro", TABLE)
     assert SizeSample(GEMINI).estimate("pro", TABLE).rows == 0

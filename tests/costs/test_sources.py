@@ -9,7 +9,7 @@ from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
 from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
-from airflow_gemini_batch.costs.sources import estimate_sources
+from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from tests.support.requests_data import request, storage_client, upload
@@ -33,15 +33,15 @@ def test_small_files_are_counted(gemini_batch_stack, bucket):
     assert "estimated from all rows" in found.basis
 
 
-def test_rows_of_large_files_are_inferred(gemini_batch_stack, bucket):
+def test_rows_of_large_files_are_estimated(gemini_batch_stack, bucket):
     file = upload(gemini_batch_stack, bucket, "many.jsonl", [FORTY] * 3 * SAMPLE_ROWS)
     found = expected(file)
     assert (found.rows, found.prompt_tokens) == (3000, 30_000)
     assert "estimated from 1,000 of 3,000 rows" in found.basis
-    assert "inferred from the size" in found.basis
+    assert "estimated from the size" in found.basis
 
 
-def test_rows_beyond_the_sampled_files_are_inferred(gemini_batch_stack, bucket):
+def test_rows_beyond_the_sampled_files_are_estimated(gemini_batch_stack, bucket):
     for number in range(12):
         upload(gemini_batch_stack, bucket, f"part-{number}.jsonl", [FORTY])
     found = expected(f"gs://{bucket}/part-*.jsonl")
@@ -50,7 +50,7 @@ def test_rows_beyond_the_sampled_files_are_inferred(gemini_batch_stack, bucket):
 
 
 def test_table_tells_its_number_of_rows(gemini_batch_stack, monkeypatch):
-    monkeypatch.setattr("airflow_gemini_batch.costs.sources.SAMPLE_ROWS", 2)
+    monkeypatch.setattr("airflow_gemini_batch.costs.request_size.SAMPLE_ROWS", 2)
     rows = [{"isbn": str(number), **FORTY} for number in range(5)]
     dataset = make_dataset(gemini_batch_stack)
     found = expected(fill(gemini_batch_stack, f"{dataset}.r", {"isbn": "STRING", "request": "JSON"}, rows))
@@ -75,5 +75,5 @@ def test_source_that_does_not_exist_is_not_ready(gemini_batch_stack, bucket):
 
 def test_file_without_a_request_is_refused(gemini_batch_stack, bucket):
     storage_client(gemini_batch_stack).bucket(bucket).blob("a.jsonl").upload_from_string("oops\n")
-    with pytest.raises(InvalidRequestError, match="none of the 1 rows"):
+    with pytest.raises(InvalidRequestError, match="none of the first 1 rows"):
         expected(f"gs://{bucket}/a.jsonl")

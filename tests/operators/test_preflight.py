@@ -50,7 +50,7 @@ def test_all_faults_are_one_error_without_retries(gemini_batch_stack, dataset):
     with pytest.raises(AirflowFailException) as raised:
         run_task(task)
     for fault in (
-        "faults found by the preflight: 6",
+        "the preflight found 6 errors, nothing was submitted",
         "temperature",
         "names the column 'author'",
         "it is in europe-west4",

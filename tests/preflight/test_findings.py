@@ -6,27 +6,27 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyE
 from airflow_gemini_batch.preflight.findings import error, raise_findings, warning
 
 
-def test_finding_says_where_what_and_the_way_out() -> None:
-    assert str(error("no JSON", "mend it", "line 3")) == "line 3: no JSON; mend it"
+def test_finding_says_where_what_and_what_to_do() -> None:
+    assert str(error("no JSON", "fix it", "line 3")) == "line 3: no JSON; fix it"
     assert str(error("no JSON")) == "no JSON"
 
 
-def test_all_errors_are_raised_as_one_and_warnings_are_told() -> None:
-    told: list[str] = []
+def test_all_errors_are_raised_as_one_and_warnings_are_logged() -> None:
+    logged: list[str] = []
     findings = [error("one"), warning("two"), error("three")]
     with pytest.raises(InvalidRequestError) as raised:
-        raise_findings(findings, lambda text, *values: told.append(text % values))
-    assert str(raised.value) == "nothing was submitted; faults found by the preflight: 2\n- one\n- three"
-    assert told == ["Preflight: two"]
+        raise_findings(findings, lambda text, *values: logged.append(text % values))
+    assert str(raised.value) == "the preflight found 2 errors, nothing was submitted:\n- one\n- three"
+    assert logged == ["Preflight: two"]
 
 
 def test_warnings_alone_raise_nothing() -> None:
-    told: list[str] = []
-    raise_findings([warning("two")], lambda text, *values: told.append(text % values))
-    assert told == ["Preflight: two"]
+    logged: list[str] = []
+    raise_findings([warning("two")], lambda text, *values: logged.append(text % values))
+    assert logged == ["Preflight: two"]
 
 
-def test_errors_that_mend_themselves_are_worth_another_try_unless_another_is_not() -> None:
+def test_errors_that_waiting_may_fix_are_retried_unless_another_one_is_for_good() -> None:
     waiting = error("not there yet", retryable=True)
     with pytest.raises(SourceNotReadyError):
         raise_findings([waiting, warning("two"), waiting], lambda *_: None)

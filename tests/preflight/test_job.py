@@ -29,14 +29,14 @@ GOOD = request("Hello")
 COLUMNS = {"isbn": "STRING", "request": "JSON"}
 ROW = {"isbn": "978-0", **GOOD}
 
-PreflightChecker = Callable[..., list[Finding]]
+Check = Callable[..., list[Finding]]
 
 
 @pytest.fixture
-def look(gemini_batch_stack) -> PreflightChecker:
+def check(gemini_batch_stack) -> Check:
     """Run the preflight; addresses are given as text."""
 
-    def look(
+    def check(
         *sources: str,
         destination: str | None = None,
         family: ModelFamily = GENERATE_CONTENT,
@@ -51,7 +51,7 @@ def look(gemini_batch_stack) -> PreflightChecker:
             **options,
         )
 
-    return look
+    return check
 
 
 @pytest.fixture
@@ -70,33 +70,33 @@ def put(gemini_batch_stack, bucket) -> Callable[[str, bytes], str]:
     return put
 
 
-def told(findings: list[Finding]) -> str:
+def texts(findings: list[Finding]) -> str:
     return "\n".join(f"{finding.severity}: {finding}" for finding in findings)
 
 
-def test_job_in_order_is_found_in_order(look, gemini_batch_stack, bucket, dataset):
+def test_job_in_order_is_found_in_order(check, gemini_batch_stack, bucket, dataset):
     file = upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD, GOOD])
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    assert look(file) == []
-    assert look(file, destination=f"gs://{bucket}/out") == []
-    assert look(file, destination=f"{dataset}.answers") == []
-    assert look(table) == []
-    assert look(table, destination=dataset) == []
-    assert look(table, destination=f"gs://{bucket}/out") == []
+    assert check(file) == []
+    assert check(file, destination=f"gs://{bucket}/out") == []
+    assert check(file, destination=f"{dataset}.answers") == []
+    assert check(table) == []
+    assert check(table, destination=dataset) == []
+    assert check(table, destination=f"gs://{bucket}/out") == []
 
 
-def test_text_requests_in_a_table_are_checked_too(look, gemini_batch_stack, dataset):
+def test_text_requests_in_a_table_are_checked_too(check, gemini_batch_stack, dataset):
     rows = [{"request": json.dumps(GOOD["request"])}, {"request": json.dumps(BAD_REQUEST["request"])}]
     table = fill(gemini_batch_stack, f"{dataset}.requests", {"request": "STRING"}, rows)
-    whole, bad = look(table)
+    whole, bad = check(table)
     assert "1 of 2 checked requests would be rejected" in whole.message
     assert "Please use a valid role" in bad.message
 
 
-def test_share_of_bad_rows_decides(look, gemini_batch_stack, bucket):
+def test_share_of_bad_rows_decides(check, gemini_batch_stack, bucket):
     file = upload(gemini_batch_stack, bucket, "requests.jsonl", [BAD_REQUEST, *[GOOD] * 3])
-    assert {one.severity for one in look(file, max_failed_fraction=0.5)} == {"warning"}
-    assert {one.severity for one in look(file, max_failed_fraction=0.2)} == {"error"}
+    assert {one.severity for one in check(file, max_failed_fraction=0.5)} == {"warning"}
+    assert {one.severity for one in check(file, max_failed_fraction=0.2)} == {"error"}
 
 
 @pytest.mark.parametrize(
@@ -114,51 +114,51 @@ def test_share_of_bad_rows_decides(look, gemini_batch_stack, bucket):
         ("broken.jsonl", b'{"request": {}}\noops\n', "line 2: column 1: not JSON"),
     ],
 )
-def test_broken_file_is_named_with_its_address(look, put, name, content, message):
+def test_broken_file_is_named_with_its_address(check, put, name, content, message):
     source = put(name, content)
-    found = told(look(source))
+    found = texts(check(source))
     assert message in found
     assert source in found or "checked" in found
 
 
-def test_all_faults_are_told_at_once(look, put):
+def test_all_faults_are_told_at_once(check, put):
     source = put("requests.jsonl", b"oops\n")
-    found = told(look(source, "gs://no-such-bucket/requests.jsonl", location="europe-west4"))
-    assert "it is in us-central1, and the job in europe-west4" in found
+    found = texts(check(source, "gs://no-such-bucket/requests.jsonl", location="europe-west4"))
+    assert "it is in us-central1, but the job runs in europe-west4" in found
     assert "gs://no-such-bucket/requests.jsonl: there is no such object" in found
-    found = told(look(source, destination="gs://no-such-bucket/out", location="europe-west4"))
+    found = texts(check(source, destination="gs://no-such-bucket/out", location="europe-west4"))
     assert "it is in us-central1" in found
     assert "line 1: column 1: not JSON" in found
     assert "destination gs://no-such-bucket/out: the bucket does not exist" in found
 
 
-def test_files_of_a_pattern_are_all_looked_at(look, gemini_batch_stack, bucket):
+def test_files_of_a_pattern_are_all_looked_at(check, gemini_batch_stack, bucket):
     for number in range(3):
         rows = [GOOD, BAD_REQUEST] if number == 2 else [GOOD]
         upload(gemini_batch_stack, bucket, f"part-{number}.jsonl", rows)
-    found = told(look(f"gs://{bucket}/part-*.jsonl"))
+    found = texts(check(f"gs://{bucket}/part-*.jsonl"))
     assert "1 of 4 checked requests" in found
     assert f"gs://{bucket}/part-2.jsonl, line 2: Please use a valid role" in found
 
 
-def test_no_more_of_a_large_file_is_read_than_the_sample(look, put):
+def test_no_more_of_a_large_file_is_read_than_the_sample(check, put):
     line = json.dumps(GOOD).encode() + b"\n"
     source = put("requests.jsonl", line * SAMPLE_ROWS + b"oops\n")
-    assert look(source) == []
+    assert check(source) == []
 
 
-def test_too_many_requests_are_counted(look, put, monkeypatch):
+def test_too_many_requests_are_counted(check, put, monkeypatch):
     monkeypatch.setattr(ModelFamily, "max_rows", SAMPLE_ROWS)
     line = json.dumps(GOOD).encode() + b"\n"
-    assert look(put("many.jsonl", line * SAMPLE_ROWS)) == []
-    (finding,) = look(put("too-many.jsonl", line * (SAMPLE_ROWS + 1)))
+    assert check(put("many.jsonl", line * SAMPLE_ROWS)) == []
+    (finding,) = check(put("too-many.jsonl", line * (SAMPLE_ROWS + 1)))
     assert "1,001 requests are more than the 1,000" in finding.message
 
 
-def test_too_many_rows_of_a_table_are_told(look, gemini_batch_stack, dataset, monkeypatch):
+def test_too_many_rows_of_a_table_are_told(check, gemini_batch_stack, dataset, monkeypatch):
     monkeypatch.setattr(ModelFamily, "max_rows", 2)
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW] * 3)
-    (finding,) = look(table)
+    (finding,) = check(table)
     assert "3 requests are more than the 2" in finding.message
 
 
@@ -168,16 +168,16 @@ def test_too_many_rows_of_a_table_are_told(look, gemini_batch_stack, dataset, mo
         (
             "europe-west4",
             "us-central1",
-            "error: dataset {0}: it is in europe-west4, and the job in us-central1",
+            "error: dataset {0}: it is in europe-west4, but the job runs in us-central1",
         ),
         ("US", "us-central1", "error: dataset {0}: it is in the multi-region US"),
-        ("us-central1", "global", "warning: dataset {0}: the job runs in global"),
+        ("us-central1", "global", "warning: dataset {0}: it is in us-central1, but the job runs in global"),
     ],
 )
-def test_location_of_a_dataset_is_held_against_the_job(look, gemini_batch_stack, location, job, expected):
+def test_location_of_a_dataset_is_held_against_the_job(check, gemini_batch_stack, location, job, expected):
     dataset = make_dataset(gemini_batch_stack, location)
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    found = told(look(table, location=job))
+    found = texts(check(table, location=job))
     assert expected.format(dataset.removeprefix("bq://")) in found
 
 
@@ -192,68 +192,68 @@ def test_location_of_a_dataset_is_held_against_the_job(look, gemini_batch_stack,
         ({"request": "JSON", "sold": "DATETIME", "status": "STRING"}, "'status' has a reserved name"),
     ],
 )
-def test_columns_of_a_table_are_checked(look, gemini_batch_stack, dataset, columns, message):
+def test_columns_of_a_table_are_checked(check, gemini_batch_stack, dataset, columns, message):
     rows = [{name: json.dumps(GOOD["request"]) if name != "sold" else None for name in columns}]
     table = fill(gemini_batch_stack, f"{dataset}.requests", columns, rows)
-    found = told(look(table))
+    found = texts(check(table))
     assert f"error: source {table}: " in found
     assert message in found
 
 
-def test_column_of_the_texts_is_checked_for_embeddings(look, gemini_batch_stack, dataset):
+def test_column_of_the_texts_is_checked_for_embeddings(check, gemini_batch_stack, dataset):
     columns = {"content": "STRING", "title": "STRING", "seen": "DATETIME"}
     rows = [{"content": "A book", "title": None, "seen": None}, {"content": "", "title": None, "seen": None}]
     table = fill(gemini_batch_stack, f"{dataset}.texts", columns, rows)
-    whole, bad = look(table, family=TEXT_EMBEDDING)
+    whole, bad = check(table, family=TEXT_EMBEDDING)
     assert ("1 of 2" in whole.message, bad.message) == (True, "The text content is empty.")
 
 
-def test_view_is_refused(look, gemini_batch_stack, dataset):
+def test_view_is_refused(check, gemini_batch_stack, dataset):
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
     view = f"{dataset}.seen".removeprefix("bq://")
     bigquery_client(gemini_batch_stack).query_and_wait(
         f"CREATE VIEW `{view}` AS SELECT * FROM `{table.removeprefix('bq://')}`"
     )
-    assert "is a view, and a job reads tables only" in told(look(f"bq://{view}"))
+    assert "is a view, and a job reads tables only" in texts(check(f"bq://{view}"))
 
 
-def test_missing_and_empty_tables_are_named(look, gemini_batch_stack, dataset):
-    assert f"source {dataset}.nothing: there is no such table" in told(look(f"{dataset}.nothing"))
+def test_missing_and_empty_tables_are_named(check, gemini_batch_stack, dataset):
+    assert f"source {dataset}.nothing: there is no such table" in texts(check(f"{dataset}.nothing"))
     empty = fill(gemini_batch_stack, f"{dataset}.empty", COLUMNS)
-    assert f"source {empty}: the table is empty" in told(look(empty))
+    assert f"source {empty}: the table is empty" in texts(check(empty))
 
 
-def test_destination_that_can_t_be_written_is_named(look, gemini_batch_stack, dataset):
+def test_destination_that_can_t_be_written_is_named(check, gemini_batch_stack, dataset):
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    assert "the table exists already" in told(look(table, destination=table))
+    assert "the table exists already" in texts(check(table, destination=table))
     nowhere = "bq://demo-project.no_such_dataset.answers"
-    assert "no_such_dataset does not exist" in told(look(table, destination=nowhere))
+    assert "no_such_dataset does not exist" in texts(check(table, destination=nowhere))
 
 
-def test_tables_are_refused_where_the_model_reads_files_only(look, gemini_batch_stack, bucket, dataset):
+def test_tables_are_refused_where_the_model_reads_files_only(check, gemini_batch_stack, bucket, dataset):
     line = {"key": "1", "request": {"content": {"parts": [{"text": "A book"}]}}}
     file = upload(gemini_batch_stack, bucket, "texts.jsonl", [line])
     gemini = GEMINI_EMBEDDING
-    assert look(file, family=gemini) == []
-    (finding,) = look(file, destination=f"{dataset}.vectors", family=gemini)
+    assert check(file, family=gemini) == []
+    (finding,) = check(file, destination=f"{dataset}.vectors", family=gemini)
     assert str(finding).startswith(
         f"{dataset}.vectors: gemini_embedding requests are read from and written to"
     )
     table = fill(gemini_batch_stack, f"{dataset}.texts", COLUMNS, [ROW])
-    assert [one.severity for one in look(table, family=gemini)] == ["error"]
+    assert [one.severity for one in check(table, family=gemini)] == ["error"]
 
 
-def test_location_that_may_not_be_asked_is_no_warning(look, gemini_batch_stack, bucket, monkeypatch):
+def test_location_that_may_not_be_asked_is_no_warning(check, gemini_batch_stack, bucket, monkeypatch):
     def refuse(self: FileInspection, bucket: str) -> str:
         raise Forbidden("storage.buckets.get")
 
     monkeypatch.setattr(FileInspection, "bucket_location", refuse)
-    assert look(upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])) == []
+    assert check(upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])) == []
 
 
 @pytest.mark.parametrize("refusal", [ServiceUnavailable("later"), ConnectionError("no route")])
 def test_location_that_can_t_be_asked_is_unknown_and_no_error(
-    look, gemini_batch_stack, bucket, dataset, monkeypatch, refusal
+    check, gemini_batch_stack, bucket, dataset, monkeypatch, refusal
 ):
     def refuse(*_: Any) -> None:
         raise refusal
@@ -261,30 +261,30 @@ def test_location_that_can_t_be_asked_is_unknown_and_no_error(
     monkeypatch.setattr(FileInspection, "bucket_location", refuse)
     monkeypatch.setattr(TableInspection, "dataset_location", refuse)
     file = upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])
-    (finding,) = look(file)
+    (finding,) = check(file)
     assert finding.severity == "warning"
     assert f"the location of bucket {bucket} could not be checked" in finding.message
     assert str(refusal) in finding.message
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    assert [one.severity for one in look(table)] == ["warning"]
+    assert [one.severity for one in check(table)] == ["warning"]
 
 
 def test_rows_that_can_t_be_read_are_unknown_and_hide_no_other_fault(
-    look, gemini_batch_stack, dataset, monkeypatch
+    check, gemini_batch_stack, dataset, monkeypatch
 ):
     def refuse(*_: Any) -> None:
         raise Forbidden("bigquery.tables.getData")
 
     monkeypatch.setattr(TableInspection, "first_rows", refuse)
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    first, second = look(table, destination=table)
+    first, second = check(table, destination=table)
     assert (first.severity, "bigquery.tables.getData" in first.message) == ("warning", True)
     assert (second.severity, "exists already" in second.message) == ("error", True)
 
 
-def test_file_stored_with_a_content_encoding_is_not_guessed_at(look, gemini_batch_stack, bucket):
+def test_file_stored_with_a_content_encoding_is_not_guessed_at(check, gemini_batch_stack, bucket):
     blob = storage_client(gemini_batch_stack).bucket(bucket).blob("requests.jsonl")
     blob.content_encoding = "gzip"
     blob.upload_from_string(gzip.compress(json.dumps(GOOD).encode()))
-    (finding,) = look(f"gs://{bucket}/requests.jsonl")
+    (finding,) = check(f"gs://{bucket}/requests.jsonl")
     assert (finding.severity, "Content-Encoding gzip" in finding.message) == ("warning", True)

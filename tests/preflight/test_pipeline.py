@@ -28,7 +28,7 @@ BOOK = {"isbn": "978-0", "title": "Emma", "cover": "gs://covers/emma.png"}
 LANDED = {"isbn": "STRING", "summary": "STRING", FINGERPRINT_COLUMN: "STRING"}
 SUMMARY = (AnswerColumn("summary", "STRING"),)
 
-PreflightChecker = Callable[..., list[Finding]]
+Check = Callable[..., list[Finding]]
 
 
 def plan(prompt: str = "Describe [[ title ]].", key: str = "isbn", **more: Any) -> BuildPlan:
@@ -41,10 +41,10 @@ def plan(prompt: str = "Describe [[ title ]].", key: str = "isbn", **more: Any) 
 
 
 @pytest.fixture
-def look(gemini_batch_stack) -> PreflightChecker:
+def check(gemini_batch_stack) -> Check:
     """Run the preflight; a source that is text is read as the build reads it."""
 
-    def look(
+    def check(
         source: Any,
         target: str,
         plan: BuildPlan = plan(),  # noqa: B008 - immutable
@@ -56,7 +56,7 @@ def look(gemini_batch_stack) -> PreflightChecker:
         hook = GeminiBatchHook(location=location)
         return preflight_rows(hook, plan, rows, target=target, **options)
 
-    return look
+    return check
 
 
 @pytest.fixture
@@ -69,31 +69,31 @@ def books(gemini_batch_stack, dataset) -> str:
     return fill(gemini_batch_stack, f"{dataset}.books", BOOKS, [BOOK])
 
 
-def told(findings: list[Finding]) -> str:
+def texts(findings: list[Finding]) -> str:
     return "\n".join(f"{finding.severity}: {finding}" for finding in findings)
 
 
-def test_pipeline_in_order_is_found_in_order(look, gemini_batch_stack, books, dataset, bucket, tmp_path):
+def test_pipeline_in_order_is_found_in_order(check, gemini_batch_stack, books, dataset, bucket, tmp_path):
     landed = fill(gemini_batch_stack, f"{dataset}.landed", LANDED)
     file = upload(gemini_batch_stack, bucket, "books.jsonl", [BOOK])
     folder = f"gs://{bucket}/requests"
-    assert look(books, f"{dataset}.new") == []
-    assert look(books, landed, plan(target=landed, media={"cover": None}), answers=SUMMARY) == []
-    assert look(f"SELECT isbn, title FROM `{books[5:]}`", landed, destination=dataset) == []
-    assert look(file, f"{dataset}.new", destination=folder) == []
-    assert look(file, f"gs://{bucket}/landed.parquet", destination=folder) == []
-    assert look([BOOK], f"{tmp_path}/new/landed.jsonl", destination=folder) == []
-    assert look(lambda: iter([BOOK]), f"{dataset}.new", destination=folder) == []
+    assert check(books, f"{dataset}.new") == []
+    assert check(books, landed, plan(target=landed, media={"cover": None}), answers=SUMMARY) == []
+    assert check(f"SELECT isbn, title FROM `{books[5:]}`", landed, requests=dataset) == []
+    assert check(file, f"{dataset}.new", requests=folder) == []
+    assert check(file, f"gs://{bucket}/landed.parquet", requests=folder) == []
+    assert check([BOOK], f"{tmp_path}/new/landed.jsonl", requests=folder) == []
+    assert check(lambda: iter([BOOK]), f"{dataset}.new", requests=folder) == []
 
 
-def test_all_faults_are_told_at_once(look, gemini_batch_stack, books):
+def test_all_faults_are_told_at_once(check, gemini_batch_stack, books):
     elsewhere = make_dataset(gemini_batch_stack, location="europe-west4")
     asked = plan("[[ author ]]", "number", generation_config={"warmth": 1})
-    found = told(look(books, "gs://no-such-bucket/landed.parquet", asked, destination=elsewhere))
+    found = texts(check(books, "gs://no-such-bucket/landed.parquet", asked, requests=elsewhere))
     assert 'error: each request: Invalid JSON payload received. Unknown name "warmth"' in found
     assert "key names the column 'number'" in found
     assert "the prompt or media names the column 'author'" in found
-    assert "it is in europe-west4, and the job in us-central1: they have to agree" in found
+    assert "it is in europe-west4, but the job runs in us-central1" in found
     assert "error: target gs://no-such-bucket/landed.parquet: the bucket does not exist" in found
     assert found.count("error: ") == 4
 
@@ -110,60 +110,58 @@ def test_all_faults_are_told_at_once(look, gemini_batch_stack, books):
     ],
 )
 def test_source_that_is_not_there_yet_is_worth_another_try(
-    look, gemini_batch_stack, dataset, bucket, source, message
+    check, gemini_batch_stack, dataset, bucket, source, message
 ):
     fill(gemini_batch_stack, f"{dataset}.empty", BOOKS)
     upload(gemini_batch_stack, bucket, "empty.jsonl", [])
     names = {"dataset": dataset, "dotted": dataset.removeprefix("bq://"), "bucket": bucket}
-    place = f"gs://{bucket}/requests" if "gs:" in source or "/nowhere/" in source else dataset
-    (finding,) = look(source.format(**names), f"{dataset}.landed", destination=place)
+    requests = f"gs://{bucket}/requests" if "gs:" in source or "/nowhere/" in source else dataset
+    (finding,) = check(source.format(**names), f"{dataset}.landed", requests=requests)
     assert message.format(**names) in str(finding)
     assert (finding.severity, finding.retryable) == ("error", True)
 
 
-def test_query_that_is_refused_is_not_worth_another_try(look, dataset):
-    (finding,) = look("SELECT isbn, FROM WHERE", f"{dataset}.landed", destination=dataset)
+def test_query_that_is_refused_is_not_worth_another_try(check, dataset):
+    (finding,) = check("SELECT isbn, FROM WHERE", f"{dataset}.landed", requests=dataset)
     assert "BigQuery refuses the source query" in finding.message
     assert not finding.retryable
 
 
-def test_query_is_held_against_key_and_prompt(look, books, dataset):
-    found = told(look(f"SELECT [isbn] AS isbn, 'Emma' AS title FROM `{books[5:]}`", f"{dataset}.landed"))
-    assert "destination is missing: name a dataset" in found
-    found = told(
-        look(f"SELECT [isbn] AS isbn, title FROM `{books[5:]}`", f"{dataset}.a", destination=dataset)
-    )
+def test_query_is_held_against_key_and_prompt(check, books, dataset):
+    found = texts(check(f"SELECT [isbn] AS isbn, 'Emma' AS title FROM `{books[5:]}`", f"{dataset}.landed"))
+    assert "name a dataset" in found
+    found = texts(check(f"SELECT [isbn] AS isbn, title FROM `{books[5:]}`", f"{dataset}.a", requests=dataset))
     assert "the key column 'isbn' of the query is of type ARRAY, which can't be a key" in found
 
 
-def test_view_is_not_read(look, gemini_batch_stack, books, dataset, monkeypatch):
+def test_view_is_not_read(check, gemini_batch_stack, books, dataset, monkeypatch):
     bigquery_client(gemini_batch_stack).query_and_wait(
         f"CREATE VIEW `{dataset[5:]}.view` AS SELECT * FROM `{books[5:]}`"
     )
     monkeypatch.setattr(TableInspection, "first_rows", None)
-    assert look(f"{dataset}.view", f"{dataset}.landed") == []
-    assert "author" in told(look(f"{dataset}.view", f"{dataset}.landed", plan("[[ author ]]")))
+    assert check(f"{dataset}.view", f"{dataset}.landed") == []
+    assert "author" in texts(check(f"{dataset}.view", f"{dataset}.landed", plan("[[ author ]]")))
 
 
-def test_first_rows_that_cannot_be_requests_are_warnings(look, gemini_batch_stack, dataset, bucket):
+def test_first_rows_that_cannot_be_requests_are_warnings(check, gemini_batch_stack, dataset, bucket):
     rows = [BOOK, {**BOOK, "isbn": None}, {**BOOK, "isbn": "978-1", "title": ""}]
     table = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, rows)
     file = upload(gemini_batch_stack, bucket, "books.jsonl", rows)
-    for source, place in ((table, dataset), (file, f"gs://{bucket}/requests")):
-        found = look(source, f"{dataset}.landed", plan("[[ title ]]"), destination=place)
+    for source, requests in ((table, dataset), (file, f"gs://{bucket}/requests")):
+        found = check(source, f"{dataset}.landed", plan("[[ title ]]"), requests=requests)
         assert sorted(finding.message for finding in found) == ["the key is NULL", "the prompt is empty"]
         assert {finding.severity for finding in found} == {"warning"}
 
 
-def test_file_that_is_no_json_lines_is_named(look, gemini_batch_stack, bucket, tmp_path, dataset):
+def test_file_that_is_no_json_lines_is_named(check, gemini_batch_stack, bucket, tmp_path, dataset):
     (tmp_path / "books.jsonl").write_text(json.dumps([BOOK]))
-    found = told(look(f"{tmp_path}/books.jsonl", f"{dataset}.landed", destination=f"gs://{bucket}/requests"))
+    found = texts(check(f"{tmp_path}/books.jsonl", f"{dataset}.landed", requests=f"gs://{bucket}/requests"))
     assert "line 1: a JSON array" in found
 
 
-def test_iterator_is_left_to_the_build(look, bucket, dataset):
+def test_iterator_is_left_to_the_build(check, bucket, dataset):
     rows = iter([BOOK])
-    (finding,) = look(rows, f"{dataset}.landed", destination=f"gs://{bucket}/requests")
+    (finding,) = check(rows, f"{dataset}.landed", requests=f"gs://{bucket}/requests")
     assert finding.severity == "warning"
     assert next(rows) == BOOK
 
@@ -179,22 +177,22 @@ def test_iterator_is_left_to_the_build(look, bucket, dataset):
         ),
     ],
 )
-def test_target_that_does_not_fit_is_told(look, gemini_batch_stack, books, dataset, columns, message):
+def test_target_that_does_not_fit_is_told(check, gemini_batch_stack, books, dataset, columns, message):
     landed = fill(gemini_batch_stack, f"{dataset}.landed", columns)
-    assert message in told(look(books, landed, plan(target=landed), answers=SUMMARY))
+    assert message in texts(check(books, landed, plan(target=landed), answers=SUMMARY))
 
 
-def test_table_of_failures_is_held_against_its_own_columns(look, gemini_batch_stack, books, dataset):
+def test_table_of_failures_is_held_against_its_own_columns(check, gemini_batch_stack, books, dataset):
     failed = fill(gemini_batch_stack, f"{dataset}.failed", {"isbn": "STRING", "message": "INT64"})
     message = (AnswerColumn("outcome", "INT64"),)
-    found = told(look(books, f"{dataset}.landed", failed_target=failed, answers=message))
+    found = texts(check(books, f"{dataset}.landed", failed_target=failed, answers=message))
     assert "the column 'message' is INT64 there, and what lands in it is STRING" in found
     assert "outcome" not in found
 
 
-def test_fingerprints_are_looked_for_in_files_too(look, gemini_batch_stack, bucket):
+def test_fingerprints_are_looked_for_in_files_too(check, gemini_batch_stack, bucket):
     landed = upload(gemini_batch_stack, bucket, "landed.jsonl", [{"isbn": "978-0"}])
-    assert f"has no column '{FINGERPRINT_COLUMN}'" in told(look([BOOK], landed, plan(target=landed)))
+    assert f"has no column '{FINGERPRINT_COLUMN}'" in texts(check([BOOK], landed, plan(target=landed)))
 
 
 @pytest.mark.parametrize(
@@ -206,36 +204,42 @@ def test_fingerprints_are_looked_for_in_files_too(look, gemini_batch_stack, buck
         ),
         (
             "bq://demo-project.nowhere",
-            "target: bq://demo-project.nowhere is a dataset: name the table as well",
+            "target: bq://demo-project.nowhere is a dataset, not a table: add the table's name",
         ),
         ("s3://bucket/landed.parquet", "unknown scheme s3://"),
-        ("/dev/null/landed.jsonl", "target /dev/null/landed.jsonl: /dev/null is no folder"),
+        (
+            "/dev/null/landed.jsonl",
+            "target /dev/null/landed.jsonl: this worker can't create files in /dev/null",
+        ),
     ],
 )
-def test_target_that_cannot_be_is_told(look, books, target, message):
-    assert message in told(look(books, target))
+def test_target_that_cannot_be_is_told(check, books, target, message):
+    assert message in texts(check(books, target))
 
 
-def test_target_of_files_may_lie_anywhere_and_that_of_tables_may_not(look, gemini_batch_stack, books, bucket):
+def test_target_of_files_may_lie_anywhere_and_that_of_tables_may_not(
+    check, gemini_batch_stack, books, bucket
+):
     target = f"{make_dataset(gemini_batch_stack, location='EU')}.landed"
-    assert look([BOOK], target, destination=f"gs://{bucket}/requests") == []
-    assert "it is in the multi-region EU" in told(look(books, target))
+    assert check([BOOK], target, requests=f"gs://{bucket}/requests") == []
+    assert "it is in the multi-region EU" in texts(check(books, target))
 
 
-def test_place_that_may_not_be_written_to_is_told(look, gemini_batch_stack, bucket, dataset, monkeypatch):
+def test_missing_write_permission_is_reported(check, gemini_batch_stack, bucket, dataset, monkeypatch):
     landed = fill(gemini_batch_stack, f"{dataset}.landed", LANDED)
     monkeypatch.setattr(FileInspection, "may_write", lambda *_: False)
     monkeypatch.setattr(TableInspection, "may_write", lambda *_: False)
-    found = told(look([BOOK], landed, destination=f"gs://{bucket}/requests"))
-    assert f"error: destination gs://{bucket}/requests: the connection's account may not write there" in found
-    assert f"error: target {landed}: the connection's account may not write there" in found
+    found = texts(check([BOOK], landed, requests=f"gs://{bucket}/requests"))
+    lacks = "the connection's account lacks the permission"
+    assert f"error: requests gs://{bucket}/requests: {lacks} storage.objects.create" in found
+    assert f"error: target {landed}: {lacks} bigquery.tables.updateData" in found
 
 
-def test_what_cannot_be_asked_is_a_warning(look, books, dataset, monkeypatch):
+def test_what_cannot_be_asked_is_a_warning(check, books, dataset, monkeypatch):
     def forbidden(*_: object) -> None:
         raise Forbidden("no bigquery.datasets.get")
 
     monkeypatch.setattr(TableInspection, "dataset_location", forbidden)
-    found = look(books, f"{dataset}.landed")
+    found = check(books, f"{dataset}.landed")
     assert {finding.severity for finding in found} == {"warning"}
-    assert "could not be checked: 403 no bigquery.datasets.get" in told(found)
+    assert "could not be checked: 403 no bigquery.datasets.get" in texts(found)

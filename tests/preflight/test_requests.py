@@ -51,7 +51,7 @@ ARRAY = json.dumps([request("one"), request("two")])
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "message"),
+    ("content", "where", "message"),
     [
         pytest.param(b"", "", "there are no requests", id="empty"),
         pytest.param(b"\n \r\n", "", "there are no requests", id="blank"),
@@ -89,9 +89,9 @@ ARRAY = json.dumps([request("one"), request("two")])
         pytest.param(b'{"a":' * 20_000 + b"1" + b"}" * 20_000, "line 1", "", id="deep"),
     ],
 )
-def test_broken_file_is_named_for_what_it_is(content: bytes, place: str, message: str) -> None:
+def test_broken_file_is_named_for_what_it_is(content: bytes, where: str, message: str) -> None:
     (finding,) = _findings(content, allowed=1.0)
-    assert (finding.severity, finding.place) == (Severity.ERROR, place)
+    assert (finding.severity, finding.where) == (Severity.ERROR, where)
     assert message in finding.message
     assert finding.hint
 
@@ -114,11 +114,11 @@ def test_advice_against_the_byte_order_mark_works(tmp_path) -> None:
 def test_line_that_is_no_json_leaves_the_others_checked() -> None:
     content = b"\n".join([GOOD, b"oops", BAD, b"oops", GOOD])
     broken, whole, bad = _findings(content)
-    assert (broken.place, whole.message.split(",")[0]) == (
+    assert (broken.where, whole.message.split(",")[0]) == (
         "line 2 and 1 more",
         "1 of 5 checked requests would be rejected",
     )
-    assert bad.place == "line 3"
+    assert bad.where == "line 3"
 
 
 @pytest.mark.parametrize(
@@ -146,21 +146,21 @@ def test_equal_faults_are_one_finding_and_many_kinds_are_cut() -> None:
     rows = [request("x", **{f"field_{number}": 1}) for number in range(25)]
     _, *kinds, more = _findings("\n".join(map(json.dumps, rows)).encode())
     assert len(kinds) == 10
-    assert more.message == "15 further kinds of faults"
+    assert more.message == "rows have 15 more kinds of problems"
     (_, equal) = _findings(b"\n".join([BAD] * 300))
-    assert equal.place == "line 1 and 299 more"
+    assert equal.where == "line 1 and 299 more"
 
 
 def test_repeated_keys_are_told() -> None:
     rows = [{"key": key, **request("x")} for key in ("a", "b", "a", "a", None, None)]
     (finding,) = _findings("\n".join(map(json.dumps, rows)).encode())
-    assert (finding.severity, finding.place) == (Severity.WARNING, "line 3 and 1 more")
+    assert (finding.severity, finding.where) == (Severity.WARNING, "line 3 and 1 more")
 
 
 def test_line_of_more_than_20_mb_is_told_and_not_read() -> None:
     long = b'{"request": "' + b"x" * LONGEST_LINE
     (finding,) = _findings(b"\n".join([GOOD, long]))
-    assert (finding.severity, finding.place) == (Severity.WARNING, "line 2")
+    assert (finding.severity, finding.where) == (Severity.WARNING, "line 2")
     assert "longer than 20 MB" in finding.message
 
 
@@ -184,7 +184,7 @@ def test_sample_of_several_files_counts_as_one() -> None:
         sample.add_lines([GOOD, BAD], file=file)
     whole, bad = sample.findings(0.1)
     assert "2 of 4" in whole.message
-    assert bad.place == "gs://b/1, line 2 and 1 more"
+    assert bad.where == "gs://b/1, line 2 and 1 more"
 
 
 @pytest.mark.parametrize(

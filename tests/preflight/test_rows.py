@@ -25,7 +25,7 @@ def plan(prompt: str = "[[ title ]]", *, drop_bad_rows: bool = False, **parts: A
     )
 
 
-def told(findings: list[Finding]) -> list[str]:
+def texts(findings: list[Finding]) -> list[str]:
     return [f"{finding.severity}: {finding}" for finding in findings]
 
 
@@ -46,7 +46,7 @@ def test_sound_template_and_rows_are_found_in_order() -> None:
     ],
 )
 def test_fault_of_all_requests_needs_no_rows(parts: dict[str, Any], message: str) -> None:
-    (finding,) = told(template_findings(plan(**parts)))
+    (finding,) = texts(template_findings(plan(**parts)))
     assert finding.startswith("error: each request: ")
     assert message in finding
 
@@ -71,11 +71,11 @@ def test_rows_that_cannot_be_requests_are_warnings_by_fault() -> None:
         {"isbn": "4", "title": "\ud800"},
         {"isbn": "5", "title": "D", "cover": "cover.png"},
     ]
-    hint = "mend it, leave it out in a query, or set on_bad_rows='drop'"
-    assert told(row_findings(rows, plan(media={"cover": None}))) == [
+    hint = "fix it, leave the row out with a query, or set on_bad_rows='drop'"
+    assert texts(row_findings(rows, plan(media={"cover": None}))) == [
         f"warning: row 2: the key is NULL; {hint}",
         f"warning: row 3: the key occurs more than once; {hint}",
-        f"warning: row 4 and 1 more of the first rows: the prompt is empty; {hint}",
+        f"warning: row 4 and 1 more: the prompt is empty; {hint}",
         f"warning: row 6: the row holds a lone surrogate, which is no Unicode text; {hint}",
         f"warning: row 7: cover is cover.png, not a gs:// or https:// address; {hint}",
     ]
@@ -90,4 +90,4 @@ def test_many_kinds_of_faults_are_cut() -> None:
     rows = [{"isbn": str(number), "title": "A", "cover": f"{number}.png"} for number in range(12)]
     findings = row_findings(rows, plan(media={"cover": None}))
     assert len(findings) == 11
-    assert findings[-1].message == "2 further kinds of faults in the first rows"
+    assert findings[-1].message == "rows have 2 more kinds of problems"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.preflight.locations import bucket_findings, dataset_findings
+from airflow_gemini_batch.preflight.checker import bucket_findings, dataset_findings
 
 
 @pytest.mark.parametrize(

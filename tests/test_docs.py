@@ -1,0 +1,55 @@
+"""The documents name things that exist: paths, public names, folders and their imports."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import airflow_gemini_batch
+from tests.test_architecture import BELOW
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md")
+}
+# Made later, or of a former release.
+NOT_IN_THE_TREE = {"airflow_gemini_batch/example_dags"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_paths_exist(name):
+    paths = set(re.findall(r"`((?:airflow_gemini_batch|tests|dags|docs)/[\w./-]*)`", DOCUMENTS[name]))
+    links = set(re.findall(r"\]\((?!http|#)([^)#]+)", DOCUMENTS[name]))
+    here = (ROOT / name).parent
+    missing = {path for path in paths if not (ROOT / path).exists()} - NOT_IN_THE_TREE
+    assert missing | {link for link in links if not (here / link).exists()} == set()
+
+
+def test_folders_of_the_architecture_exist():
+    folders = re.findall(r"`(\w+)/`", DOCUMENTS["docs/architecture.md"].partition("\n## Who imports")[0])
+    missing = {name for name in folders if not (ROOT / "airflow_gemini_batch" / name).is_dir()}
+    assert missing - {"bigquery", "files"} == set()
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_imported_names_are_public(name):
+    imports = re.findall(r"from airflow_gemini_batch import (\([^)]*\)|.*)", DOCUMENTS[name])
+    names = {word for line in imports for word in re.findall(r"\w+", line)}
+    assert names <= set(airflow_gemini_batch.__all__)
+
+
+def test_picture_of_the_imports_is_the_rule():
+    arrows = re.findall(r"^    (\w+) --> (\w+)$", DOCUMENTS["docs/architecture.md"], re.MULTILINE)
+    drawn: dict[str, set[str]] = {}
+    for above, below in arrows:
+        assert above == "cli" or below in BELOW[above]
+        drawn.setdefault(above, set()).add(below)
+
+    def reachable(room: str) -> set[str]:
+        return {room}.union(*(reachable(below) for below in drawn.get(room, ())))
+
+    for room in drawn:
+        assert {below for below in BELOW[room] if below in drawn} <= reachable(room)
