@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.media import mime_type_of
+from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
 
@@ -172,9 +173,8 @@ def gemini_request(
 
 
 def _file_part(value: Any, slot: MediaSlot) -> bytes:
-    if not value:
+    if not (uri := text_of(value)):
         return b""
-    uri = str(value)
     if not uri.startswith(("gs://", "https://", "http://")):
         raise BadMediaError(f"{slot.column} is {uri:.200}, not a gs:// or https:// address")
     kind = slot.mime_type or mime_type_of(uri)
