@@ -42,7 +42,7 @@ def requests(gemini_batch_stack, builder, dataset, bucket):
     """Build, and return the requests and their fingerprints by key."""
 
     def requests(a_plan: BuildPlan, source: Any) -> Requests:
-        in_table = isinstance(source, str) and a_plan.format.takes_tables
+        in_table = isinstance(source, str) and a_plan.family.takes_tables
         report = builder.build(a_plan, source, str(dataset) if in_table else f"gs://{bucket}/requests")
         found: Requests = {}
         for address in report.sources:
@@ -103,7 +103,7 @@ def test_values_of_each_type_become_the_same_request(requests, kinds):
 @pytest.mark.parametrize("case", BAD_ROW_CASES, ids=str)
 def test_bad_row_is_named_or_left_out_and_counted(builder, requests, bucket, case: BadRowCase):
     rows = [GOOD_ROWS[0], case.row, GOOD_ROWS[1]]
-    with pytest.raises(InvalidRequestError, match=re.escape(f"1 rows: {case.fault} ({case.key})")):
+    with pytest.raises(InvalidRequestError, match=re.escape(f"1 row: {case.fault} ({case.key})")):
         builder.build(plan(**BAD_ROW_PLAN), rows, f"gs://{bucket}/refused")
     dropping = plan(**BAD_ROW_PLAN, drop_bad_rows=True)
     report = builder.build(dropping, rows, f"gs://{bucket}/requests")

@@ -29,9 +29,9 @@ def test_bad_rows_are_an_error_that_shows_their_keys_and_nothing_is_written(clie
         build.run(plan("[[ title ]]", request={"media": {"cover": None}}), source, dataset)
     lines = str(caught.value).splitlines()
     assert lines[1:5] == [
-        f"1 rows: {BadRow.NULL_KEY}",
-        f"1 rows: {BadRow.DUPLICATE_KEY} (twice)",
-        f"1 rows: {BadRow.EMPTY_PROMPT} (empty)",
+        f"1 row: {BadRow.NULL_KEY}",
+        f"1 row: {BadRow.DUPLICATE_KEY} (twice)",
+        f"1 row: {BadRow.EMPTY_PROMPT} (empty)",
         f"2 rows: {BadRow.BAD_MEDIA} (local, unknown)",
     ]
     assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]

@@ -149,8 +149,8 @@ def test_all_faults_are_told_at_once(build) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         build(rows)
     assert "3 rows: the key occurs more than once (1)" in str(refused.value)
-    assert "1 rows: the key is NULL (row 2)" in str(refused.value)
-    assert "1 rows: the key, prompt or media holds a lone surrogate" in str(refused.value)
+    assert "1 row: the key is NULL (row 2)" in str(refused.value)
+    assert "1 row: the key, prompt or media holds a lone surrogate" in str(refused.value)
 
 
 def test_good_row_is_not_lost_to_a_bad_one_with_its_key(build, requests) -> None:
@@ -246,7 +246,7 @@ def test_rows_of_files_are_built(build, requests, files, bucket, tmp_path) -> No
 def test_empty_key_cell_is_null(files, bucket, tmp_path) -> None:
     (tmp_path / "books.csv").write_text("isbn,title\n1,Emma\n,Ida\n")
     rows = read_rows(parse_row_source(str(tmp_path / "books.csv")), ("isbn", "title"), files)
-    with pytest.raises(InvalidRequestError, match=r"1 rows: the key is NULL \(row 2\)"):
+    with pytest.raises(InvalidRequestError, match=r"1 row: the key is NULL \(row 2\)"):
         build_files(plan(), rows, GcsAddress(bucket, "r"), files, logging.getLogger("build"))
 
 
