@@ -32,10 +32,12 @@ MIME_TYPES = {
 }
 
 ENDING_PATTERN = r"\.([A-Za-z0-9]+)(?:[?#].*)?$"
-"""Finds the ending of an address, in Python and in RE2 alike."""
+"""Finds the ending of an address in RE2, where ``$`` is the end of the text."""
+
+_ENDING = re.compile(ENDING_PATTERN[:-1] + r"\Z")
 
 
 def mime_type_of(uri: str) -> str | None:
-    """Return the MIME type that the address of a file speaks of, ``None`` when it speaks of none."""
-    ending = re.search(ENDING_PATTERN, uri)
+    """Return the MIME type of a file by the ending of its address, ``None`` for an ending that is not known."""
+    ending = _ENDING.search(uri)
     return MIME_TYPES.get(ending[1].lower()) if ending else None

@@ -1,6 +1,6 @@
 """Values of rows as text, spelled as BigQuery spells them, so that a row has one fingerprint wherever it is read.
 
-The twin in SQL is ``requests.bigquery.columns.text_of``.
+The twin in SQL is ``requests.bigquery.expressions.text_of``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.preflight.checker import PreflightChecker
 from airflow_gemini_batch.preflight.findings import Finding, error, raise_findings, warning
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
-from airflow_gemini_batch.requests.validation.columns import column_faults
+from airflow_gemini_batch.requests.forms import column_faults
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob

@@ -18,7 +18,7 @@ from airflow_gemini_batch.landing.plan import LandingPlan, column_type
 from airflow_gemini_batch.preflight.checker import PreflightChecker
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
 from airflow_gemini_batch.preflight.rows import CHECKED_ROWS, row_findings, template_findings
-from airflow_gemini_batch.requests.bigquery.columns import check_key_types, types_of
+from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.bigquery.preview import types_of_query
 from airflow_gemini_batch.requests.build import request_dataset, request_folder
 from airflow_gemini_batch.requests.done import done_rows, read_done_files

@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.keys import key_text as key_text_of
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
-from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted, types_of
+from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted, types_of
 from airflow_gemini_batch.requests.files.rows import read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 from airflow_gemini_batch.requests.spec import BuildPlan

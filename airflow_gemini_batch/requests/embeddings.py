@@ -41,7 +41,7 @@ def embedding_family(model: str, request_format: str | None = None) -> ModelFami
     choices = " or ".join(f"request_format={name!r}" for name in families)
     if request_format is None:
         if known is None:
-            raise ValueError(f"{name} is of no family of embedding models that is known here: give {choices}")
+            raise ValueError(f"{name} does not belong to a known family of embedding models: give {choices}")
         if not known.embeds:
             raise ValueError(
                 f"{name} generates text: use the operators for Gemini, or, where it is an embedding model all the same "
@@ -146,7 +146,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pieces(value: Any) -> Iterator[str | TextSlot]:
-    """Yield the JSON text of a value; a template becomes a hole."""
+    """Yield the JSON text of a value; a template becomes a slot."""
     if isinstance(value, PromptTemplate):
         yield TextSlot(value)
     elif isinstance(value, Mapping):

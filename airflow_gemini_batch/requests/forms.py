@@ -1,8 +1,8 @@
-"""The form of a request by family of models: its template, its line of a file, and its rules."""
+"""The form of a request by family of models: its template, its line of a file or columns of a table, and its rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from airflow_gemini_batch.core.model_families import (
@@ -24,6 +24,8 @@ from airflow_gemini_batch.requests.validation.generate_content import (
     read_generation_request,
 )
 from airflow_gemini_batch.requests.validation.proto_json import WireError
+
+_REFUSED_TYPES = ("ARRAY", "STRUCT", "RECORD", "RANGE", "DATETIME", "GEOGRAPHY")
 
 
 class RequestForm(NamedTuple):
@@ -104,3 +106,24 @@ def _other_form(row: Mapping[str, Any], family: ModelFamily) -> str | None:
     if form.main_field in row:
         return 'a bare request, without the key "request" around it: wrap it in {"request": …}'
     return f'there is no "request": write {form.example}'
+
+
+def column_faults(columns: Iterable[tuple[str, str]], family: ModelFamily) -> Iterator[str]:
+    """Say what keeps a job from reading a table of requests.
+
+    :param columns: names and BigQuery types; ``ARRAY`` for a repeated column, whatever it repeats.
+    """
+    present = dict(columns)
+    main = family.main_column
+    types = ("STRING",) if family.is_flat else ("JSON", "STRING")
+    allowed = " or ".join(types)
+    if main not in present:
+        yield f"there is no column {main!r} ({allowed})"
+    elif present[main] not in types:
+        yield f"column {main!r} is {present[main]}, not {allowed}"
+    for name, kind in present.items():
+        # Columns beside a text are dropped, whatever they hold.
+        if not family.is_flat and name != main and kind in _REFUSED_TYPES:
+            yield f"column {name!r} has the unsupported type {kind}"
+        if name.lower() in (family.answer_column, "status"):
+            yield f"column {name!r} has a reserved name"

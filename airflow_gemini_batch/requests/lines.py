@@ -56,7 +56,7 @@ def _json_key(key: str) -> bytes:
     try:
         return orjson.dumps(key)
     except orjson.JSONEncodeError:
-        raise NotTextError("the key holds a lone surrogate, which is no Unicode text") from None
+        raise NotTextError("the key holds a lone surrogate, which is not valid Unicode") from None
 
 
 PROMPT = "prompt"
@@ -115,7 +115,7 @@ def _prompt_line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
     labels = request.get("labels") or {}
     if not isinstance(labels, Mapping):
         raise InvalidRequestError(
-            f"the request with the key {key!r:.100} has labels that are no dict: {labels!r:.100}"
+            f"the labels of the request with the key {key!r:.100} are not a dict: {labels!r:.100}"
         )
     labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
     try:

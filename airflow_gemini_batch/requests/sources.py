@@ -95,7 +95,7 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
     if any(path.startswith("bq://") for path in paths):
         if len(paths) > 1:
             raise ValueError(
-                f"source {paths} names several things: give one table, or a query that joins them"
+                f"source {paths} names a table and other sources: give one table, or a query that joins them"
             )
         address = BigQueryAddress.parse(paths[0])
         if not address.is_table:
@@ -114,7 +114,7 @@ def file_kind(path: str) -> FileKind:
         if name.endswith(ending):
             return kind
     raise ValueError(
-        f"{path!r}: the kind of file is not known; expected is a name that ends in {', '.join(_ENDINGS)}"
+        f"{path!r}: the kind of file is not known: give a name that ends in {', '.join(_ENDINGS)}"
         + ("" if "://" in path else ", a bq:// table, or a query that begins with SELECT or WITH")
     )
 
@@ -124,5 +124,5 @@ def _path(path: str) -> GcsAddress | str:
         return path
     address = parse_address(path)
     if not isinstance(address, GcsAddress):
-        raise ValueError(f"{path!r} is no file")
+        raise ValueError(f"{path!r} is not a file")
     return address

@@ -1,4 +1,4 @@
-"""What the building of requests needs to know, and what it tells."""
+"""What a build makes (BuildPlan), why it leaves rows out (BadRow), and what it reports (BuildReport)."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class BadRow(StrEnum):
     DUPLICATE_KEY = "the key occurs more than once"
     EMPTY_PROMPT = "the prompt is empty"
     BAD_MEDIA = "a media column holds no gs:// or https:// address of a file of a known type"
-    NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is no Unicode text"
+    NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is not valid Unicode"
 
 
 @dataclass(frozen=True, slots=True)
 class BadRows:
-    """Rows of one fault.
+    """Rows that are bad for one reason.
 
-    :param keys: some of their keys, at most :data:`SHOWN_KEYS`, or the places of rows without one.
+    :param keys: some of their keys, at most :data:`SHOWN_KEYS`, or the numbers of rows without one.
     """
 
     count: int
@@ -91,43 +91,44 @@ class BuildPlan:
         :param present: names of the rows' columns.
         :param where: the source, for the message.
         """
-        faults = [
+        errors = [
             f"{use} names the column {column!r}, which {where} does not have"
             for use, columns in (("key", self.key), ("the prompt or media", self.template.columns))
             for column in columns
             if column not in present
         ]
         reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, self.family.read_columns)
-        faults += [
+        errors += [
             f"the key column {column!r} has a name that Vertex AI or this package uses itself: rename it, in a query "
             f"with SELECT `{column}` AS another_name"
             for column in self.key
             if column.lower() in reserved
         ]
-        if faults:
+        if errors:
             named = ", ".join(present) or "none"
-            raise InvalidRequestError("\n".join([*faults, f"The columns are: {named}"]))
+            raise InvalidRequestError("\n".join([*errors, f"The columns are: {named}"]))
 
     def check_rows(self, bad: Mapping[BadRow, BadRows]) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for bad rows, unless they are dropped."""
         if self.drop_bad_rows or not any(rows.count for rows in bad.values()):
             return
         lines = [
-            f"{rows.count} rows: {fault}" + (f" ({', '.join(rows.keys)})" if rows.keys else "")
-            for fault, rows in bad.items()
+            f"{rows.count} row{'s' if rows.count > 1 else ''}: {reason}"
+            + (f" ({', '.join(rows.keys)})" if rows.keys else "")
+            for reason, rows in bad.items()
             if rows.count
         ]
         raise InvalidRequestError(
             "Not every row can become a request:\n"
             + "\n".join(lines)
-            + "\nMend them, leave them out in a query, or set on_bad_rows='drop' to leave them out and count them. "
+            + "\nFix them, leave them out in a query, or set on_bad_rows='drop' to leave them out and count them. "
             "Nothing was submitted."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What came of it.
+    """Row counts of a build, and where its requests are.
 
     :param sources: where the requests of each job are: a file, a table, or several files; none when there is nothing
         to ask.
@@ -159,12 +160,12 @@ class BuildReport:
             "rows": self.rows,
             "requests": self.requests,
             "done": self.done,
-            "dropped": {fault.name.lower(): rows.count for fault, rows in self.bad.items() if rows.count},
+            "dropped": {reason.name.lower(): rows.count for reason, rows in self.bad.items() if rows.count},
         }
 
     def __str__(self) -> str:
         parts = [f"{self.rows} rows: {self.requests} to ask"]
         if self.done:
             parts.append(f"{self.done} done already")
-        parts += [f"{rows.count} left out ({fault})" for fault, rows in self.bad.items() if rows.count]
+        parts += [f"{rows.count} left out ({reason})" for reason, rows in self.bad.items() if rows.count]
         return ", ".join(parts)

@@ -1,7 +1,7 @@
-"""A row → one request: the request's JSON text with holes, each filled by a row.
+"""A row → one request: the request's JSON text with slots, each filled by a row.
 
-The same template serves a stream of rows in Python and a statement in BigQuery: the text between the holes is fixed,
-and what goes into a hole is encoded as JSON by either.
+The same template serves a stream of rows in Python and a statement in BigQuery: the text between the slots is fixed,
+and what goes into a slot is encoded as JSON by either.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.media import mime_type_of
+from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
 
@@ -51,7 +52,7 @@ class FilledRows:
 
 
 class BadRowError(ValueError):
-    """A row that no request can be made of."""
+    """A row that can't become a request."""
 
 
 class EmptyPromptError(BadRowError):
@@ -59,21 +60,21 @@ class EmptyPromptError(BadRowError):
 
 
 class BadMediaError(BadRowError):
-    """A row with something else than the address of a file of a known type."""
+    """A row whose media column does not hold the address of a file of a known type."""
 
 
 class NotTextError(BadRowError):
-    """A row with a lone surrogate, which is no Unicode text."""
+    """A row with a lone surrogate, which is not valid Unicode."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTemplate:
     """The JSON text of a request.
 
-    :param parts: fixed text and holes, in order.
+    :param parts: fixed text and slots, in order.
     :param prompt: the text that must not come out empty.
     :param fields: the same as an object, with templates for what is filled in, for those who need it in pieces: a
-        table with a column for each field, an export. None where the JSON text is all that is needed.
+        table with a column for each field, an export. Empty if the JSON text is all that is needed.
     """
 
     parts: tuple[str | TextSlot | MediaSlot, ...]
@@ -91,13 +92,13 @@ class RequestTemplate:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, each once."""
-        found: list[str] = []
+        columns: list[str] = []
         for part in self.parts:
             if isinstance(part, TextSlot):
-                found += part.text.columns
+                columns += part.text.columns
             elif isinstance(part, MediaSlot):
-                found.append(part.column)
-        return tuple(dict.fromkeys(found))
+                columns.append(part.column)
+        return tuple(dict.fromkeys(columns))
 
     def fill(self, row: Mapping[str, Any]) -> bytes:
         """Return the request of a row as JSON.
@@ -127,7 +128,7 @@ class RequestTemplate:
                     media = list(map(add, media, map(bool, files)))
                     pieces.append(files)
         except orjson.JSONEncodeError:
-            raise NotTextError("the row holds a lone surrogate, which is no Unicode text") from None
+            raise NotTextError("the row holds a lone surrogate, which is not valid Unicode") from None
         filled = zip(*pieces, strict=True) if pieces else repeat((), len(rows))
         return FilledRows([self._format % texts for texts in filled], characters, media)
 
@@ -172,9 +173,8 @@ def gemini_request(
 
 
 def _file_part(value: Any, slot: MediaSlot) -> bytes:
-    if not value:
+    if not (uri := text_of(value)):
         return b""
-    uri = str(value)
     if not uri.startswith(("gs://", "https://", "http://")):
         raise BadMediaError(f"{slot.column} is {uri:.200}, not a gs:// or https:// address")
     kind = slot.mime_type or mime_type_of(uri)

@@ -92,7 +92,7 @@ def test_lines_come_one_by_one() -> None:
         pytest.param({"contents": []}, "the key 'contents' is neither", id="a request for all"),
         pytest.param([("x", {**REQUEST, "n": {1}})], "the key 'x' can't be written as JSON", id="a set"),
         pytest.param(
-            [("x", {**REQUEST, "labels": "a"})], "the key 'x' has labels that are no dict", id="labels"
+            [("x", {**REQUEST, "labels": "a"})], "the key 'x' are not a dict", id="labels"
         ),
     ],
 )

@@ -35,7 +35,7 @@ from airflow_gemini_batch.outputs.embeddings import (
     SHORTEST,
     ZERO,
 )
-from airflow_gemini_batch.requests.bigquery.columns import quoted
+from airflow_gemini_batch.requests.bigquery.expressions import quoted
 
 _READ = TEXT_EMBEDDING.read_columns
 _EMBEDDINGS = "$[0].embeddings"

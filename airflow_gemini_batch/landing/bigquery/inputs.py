@@ -20,7 +20,7 @@ from airflow_gemini_batch.landing.bigquery.targets import column_types, recreate
 from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.requests.bigquery.columns import check_key_types
+from airflow_gemini_batch.requests.bigquery.expressions import check_key_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

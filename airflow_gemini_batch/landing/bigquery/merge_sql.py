@@ -10,7 +10,7 @@ from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.landing.plan import LandingPlan, newer_wins
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.requests.bigquery.columns import quoted
+from airflow_gemini_batch.requests.bigquery.expressions import quoted
 
 # Aliases that no column has: in GoogleSQL an alias hides a column of the same name.
 _STAGED, _TARGET, _FAILED = "gemini_batch_staged", "gemini_batch_target", "gemini_batch_failed"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.landing.plan import LandingPlan, check_target_columns, column_type
-from airflow_gemini_batch.requests.bigquery.columns import quoted, single_type
+from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, SchemaField, Table

@@ -1,6 +1,6 @@
-"""The statements that make requests of rows in BigQuery: one looks, others write them to tables or files.
+"""The statements that make requests of rows in BigQuery: one counts them, others write them to tables or files.
 
-All sort the rows in the same way, so that what was looked at is what is written. Values of rows never leave
+All sort the rows in the same way, so that what was counted is what is written. Values of rows never leave
 BigQuery. What comes from outside (template, model) travels in query parameters; names of columns are quoted; only a
 source query becomes part of a statement, in brackets.
 """
@@ -16,10 +16,11 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.requests.bigquery.columns import key_text, quoted
-from airflow_gemini_batch.requests.bigquery.request_sql import (
+from airflow_gemini_batch.requests.bigquery.expressions import (
     field_value,
-    named_holes,
+    key_text,
+    named_slots,
+    quoted,
     rendered,
     request_text,
     slot_columns,
@@ -53,7 +54,7 @@ class RequestRows:
     done: DoneRows | None = None
 
 
-def survey_statement(asked: RequestRows) -> Statement:
+def preview_statement(request_rows: RequestRows) -> Statement:
     """Return the statement that counts the rows by what becomes of them.
 
     Columns of the result: ``state`` (``ASK``, ``DONE`` or the name of a
@@ -62,7 +63,7 @@ def survey_statement(asked: RequestRows) -> Statement:
     """
     parameters = Parameters()
     return Statement(
-        f"""WITH {_sorted_rows(asked, parameters)}
+        f"""WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   state,
   COUNT(*) AS row_count,
@@ -77,7 +78,12 @@ GROUP BY state""",
 
 
 def build_statement(
-    asked: RequestRows, table: BigQueryAddress, *, shard: int = 0, shards: int = 1, replace: bool = False
+    request_rows: RequestRows,
+    table: BigQueryAddress,
+    *,
+    shard: int = 0,
+    shards: int = 1,
+    replace: bool = False,
 ) -> Statement:
     """Return the statement that writes a request table.
 
@@ -87,13 +93,14 @@ def build_statement(
     parameters = Parameters()
     create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
     columns = ",\n  ".join(
-        f"{expression} AS {quoted(name)}" for expression, name in request_columns(asked.plan, parameters)
+        f"{expression} AS {quoted(name)}"
+        for expression, name in request_columns(request_rows.plan, parameters)
     )
     return Statement(
         f"""{create} {table.sql}
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY))
 AS
-WITH {_sorted_rows(asked, parameters)}
+WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   {columns}
 FROM sorted_rows
@@ -103,7 +110,7 @@ WHERE {_is_asked(shard, shards)}""",
 
 
 def export_statement(
-    asked: RequestRows, pattern: GcsAddress, *, shard: int = 0, shards: int = 1
+    request_rows: RequestRows, pattern: GcsAddress, *, shard: int = 0, shards: int = 1
 ) -> Statement:
     """Return the statement that writes request files, each line an object of ``key`` and ``request``.
 
@@ -111,12 +118,12 @@ def export_statement(
     :param shard: which part of the rows, from 0; each row is in one.
     """
     parameters = Parameters()
-    template = asked.plan.template
+    template = request_rows.plan.template
     uri = orjson.dumps(str(pattern)).decode()
     return Statement(
         f"""EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)
 AS
-WITH {_sorted_rows(asked, parameters)}
+WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   key_text AS `key`,
   {field_value(template.fields, template, parameters)} AS `request`
@@ -145,24 +152,24 @@ def _is_asked(shard: int, shards: int) -> str:
     return f"state = '{ASK}'{part}"
 
 
-def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
+def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it."""
-    plan = asked.plan
+    plan = request_rows.plan
     keys = _key_names(plan)
-    slots = named_holes(plan.template)
+    slots = named_slots(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
     columns = {
         **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
-        "key_text": key_text(plan.key, asked.types),
-        "prompt": rendered(plan.template.prompt, asked.types, parameters),
-        **slot_columns(plan.template, asked.types, parameters),
+        "key_text": key_text(plan.key, request_rows.types),
+        "prompt": rendered(plan.template.prompt, request_rows.types, parameters),
+        **slot_columns(plan.template, request_rows.types, parameters),
     }
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
     files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
     model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
     # A source query may end in a comment, hence the line ends around it.
     return f"""source_rows AS (
-{asked.rows}
+{request_rows.rows}
 ), filled AS (
   SELECT
     {_aliased(columns)}
@@ -173,22 +180,22 @@ def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
     {" + ".join(characters)} AS characters,
     {" + ".join(files) or "0"} AS files,
     {request_text(plan.template, parameters)} AS request,
-    {_fault_case(plan)} AS fault
+    {_bad_row_case(plan)} AS bad_row
   FROM filled
 ), fingerprinted AS (
   SELECT *, SUBSTR(TO_HEX(SHA256(CONCAT({model}, request))), 1, {DIGEST_LENGTH}) AS fingerprint
   FROM requests
 ), ranked AS (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, fault ORDER BY fingerprint) AS place
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
   FROM fingerprinted
 ), done AS (
-  {done_query(asked.done, plan.key) if asked.done else _NOTHING_DONE}
+  {done_query(request_rows.done, plan.key) if request_rows.done else _NOTHING_DONE}
 ), sorted_rows AS (
   SELECT
     ranked.*,
     CASE
-      WHEN fault IS NOT NULL THEN fault
-      WHEN place > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
+      WHEN bad_row IS NOT NULL THEN bad_row
+      WHEN nth_of_key > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
       WHEN done.key_text IS NOT NULL THEN '{DONE}'
       ELSE '{ASK}'
     END AS state
@@ -197,15 +204,17 @@ def _sorted_rows(asked: RequestRows, parameters: Parameters) -> str:
 )"""
 
 
-def _fault_case(plan: BuildPlan) -> str:
-    """Return the expression for the name of a row's fault, NULL for a good row."""
-    slots = named_holes(plan.template).items()
+def _bad_row_case(plan: BuildPlan) -> str:
+    """Return the expression for the reason why a row is bad, NULL for a good row."""
+    slots = named_slots(plan.template).items()
     conditions = {
         BadRow.NULL_KEY: [f"{key} IS NULL" for key in _key_names(plan)],
         BadRow.EMPTY_PROMPT: ["TRIM(prompt) = ''"],
         BadRow.BAD_MEDIA: [f"{name} IS NULL" for name, slot in slots if isinstance(slot, MediaSlot)],
     }
-    cases = [f"WHEN {' OR '.join(found)} THEN '{fault.name}'" for fault, found in conditions.items() if found]
+    cases = [
+        f"WHEN {' OR '.join(any_of)} THEN '{reason.name}'" for reason, any_of in conditions.items() if any_of
+    ]
     return "CASE\n      " + "\n      ".join(cases) + "\n    END"
 
 

@@ -1,8 +1,8 @@
 """Request files out of BigQuery rows, for models that read files only: BigQuery itself writes them.
 
-One place belongs to one content. Each try exports into a folder of its own below it, and names its files in a record
-that is written last, and by one try only. So an export that died half-way is never read, and the same requests are the
-same objects. What such an export has left behind is for the bucket's lifecycle rules.
+One folder belongs to one set of requests. Each try exports into a folder of its own below it, and names its files in a
+record that is written last, and by one try only. So an export that died half-way is never read, and the same requests
+are the same objects. What such an export left behind is for the bucket's lifecycle rules.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ class ExportBuild:
     def write(self, preview: BuildPreview, folder: GcsAddress) -> BuildReport:
         """Write the requests below a folder, unless they are there already, and return the report.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile.
         """
         jobs: JobFiles = []
         if preview.shards:
-            place = folder.child(f"requests_{preview.digest}_for_{preview.shards}")
-            jobs = self._recorded(place) or self._record(place, self._export(preview, place))
+            home = folder.child(f"requests_{preview.digest}_for_{preview.shards}")
+            jobs = self._recorded(home) or self._record(home, self._export(preview, home))
         sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
         return replace(preview.report, sources=sources)
 
-    def _export(self, preview: BuildPreview, place: GcsAddress) -> JobFiles:
-        """Write the files of all jobs and return them, when they hold what the survey has counted."""
-        attempt = place.child(uuid.uuid4().hex[:12])
+    def _export(self, preview: BuildPreview, folder: GcsAddress) -> JobFiles:
+        """Write the files of all jobs and return them, when they hold what the preview counted."""
+        attempt = folder.child(uuid.uuid4().hex[:12])
         rows, jobs = 0, JobFiles()
         for shard in range(preview.shards):
             pattern = attempt.child(f"{shard + 1}-*.jsonl")
-            statement = export_statement(preview.asked, pattern, shard=shard, shards=preview.shards)
+            statement = export_statement(preview.request_rows, pattern, shard=shard, shards=preview.shards)
             with reading(preview.where):
                 job = self._bigquery.query(
                     statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
@@ -91,47 +91,47 @@ class ExportBuild:
     def _row_count(self, job: bigquery.QueryJob, files: Sequence[str]) -> int:
         # The library has no property for it.
         statistics = job._properties.get("statistics", {}).get("query", {})
-        told = statistics.get("exportDataStatistics", {}).get("rowCount")
-        if told is None:  # BigQuery does not promise to tell.
+        rows = statistics.get("exportDataStatistics", {}).get("rowCount")
+        if rows is None:  # BigQuery does not promise it.
             return StorageObjects(self._storage).count_requests([GcsAddress.parse(file) for file in files])
-        return int(told)
+        return int(rows)
 
-    def _files(self, place: GcsAddress) -> dict[str, int]:
-        """Return the addresses and sizes of all objects below a place, or before the ``*`` of a pattern."""
-        blobs = self._storage.list_blobs(place.bucket, prefix=place.path.partition("*")[0])
-        return {f"gs://{place.bucket}/{blob.name}": blob.size for blob in blobs}
+    def _files(self, folder: GcsAddress) -> dict[str, int]:
+        """Return the addresses and sizes of all objects below a folder, or before the ``*`` of a pattern."""
+        blobs = self._storage.list_blobs(folder.bucket, prefix=folder.path.partition("*")[0])
+        return {f"gs://{folder.bucket}/{blob.name}": blob.size for blob in blobs}
 
-    def _recorded(self, place: GcsAddress) -> JobFiles | None:
+    def _recorded(self, folder: GcsAddress) -> JobFiles | None:
         """Return the files that an earlier try has written, ``None`` where none has, or one of them is gone."""
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        record = self._storage.bucket(place.bucket).get_blob(place.child(RECORD).path)
+        record = self._storage.bucket(folder.bucket).get_blob(folder.child(RECORD).path)
         if record is None:
             return None
         jobs: JobFiles = orjson.loads(record.download_as_bytes())
-        there = self._files(place)
-        if not all(file in there for files in jobs for file in files):
-            self._log.info("%s has lost some of its files: they are written anew", place)
+        existing = self._files(folder)
+        if not all(file in existing for files in jobs for file in files):
+            self._log.info("Some files of %s are gone; exporting them again", folder)
             with suppress(NotFound, PreconditionFailed):
                 record.delete(if_generation_match=record.generation)
             return None
-        self._log.info("%s holds these requests already", place)
+        self._log.info("%s holds these requests already", folder)
         return jobs
 
-    def _record(self, place: GcsAddress, jobs: JobFiles) -> JobFiles:
+    def _record(self, folder: GcsAddress, jobs: JobFiles) -> JobFiles:
         """Name the files for all later tries; returns those of another try that was faster."""
         from google.api_core.exceptions import PreconditionFailed
 
-        record = self._storage.bucket(place.bucket).blob(place.child(RECORD).path)
+        record = self._storage.bucket(folder.bucket).blob(folder.child(RECORD).path)
         try:
             record.upload_from_string(
                 orjson.dumps(jobs), content_type="application/json", if_generation_match=0
             )
         except PreconditionFailed:
-            earlier = self._recorded(place)
+            earlier = self._recorded(folder)
             if earlier is None:
                 raise SourceNotReadyError(
-                    f"{place} was deleted as soon as it was written: build it again"
+                    f"{folder} was deleted as soon as it was written: build it again"
                 ) from None
             return earlier
         return jobs

@@ -20,10 +20,10 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     ASK,
     DONE,
     RequestRows,
+    preview_statement,
     request_columns,
-    survey_statement,
 )
-from airflow_gemini_batch.requests.bigquery.columns import check_key_types, types_of
+from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.done import DoneRows, done_rows
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
 from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, BuildReport
@@ -50,14 +50,14 @@ class BuildPreview:
 
     report: BuildReport
     where: str
-    asked: RequestRows
+    request_rows: RequestRows
     location: str | None
     digest: str
 
     @property
     def shards(self) -> int:
         """Number of jobs among which the requests are divided by chance, so that none gets too many."""
-        limit, requests = self.asked.plan.shard_rows, self.report.requests
+        limit, requests = self.request_rows.plan.shard_rows, self.report.requests
         if requests <= limit:
             return min(requests, 1)
         # Sizes scatter by the square root of their mean; six times that far off happens once in 500 million.
@@ -65,7 +65,7 @@ class BuildPreview:
         return math.ceil(requests / mean)
 
     def check_written(self, rows: int) -> None:
-        """Raise :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then."""
+        """Raise :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile."""
         if rows != self.report.requests:
             raise SourceNotReadyError(
                 f"{self.where} changed while it was read: {self.report.requests} requests were counted and {rows} "
@@ -75,7 +75,7 @@ class BuildPreview:
 
 
 class Previewer:
-    """Looks at rows in BigQuery.
+    """Counts what a build from BigQuery would write.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     """
@@ -87,7 +87,7 @@ class Previewer:
     def preview(
         self, plan: BuildPlan, source: TableRows | QueryRows, location: str | None = None
     ) -> BuildPreview:
-        """Find out what there is to ask, and write nothing.
+        """Count the rows by what becomes of them, and write nothing.
 
         :param location: where source and the target have to be; ``None`` for that of the source.
 
@@ -98,9 +98,9 @@ class Previewer:
         where, rows, types, location = self._rows(source, location)
         plan.check_columns(list(types), where=where)
         check_key_types(plan.key, types, where=where)
-        asked = RequestRows(plan, rows, types, self._done(plan, location))
-        states = self._states(survey_statement(asked), location, where)
-        bad = {fault: _bad_rows(states[fault.name]) for fault in BadRow if fault.name in states}
+        request_rows = RequestRows(plan, rows, types, self._done(plan, location))
+        states = self._states(preview_statement(request_rows), location, where)
+        bad = {reason: _bad_rows(states[reason.name]) for reason in BadRow if reason.name in states}
         plan.check_rows(bad)
         ask = states.get(ASK)
         report = BuildReport(
@@ -113,9 +113,9 @@ class Previewer:
             media=ask["files"] if ask else 0,
         )
         self._log.info("%s: %s", where, report)
-        content = [_column_types(asked), report.requests, ask["digest"] if ask else 0]
+        content = [_column_types(request_rows), report.requests, ask["digest"] if ask else 0]
         digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
-        return BuildPreview(report, where, asked, location, digest)
+        return BuildPreview(report, where, request_rows, location, digest)
 
     def _rows(
         self, source: TableRows | QueryRows, location: str | None
@@ -170,7 +170,7 @@ class Previewer:
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Turn what BigQuery says about a statement over the source's rows into errors of ours.
+    """Raise this package's errors for a statement over the source's rows that BigQuery refuses.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a statement that is refused, and
     :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist.
@@ -207,7 +207,7 @@ def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, 
         raise SourceNotReadyError(f"the source query can't be run: {error.message}") from error
     if not job.schema:
         raise InvalidRequestError(
-            f"the source query is no single query: {sql:.200}\nGive one statement that begins with SELECT or WITH"
+            f"the source query is not one statement: {sql:.200}\nGive a query that begins with SELECT or WITH"
         )
     return types_of(job.schema)
 
@@ -216,7 +216,7 @@ def _check_location(table: Table, where: str, location: str | None) -> None:
     if table.location and location and table.location.lower() != location.lower():
         raise InvalidRequestError(
             f"{where} is in {table.location}, and the rest in {location}: BigQuery reads and writes in one location "
-            "only. Let source, target and the dataset of the request tables be in the same one"
+            "only. Put source, target and the dataset of the request tables into one"
         )
 
 
@@ -224,6 +224,9 @@ def _bad_rows(row: Row) -> BadRows:
     return BadRows(row["row_count"], [key[:_SHOWN_CHARACTERS] for key in row["sample_keys"] or ()])
 
 
-def _column_types(asked: RequestRows) -> list[list[str]]:
+def _column_types(request_rows: RequestRows) -> list[list[str]]:
     """Return the names and types of the request table's columns."""
-    return [[name, asked.types.get(name, "STRING")] for _, name in request_columns(asked.plan, Parameters())]
+    return [
+        [name, request_rows.types.get(name, "STRING")]
+        for _, name in request_columns(request_rows.plan, Parameters())
+    ]

@@ -45,7 +45,7 @@ class TableBuild:
     def preview(
         self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress
     ) -> BuildPreview:
-        """Find out what there is to ask, and write nothing; see :meth:`Previewer.preview`.
+        """Count what would be written, and write nothing; see :meth:`Previewer.preview`.
 
         :param dataset: where the request tables go; source and the target have to be in its location.
         """
@@ -58,7 +58,7 @@ class TableBuild:
         that is repeated submits the same source. They end by themselves after
         :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows were others by then.
+        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile.
         """
         shards = range(preview.shards)
         addresses = [dataset.with_table(_table_name(preview, shard)) for shard in shards]
@@ -80,7 +80,7 @@ class TableBuild:
             self._log.info("%s holds these requests already", address)
             return existing
         statement = build_statement(
-            preview.asked, address, shard=shard, shards=preview.shards, replace=existing is not None
+            preview.request_rows, address, shard=shard, shards=preview.shards, replace=existing is not None
         )
         with reading(preview.where):
             self._client.query_and_wait(

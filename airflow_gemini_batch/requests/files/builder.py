@@ -1,4 +1,4 @@
-"""Request files out of rows, as a stream in constant memory: nothing is uploaded before every row was looked at."""
+"""Request files out of rows, as a stream in constant memory: nothing is uploaded before every row was checked."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ _SHOWN_CHARACTERS = 100
 
 
 class BadRowCounts:
-    """Rows by fault, with the keys of a few."""
+    """Bad rows by reason, with the keys of a few."""
 
     def __init__(self) -> None:
         self._counts: dict[BadRow, int] = {}
         self._keys: dict[BadRow, list[str]] = {}
 
-    def add(self, fault: BadRow, *keys: str, count: int = 1) -> None:
-        """Count rows with one fault.
+    def add(self, reason: BadRow, *keys: str, count: int = 1) -> None:
+        """Count rows that are bad for one reason.
 
-        :param keys: keys or places of these rows, as many as are at hand.
+        :param keys: keys or numbers of these rows, as many as are at hand.
         """
-        self._counts[fault] = self._counts.get(fault, 0) + count
-        shown = self._keys.setdefault(fault, [])
+        self._counts[reason] = self._counts.get(reason, 0) + count
+        examples = self._keys.setdefault(reason, [])
         for key in keys:
             # Long keys would hide the others, and a lone surrogate can't be printed.
             text = key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-            if len(shown) < SHOWN_KEYS and text not in shown:
-                shown.append(text)
+            if len(examples) < SHOWN_KEYS and text not in examples:
+                examples.append(text)
 
-    def found(self) -> dict[BadRow, BadRows]:
+    def by_reason(self) -> dict[BadRow, BadRows]:
         """Return what was counted."""
-        return {fault: BadRows(count, tuple(self._keys[fault])) for fault, count in self._counts.items()}
+        return {reason: BadRows(count, tuple(self._keys[reason])) for reason, count in self._counts.items()}
 
 
 _FIRST_ROWS = 64
@@ -71,7 +71,7 @@ class _NullKeyError(BadRowError):
     """A row without a key."""
 
 
-_FAULTS: dict[type[BadRowError], BadRow] = {
+_REASONS: dict[type[BadRowError], BadRow] = {
     _NullKeyError: BadRow.NULL_KEY,
     EmptyPromptError: BadRow.EMPTY_PROMPT,
     BadMediaError: BadRow.BAD_MEDIA,
@@ -93,7 +93,7 @@ def build_files(
     It needs room on the worker's disk: as much as the requests take, and twice that when rows are left out.
 
     :param done: keys, as texts, and fingerprints of the rows that are done; by default those in the files that the
-        plan's the target names.
+        plan's target names.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become requests.
     That, and whatever the rows themselves raise, comes before anything is uploaded.
@@ -110,25 +110,29 @@ def build_files(
         index.add_done(read_done_files(plan, client) if done is None else done)
         build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
         build.read(rows.rows)
-        found = index.sort()
-        if repeated := found.states.count(REPEATED):
-            lines = (line for line, state in zip(all_files, found.states, strict=True) if state == REPEATED)
+        index_rows = index.sort()
+        if repeated := index_rows.states.count(REPEATED):
+            lines = (
+                line for line, state in zip(all_files, index_rows.states, strict=True) if state == REPEATED
+            )
             keys = [orjson.loads(line)["key"] for line in islice(lines, SHOWN_KEYS)]
             build.bad.add(BadRow.DUPLICATE_KEY, *keys, count=repeated)
-        bad = build.bad.found()
+        bad = build.bad.by_reason()
         plan.check_rows(bad)
         files = all_files
-        if any(found.states):
+        if any(index_rows.states):
             files = new_files
-            files.write_all(line for line, state in zip(all_files, found.states, strict=True) if state == NEW)
+            files.write_all(
+                line for line, state in zip(all_files, index_rows.states, strict=True) if state == NEW
+            )
         return BuildReport(
             sources=files.upload(client, destination, log),
             rows=build.rows,
             requests=len(files),
-            done=found.states.count(DONE),
+            done=index_rows.states.count(DONE),
             bad=bad,
-            prompt_characters=found.characters,
-            media=found.media,
+            prompt_characters=index_rows.characters,
+            media=index_rows.media,
         )
 
 
@@ -170,9 +174,11 @@ class _Build:
                 middle = len(rows) // 2
                 return self._take(rows[:middle], first) + self._take(rows[middle:], first + middle)
             without_key = isinstance(error, _NullKeyError)
-            self.bad.add(_FAULTS[type(error)], f"row {first}" if without_key else self._key(rows[0]))
+            self.bad.add(_REASONS[type(error)], f"row {first}" if without_key else self._key(rows[0]))
             return 0
-        fingerprints = [fingerprint_of(self._model, one) for one in filled.requests] if self._compare else ()
+        fingerprints = (
+            [fingerprint_of(self._model, request) for request in filled.requests] if self._compare else ()
+        )
         self._index.add(keys, fingerprints, filled.characters, filled.media)
         self._files.write(lines)
         return sum(map(len, lines))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-ROWS_LOOKED_AT = 1000
-"""How many rows tell the columns, where nothing else does."""
+SAMPLE_ROWS = 1000
+"""How many rows are read to learn the columns, where no header or schema names them."""
 
 _BATCH_ROWS = 1000
 _BUFFER = 4 * 1024 * 1024
@@ -38,7 +38,7 @@ class RowFormat(Protocol):
     """
 
     def columns(self, file: SourceFile) -> tuple[str, ...] | None:
-        """Return the names of a file's columns, ``None`` for a file that holds nothing to tell them by."""
+        """Return the names of a file's columns, ``None`` for a file without rows or header."""
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the rows with at least these columns. A file whose header or schema lacks one is an error."""
@@ -53,17 +53,17 @@ class CsvFormat:
             return _header(reader, file.name)
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows with these columns; blank lines are none."""
+        """Yield the rows with these columns; blank lines are skipped."""
         with self._reader(file) as reader:
             header = _header(reader, file.name)
             if header is None:
                 return
             _check_columns(columns, header, file.name)
-            wanted = [(name, header.index(name)) for name in columns]
+            indexes = [(name, header.index(name)) for name in columns]
             width = len(header)
             for cells in reader:
                 if len(cells) == width:
-                    yield {name: cells[place] or None for name, place in wanted}
+                    yield {name: cells[index] or None for name, index in indexes}
                 elif cells:
                     raise InvalidRequestError(
                         f"{file.name}, line {reader.line_num}: the row has {len(cells)} cells and the header {width}. "
@@ -95,14 +95,14 @@ class JsonLinesFormat:
     """One JSON object a line, in UTF-8. A column that a row lacks is NULL."""
 
     def columns(self, file: SourceFile) -> tuple[str, ...] | None:
-        """Return the names in the first :data:`ROWS_LOOKED_AT` rows together."""
+        """Return the names in the first :data:`SAMPLE_ROWS` rows together."""
         names: dict[str, None] = {}
-        for row in islice(self.rows(file, ()), ROWS_LOOKED_AT):
+        for row in islice(self.rows(file, ()), SAMPLE_ROWS):
             names |= dict.fromkeys(row)
         return tuple(names) or None
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows with all of their columns; blank lines are none."""
+        """Yield the rows with all of their columns; blank lines are skipped."""
         with file.plain() as stream:
             for number, line in enumerate(stream, 1):
                 try:
@@ -113,8 +113,8 @@ class JsonLinesFormat:
                         continue
                     row = read_object(line)
                 except LineError as error:
-                    place = file.name if error.whole_file else f"{file.name}, line {number}"
-                    raise InvalidRequestError(f"{place}: {error.message}: {error.hint}") from None
+                    where = file.name if error.whole_file else f"{file.name}, line {number}"
+                    raise InvalidRequestError(f"{where}: {error.message}: {error.hint}") from None
                 for value in row.values():
                     if type(value) is float and abs(value) >= _INEXACT:
                         row = json.loads(line)
@@ -177,8 +177,8 @@ def _unique(names: tuple[str, ...], file: str) -> tuple[str, ...]:
     named = [name for name in names if name]
     if repeated := sorted({name for name in named if named.count(name) > 1}):
         raise InvalidRequestError(
-            f"{file} has more than one column {', '.join(map(repr, repeated))}: which one is meant can't be told; "
-            "rename them"
+            f"{file} has more than one column {', '.join(map(repr, repeated))}: rename them, so that each name is "
+            "used once"
         )
     return names
 

@@ -1,4 +1,4 @@
-"""Which rows repeat a key, and which are done already: found on disk, in memory that does not grow with the rows.
+"""Which rows repeat a key, and which are done already: sorted on disk, in memory that does not grow with the rows.
 
 Of each key, and of each pair of key and fingerprint, 128 bits are kept. Records are divided among files by their key,
 so that equal ones meet in one file, and one file after the other is sorted.
@@ -28,7 +28,7 @@ _KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA = slice(0, 2), slice(2, 4), 4, 5, 6
 
 @dataclass(frozen=True, slots=True)
 class SortedRows:
-    """What was found.
+    """What each row is.
 
     :param states: a byte for each row, in the order in which they were added.
     :param characters: of the rows to ask, together.
@@ -85,7 +85,7 @@ class RowIndex:
             self._done.add(np.concatenate([_hashes(keys), _hashes(marks)], axis=1))
 
     def sort(self) -> SortedRows:
-        """Tell the rows apart; of those with the same key, the first to be added is new or done."""
+        """Return what each row is; of those with the same key, the first to be added is new or done."""
         import numpy as np
 
         states = np.zeros(self._count, np.uint8)
@@ -93,14 +93,14 @@ class RowIndex:
         for part in range(_PARTS):
             rows = self._rows.read(part)
             done = self._done.read(part)[:, _MARK]
-            found = np.zeros(len(rows), np.uint8)
+            part_states = np.zeros(len(rows), np.uint8)
             if len(done):
                 equal = _first_equal(np.concatenate([done, rows[:, _MARK]]))
-                found[equal[len(done) :] < len(done)] = DONE
-            found[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
-            states[rows[:, _NUMBER]] = found
-            characters += int(rows[found == NEW, _CHARACTERS].sum())
-            media += int(rows[found == NEW, _MEDIA].sum())
+                part_states[equal[len(done) :] < len(done)] = DONE
+            part_states[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
+            states[rows[:, _NUMBER]] = part_states
+            characters += int(rows[part_states == NEW, _CHARACTERS].sum())
+            media += int(rows[part_states == NEW, _MEDIA].sum())
         return SortedRows(bytearray(states.tobytes()), characters, media)
 
 
@@ -156,13 +156,13 @@ def _hashes(texts: Sequence[str]) -> Integers:
 
 
 def _first_equal(pairs: Integers) -> NDArray[np.intp]:
-    """Return for each pair of numbers the place of the first one that equals it."""
+    """Return for each pair of numbers the index of the first one that equals it."""
     import numpy as np
 
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     in_order = pairs[order]
     begins = np.ones(len(pairs), np.bool_)
     begins[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
-    places = np.empty(len(pairs), np.intp)
-    places[order] = order[begins][np.cumsum(begins) - 1]
-    return places
+    first = np.empty(len(pairs), np.intp)
+    first[order] = order[begins][np.cumsum(begins) - 1]
+    return first

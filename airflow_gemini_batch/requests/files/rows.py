@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.files.formats import FORMATS, ROWS_LOOKED_AT, Row
+from airflow_gemini_batch.requests.files.formats import FORMATS, SAMPLE_ROWS, Row
 from airflow_gemini_batch.requests.files.sources import find_files
 from airflow_gemini_batch.requests.sources import FileRows
 
@@ -21,7 +21,7 @@ class Rows:
     """Rows that are read once, in constant memory.
 
     :param where: the source, for messages.
-    :param columns: names of the columns, as far as the first rows tell them; ``None`` when there are no rows.
+    :param columns: names of the columns, as far as the first rows have them; ``None`` when there are no rows.
     :param rows: the rows; a column that one lacks is NULL.
     """
 
@@ -42,8 +42,8 @@ def read_rows(source: FileRows, columns: Sequence[str], client: Client) -> Rows:
     """
     files = find_files(source, client)
     format_ = FORMATS[source.kind]
-    found = (format_.columns(file) for file in files)
-    known = next((names for names in found if names is not None), None)
+    columns_of_files = map(format_.columns, files)
+    known = next((names for names in columns_of_files if names is not None), None)
     needed = tuple(dict.fromkeys(columns))
     rows = chain.from_iterable(format_.rows(file, needed) for file in files)
     return Rows(", ".join(map(str, source.paths)), known, rows)
@@ -53,14 +53,14 @@ def python_rows(rows: Iterable[Mapping[str, Any]]) -> Rows:
     """Return the rows of an iterable, such as a list of dicts or a generator of them.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, also while the rows are read, for one that
-    is no dict.
+    is not a dict.
     """
     if not isinstance(rows, Iterable):
         raise InvalidRequestError(
             f"the rows are {rows!r:.100}: give an iterable of dicts, with a value for each column"
         )
     checked = _checked(rows)
-    first = list(islice(checked, ROWS_LOOKED_AT))
+    first = list(islice(checked, SAMPLE_ROWS))
     columns = tuple(dict.fromkeys(name for row in first for name in row))
     return Rows("the iterable of rows", columns if first else None, chain(first, checked))
 

@@ -132,7 +132,7 @@ class RequestFiles:
                     checksum="crc32c",
                 )
             except NotFound:
-                raise InvalidRequestError(f"destination {folder}: the bucket does not exist") from None
+                raise InvalidRequestError(f"requests {folder}: the bucket does not exist") from None
             except PreconditionFailed:
                 # Another try, or this one before its answer was lost, has written it meanwhile.
                 existing = bucket.get_blob(address.path)

@@ -31,7 +31,7 @@ class SourceFile:
     """One file.
 
     :param name: for messages.
-    :param open: opens its bytes; they can be read from any place.
+    :param open: opens its bytes; they can be read from any offset.
     """
 
     name: str
@@ -56,7 +56,7 @@ class SourceFile:
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise InvalidRequestError(
                     f"{self.name}: the gzip file is cut off or damaged ({error}). Write or copy it again; "
-                    "gzip -t tells whether it is whole"
+                    "gzip -t checks it"
                 ) from error
 
 
@@ -67,11 +67,11 @@ def find_files(source: FileRows, client: Client) -> list[SourceFile]:
 
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for an address or pattern that names none.
     """
-    found: dict[str, SourceFile] = {}
+    by_name: dict[str, SourceFile] = {}
     for path in source.paths:
         files = _objects(path, client) if isinstance(path, GcsAddress) else _local_files(path)
-        found |= {file.name: file for file in files}
-    return list(found.values())
+        by_name |= {file.name: file for file in files}
+    return list(by_name.values())
 
 
 def _objects(address: GcsAddress, client: Client) -> Iterator[SourceFile]:
@@ -91,7 +91,7 @@ def _local_files(path: str) -> Iterator[SourceFile]:
     names = [path] if Path(path).is_file() else sorted(filter(_is_file, glob(path, recursive=True)))
     if not names:
         raise SourceNotReadyError(
-            f"source {path}: there is no such file on this worker, nor does one match it as a pattern"
+            f"source {path}: there is no such file on this worker, and no file matches it as a pattern"
         )
     for name in names:
         yield SourceFile(name, partial(_open_local, name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from airflow_gemini_batch.requests.validation.generate_content_fields import (
@@ -10,8 +10,7 @@ from airflow_gemini_batch.requests.validation.generate_content_fields import (
     PART_DATA,
 )
 from airflow_gemini_batch.requests.validation.labels import label_fault
-from airflow_gemini_batch.requests.validation.proto_json import read
-from airflow_gemini_batch.requests.validation.response_schema import schema_fault
+from airflow_gemini_batch.requests.validation.proto_json import read, snake_case
 
 _ROLES = ("user", "model")
 _MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
@@ -27,6 +26,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "logprobs": (1, 20),
 }
 _MOST_STOP_SEQUENCES = 5
+# What controlled generation understands of JSON Schema.
+_KEYWORDS = (
+    "type format title description nullable default example examples const enum "
+    "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern "
+    "items prefixItems minItems maxItems uniqueItems "
+    "properties required additionalProperties propertyOrdering minProperties maxProperties "
+    "anyOf oneOf $id $anchor $ref $defs ref defs"
+)
+_OBJECTS = {"properties", "$defs", "defs"}
+_LISTS = {"anyOf", "oneOf", "prefixItems", "required", "enum"}
+_DEEPEST = 32
 
 _Faults = Iterator[str]
 
@@ -129,11 +139,8 @@ def _response_format(config: dict[str, Any]) -> _Faults:
             "application/json or text/x.enum."
         )
     for name in schemas:
-        if fault := schema_fault(config[name], at=f"generation_config.{_SNAKE[name]}"):
+        if fault := _schema_fault(config[name], at=f"generation_config.{snake_case(name)}"):
             yield fault
-
-
-_SNAKE = {"responseSchema": "response_schema", "responseJsonSchema": "response_json_schema"}
 
 
 def _tools(request: dict[str, Any]) -> _Faults:
@@ -145,7 +152,7 @@ def _tools(request: dict[str, Any]) -> _Faults:
             if not function.get("name"):
                 yield f"{at}.name: function name is required"
             for name in ("parameters", "response"):
-                if name in function and (fault := schema_fault(function[name], at=f"{at}.{name}")):
+                if name in function and (fault := _schema_fault(function[name], at=f"{at}.{name}")):
                     yield fault
 
 
@@ -168,6 +175,70 @@ def _labels(request: dict[str, Any]) -> _Faults:
 def _not_in_batch(request: dict[str, Any]) -> _Faults:
     if "cachedContent" in request:
         yield "Explicit context caching (cachedContent) is not supported in batch prediction."
+
+
+def _schema_fault(schema: object, *, at: str, depth: int = 0) -> str | None:
+    """Say what is wrong with ``schema``, or nothing.
+
+    :param at: path of the schema in the message, such as ``generation_config.response_schema``.
+    """
+    if not isinstance(schema, Mapping):
+        return f"{at}: a schema must be an object"
+    if depth > _DEEPEST:
+        return f"{at}: the schema is nested more than {_DEEPEST} deep"
+    if unknown := sorted(schema.keys() - set(_KEYWORDS.split())):
+        return f'{at}: unknown schema keyword "{unknown[0]}"'
+    given = {name: value for name, value in schema.items() if value is not None or name == "const"}
+    return _kind_fault(given, at) or _own_fault(given, at) or _nested_fault(given, at, depth)
+
+
+def _kind_fault(schema: Mapping[str, Any], at: str) -> str | None:
+    for name, value in schema.items():
+        if name in _OBJECTS and not isinstance(value, Mapping):
+            return f"{at}.{name}: must be an object"
+        if name in _LISTS and not isinstance(value, list):
+            return f"{at}.{name}: must be a list"
+        if name == "type" and not isinstance(value, str | list):
+            return f"{at}.type: must be a string or a list of strings"
+    return None
+
+
+def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
+    kinds = _types(schema)
+    if not kinds and not schema.keys() & {"anyOf", "oneOf", "enum", "const", "$ref", "ref"}:
+        return f"{at}.type: must be specified"
+    properties = schema.get("properties")
+    if "object" in kinds and not properties and "additionalProperties" not in schema:
+        return f"{at}.properties: should be non-empty for OBJECT type"
+    if "array" in kinds and not schema.keys() & {"items", "prefixItems"}:
+        return f"{at}.items: missing field"
+    for name in schema.get("required", []):
+        if not isinstance(name, str) or name not in (properties or {}):
+            return f"{at}.required: property '{name}' is not defined"
+    if "enum" in schema and not schema["enum"]:
+        return f"{at}.enum: should be non-empty"
+    return None
+
+
+def _nested_fault(schema: Mapping[str, Any], at: str, depth: int) -> str | None:
+    nested: list[tuple[str, object]] = []
+    for group in ("properties", "$defs", "defs"):
+        nested += [(f'{at}.{group}["{name}"]', inner) for name, inner in schema.get(group, {}).items()]
+    for group in ("anyOf", "oneOf", "prefixItems"):
+        nested += [
+            (f"{at}.{group}[{position}]", inner) for position, inner in enumerate(schema.get(group, []))
+        ]
+    if "items" in schema:
+        nested.append((f"{at}.items", schema["items"]))
+    for path, inner in nested:
+        if fault := _schema_fault(inner, at=path, depth=depth + 1):
+            return fault
+    return None
+
+
+def _types(schema: Mapping[str, Any]) -> set[str]:
+    kinds = schema.get("type", [])
+    return {str(kind).lower() for kind in ([kinds] if isinstance(kinds, str) else kinds)}
 
 
 _RULES: tuple[Callable[[dict[str, Any]], _Faults], ...] = (

@@ -11,6 +11,11 @@ from airflow_gemini_batch.requests.validation.proto_json import (
     choice,
 )
 
+
+def _each(names: str, kind: FieldType) -> dict[str, FieldType]:
+    return dict.fromkeys(names.split(), kind)
+
+
 _STRING = Scalar.STRING
 _BOOL = Scalar.BOOL
 _INT = Scalar.INT32
@@ -19,26 +24,12 @@ _FLOAT = Scalar.FLOAT
 SCHEMA = Message(
     {
         "type": choice("Type", "TYPE_UNSPECIFIED STRING NUMBER INTEGER BOOLEAN ARRAY OBJECT NULL"),
-        "format": _STRING,
-        "title": _STRING,
-        "description": _STRING,
         "nullable": _BOOL,
-        "default": Scalar.VALUE,
-        "minItems": Scalar.INT64,
-        "maxItems": Scalar.INT64,
-        "enum": Repeated(_STRING),
-        "propertyOrdering": Repeated(_STRING),
-        "required": Repeated(_STRING),
-        "minProperties": Scalar.INT64,
-        "maxProperties": Scalar.INT64,
-        "minimum": _FLOAT,
-        "maximum": _FLOAT,
-        "minLength": Scalar.INT64,
-        "maxLength": Scalar.INT64,
-        "pattern": _STRING,
-        "example": Scalar.VALUE,
-        "additionalProperties": Scalar.VALUE,
-        "ref": _STRING,
+        **_each("format title description pattern ref", _STRING),
+        **_each("enum propertyOrdering required", Repeated(_STRING)),
+        **_each("default example additionalProperties", Scalar.VALUE),
+        **_each("minItems maxItems minProperties maxProperties minLength maxLength", Scalar.INT64),
+        **_each("minimum maximum", _FLOAT),
     }
 )
 _recursive: dict[str, FieldType] = {
@@ -50,8 +41,8 @@ _recursive: dict[str, FieldType] = {
 for _name, _kind in _recursive.items():
     SCHEMA.add(_name, _kind)
 
-_BLOB: dict[str, FieldType] = {"mimeType": _STRING, "data": Scalar.BYTES, "displayName": _STRING}
-_FILE: dict[str, FieldType] = {"mimeType": _STRING, "fileUri": _STRING, "displayName": _STRING}
+_BLOB = Message({"mimeType": _STRING, "data": Scalar.BYTES, "displayName": _STRING})
+_FILE = Message(_each("mimeType fileUri displayName", _STRING))
 # What a part may be; exactly one of them.
 PART_DATA = (
     "text",
@@ -65,8 +56,8 @@ PART_DATA = (
 PART = Message(
     {
         "text": _STRING,
-        "inlineData": Message(_BLOB),
-        "fileData": Message(_FILE),
+        "inlineData": _BLOB,
+        "fileData": _FILE,
         "functionCall": Message(
             {"id": _STRING, "name": _STRING, "args": Scalar.STRUCT, "willContinue": _BOOL}
         ),
@@ -75,7 +66,7 @@ PART = Message(
                 "id": _STRING,
                 "name": _STRING,
                 "response": Scalar.STRUCT,
-                "parts": Repeated(Message({"inlineData": Message(_BLOB), "fileData": Message(_FILE)})),
+                "parts": Repeated(Message({"inlineData": _BLOB, "fileData": _FILE})),
             }
         ),
         "executableCode": Message(
@@ -109,12 +100,9 @@ TOOL = Message(
         "functionDeclarations": Repeated(
             Message(
                 {
-                    "name": _STRING,
-                    "description": _STRING,
-                    "parameters": SCHEMA,
-                    "parametersJsonSchema": Scalar.VALUE,
-                    "response": SCHEMA,
-                    "responseJsonSchema": Scalar.VALUE,
+                    **_each("name description", _STRING),
+                    **_each("parameters response", SCHEMA),
+                    **_each("parametersJsonSchema responseJsonSchema", Scalar.VALUE),
                 }
             )
         ),
@@ -163,28 +151,19 @@ _SAFETY_SETTING = Message(
 
 GENERATION_CONFIG = Message(
     {
-        "temperature": _FLOAT,
-        "topP": _FLOAT,
-        "topK": _FLOAT,
-        "candidateCount": _INT,
-        "maxOutputTokens": _INT,
+        **_each("temperature topP topK presencePenalty frequencyPenalty", _FLOAT),
+        **_each("candidateCount maxOutputTokens logprobs seed", _INT),
+        **_each("responseLogprobs audioTimestamp enableAffectiveDialog", _BOOL),
+        **_each("routingConfig speechConfig modelConfig imageConfig", Scalar.STRUCT),
         "stopSequences": Repeated(_STRING),
-        "responseLogprobs": _BOOL,
-        "logprobs": _INT,
-        "presencePenalty": _FLOAT,
-        "frequencyPenalty": _FLOAT,
-        "seed": _INT,
         "responseMimeType": _STRING,
         "responseSchema": SCHEMA,
         "responseJsonSchema": Scalar.VALUE,
-        "routingConfig": Scalar.STRUCT,
-        "audioTimestamp": _BOOL,
         "responseModalities": Repeated(choice("Modality", "MODALITY_UNSPECIFIED TEXT IMAGE AUDIO VIDEO")),
         "mediaResolution": choice(
             "MediaResolution",
             "MEDIA_RESOLUTION_UNSPECIFIED MEDIA_RESOLUTION_LOW MEDIA_RESOLUTION_MEDIUM MEDIA_RESOLUTION_HIGH",
         ),
-        "speechConfig": Scalar.STRUCT,
         "thinkingConfig": Message(
             {
                 "includeThoughts": _BOOL,
@@ -194,9 +173,6 @@ GENERATION_CONFIG = Message(
                 ),
             }
         ),
-        "modelConfig": Scalar.STRUCT,
-        "imageConfig": Scalar.STRUCT,
-        "enableAffectiveDialog": _BOOL,
     }
 )
 

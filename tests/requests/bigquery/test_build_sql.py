@@ -11,8 +11,8 @@ from airflow_gemini_batch.gcp.statements import Parameters
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     RequestRows,
     build_statement,
+    preview_statement,
     request_columns,
-    survey_statement,
 )
 from airflow_gemini_batch.requests.done import DoneRows
 from tests.requests.plans import plan
@@ -29,7 +29,7 @@ def asked(**options):
 
 
 def statements(rows):
-    return [survey_statement(rows), build_statement(rows, TABLE)]
+    return [preview_statement(rows), build_statement(rows, TABLE)]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["survey", "build"])
@@ -78,20 +78,20 @@ def test_shard_takes_its_part_of_the_rows_by_their_keys_alone():
 
 
 def test_survey_only_reads():
-    sql = survey_statement(asked()).sql
+    sql = preview_statement(asked()).sql
     assert sql.startswith("WITH source_rows AS (")
     assert not re.search(r"\b(CREATE|INSERT|MERGE|DELETE|UPDATE)\b", sql)
 
 
 def test_fingerprint_is_of_the_plain_model_name_and_the_request():
-    statement = survey_statement(asked())
+    statement = preview_statement(asked())
     (name,) = [name for name, value in statement.parameters.items() if value == "gemini-2.5-flash\n"]
     assert f"SUBSTR(TO_HEX(SHA256(CONCAT(@{name}, request))), 1, 32) AS fingerprint" in statement.sql
 
 
 def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
     done = DoneRows(TARGET, {"isbn": "INT64", "batch_fingerprint": "STRING"})
-    sql = survey_statement(asked(done=done)).sql
+    sql = preview_statement(asked(done=done)).sql
     assert (
         "done AS (\n  SELECT DISTINCT\n    CAST(`isbn` AS STRING) AS key_text,\n"
         "    `batch_fingerprint` AS fingerprint\n"
@@ -103,7 +103,7 @@ def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
 def test_query_that_ends_in_a_comment_does_not_hide_the_rest():
     rows = RequestRows(plan(), "WITH x AS (SELECT 1) SELECT * FROM x -- all", TYPES)
     assert "WITH source_rows AS (\nWITH x AS (SELECT 1) SELECT * FROM x -- all\n), filled AS (" in (
-        survey_statement(rows).sql
+        preview_statement(rows).sql
     )
 
 

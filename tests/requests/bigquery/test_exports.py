@@ -16,8 +16,8 @@ from airflow_gemini_batch.requests.bigquery.preview import Previewer
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
-from tests.requests.bigquery.test_tables import VALUES
 from tests.requests.plans import BOOKS, gemini_embedding_plan
+from tests.requests.request_cases import NASTY
 from tests.support.requests_data import lines, storage_client
 from tests.support.tables import fill
 
@@ -67,7 +67,7 @@ def names(objects, bucket):
     ids=["text", "config", "title-in-text"],
 )
 def test_every_value_comes_through_as_python_would_write_it(export, folder, table, written, request_):
-    rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(VALUES)]
+    rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(NASTY)]
     wanted = gemini_embedding_plan("About [[ title ]]", **request_)
     report = export.run(wanted, table(rows), folder)
 

@@ -29,19 +29,12 @@ def test_bad_rows_are_an_error_that_shows_their_keys_and_nothing_is_written(clie
         build.run(plan("[[ title ]]", request={"media": {"cover": None}}), source, dataset)
     lines = str(caught.value).splitlines()
     assert lines[1:5] == [
-        f"1 rows: {BadRow.NULL_KEY}",
-        f"1 rows: {BadRow.DUPLICATE_KEY} (twice)",
-        f"1 rows: {BadRow.EMPTY_PROMPT} (empty)",
+        f"1 row: {BadRow.NULL_KEY}",
+        f"1 row: {BadRow.DUPLICATE_KEY} (twice)",
+        f"1 row: {BadRow.EMPTY_PROMPT} (empty)",
         f"2 rows: {BadRow.BAD_MEDIA} (local, unknown)",
     ]
     assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
-
-
-def test_bad_rows_can_be_dropped_and_are_counted(build, dataset, table, requests):
-    wanted = plan("[[ title ]]", request={"media": {"cover": None}}, drop_bad_rows=True)
-    report = build.run(wanted, table(BAD, WITH_COVER), dataset)
-    assert (report.rows, report.requests, report.dropped, report.media) == (7, 2, 5, 1)
-    assert requests(report).keys() == {"twice", "good"}
 
 
 def test_of_rows_with_one_key_the_same_is_kept_in_whatever_order_they_come(build, dataset, table):

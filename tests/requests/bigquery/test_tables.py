@@ -4,42 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import orjson
 import pytest
 
-from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.requests.sources import parse_row_source
-from tests.requests.plans import BOOKS, MODEL, plan, prompts
+from tests.requests.plans import BOOKS, plan, prompts
 from tests.support.tables import fill, read
-
-VALUES = [
-    'He said "hi" \\ it\'s {new} }} {{ ds }}',
-    "two\r\nlines\ttab \x08\x0c\x01\x7f",
-    "😀 e\u0301 مرحبا 你好 \u2028 \u200b",
-    "[[ title ]] \\[[ [[isbn|none]]",
-    "'; DROP TABLE books; -- @p0 ? $1 %s ` </b>",
-    "\\n \\u0041 \\",
-]
-
-
-def test_every_value_comes_through_as_python_would_write_it(
-    gemini_batch_stack, build, dataset, table, requests
-):
-    rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(VALUES)]
-    rows += [{"isbn": "null", "title": None}, {"isbn": "empty", "title": ""}]
-    wanted = plan(
-        f"{VALUES[0]} \\[[ {VALUES[4]}\n[[ title | 'no \"title\"' ]] of [[isbn]]",
-        request={"system_instruction": VALUES[1], "generation_config": {"stopSequences": VALUES}},
-    )
-    report = build.run(wanted, table(rows), dataset)
-
-    assert requests(report) == {row["isbn"]: orjson.loads(wanted.template.fill(row)) for row in rows}
-    assert report.prompt_characters == sum(map(len, prompts(requests(report)).values()))
-    assert (report.rows, report.requests, report.done, report.dropped) == (8, 8, 0, 0)
-    (source,) = report.sources
-    for row in read(gemini_batch_stack, source):
-        assert row["batch_fingerprint"] == fingerprint_of(MODEL, row["request"].encode())
 
 
 def test_request_table_holds_key_request_and_fingerprint_and_lives_for_two_weeks(
@@ -56,42 +26,6 @@ def test_request_table_holds_key_request_and_fingerprint_and_lives_for_two_weeks
         "batch_fingerprint": "STRING",
     }
     assert timedelta(days=13.9) < written.expires - datetime.now(UTC) < timedelta(days=14)
-
-
-@pytest.mark.parametrize(
-    ("expression", "text"),
-    [
-        ("2008", "2008"),
-        ("CAST(2008 AS FLOAT64)", "2008"),
-        ("NUMERIC '12.50'", "12.5"),
-        ("TRUE", "true"),
-        ("DATE '2024-05-01'", "2024-05-01"),
-        ("DATETIME '2024-05-01 12:30:00'", "2024-05-01 12:30:00"),
-        ("TIMESTAMP '2024-05-01 12:30:00+00'", "2024-05-01 12:30:00+00"),
-        ("['a\"', 'b']", '["a\\"","b"]'),
-        ("STRUCT(1 AS a, 'x' AS b)", '{"a":1,"b":"x"}'),
-        ("JSON '{\"a\": [1]}'", '{"a":[1]}'),
-        ("b'abc'", "YWJj"),
-        ("CAST(NULL AS JSON)", "nothing"),
-        ("CAST(NULL AS INT64)", "nothing"),
-    ],
-)
-def test_prompt_may_name_columns_of_any_type(build, dataset, requests, expression, text):
-    source = parse_row_source(f"SELECT 'a' AS isbn, {expression} AS `the value`")
-    report = build.run(plan("<[[ the value | nothing ]]>"), source, dataset)
-    assert prompts(requests(report)) == {"a": f"<{text}>"}
-
-
-def test_files_stand_beside_the_prompt(build, dataset, table, requests):
-    rows = [
-        {"isbn": "a", "title": "x", "cover": "gs://covers/a b.JPEG", "sound": "https://x.org/a?v=1"},
-        {"isbn": "b", "title": "x", "cover": "https://x.org/b.png?v=1#top", "sound": None},
-        {"isbn": "c", "title": "x", "cover": None, "sound": ""},
-    ]
-    wanted = plan(request={"media": {"cover": None, "sound": "audio/mpeg"}})
-    report = build.run(wanted, table(rows, {**BOOKS, "cover": "STRING", "sound": "STRING"}), dataset)
-    assert requests(report) == {row["isbn"]: orjson.loads(wanted.template.fill(row)) for row in rows}
-    assert report.media == 3
 
 
 def test_view_and_query_are_sources_as_well(client, build, dataset, table, requests):

@@ -7,11 +7,11 @@ import pytest
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.bigquery.columns import types_of
+from airflow_gemini_batch.requests.bigquery.expressions import types_of
+from airflow_gemini_batch.requests.forms import column_faults
 from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.requests.validation.columns import column_faults
-from tests.requests.bigquery.test_tables import VALUES
 from tests.requests.plans import gemini_embedding_plan, text_embedding_plan
+from tests.requests.request_cases import NASTY
 from tests.support.tables import fill, read
 
 TITLED = {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]"}
@@ -19,7 +19,7 @@ TITLED = {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]"}
 
 @pytest.mark.parametrize("request_", [{}, {"task_type": "CLUSTERING"}, TITLED], ids=["text", "task", "title"])
 def test_columns_hold_what_python_would_write(gemini_batch_stack, client, build, dataset, table, request_):
-    rows = [{"isbn": f"b{n}", "title": value} for n, value in enumerate(VALUES)]
+    rows = [{"isbn": f"b{n}", "title": value} for n, value in enumerate(NASTY)]
     wanted = text_embedding_plan("About [[ title ]]", **request_)
     (source,) = build.run(wanted, table(rows), dataset).sources
 
@@ -55,7 +55,7 @@ def test_row_without_a_title_has_an_empty_one(gemini_batch_stack, build, dataset
     ids=["column", "title-in-text"],
 )
 def test_row_without_text_is_a_bad_one(build, dataset, table, plan):
-    with pytest.raises(InvalidRequestError, match=r"1 rows: the prompt is empty \(a\)"):
+    with pytest.raises(InvalidRequestError, match=r"1 row: the prompt is empty \(a\)"):
         build.preview(plan, table([{"isbn": "a", "title": " "}]), dataset)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_gemini_batch.requests.bigquery.columns import text_of
+from airflow_gemini_batch.requests.bigquery.expressions import text_of
 from tests.requests.value_cases import VALUE_CASES, ValueCase
 from tests.support.tables import bigquery_client
 

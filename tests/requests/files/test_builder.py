@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from typing import Any
 
 import pytest
@@ -144,47 +143,14 @@ def test_embedding_rows_have_their_own_form(build, lines) -> None:
         assert lines(report) == [line]
 
 
-BAD = [
-    pytest.param({"isbn": None, "title": "a"}, BadRow.NULL_KEY, "row 2", id="null-key"),
-    pytest.param({"title": "a"}, BadRow.NULL_KEY, "row 2", id="no-key"),
-    pytest.param({"isbn": "1", "title": "other"}, BadRow.DUPLICATE_KEY, "1", id="repeated-key"),
-    pytest.param({"isbn": 1, "title": "other"}, BadRow.DUPLICATE_KEY, "1", id="repeated-as-a-number"),
-    pytest.param({"isbn": "9", "title": " \n"}, BadRow.EMPTY_PROMPT, "9", id="empty-prompt"),
-    pytest.param({"isbn": "9", "title": None}, BadRow.EMPTY_PROMPT, "9", id="null-prompt"),
-    pytest.param({"isbn": "9", "title": "a", "cover": "a.png"}, BadRow.BAD_MEDIA, "9", id="no-address"),
-    pytest.param({"isbn": "9", "title": "a", "cover": "gs://b/a"}, BadRow.BAD_MEDIA, "9", id="unknown-type"),
-    pytest.param({"isbn": "9", "title": "\ud800"}, BadRow.NOT_TEXT, "9", id="surrogate-in-the-prompt"),
-    pytest.param({"isbn": "\ud800", "title": "a"}, BadRow.NOT_TEXT, "\\ud800", id="surrogate-in-the-key"),
-]
-ROWS: list[dict[str, Any]] = [{**EMMA, "cover": "gs://b/a.png"}, {**IDA, "cover": None}]
-MEDIA: dict[str, Any] = {"prompt": "[[ title ]]", "request": {"media": {"cover": None}}}
-
-
-@pytest.mark.usefixtures("nothing_is_written")
-@pytest.mark.parametrize(("row", "fault", "key"), BAD)
-def test_bad_row_is_an_error_that_names_it(build, row, fault, key) -> None:
-    message = f"1 rows: {fault} ({key})"
-    with pytest.raises(InvalidRequestError, match=re.escape(message)):
-        build([ROWS[0], row, ROWS[1]], plan(**MEDIA))
-
-
-@pytest.mark.parametrize(("row", "fault", "key"), BAD)
-def test_bad_row_can_be_left_out_and_counted(build, requests, row, fault, key) -> None:
-    report = build([ROWS[0], row, ROWS[1]], plan(**MEDIA, drop_bad_rows=True))
-    assert prompts(requests(report)) == {"1": "Emma", "2": "Ida"}
-    assert report.bad == {fault: BadRows(1, (key,))}
-    assert (report.rows, report.requests, report.dropped) == (3, 2, 1)
-    assert (report.prompt_characters, report.media) == (len("EmmaIda"), 1)
-
-
 @pytest.mark.usefixtures("nothing_is_written")
 def test_all_faults_are_told_at_once(build) -> None:
     rows = [EMMA, {"isbn": None}, *[EMMA] * 3, {"isbn": "8", "title": "\ud800"}]
     with pytest.raises(InvalidRequestError) as refused:
         build(rows)
     assert "3 rows: the key occurs more than once (1)" in str(refused.value)
-    assert "1 rows: the key is NULL (row 2)" in str(refused.value)
-    assert "1 rows: the key, prompt or media holds a lone surrogate" in str(refused.value)
+    assert "1 row: the key is NULL (row 2)" in str(refused.value)
+    assert "1 row: the key, prompt or media holds a lone surrogate" in str(refused.value)
 
 
 def test_good_row_is_not_lost_to_a_bad_one_with_its_key(build, requests) -> None:
@@ -280,7 +246,7 @@ def test_rows_of_files_are_built(build, requests, files, bucket, tmp_path) -> No
 def test_empty_key_cell_is_null(files, bucket, tmp_path) -> None:
     (tmp_path / "books.csv").write_text("isbn,title\n1,Emma\n,Ida\n")
     rows = read_rows(parse_row_source(str(tmp_path / "books.csv")), ("isbn", "title"), files)
-    with pytest.raises(InvalidRequestError, match=r"1 rows: the key is NULL \(row 2\)"):
+    with pytest.raises(InvalidRequestError, match=r"1 row: the key is NULL \(row 2\)"):
         build_files(plan(), rows, GcsAddress(bucket, "r"), files, logging.getLogger("build"))
 
 

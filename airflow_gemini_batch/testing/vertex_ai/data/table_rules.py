@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import ModelFamily
-from airflow_gemini_batch.requests.validation.columns import column_faults
+from airflow_gemini_batch.requests.forms import column_faults
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.requests.validation.columns import column_faults
+from airflow_gemini_batch.requests.forms import column_faults
 
 GENERATE, TEXT = GENERATE_CONTENT, TEXT_EMBEDDING
 

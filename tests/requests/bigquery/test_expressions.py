@@ -4,7 +4,7 @@ import pytest
 from google.cloud.bigquery import SchemaField
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.bigquery.columns import (
+from airflow_gemini_batch.requests.bigquery.expressions import (
     check_key_types,
     key_text,
     quoted,
@@ -62,7 +62,7 @@ def test_key_of_several_columns_is_a_json_list_of_texts():
 
 @pytest.mark.parametrize("name", ["a`b", "a\\"])
 def test_name_that_would_end_its_quotes_is_refused(name):
-    with pytest.raises(InvalidRequestError, match="no name of a column"):
+    with pytest.raises(InvalidRequestError, match="not a column name"):
         quoted(name)
 
 

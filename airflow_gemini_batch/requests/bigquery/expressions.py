@@ -1,24 +1,86 @@
-"""What stands for a row in a statement: its key, its texts, its files and its request."""
+"""Expressions over BigQuery rows: a column's name and text, a row's key, and the pieces of its request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import spelled_as_in_sql
 from airflow_gemini_batch.core.media import ENDING_PATTERN, MIME_TYPES
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters
-from airflow_gemini_batch.requests.bigquery.columns import quoted, text_of
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.templates import MediaSlot, RequestTemplate, TextSlot
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import SchemaField
+
+# The REST API has names of its own for some of GoogleSQL's types.
+_SQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
+
+# What Vertex AI passes through, and what equals itself: FLOAT64 has NaN, and JSON and BYTES have no text of their own.
+_KEY_TYPES = ("STRING", "INT64", "NUMERIC", "BIGNUMERIC", "BOOL", "DATE", "TIME", "TIMESTAMP")
+
+
+def types_of(schema: Iterable[SchemaField]) -> dict[str, str]:
+    """Return GoogleSQL's type of each column; ``ARRAY`` for a repeated one, whatever it repeats."""
+    return {field.name: "ARRAY" if field.mode == "REPEATED" else single_type(field) for field in schema}
+
+
+def single_type(field: SchemaField) -> str:
+    """Return GoogleSQL's type of a column, or of what it repeats."""
+    return _SQL_NAMES.get(field.field_type, str(field.field_type))
+
+
+def quoted(column: str) -> str:
+    """Return a column's name for use in a statement.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a name that would end the quotes, which
+    BigQuery allows for no column either.
+    """
+    if "`" in column or "\\" in column:
+        raise InvalidRequestError(f"{column!r} is not a column name: it holds a backtick or a backslash")
+    return f"`{column}`"
+
+
+def text_of(column: str, kind: str) -> str:
+    """Return the expression that gives a column's value as text, NULL for NULL."""
+    name = quoted(column)
+    if kind == "STRING":
+        return name
+    if kind in ("ARRAY", "STRUCT", "JSON"):
+        return f"IF({name} IS NULL, NULL, TO_JSON_STRING({name}))"
+    if kind == "BYTES":
+        return f"TO_BASE64({name})"
+    if kind == "GEOGRAPHY":
+        return f"ST_ASTEXT({name})"
+    return f"CAST({name} AS STRING)"
+
+
+def key_text(key: Sequence[str], types: Mapping[str, str]) -> str:
+    """Return the expression for a row's key as one text, as :func:`airflow_gemini_batch.core.keys.key_text` has it."""
+    texts = [text_of(column, types[column]) for column in key]
+    return texts[0] if len(texts) == 1 else f"TO_JSON_STRING([{', '.join(texts)}])"
+
+
+def check_key_types(key: Sequence[str], types: Mapping[str, str], *, where: str) -> None:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for key columns that can't be keys."""
+    errors = [
+        f"the key column {column!r} of {where} is of type {types[column]}, which can't be a key: in a query, select "
+        f"{text_of(column, types[column])} AS {quoted(column)}"
+        for column in key
+        if types[column] not in _KEY_TYPES
+    ]
+    if errors:
+        raise InvalidRequestError("\n".join(errors))
 
 
 def slot_columns(
     template: RequestTemplate, types: Mapping[str, str], parameters: Parameters
 ) -> dict[str, str]:
-    """Return the expressions for what fills the holes of a template, by name: ``text_0``, ``file_1`` and so on.
+    """Return the expressions for what fills the slots of a template, by name: ``text_0``, ``file_1`` and so on.
 
     :param types: GoogleSQL's types of the columns.
     """
@@ -26,12 +88,12 @@ def slot_columns(
         name: rendered(part.text, types, parameters)
         if isinstance(part, TextSlot)
         else _file(part, types, parameters)
-        for name, part in named_holes(template).items()
+        for name, part in named_slots(template).items()
     }
 
 
-def named_holes(template: RequestTemplate) -> dict[str, TextSlot | MediaSlot]:
-    """Return the holes of a template by the names that they have in statements."""
+def named_slots(template: RequestTemplate) -> dict[str, TextSlot | MediaSlot]:
+    """Return the slots of a template by the names that they have in statements."""
     slots = [part for part in template.parts if not isinstance(part, str)]
     return {f"{'text' if isinstance(slot, TextSlot) else 'file'}_{n}": slot for n, slot in enumerate(slots)}
 
@@ -41,7 +103,7 @@ def request_text(template: RequestTemplate, parameters: Parameters) -> str:
 
     It is NULL for a row with a file that can't be sent.
     """
-    slots = iter(named_holes(template))
+    slots = iter(named_slots(template))
     pieces = []
     for part in template.parts:
         if isinstance(part, str):
@@ -58,7 +120,7 @@ def field_value(value: Any, template: RequestTemplate, parameters: Parameters) -
     An object is a STRUCT, a list an ARRAY, a whole number an INT64 and everything else a STRING.
     """
     if isinstance(value, PromptTemplate):
-        slots = named_holes(template).items()
+        slots = named_slots(template).items()
         return next(name for name, slot in slots if isinstance(slot, TextSlot) and slot.text == value)
     if isinstance(value, Mapping):
         inner = (f"{field_value(one, template, parameters)} AS {quoted(name)}" for name, one in value.items())
@@ -80,7 +142,7 @@ def rendered(template: PromptTemplate, types: Mapping[str, str], parameters: Par
 
 
 def _file(slot: MediaSlot, types: Mapping[str, str], parameters: Parameters) -> str:
-    """Return the expression for what fills a hole: '' without a file, NULL for one that can't be sent."""
+    """Return the expression for what fills a slot: '' without a file, NULL for one that can't be sent."""
     uri = text_of(slot.column, types[slot.column])
     if slot.mime_type is not None:
         kind = parameters.bind(orjson.dumps(slot.mime_type).decode())
