@@ -29,7 +29,7 @@ VECTOR = [0.1, -1e-9, 0.30000000000000004]
 class Landing(VectorFiles):
     """Files in a bucket, a dataset, and the way from one to the other."""
 
-    format = KEYED
+    family = KEYED
 
     def __init__(self, stack, bucket, folder):
         super().__init__(stack, bucket, folder)
