@@ -55,9 +55,8 @@ class RequestBuilder:
         :param source: what :func:`~airflow_gemini_batch.requests.sources.row_source` reads.
         :param requests: dataset or folder for the requests; by default beside the target or the source.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for addresses, columns or rows that can't
-        become requests, and :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not
-        exist.
+        Raises :class:`.InvalidRequestError` for addresses, columns or rows that can't become requests, and
+        :class:`.SourceNotReadyError` for a source that does not exist.
         """
         rows = row_source(source)
         if not isinstance(rows, (TableRows, QueryRows)):
@@ -95,7 +94,7 @@ def request_dataset(
 ) -> BigQueryAddress:
     """Return the dataset for request tables: the one given, or that of the target, or of the source.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of them is in BigQuery.
+    Raises :class:`.InvalidRequestError` when none of them is in BigQuery.
     """
     if requests:
         address = parse_address(requests)
@@ -115,7 +114,7 @@ def request_dataset(
 def request_folder(requests: str | None, target: str | None) -> GcsAddress:
     """Return the folder for request files: the one given, or ``requests`` beside the target file.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when neither is on Cloud Storage.
+    Raises :class:`.InvalidRequestError` when neither is on Cloud Storage.
     """
     if requests:
         address = parse_address(requests)

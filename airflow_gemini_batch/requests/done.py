@@ -40,7 +40,7 @@ def read_done_table(
 ) -> Iterator[tuple[str, str]]:
     """Yield key, as text, and fingerprint of each row of an enriched table; nothing if the table does not exist.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a table without bookkeeping.
+    Raises :class:`.InvalidRequestError` for a table without bookkeeping.
     """
     existing = Tables(client).find(table)
     if existing is None:
@@ -58,8 +58,7 @@ def read_done_table(
 def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[str, str]]:
     """Yield key, as text, and fingerprint of each row of ``plan.done_target``; nothing if there is no such file yet.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for files without bookkeeping, and for a target
-    that is not a file.
+    Raises :class:`.InvalidRequestError` for files without bookkeeping, and for a target that is not a file.
     """
     if plan.done_target is None:
         return
@@ -88,7 +87,7 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
 def done_rows(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> DoneRows:
     """Return what the statements need to know of an enriched table.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one without bookkeeping or key.
+    Raises :class:`.InvalidRequestError` for one without bookkeeping or key.
     """
     types = types_of(table.schema)
     _check_columns(str(address), types, key)

@@ -33,8 +33,8 @@ def embedding_family(model: str, request_format: str | None = None) -> ModelFami
     :param request_format: what the user says of a model that is not known by its name: ``text_embedding`` or
         ``gemini_embedding``.
 
-    Raises :class:`ValueError` for a model that generates text, for an unknown one of which nothing is said, and for
-    one of which something else is known.
+    Raises :class:`ValueError` for a model that generates text, for an unknown one of which nothing is said, and for one
+    of which something else is known.
     """
     name, known = short_model_name(model), family_of(model)
     families = {name: family for name, family in FAMILIES.items() if family.embeds}
@@ -81,8 +81,8 @@ def text_embedding_request(
     In a table these are columns. The model changes nothing, and the length of the vectors is not up to a row: see
     :func:`model_parameters_of`. A row whose title is NULL gets an empty one, which counts as none.
 
-    Raises :class:`ValueError` for an unknown task type, for a title without the task type RETRIEVAL_DOCUMENT, and for
-    a length that these vectors can't have.
+    Raises :class:`ValueError` for an unknown task type, for a title without the task type RETRIEVAL_DOCUMENT, and for a
+    length that these vectors can't have.
     """
     _check_dimensions(TEXT_EMBEDDING, output_dimensionality)
     _check_task(task_type, title)

@@ -71,8 +71,8 @@ def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
         gets its number in the order of appearance, from 0.
     :param template: of the requests made of texts; it reads the column :data:`PROMPT`.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the prompt: for one that is
-    neither, for an empty one, for a key that occurs twice.
+    Raises :class:`.InvalidRequestError` that names the prompt: for one that is neither, for an empty one, for a key
+    that occurs twice.
     """
     seen: set[str] = set()
     for number, (key, prompt) in enumerate(_keyed(prompts)):

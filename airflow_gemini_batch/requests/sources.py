@@ -64,7 +64,7 @@ def row_source(
 ) -> RowSource | PythonRows | Callable[[], PythonRows]:
     """Return where rows come from: what an address or a query names, or rows of Python as they were given.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a text that names no rows.
+    Raises :class:`.InvalidRequestError` for a text that names no rows.
     """
     # An empty list is a list of no rows. A mapped task's results are a sequence, but not a list.
     if isinstance(source, Sequence) and (
@@ -78,7 +78,7 @@ def row_source(
 def parse_row_source(source: str | Sequence[str]) -> RowSource:
     """Read where rows come from: ``bq://…``, a query, or one or more files (``gs://…`` or a local path).
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a text that names no rows.
+    Raises :class:`.InvalidRequestError` for a text that names no rows.
     """
     if isinstance(source, str) and _QUERY.match(source):
         return QueryRows(source.strip().rstrip(";"))

@@ -59,7 +59,7 @@ class ExportBuild:
     def write(self, preview: BuildPreview, folder: GcsAddress) -> BuildReport:
         """Write the requests below a folder, unless they are there already, and return the report.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile.
+        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
         """
         jobs: JobFiles = []
         if preview.shards:

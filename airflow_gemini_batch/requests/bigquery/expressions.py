@@ -37,8 +37,8 @@ def single_type(field: SchemaField) -> str:
 def quoted(column: str) -> str:
     """Return a column's name for use in a statement.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a name that would end the quotes, which
-    BigQuery allows for no column either.
+    Raises :class:`.InvalidRequestError` for a name that would end the quotes, which BigQuery allows for no column
+    either.
     """
     if "`" in column or "\\" in column:
         raise InvalidRequestError(f"{column!r} is not a column name: it holds a backtick or a backslash")

@@ -30,6 +30,7 @@ from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, Build
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Row, Table
+    from google.cloud.bigquery.table import RowIterator
 
 CALL_TIMEOUT = 60.0
 QUERY_TIMEOUT = 3600.0
@@ -91,15 +92,15 @@ class Previewer:
 
         :param location: where source and the target have to be; ``None`` for that of the source.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become
-        requests and for a query that BigQuery refuses, and
-        :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist.
+        Raises :class:`.InvalidRequestError` for columns or rows that can't become requests and for a query that
+        BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.
         """
         where, rows, types, location = self._rows(source, location)
         plan.check_columns(list(types), where=where)
         check_key_types(plan.key, types, where=where)
         request_rows = RequestRows(plan, rows, types, self._done(plan, location))
-        states = self._states(preview_statement(request_rows), location, where)
+        result = run_statement(self._client, preview_statement(request_rows), location, where)
+        states = {row["state"]: row for row in result}
         bad = {reason: _bad_rows(states[reason.name]) for reason in BadRow if reason.name in states}
         plan.check_rows(bad)
         ask = states.get(ASK)
@@ -156,24 +157,25 @@ class Previewer:
         _check_location(table, f"target {address}", location)
         return done_rows(address, table, plan.key)
 
-    def _states(self, statement: Statement, location: str | None, where: str) -> dict[str, Row]:
-        with reading(where):
-            rows = self._client.query_and_wait(
-                statement.sql,
-                job_config=statement.job_config(),
-                location=location,
-                api_timeout=CALL_TIMEOUT,
-                wait_timeout=QUERY_TIMEOUT,
-            )
-            return {row["state"]: row for row in rows}
+
+def run_statement(client: Client, statement: Statement, location: str | None, where: str) -> RowIterator:
+    """Run a statement over the source's rows to its end; see :func:`reading` for what it raises."""
+    with reading(where):
+        return client.query_and_wait(
+            statement.sql,
+            job_config=statement.job_config(),
+            location=location,
+            api_timeout=CALL_TIMEOUT,
+            wait_timeout=QUERY_TIMEOUT,
+        )
 
 
 @contextmanager
 def reading(where: str) -> Iterator[None]:
     """Raise this package's errors for a statement over the source's rows that BigQuery refuses.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a statement that is refused, and
-    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that does not exist.
+    Raises :class:`.InvalidRequestError` for a statement that is refused, and :class:`.SourceNotReadyError` for a table
+    that does not exist.
     """
     from google.api_core.exceptions import BadRequest, NotFound
 
@@ -188,8 +190,8 @@ def reading(where: str) -> Iterator[None]:
 def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, str]:
     """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a query that BigQuery refuses, and
-    :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when a table of it does not exist.
+    Raises :class:`.InvalidRequestError` for a query that BigQuery refuses, and :class:`.SourceNotReadyError` when a
+    table of it does not exist.
     """
     from google.api_core.exceptions import BadRequest, NotFound
     from google.cloud.bigquery import QueryJobConfig

@@ -13,10 +13,9 @@ from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.build_sql import build_statement
 from airflow_gemini_batch.requests.bigquery.preview import (
     CALL_TIMEOUT,
-    QUERY_TIMEOUT,
     BuildPreview,
     Previewer,
-    reading,
+    run_statement,
 )
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
 from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
@@ -58,7 +57,7 @@ class TableBuild:
         that is repeated submits the same source. They end by themselves after
         :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile.
+        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
         """
         shards = range(preview.shards)
         addresses = [dataset.with_table(_table_name(preview, shard)) for shard in shards]
@@ -82,14 +81,7 @@ class TableBuild:
         statement = build_statement(
             preview.request_rows, address, shard=shard, shards=preview.shards, replace=existing is not None
         )
-        with reading(preview.where):
-            self._client.query_and_wait(
-                statement.sql,
-                job_config=statement.job_config(),
-                location=preview.location,
-                api_timeout=CALL_TIMEOUT,
-                wait_timeout=QUERY_TIMEOUT,
-            )
+        run_statement(self._client, statement, preview.location, preview.where)
         written = tables.find(address)
         if written is None:
             raise SourceNotReadyError(f"{address} was deleted as soon as it was written: build it again")

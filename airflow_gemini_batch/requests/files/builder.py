@@ -95,8 +95,8 @@ def build_files(
     :param done: keys, as texts, and fingerprints of the rows that are done; by default those in the files that the
         plan's target names.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for columns or rows that can't become requests.
-    That, and whatever the rows themselves raise, comes before anything is uploaded.
+    Raises :class:`.InvalidRequestError` for columns or rows that can't become requests. That, and whatever the rows
+    themselves raise, comes before anything is uploaded.
     """
     StorageObjects(client).check_destination(destination)
     if rows.columns is not None:

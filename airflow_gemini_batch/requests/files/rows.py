@@ -36,9 +36,9 @@ def read_rows(source: FileRows, columns: Sequence[str], client: Client) -> Rows:
     :param columns: those that are needed; others may be left out.
     :param client: of ``google-cloud-storage``; asked for ``gs://`` addresses only.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for an address or pattern that names no file,
-    and :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, also while the rows are read, for a file that
-    can't be read: it names the file, the line and what to do.
+    Raises :class:`.SourceNotReadyError` for an address or pattern that names no file, and
+    :class:`.InvalidRequestError`, also while the rows are read, for a file that can't be read: it names the file, the
+    line and what to do.
     """
     files = find_files(source, client)
     format_ = FORMATS[source.kind]
@@ -52,8 +52,7 @@ def read_rows(source: FileRows, columns: Sequence[str], client: Client) -> Rows:
 def python_rows(rows: Iterable[Mapping[str, Any]]) -> Rows:
     """Return the rows of an iterable, such as a list of dicts or a generator of them.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, also while the rows are read, for one that
-    is not a dict.
+    Raises :class:`.InvalidRequestError`, also while the rows are read, for one that is not a dict.
     """
     if not isinstance(rows, Iterable):
         raise InvalidRequestError(

@@ -61,8 +61,7 @@ class RequestFiles:
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines, each with its line end.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is larger than a file may
-        be.
+        Raises :class:`.InvalidRequestError` for a line that is larger than a file may be.
         """
         content = b"".join(lines)
         if self._shards and self._fits(self._shards[-1], len(lines), len(content)):
@@ -108,8 +107,8 @@ class RequestFiles:
         The name of each is the digest of its content, and one that is there already is kept as it is, so that the same
         requests are the same object of the same generation.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a bucket that does not exist, and for
-        an object of that name with another content.
+        Raises :class:`.InvalidRequestError` for a bucket that does not exist, and for an object of that name with
+        another content.
         """
         return [self._upload(shard, client, folder, log) for shard in self._shards]
 

@@ -65,7 +65,7 @@ def find_files(source: FileRows, client: Client) -> list[SourceFile]:
 
     :param client: of ``google-cloud-storage``; asked for ``gs://`` addresses only.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for an address or pattern that names none.
+    Raises :class:`.SourceNotReadyError` for an address or pattern that names none.
     """
     by_name: dict[str, SourceFile] = {}
     for path in source.paths:

@@ -48,8 +48,7 @@ def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
 def read_gemini_embedding_request(value: object) -> dict[str, Any]:
     """Read the JSON of an EmbedContentRequest; returns it with camelCase names and without nulls.
 
-    Raises :class:`~airflow_gemini_batch.requests.validation.proto_json.WireError` for a field that does not exist or is
-    of another type.
+    Raises :class:`.WireError` for a field that does not exist or is of another type.
     """
     return read(value, _EMBED_CONTENT_REQUEST)
 

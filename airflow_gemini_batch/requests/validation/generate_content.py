@@ -44,8 +44,7 @@ _Faults = Iterator[str]
 def read_generation_request(value: object) -> dict[str, Any]:
     """Read the JSON of a request; returns it with camelCase names, without nulls, with lists where they belong.
 
-    Raises :class:`~airflow_gemini_batch.requests.validation.proto_json.WireError` for a field that does not exist or is
-    of another type.
+    Raises :class:`.WireError` for a field that does not exist or is of another type.
     """
     return read(value, GENERATE_CONTENT_REQUEST)
 
