@@ -76,31 +76,26 @@ class AnswerTable:
     model: str
 
 
-def unfit_keys_statement(key: Sequence[str], requests: Sequence[RequestTable]) -> Statement:
-    """Return the statement that finds requests whose keys are NULL or occur more than once.
+def unfit_keys_statement(
+    key: Sequence[str], key_types: Mapping[str, str], staging: BigQueryAddress
+) -> Statement:
+    """Return the statement that finds staged rows whose keys are NULL or occur more than once.
 
     Columns of the result: ``error`` (STRING: ``NULL`` or ``twice``), ``key_count`` (INT64) and ``sample_keys``.
     """
     aliases = key_aliases(key)
-    columns = ", ".join(aliases)
-    rows = "\n  UNION ALL\n".join(
-        f"  SELECT {_named_keys(key)} FROM {table.table.sql} AS {ROWS}" for table in requests
-    )
     absent = " OR ".join(f"{alias} IS NULL" for alias in aliases)
-    types = {alias: requests[0].columns[name] for name, alias in zip(key, aliases, strict=True)}
-    return Statement(f"""WITH requests AS (
-{rows}
-), unfit AS (
-  SELECT IF({absent}, 'NULL', 'twice') AS error, {key_text(aliases, types)} AS key_text
-  FROM requests
-  GROUP BY {columns}
-  HAVING COUNT(*) > 1 OR {absent}
-)
-SELECT
+    types = {alias: key_types[name] for name, alias in zip(key, aliases, strict=True)}
+    return Statement(f"""SELECT
   error,
   COUNT(*) AS key_count,
   ARRAY_AGG(key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
-FROM unfit
+FROM (
+  SELECT IF({absent}, 'NULL', 'twice') AS error, {key_text(aliases, types)} AS key_text
+  FROM (SELECT {_named_keys(key)} FROM {staging.sql} AS {ROWS})
+  GROUP BY {", ".join(aliases)}
+  HAVING COUNT(*) > 1 OR {absent}
+)
 GROUP BY error
 ORDER BY error""")
 

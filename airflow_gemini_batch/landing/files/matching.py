@@ -11,14 +11,14 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import PARQUET, identifier, literal
+from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, identifier, literal
+from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
-from airflow_gemini_batch.landing.files.vectors import of_one_length, say_shortened
+from airflow_gemini_batch.landing.files.vectors import of_one_length
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import best_first
-from airflow_gemini_batch.requests.sources import FileKind
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ QUALIFY ROW_NUMBER() OVER (
     )
     database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
     database.execute(
-        f"COPY ({_staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET}, COMPRESSION lz4)"
+        f"COPY ({_staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
     )
     return _counted(database, folder)
 
@@ -179,11 +179,6 @@ def stage_rows(
     ):
         if count:
             log.warning("%d %s", count, what)
-    if vectors:
-        ((shortened,),) = database.execute(
-            f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
-        ).fetchall()
-        say_shortened(log, plan, shortened)
     return tally
 
 
@@ -192,34 +187,34 @@ def staged(folder: Path) -> str:
     return f"read_parquet({literal(folder / STAGED)})"
 
 
-def answers(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+def answers(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
     """Return the good rows with the columns of a target."""
     types = {
         **dict.fromkeys(plan.key, "STRING"),
         **{column.name: column_type(column) for column in plan.columns},
         **plan.bookkeeping_columns,
     }
-    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", kind)
+    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", format_)
 
 
-def failures(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+def failures(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
     """Return the other rows with the columns of a file of failures."""
     types = {**dict.fromkeys(plan.key, "STRING"), **FAILED_COLUMNS}
     names = {name: STAGED_AS.get(name, name) if name in FAILED_COLUMNS else name for name in types}
-    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", kind)
+    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", format_)
 
 
-def _rows(names: dict[str, str], types: Columns, folder: Path, condition: str, kind: FileKind) -> FileRows:
+def _rows(
+    names: dict[str, str], types: Columns, folder: Path, condition: str, format_: TargetFormat
+) -> FileRows:
     """Return rows with some columns.
 
     :param names: of the columns, and as they are staged.
     """
-    selected = []
-    for name, column in names.items():
-        value = identifier(column)
-        if types[name] == "JSON" and kind is FileKind.JSON_LINES:
-            value = f"JSON({value})::VARCHAR"  # spelled as it will be when it is read again
-        selected.append(f"{value} AS {identifier(name)}")
-    if kind is FileKind.PARQUET:  # where JSON is text
-        types = {name: "STRING" if type_ == "JSON" else type_ for name, type_ in types.items()}
-    return FileRows(f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}", types)
+    selected = [
+        f"{format_.staged_value(column, types[name])} AS {identifier(name)}" for name, column in names.items()
+    ]
+    return FileRows(
+        f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}",
+        {name: format_.landed_type(type_) for name, type_ in types.items()},
+    )
