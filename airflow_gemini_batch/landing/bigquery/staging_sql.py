@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
@@ -20,7 +20,7 @@ from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     parsed_json,
     value_expression,
 )
-from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, outcome_case, outcome_fields
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted
@@ -28,13 +28,6 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 ROWS = "gemini_batch_rows"
 """Alias of a table with columns of users: an alias hides a column of the same name."""
-
-_TOKENS = {
-    "batch_prompt_tokens": "promptTokenCount",
-    "batch_output_tokens": "candidatesTokenCount",
-    "batch_thoughts_tokens": "thoughtsTokenCount",
-    "batch_cached_tokens": "cachedContentTokenCount",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +245,7 @@ def _staged_values(plan: LandingPlan) -> str:
         "batch_finish_reason": "best.finish_reason",
         **{
             name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
-            for name, field in _TOKENS.items()
+            for name, field in TOKEN_COLUMNS.items()
         },
         "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
         "batch_job": "COALESCE(best.job, requests.last_job)",
@@ -262,7 +255,7 @@ def _staged_values(plan: LandingPlan) -> str:
         "batch_message": _message(),
         "batch_round": "COALESCE(best.round, requests.last_round)",
     }
-    return ",\n  ".join(f"{values[name]} AS {quoted(name)}" for name in staging_columns(plan))
+    return staged_items(plan, values, quoted)
 
 
 def _message() -> str:
