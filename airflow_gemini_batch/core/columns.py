@@ -5,18 +5,32 @@ from __future__ import annotations
 FINGERPRINT_COLUMN = "batch_fingerprint"
 """Column of request tables and of enriched tables that holds the digest."""
 
+TOKEN_COLUMNS = {
+    "batch_prompt_tokens": "promptTokenCount",
+    "batch_output_tokens": "candidatesTokenCount",
+    "batch_thoughts_tokens": "thoughtsTokenCount",
+    "batch_cached_tokens": "cachedContentTokenCount",
+}
+"""Columns with numbers of tokens, and the fields of ``usageMetadata`` that they come from."""
+
 BOOKKEEPING = {
     "batch_model": "STRING",
     "batch_finish_reason": "STRING",
-    "batch_prompt_tokens": "INT64",
-    "batch_output_tokens": "INT64",
-    "batch_thoughts_tokens": "INT64",
-    "batch_cached_tokens": "INT64",
+    **dict.fromkeys(TOKEN_COLUMNS, "INT64"),
     "batch_processed_time": "TIMESTAMP",
     "batch_job": "STRING",
     FINGERPRINT_COLUMN: "STRING",
 }
-"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name."""
+"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name.
+
+What has no value in one of the three statements that stage answers (``landing.bigquery.staging_sql``,
+``landing.bigquery.embedding_sql``, ``landing.files.matching``) fails when the statement is written.
+"""
+
+NOT_OF_VECTORS = frozenset(
+    {"batch_finish_reason", "batch_output_tokens", "batch_thoughts_tokens", "batch_cached_tokens"}
+)
+"""Those of :data:`BOOKKEEPING` that vectors do not have."""
 
 FAILED_COLUMNS = {
     "outcome": "STRING",

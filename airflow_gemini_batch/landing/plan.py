@@ -1,8 +1,8 @@
-"""What the landing of results needs to know, and what it tells."""
+"""What a landing needs to know, the columns that it writes, and its report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from airflow_gemini_batch.core.columns import (
     BOOKKEEPING,
     FAILED_COLUMNS,
     FAILED_SUFFIX,
+    NOT_OF_VECTORS,
     STAGED_OUTCOME,
     STAGED_VECTOR,
 )
@@ -18,16 +19,12 @@ from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.classify import Outcome
 
-_NOT_OF_VECTORS = frozenset(
-    {"batch_finish_reason", "batch_output_tokens", "batch_thoughts_tokens", "batch_cached_tokens"}
-)
-
 
 @dataclass(frozen=True, slots=True)
 class LandingPlan:
     """What to land.
 
-    :param key: columns that tell the rows apart.
+    :param key: columns that identify the rows.
     :param columns: columns of the answers, of :func:`airflow_gemini_batch.core.response_schema.answer_columns`.
     :param schema: what answers have to fit, of :func:`.response_schema_of`; ``None``
         for plain text.
@@ -48,7 +45,7 @@ class LandingPlan:
     model_parameters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for names that stand twice."""
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` if two columns would have one name."""
         answers = [column.name for column in self.columns]
         for table, names in (
             ("the target", [*self.key, *answers, *BOOKKEEPING]),
@@ -59,7 +56,7 @@ class LandingPlan:
             for name in names:
                 if name.lower() in taken:
                     raise InvalidRequestError(
-                        f"{table} would have two columns {name!r}: rename the key's column, the answer's field, or "
+                        f"{table} would have two columns {name!r}: rename the key's column or the answer's field, or "
                         "give another text_column or vector_column"
                     )
                 taken.add(name.lower())
@@ -71,10 +68,10 @@ class LandingPlan:
 
     @property
     def known_bookkeeping(self) -> Mapping[str, str]:
-        """Those of :data:`BOOKKEEPING` that there are for such answers, landed or not."""
+        """Those of :data:`BOOKKEEPING` that such answers have, landed or not."""
         if not self.embeds:
             return BOOKKEEPING
-        return {name: kind for name, kind in BOOKKEEPING.items() if name not in _NOT_OF_VECTORS}
+        return {name: kind for name, kind in BOOKKEEPING.items() if name not in NOT_OF_VECTORS}
 
     @property
     def bookkeeping_columns(self) -> Mapping[str, str]:
@@ -101,6 +98,22 @@ def staging_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = Non
     }
 
 
+def staged_items(plan: LandingPlan, values: Mapping[str, str], quote: Callable[[str], str]) -> str:
+    """Return the items of a SELECT, in the order of the staging table's columns.
+
+    :param values: expressions by column; those of no column are left out.
+    :param quote: writes a column's name.
+
+    Raises :class:`NotImplementedError` that names the columns without a value.
+    """
+    columns = staging_columns(plan)
+    if missing := [name for name in columns if name not in values]:
+        raise NotImplementedError(
+            f"no value for {', '.join(missing)} of core/columns.py: add it to this statement"
+        )
+    return ",\n  ".join(f"{values[name]} AS {quote(name)}" for name in columns)
+
+
 def column_type(column: AnswerColumn) -> str:
     """Return the type in BigQuery of a column of answers."""
     return f"ARRAY<{column.type}>" if column.repeated else column.type
@@ -113,20 +126,20 @@ def check_target_columns(
 
     :param where: the target, for the message.
     :param present: types of the columns that it has.
-    :param landing: types of the columns that land in it; those that it lacks are no fault, but for the key's.
-    :param way_out: what to do besides naming another target.
+    :param landing: types of the columns that land in it; it need not have them, except for the key's.
+    :param hint: what to do besides naming another target.
     """
     types = {name.lower(): kind for name, kind in present.items()}
-    faults = [
+    errors = [
         f"the column {name!r} is {types[name.lower()]} there, and what lands in it is {kind}"
         for name, kind in landing.items()
         if types.get(name.lower(), kind) != kind
     ]
-    faults += [f"the key column {name!r} is missing there" for name in key if name.lower() not in types]
-    if faults:
+    errors += [f"the key column {name!r} is missing there" for name in key if name.lower() not in types]
+    if errors:
         raise InvalidRequestError(
             f"{where} can't take the answers:\n"
-            + "\n".join(faults)
+            + "\n".join(errors)
             + f"\nName another target, or {hint}. Nothing was landed."
         )
 
@@ -152,7 +165,7 @@ def failed_target_of(target: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LandingReport:
-    """What came of it.
+    """Where answers landed, and how many rows had which outcome.
 
     :param counts: rows by outcome; they add up to the requests.
     :param samples: messages of some failed rows.

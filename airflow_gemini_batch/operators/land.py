@@ -21,7 +21,6 @@ from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_gemini_batch.core.addresses import BigQueryAddress
     from airflow_gemini_batch.jobs.manifest import Manifest
     from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 
@@ -90,6 +89,8 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land what there is, then judge it."""
+        from airflow_gemini_batch.landing.lander import Lander
+
         with fail_without_retry():
             if not 0 <= self.max_failed_fraction <= 1:
                 raise InvalidRequestError(
@@ -99,7 +100,8 @@ class LandResultsOperator(GeminiBatchOperator):
             manifests = self._manifests()
             with as_invalid_request():
                 plan = self._plan(key_columns(self.key), {one.model for one in manifests})
-            report = self._land(plan, manifests)
+            lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
+            report = lander.land(plan, manifests, self.target, self.failed_target)
             self.log.info("%s", report)
             if jobs is not None and len(manifests) < jobs:
                 raise OutputNotReadyError(
@@ -138,51 +140,6 @@ class LandResultsOperator(GeminiBatchOperator):
         with as_invalid_request():
             return [Manifest.from_json(one) for one in given]
 
-    def _land(self, plan: LandingPlan, manifests: Sequence[Manifest]) -> LandingReport:
-        from airflow_gemini_batch.core.addresses import parse_address
-        from airflow_gemini_batch.gcp.objects import StorageObjects
-        from airflow_gemini_batch.landing.bigquery.lander import FROM_LINES, TableLanding
-        from airflow_gemini_batch.landing.files.lander import land_files
-        from airflow_gemini_batch.landing.files.staging import stage_files
-        from airflow_gemini_batch.landing.plan import failed_target_of
-
-        failed = self.failed_target or failed_target_of(self.target)
-        with as_invalid_request():
-            for place in (self.target, failed):
-                if "://" in place:
-                    parse_address(place)
-        if failed == self.target:
-            raise InvalidRequestError(
-                f"failed_target is the target, {failed}: the one would overwrite the other. Leave it out, or name "
-                "another place"
-            )
-        places = [
-            place for one in manifests for round_ in one.rounds for place in (*round_.source, round_.output)
-        ]
-        in_tables = {place.startswith("bq://") for place in places if place}
-        if len(in_tables) > 1:
-            raise InvalidRequestError(
-                "requests and answers lie in BigQuery and on Cloud Storage, so rows can't be matched by key: "
-                "submit with a destination of the source's kind"
-            )
-        if not self.target.startswith("bq://"):
-            if True in in_tables:
-                raise InvalidRequestError(
-                    f"target {self.target}: the answers are in BigQuery, so they land in a bq:// table"
-                )
-            return land_files(plan, manifests, self.target, failed, self.hook.storage_client, self.log)
-        landing = TableLanding(self.hook.bigquery_client, self.log)
-        target, failed_table = _table(self.target), _table(failed)
-        if True in in_tables:
-            return landing.land(plan, manifests, target, failed_table)
-        if plan.family in FROM_LINES:
-            files = StorageObjects(self.hook.storage_client)
-            return landing.land_vector_files(plan, manifests, files, target, failed_table)
-        staging = stage_files(
-            plan, manifests, target, self.hook.storage_client, self.hook.bigquery_client, self.log
-        )
-        return landing.land_staged(plan, staging, target, failed_table)
-
     def _judge(self, report: LandingReport) -> None:
         rows = report.landed + report.failed
         if not rows or (report.landed and report.failed <= rows * self.max_failed_fraction):
@@ -195,13 +152,3 @@ class LandResultsOperator(GeminiBatchOperator):
             f"{report.failed_target}. Mend the prompt or the schema, or allow more failures; the next run asks again "
             "about the rows that are not landed."
         )
-
-
-def _table(target: str) -> BigQueryAddress:
-    from airflow_gemini_batch.core.addresses import BigQueryAddress
-
-    with as_invalid_request():
-        address = BigQueryAddress.parse(target)
-    if not address.is_table:
-        raise InvalidRequestError(f"target {target} is a dataset: name the table as well")
-    return address

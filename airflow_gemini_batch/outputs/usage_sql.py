@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.outputs.usage import LONG_PROMPT
 
 
 def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
     """Return the statement that adds up the tokens of an output table by model version.
 
-    Columns of the result: ``model_version`` (STRING, empty where the rows do not tell it), ``row_count``, and the
+    Columns of the result: ``model_version`` (STRING, empty if the rows do not name it), ``row_count``, and the
     token counts of :class:`~airflow_gemini_batch.outputs.usage.Usage` (INT64). Works for a column ``response`` or
     ``predictions`` of type JSON or STRING.
 
@@ -40,15 +41,10 @@ GROUP BY model_version"""
 
 def _generation_counts() -> str:
     """Return what is counted of a ``GenerateContentResponse``, as items of a SELECT."""
-    fields = {
-        "prompt": "promptTokenCount",
-        "output": "candidatesTokenCount",
-        "thoughts": "thoughtsTokenCount",
-        "cached": "cachedContentTokenCount",
-    }
+    fields = zip(("prompt", "output", "thoughts", "cached"), TOKEN_COLUMNS.values(), strict=True)
     items = [
         f"{_count('gemini_batch_output.response', f'$.usageMetadata.{field}')} AS {kind}"
-        for kind, field in fields.items()
+        for kind, field in fields
     ]
     return ",\n    ".join(
         ["IFNULL(JSON_VALUE(gemini_batch_output.response, '$.modelVersion'), '') AS model_version", *items]

@@ -22,7 +22,7 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
     new_staging_table,
     request_rows,
 )
-from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, status_case, status_fields
 from airflow_gemini_batch.outputs.embeddings import (
@@ -263,7 +263,7 @@ def _staged_values(plan: LandingPlan) -> str:
         "batch_round": "COALESCE(best.round, requests.last_round)",
         "batch_shortened": f"IF({good}, {shortened}, NULL)",
     }
-    return ",\n  ".join(f"{values[name]} AS {quoted(name)}" for name in staging_columns(plan))
+    return staged_items(plan, values, quoted)
 
 
 def _message(plan: LandingPlan) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.gcp.tables import Tables
@@ -43,15 +44,16 @@ from airflow_gemini_batch.landing.bigquery.targets import (
     column_types,
     failed_columns,
     prepare_statement,
-    staging_address,
     target_columns,
 )
-from airflow_gemini_batch.landing.files.vectors import other_length, say_shortened
+from airflow_gemini_batch.landing.files.staging import stage_files
+from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 
 if TYPE_CHECKING:
+    from google.cloud import storage
     from google.cloud.bigquery import Client, Row
 
 _CALL_TIMEOUT = 60.0
@@ -90,8 +92,8 @@ class TableLanding:
         Landing twice changes nothing, and answers older than those in the target leave them as they are. Answers and
         failures change in one transaction.
 
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for keys that do not tell the requests
-        apart and for tables that can't take the answers, before anything is written, and what
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for keys that do not identify the requests
+        and for tables that can't take the answers, before anything is landed, and what
         :mod:`~airflow_gemini_batch.landing.bigquery.inputs` raises.
         """
         if not plan.family.takes_tables:
@@ -99,64 +101,106 @@ class TableLanding:
                 f"the requests are in tables, and jobs of the format {plan.family} read and write files only: give the "
                 "model's request_format, or the manifest of its job"
             )
-        requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
-        answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
-        if not requests:
-            return LandingReport(str(target), str(failed), Tally().counts)
-        location = self._location(target)
-        self._check_keys(plan, requests, location)
-        preparations = self._preparations(plan, requests[0].columns, target, failed)
-        staging = staging_address(target, *(part for one in manifests for part in _identity(one)))
-        with self._dropped_afterwards(staging):
-            self._run(_FROM_TABLES[plan.family](plan, staging, requests, answers), location)
-            self._say_shortened(plan, staging, location)
-            return self._merge(plan, staging, target, failed, preparations, location)
+        requests = [
+            table for manifest in manifests for table in request_tables(manifest, plan, self._storage)
+        ]
+        answers = [table for manifest in manifests for table in answer_tables(manifest, plan, self._storage)]
+        key_types = _key_types(plan, requests)
+        statement = _FROM_TABLES[plan.family]
+
+        def stage(staging: BigQueryAddress, location: str) -> None:
+            self._run(statement(plan, staging, requests, answers), location)
+
+        staging = _staging_address(target, manifests)
+        return self._land_staged(plan, staging, target, failed, key_types, stage)
 
     def land_vector_files(
         self,
         plan: LandingPlan,
         manifests: Sequence[Manifest],
-        storage: StorageObjects,
+        storage_client: storage.Client,
         target: BigQueryAddress,
         failed: BigQueryAddress,
     ) -> LandingReport:
         """Land the vectors of jobs from files to files, of the gemini-embedding family, as :meth:`land` does.
 
-        BigQuery loads the files from the bucket into tables of lines, which are dropped afterwards.
+        BigQuery loads the files from the bucket into tables of lines, which are dropped afterwards: of this family a
+        job has up to a million vectors, which need not pass through the worker.
 
         Raises what :meth:`land` and :mod:`~airflow_gemini_batch.landing.bigquery.inputs` raise.
         """
-        staging = staging_address(target, *(part for one in manifests for part in _identity(one)))
-        requests = request_lines(plan, manifests, storage, staging)
-        answers = answer_lines(manifests, storage, staging)
-        if not requests:
-            return LandingReport(str(target), str(failed), Tally().counts)
-        location = self._location(target)
-        key_types = dict.fromkeys(plan.key, "STRING")
-        preparations = self._preparations(plan, key_types, target, failed)
-        with self._dropped_afterwards(staging, *(one.table for one in (*requests, *answers))):
-            load_lines((*requests, *answers), self._client)
+        staging = _staging_address(target, manifests)
+        objects = StorageObjects(storage_client)
+        requests = request_lines(plan, manifests, objects, staging)
+        answers = answer_lines(manifests, objects, staging)
+        lines = (*requests, *answers)
+
+        def stage(staging: BigQueryAddress, location: str) -> None:
+            load_lines(lines, self._client)
             self._run(FROM_LINES[plan.family](plan, staging, requests, answers), location)
-            self._check_keys(plan, [RequestTable(staging, key_types, "", "", 0, "")], location)
-            self._say_shortened(plan, staging, location)
-            report = self._merge(plan, staging, target, failed, preparations, location)
-            self._say_unreadable(requests, answers if report.counts[Outcome.MISSING] else (), location)
+
+        key_types = dict.fromkeys(plan.key if requests else (), "STRING")
+        with self._dropped_afterwards(*(table.table for table in lines)):
+            report = self._land_staged(plan, staging, target, failed, key_types, stage)
+            missing = report.counts[Outcome.MISSING]
+            self._warn_of_unreadable(requests, answers if missing else (), self._location(target))
             return report
 
-    def land_staged(
-        self, plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, failed: BigQueryAddress
+    def land_files(
+        self,
+        plan: LandingPlan,
+        manifests: Sequence[Manifest],
+        storage_client: storage.Client,
+        target: BigQueryAddress,
+        failed: BigQueryAddress,
     ) -> LandingReport:
-        """Land the rows of a staging table, and drop it.
+        """Land the answers of jobs from files to files, as :meth:`land` does.
 
-        :param staging: a table with the columns of :func:`airflow_gemini_batch.landing.plan.staging_columns`; its name
-            is best one of :func:`staging_address`.
+        The rows pass through the worker's disk, in constant memory, and are loaded by one load job. SQL could not
+        read them: a request whose answer came back without its key is found by a digest that GoogleSQL can't compute.
+
+        Raises what :meth:`land` and :func:`~airflow_gemini_batch.landing.files.staging.stage_files` raise.
         """
+
+        def stage(staging: BigQueryAddress, _: str) -> None:
+            stage_files(plan, manifests, staging, storage_client, self._client, self._log)
+
+        staging = _staging_address(target, manifests)
+        key_types = dict.fromkeys(plan.key, "STRING")
+        return self._land_staged(plan, staging, target, failed, key_types, stage)
+
+    def _land_staged(
+        self,
+        plan: LandingPlan,
+        staging: BigQueryAddress,
+        target: BigQueryAddress,
+        failed: BigQueryAddress,
+        key_types: Mapping[str, str],
+        stage: Callable[[BigQueryAddress, str], None],
+    ) -> LandingReport:
+        """Stage answers, check them, and merge them.
+
+        :param key_types: GoogleSQL's types of the key columns; none where there are no requests.
+        :param stage: writes the staging table, which is to lie in a location.
+        """
+        if not key_types:
+            return LandingReport(str(target), str(failed), Tally().counts)
+        location = self._location(target)
+        preparations = self._preparations(plan, key_types, target, failed)
         with self._dropped_afterwards(staging):
-            table = self._storage.find(staging)
-            if table is None:
-                raise SourceNotReadyError(f"{staging}: there is no such table")
-            preparations = self._preparations(plan, column_types(table.schema), target, failed)
-            return self._merge(plan, staging, target, failed, preparations, self._location(target))
+            stage(staging, location)
+            self._check_keys(plan, staging, key_types, location)
+            if plan.embeds:
+                self._check_lengths(plan, staging, target, location)
+            for statement in (*preparations, merge_statement(plan, staging, target, failed)):
+                self._run_past_rivals(statement, location)
+            tally = Tally()
+            for row in self._run(count_statement(staging, Tally.MAX_SAMPLES), location):
+                outcome = Outcome(row["outcome"])
+                tally.add(RowResult(outcome), row["row_count"])
+                for message in row["messages"] or ():
+                    tally.show(RowResult(outcome, message))
+            return LandingReport(str(target), str(failed), tally.counts, tally.samples)
 
     def _location(self, target: BigQueryAddress) -> str:
         from google.api_core.exceptions import NotFound
@@ -170,19 +214,14 @@ class TableLanding:
             ) from None
         return str(dataset.location)
 
-    def _check_keys(self, plan: LandingPlan, requests: Sequence[RequestTable], location: str) -> None:
-        for other in requests[1:]:
-            for name in plan.key:
-                if (one := other.columns[name]) != (first := requests[0].columns[name]):
-                    raise InvalidRequestError(
-                        f"the key column {name!r} is {first} in {requests[0].table} and {one} in {other.table}: land "
-                        "them apart, or build them from one source"
-                    )
+    def _check_keys(
+        self, plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str], location: str
+    ) -> None:
         errors = [
             f"{row['key_count']} keys "
             + ("hold NULL" if row["error"] == "NULL" else "occur more than once")
             + (f": {', '.join(row['sample_keys'])}" if row["sample_keys"] else "")
-            for row in self._run(unfit_keys_statement(plan.key, requests), location)
+            for row in self._run(unfit_keys_statement(plan.key, key_types, staging), location)
         ]
         if errors:
             raise InvalidRequestError(
@@ -210,41 +249,19 @@ class TableLanding:
             if (statement := prepare_statement(address, table, columns[address]))
         ]
 
-    def _merge(
-        self,
-        plan: LandingPlan,
-        staging: BigQueryAddress,
-        target: BigQueryAddress,
-        failed: BigQueryAddress,
-        preparations: Sequence[Statement],
-        location: str,
-    ) -> LandingReport:
-        if plan.embeds:
-            self._check_lengths(staging, target, location)
-        for statement in (*preparations, merge_statement(plan, staging, target, failed)):
-            self._run_past_rivals(statement, location)
-        tally = Tally()
-        for row in self._run(count_statement(staging, Tally.MAX_SAMPLES), location):
-            outcome = Outcome(row["outcome"])
-            tally.add(RowResult(outcome), row["row_count"])
-            for message in row["messages"] or ():
-                tally.show(RowResult(outcome, message))
-        return LandingReport(str(target), str(failed), tally.counts, tally.samples)
-
-    def _check_lengths(self, staging: BigQueryAddress, target: BigQueryAddress, location: str) -> None:
-        """Raise unless the vectors are as long as those in the target, where it says how long these are."""
-        table = self._storage.find(target)
-        if table is None or DIMENSIONS not in column_types(table.schema):
-            return
-        for row in self._run(other_length_statement(staging, target), location):
-            raise other_length(str(target), row["staged"], row["landed"])
-
-    def _say_shortened(self, plan: LandingPlan, staging: BigQueryAddress, location: str) -> None:
+    def _check_lengths(
+        self, plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, location: str
+    ) -> None:
+        """Raise unless the vectors are as long as those in the target, where it has their lengths."""
         if plan.dimensions is not None:
             ((shortened,),) = self._run(shortened_statement(staging), location)
-            say_shortened(self._log, plan, shortened)
+            warn_of_shortened(self._log, plan, shortened)
+        table = self._storage.find(target)
+        if table is not None and DIMENSIONS in column_types(table.schema):
+            for row in self._run(other_length_statement(staging, target), location):
+                raise other_length(str(target), row["staged"], row["landed"])
 
-    def _say_unreadable(
+    def _warn_of_unreadable(
         self, requests: Sequence[LineTable], answers: Sequence[LineTable], location: str
     ) -> None:
         """Log how many lines could not be read.
@@ -306,5 +323,21 @@ class TableLanding:
         )
 
 
-def _identity(manifest: Manifest) -> list[str]:
-    return [manifest.identity, *(one.output or one.job_name for one in manifest.rounds)]
+def _staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
+    """Return a table beside the target that belongs to the answers of these jobs."""
+    outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
+    content = [*(manifest.identity for manifest in manifests), *outputs]
+    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
+    return target.with_table(f"{target.table}__landing_{digest}")
+
+
+def _key_types(plan: LandingPlan, requests: Sequence[RequestTable]) -> dict[str, str]:
+    """Return the types of the key columns, which all tables have to share."""
+    for table in requests[1:]:
+        for name in plan.key:
+            if (kind := table.columns[name]) != (first := requests[0].columns[name]):
+                raise InvalidRequestError(
+                    f"the key column {name!r} is {first} in {requests[0].table} and {kind} in {table.table}: land "
+                    "them in two tasks, or build them from one source"
+                )
+    return {name: requests[0].columns[name] for name in plan.key} if requests else {}

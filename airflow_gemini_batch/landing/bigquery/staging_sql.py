@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
@@ -20,7 +20,7 @@ from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     parsed_json,
     value_expression,
 )
-from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, outcome_case, outcome_fields
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted
@@ -28,13 +28,6 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 ROWS = "gemini_batch_rows"
 """Alias of a table with columns of users: an alias hides a column of the same name."""
-
-_TOKENS = {
-    "batch_prompt_tokens": "promptTokenCount",
-    "batch_output_tokens": "candidatesTokenCount",
-    "batch_thoughts_tokens": "thoughtsTokenCount",
-    "batch_cached_tokens": "cachedContentTokenCount",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +69,26 @@ class AnswerTable:
     model: str
 
 
-def unfit_keys_statement(key: Sequence[str], requests: Sequence[RequestTable]) -> Statement:
-    """Return the statement that finds requests whose keys are NULL or occur more than once.
+def unfit_keys_statement(
+    key: Sequence[str], key_types: Mapping[str, str], staging: BigQueryAddress
+) -> Statement:
+    """Return the statement that finds staged rows whose keys are NULL or occur more than once.
 
     Columns of the result: ``error`` (STRING: ``NULL`` or ``twice``), ``key_count`` (INT64) and ``sample_keys``.
     """
     aliases = key_aliases(key)
-    columns = ", ".join(aliases)
-    rows = "\n  UNION ALL\n".join(
-        f"  SELECT {_named_keys(key)} FROM {table.table.sql} AS {ROWS}" for table in requests
-    )
     absent = " OR ".join(f"{alias} IS NULL" for alias in aliases)
-    types = {alias: requests[0].columns[name] for name, alias in zip(key, aliases, strict=True)}
-    return Statement(f"""WITH requests AS (
-{rows}
-), unfit AS (
-  SELECT IF({absent}, 'NULL', 'twice') AS error, {key_text(aliases, types)} AS key_text
-  FROM requests
-  GROUP BY {columns}
-  HAVING COUNT(*) > 1 OR {absent}
-)
-SELECT
+    types = {alias: key_types[name] for name, alias in zip(key, aliases, strict=True)}
+    return Statement(f"""SELECT
   error,
   COUNT(*) AS key_count,
   ARRAY_AGG(key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
-FROM unfit
+FROM (
+  SELECT IF({absent}, 'NULL', 'twice') AS error, {key_text(aliases, types)} AS key_text
+  FROM (SELECT {_named_keys(key)} FROM {staging.sql} AS {ROWS})
+  GROUP BY {", ".join(aliases)}
+  HAVING COUNT(*) > 1 OR {absent}
+)
 GROUP BY error
 ORDER BY error""")
 
@@ -257,7 +245,7 @@ def _staged_values(plan: LandingPlan) -> str:
         "batch_finish_reason": "best.finish_reason",
         **{
             name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
-            for name, field in _TOKENS.items()
+            for name, field in TOKEN_COLUMNS.items()
         },
         "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
         "batch_job": "COALESCE(best.job, requests.last_job)",
@@ -267,7 +255,7 @@ def _staged_values(plan: LandingPlan) -> str:
         "batch_message": _message(),
         "batch_round": "COALESCE(best.round, requests.last_round)",
     }
-    return ",\n  ".join(f"{values[name]} AS {quoted(name)}" for name in staging_columns(plan))
+    return staged_items(plan, values, quoted)
 
 
 def _message() -> str:

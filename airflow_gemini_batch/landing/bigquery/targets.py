@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -70,15 +69,6 @@ def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, s
 
 
 _CALL_TIMEOUT = 60.0
-
-
-def staging_address(target: BigQueryAddress, *content: str) -> BigQueryAddress:
-    """Return a table beside the target to stage rows in.
-
-    :param content: what tells these rows from others on their way to the same target.
-    """
-    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
-    return target.with_table(f"{target.table}__landing_{digest}")
 
 
 def recreate(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:

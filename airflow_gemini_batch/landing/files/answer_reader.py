@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import orjson
 
+from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.landing.plan import LandingPlan
@@ -23,7 +24,7 @@ _INT64 = 2**63
 
 
 def flat_decoder(schema: Mapping[str, Any]) -> Callable[[str], tuple[Any, ...]] | None:
-    """Return what decodes an answer into the values of its fields; ``None`` for a schema with more than plain fields.
+    """Return what decodes an answer into the values of its fields; ``None`` if the schema has more than plain fields.
 
     Plain are text, numbers, true or false, and lists of these. The decoder raises :class:`msgspec.DecodeError` for
     an answer that does not fit, or is not JSON alone.
@@ -35,11 +36,11 @@ def flat_decoder(schema: Mapping[str, Any]) -> Callable[[str], tuple[Any, ...]] 
     required = schema.get("required") or ()
     fields: list[Any] = []
     names = {}
-    for place, (name, inner) in enumerate(schema["properties"].items()):
+    for index, (name, inner) in enumerate(schema["properties"].items()):
         kind = _flat_type(inner)
         if kind is None:
             return None
-        field = f"field_{place}"  # the name itself may be a word of Python's
+        field = f"field_{index}"  # the name itself may be a word of Python's
         names[field] = name
         if name in required:
             fields.append((field, kind | None if inner.get("nullable") else kind))
@@ -51,7 +52,7 @@ def flat_decoder(schema: Mapping[str, Any]) -> Callable[[str], tuple[Any, ...]] 
 
 
 def _flat_type(schema: Mapping[str, Any]) -> Any:
-    """Return the type of a field, ``None`` for one that is not plain."""
+    """Return the type of a field, ``None`` if it is not plain."""
     kind = schema.get("type", "")
     if kind == "ARRAY":
         item = schema["items"]
@@ -87,26 +88,43 @@ def _whole(bound: Any) -> int | None:
     return None if bound is None else int(bound)
 
 
-AnswerRow = tuple[Any, ...]
-"""``label``, ``digest``, ``outcome``, ``code``, ``message``, the answer's columns, then those of :data:`FACTS`.
+class Facts(NamedTuple):
+    """What the service says beside the answer, by the columns that it lands in; the time is text."""
 
-``label`` is the row's key as :func:`.line_key` gives it; where the service gives none
-back, it is ``None`` and ``digest`` has that of the request, in hexadecimal digits. The answer's columns are ``None`` in
-a row that is not ok.
-"""
+    batch_model: str | None
+    batch_finish_reason: str | None = None
+    batch_prompt_tokens: int | None = None
+    batch_output_tokens: int | None = None
+    batch_thoughts_tokens: int | None = None
+    batch_cached_tokens: int | None = None
+    processed_time: str | None = None
 
-FACTS = (
-    "batch_model",
-    "batch_finish_reason",
-    "batch_prompt_tokens",
-    "batch_output_tokens",
-    "batch_thoughts_tokens",
-    "batch_cached_tokens",
-    "processed_time",
-)
-"""What the service tells beside the answer; the time as text."""
 
-_LARGEST = 2**63 - 1
+class AnswerRow(NamedTuple):
+    """What lands of one answer.
+
+    :param label: the row's key as :func:`.line_key` gives it; ``None`` where the service gives none back.
+    :param digest: of the request, in hexadecimal digits, where there is no label.
+    :param values: of the answer's columns; ``None`` in a row that is not ok.
+    :param shortened: whether a vector came longer than asked and was cut; ``None`` for other answers.
+    """
+
+    label: str | None
+    digest: str | None
+    outcome: str
+    code: int | None
+    message: str | None
+    values: Sequence[Any]
+    facts: Facts
+    shortened: bool | None = None
+
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        """All of it as one flat row."""
+        return (*self[:5], *self.values, *self.facts, self.shortened)
+
+
+_LARGEST = _INT64 - 1
 
 
 class AnswerReader:
@@ -121,7 +139,7 @@ class AnswerReader:
         self._decode_flat = flat_decoder(plan.schema) if plan.schema else None
         self._paths = [column.path for column in plan.columns]
         conversions = enumerate(map(_conversion, plan.columns))
-        self._conversions = [(place, convert) for place, convert in conversions if convert]
+        self._conversions = [(index, convert) for index, convert in conversions if convert]
         self._empty = (None,) * len(plan.columns)
 
     def read(self, line: bytes) -> AnswerRow | None:
@@ -135,16 +153,10 @@ class AnswerReader:
             text = parts[0].text or ""
         else:
             text = "".join(part.text or "" for part in parts if not part.thought)
-        values, fault = self._values(text)
+        values, mismatch = self._values(text)
         response = row.response
         tokens = response.usageMetadata
-        return (
-            label,
-            None,
-            "invalid" if fault else "ok",
-            None,
-            fault,
-            *values,
+        facts = Facts(
             response.modelVersion,
             "STOP",
             tokens.promptTokenCount,
@@ -153,6 +165,7 @@ class AnswerReader:
             tokens.cachedContentTokenCount,
             row.processed_time,
         )
+        return AnswerRow(label, None, "invalid" if mismatch else "ok", None, mismatch, values, facts)
 
     def _read_odd(self, line: bytes) -> AnswerRow | None:
         content = tolerant_object(line)
@@ -168,16 +181,8 @@ class AnswerReader:
         if outcome is Outcome.OK:
             values, message = self._values(answer_text(response))
             outcome = Outcome.INVALID if message else outcome
-        return (
-            label,
-            digest,
-            outcome.value,
-            status_code(status),
-            message,
-            *values,
-            *_facts(response),
-            _text(content.get("processed_time")),
-        )
+        facts = _facts(response, _text(content.get("processed_time")))
+        return AnswerRow(label, digest, outcome.value, status_code(status), message, values, facts)
 
     def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
         """Return the values of the answer's columns, and what is wrong with it."""
@@ -187,14 +192,14 @@ class AnswerReader:
             try:
                 return self._decode_flat(text), None
             except msgspec.DecodeError:
-                pass  # it may be fenced; if not, the fault has to be told
-        answer, fault = parse_answer(text, self._check)
-        if fault or answer is None:
-            return self._empty, fault
+                pass  # it may be fenced; if not, the message has to say why
+        answer, mismatch = parse_answer(text, self._check)
+        if mismatch or answer is None:
+            return self._empty, mismatch
         values = [answer if path is None else answer.get(path) for path in self._paths]
-        for place, convert in self._conversions:
-            if values[place] is not None:
-                values[place] = convert(values[place])
+        for index, convert in self._conversions:
+            if values[index] is not None:
+                values[index] = convert(values[index])
         return values, None
 
 
@@ -223,17 +228,16 @@ def status_code(status: Any) -> int | None:
     return int(code[1]) if code and int(code[1]) <= _LARGEST else None
 
 
-def _facts(response: Mapping[str, Any]) -> tuple[Any, ...]:
+def _facts(response: Mapping[str, Any], processed_time: str | None) -> Facts:
     candidates = response.get("candidates")
     first = _object(candidates[0] if isinstance(candidates, list) and candidates else candidates)
     usage = _object(response.get("usageMetadata"))
-    return (
+    tokens = {column: _count(usage.get(field)) for column, field in TOKEN_COLUMNS.items()}
+    return Facts(
         _text(response.get("modelVersion")),
         _text(first.get("finishReason")),
-        _count(usage.get("promptTokenCount")),
-        _count(usage.get("candidatesTokenCount")),
-        _count(usage.get("thoughtsTokenCount")),
-        _count(usage.get("cachedContentTokenCount")),
+        processed_time=processed_time,
+        **tokens,
     )
 
 

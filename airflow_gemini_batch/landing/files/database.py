@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 _MEMORY = "256MB"
 
-PARQUET = "FORMAT parquet, ROW_GROUP_SIZE 20480"
+PARQUET_OPTIONS = "FORMAT parquet, ROW_GROUP_SIZE 20480"
 """Options of COPY for a file; of larger groups too few fit into memory."""
 
 

@@ -9,7 +9,7 @@ from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, status_code
+from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, status_code
 from airflow_gemini_batch.landing.files.request_reader import RequestReader, RequestRow
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
@@ -35,7 +35,7 @@ class TextRequestReader(RequestReader):
     """
 
     def read(self, line: bytes) -> RequestRow | None:
-        """Return the row of a line, ``None`` for a line that can't be read; raises as the method of the base does."""
+        """Return the row of a line, ``None`` if it can't be read; raises as the method of the base does."""
         content = tolerant_object(line)
         if content is None or "content" not in content:
             return None
@@ -45,13 +45,14 @@ class TextRequestReader(RequestReader):
                 'as in {"key": "42", "content": "…"}, or build the requests with BuildEmbeddingRequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
-        return (content_id(content), fingerprint_of_line(self._model, content), *self._columns(text_of(key)))
+        fingerprint = fingerprint_of_line(self._model, content)
+        return RequestRow(content_id(content), fingerprint, self._columns(text_of(key)))
 
 
 class EmbeddingReader:
     """Reads output files of either embedding family.
 
-    :param model: resource name; the answers do not tell it.
+    :param model: resource name; the answers do not name it.
     :param keep: puts a vector aside and returns what stands for it in the row.
     """
 
@@ -62,7 +63,7 @@ class EmbeddingReader:
         self._keep = keep
 
     def read(self, line: bytes) -> AnswerRow | None:
-        """Return the row of a line, with ``shortened`` after the facts; ``None`` for a line that can't be read."""
+        """Return the row of a line, ``None`` if it can't be read."""
         content = tolerant_object(line)
         if content is None:
             return None
@@ -76,22 +77,13 @@ class EmbeddingReader:
             landed, message = self._land(vector, embedded)
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
         time = content.get("processed_time")
-        return (
-            label,
-            digest,
-            outcome.value,
-            status_code(content.get("status")),
-            message,
-            *landed,
+        facts = Facts(
             self._model,
-            None,
-            embedded.token_count,
-            None,
-            None,
-            None,
-            time if isinstance(time, str) else None,
-            shortened,
+            batch_prompt_tokens=embedded.token_count,
+            processed_time=time if isinstance(time, str) else None,
         )
+        code = status_code(content.get("status"))
+        return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
         """Return the values of the answer's columns, and what is wrong with the vector."""

@@ -39,13 +39,13 @@ def jsonl_rows(
     :param columns: BigQuery's types of the columns that are to land there.
     :param where: the file, for messages.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is no JSON object.
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is not a JSON object.
     """
     # A file without lines does not tell its columns, so it can have any.
     names = _spool(path, where, folder / "lines.parquet") or list(columns)
     if len({name.lower() for name in names}) < len(names):
         raise InvalidRequestError(
-            f"{where} can't take the answers: two of its fields differ in capitals only; rename one of "
+            f"{where} can't take the answers: two of its fields differ in capitals only. Rename one of "
             f"{', '.join(names)}, or name another target"
         )
     kinds = {name.lower(): kind for name, kind in columns.items()}
@@ -74,7 +74,7 @@ def _spool(path: Path, where: str, spooled: Path) -> list[str]:
             names.update(dict.fromkeys(read_object(line)))
         except LineError as error:
             raise InvalidRequestError(
-                f"{where} can't take the answers: one of its lines is {error}; {error.hint}, or name another target"
+                f"{where} can't take the answers: one of its lines is {error}: {error.hint}, or name another target"
             ) from None
         return (line,)
 

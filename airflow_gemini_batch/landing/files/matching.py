@@ -11,14 +11,15 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import PARQUET, identifier, literal
+from airflow_gemini_batch.landing.files.answer_reader import Facts
+from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, identifier, literal
+from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
-from airflow_gemini_batch.landing.files.vectors import of_one_length, say_shortened
-from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staging_columns
+from airflow_gemini_batch.landing.files.vectors import of_one_length
+from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staged_items
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import best_first
-from airflow_gemini_batch.requests.sources import FileKind
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def sort_rows(
 ) -> Tally:
     """Find the one answer to each request, and write :data:`STAGED` from what was spooled to the folder.
 
-    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text. Of several
-    answers to a request a good one counts, or else the one of the latest round.
+    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text. Which of
+    several answers to a request counts, :func:`~airflow_gemini_batch.outputs.classify_sql.best_first` says.
 
     Returns the outcomes, which add up to the requests.
 
@@ -47,19 +48,21 @@ def sort_rows(
     _load(database, plan, manifests, folder)
     _check_keys(database, plan)
     database.execute(f"""CREATE TEMP TABLE losers AS
-SELECT place, manifest, label, digest FROM answers
+SELECT file_row_number, manifest, label, digest FROM answers
 SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY manifest, label
-  ORDER BY {best_first("outcome", round_="round", time=_TIME, ties="place")}
+  ORDER BY {best_first("outcome", round_="round", time=_TIME, ties="file_row_number")}
 ) > 1""")
     # Left out where there is nothing to leave out, since it reads every row once more.
     without_losers = (
-        "ANTI JOIN losers USING (place, label)" if database.execute("FROM losers LIMIT 1").fetchone() else ""
+        "ANTI JOIN losers USING (file_row_number, label)"
+        if database.execute("FROM losers LIMIT 1").fetchone()
+        else ""
     )
     database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
     database.execute(
-        f"COPY ({_staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET}, COMPRESSION lz4)"
+        f"COPY ({staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
     )
     return _counted(database, folder)
 
@@ -69,11 +72,11 @@ def _load(
 ) -> None:
     """Make the tables and views ``jobs``, ``requests`` and ``answers``."""
     database.execute("CREATE TEMP TABLE jobs (manifest BIGINT, round BIGINT, job VARCHAR)")
-    for place, manifest in enumerate(manifests):
+    for index, manifest in enumerate(manifests):
         for number, one in enumerate(manifest.rounds):
-            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [place, number, one.job_name])
+            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [index, number, one.job_name])
     database.execute(f"CREATE TEMP VIEW requests AS FROM read_parquet({literal(folder / REQUESTS)})")
-    rows = f"SELECT *, file_row_number AS place FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"
+    rows = f"SELECT * FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"
     digests = f"read_parquet({literal(folder / DIGESTS)})"
     if database.execute(f"FROM {digests} LIMIT 1").fetchone():
         # An answer that came back without a key belongs to all requests of the same content.
@@ -84,42 +87,37 @@ FROM ({rows}) AS rows LEFT JOIN {digests} AS digests
 
 
 def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
-    keys = ", ".join(f"key_{place}" for place in range(len(plan.key)))
+    keys = ", ".join(f"key_{index}" for index in range(len(plan.key)))
     shared = database.execute(
         f"SELECT {keys} FROM requests GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL LIMIT {SHOWN_KEYS}"
     ).fetchall()
     if shared:
         named = ", ".join("/".join(key)[:100] for key in shared)
         raise InvalidRequestError(
-            f"several requests have the same key ({', '.join(plan.key)}: {named}), so which answer belongs to the row "
-            "can't be told: give each request a key of its own, and land the manifests of two runs one after the other"
+            f"several requests have the same key ({', '.join(plan.key)}: {named}), so answers can't be matched. Give "
+            "each request a key of its own, and land the manifests of two runs one after the other"
         )
 
 
-def _staged_query(plan: LandingPlan) -> str:
+def staged_query(plan: LandingPlan) -> str:
+    """Return the query for the staged rows, from the views ``requests``, ``best`` and ``jobs``."""
     values = {
-        **{name: f"requests.key_{place}" for place, name in enumerate(plan.key)},
-        **{column.name: f"answers.value_{place}" for place, column in enumerate(plan.columns)},
-        "batch_model": "answers.batch_model",
-        "batch_finish_reason": "answers.batch_finish_reason",
-        "batch_prompt_tokens": "answers.batch_prompt_tokens",
-        "batch_output_tokens": "answers.batch_output_tokens",
-        "batch_thoughts_tokens": "answers.batch_thoughts_tokens",
-        "batch_cached_tokens": "answers.batch_cached_tokens",
+        **{name: f"requests.key_{index}" for index, name in enumerate(plan.key)},
+        **{column.name: f"answers.value_{index}" for index, column in enumerate(plan.columns)},
+        **{name: f"answers.{name}" for name in Facts._fields},
         "batch_processed_time": f"COALESCE({_TIME}, requests.written)",
         "batch_job": "COALESCE(jobs.job, last.job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
         "batch_outcome": f"COALESCE(answers.outcome, '{Outcome.MISSING}')",
         "batch_code": "answers.code",
         "batch_message": (
-            "CASE WHEN answers.place IS NULL THEN 'the output has no row for the request' ELSE answers.message END"
+            "IF(answers.outcome IS NULL, 'the output has no row for the request', answers.message)"
         ),
         "batch_round": "COALESCE(answers.round, last.round)",
         "batch_shortened": "answers.shortened",
     }
-    selected = ",\n  ".join(f"{values[name]} AS {identifier(name)}" for name in staging_columns(plan))
     return f"""SELECT
-  {selected}
+  {staged_items(plan, values, identifier)}
 FROM requests
 JOIN (FROM jobs SELECT manifest, MAX(round) AS round, MAX_BY(job, round) AS job GROUP BY manifest) AS last
   ON last.manifest = requests.manifest
@@ -179,11 +177,6 @@ def stage_rows(
     ):
         if count:
             log.warning("%d %s", count, what)
-    if vectors:
-        ((shortened,),) = database.execute(
-            f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
-        ).fetchall()
-        say_shortened(log, plan, shortened)
     return tally
 
 
@@ -192,34 +185,34 @@ def staged(folder: Path) -> str:
     return f"read_parquet({literal(folder / STAGED)})"
 
 
-def answers(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+def answers(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
     """Return the good rows with the columns of a target."""
     types = {
         **dict.fromkeys(plan.key, "STRING"),
         **{column.name: column_type(column) for column in plan.columns},
         **plan.bookkeeping_columns,
     }
-    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", kind)
+    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", format_)
 
 
-def failures(plan: LandingPlan, folder: Path, kind: FileKind) -> FileRows:
+def failures(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
     """Return the other rows with the columns of a file of failures."""
     types = {**dict.fromkeys(plan.key, "STRING"), **FAILED_COLUMNS}
     names = {name: STAGED_AS.get(name, name) if name in FAILED_COLUMNS else name for name in types}
-    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", kind)
+    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", format_)
 
 
-def _rows(names: dict[str, str], types: Columns, folder: Path, condition: str, kind: FileKind) -> FileRows:
+def _rows(
+    names: dict[str, str], types: Columns, folder: Path, condition: str, format_: TargetFormat
+) -> FileRows:
     """Return rows with some columns.
 
     :param names: of the columns, and as they are staged.
     """
-    selected = []
-    for name, column in names.items():
-        value = identifier(column)
-        if types[name] == "JSON" and kind is FileKind.JSON_LINES:
-            value = f"JSON({value})::VARCHAR"  # spelled as it will be when it is read again
-        selected.append(f"{value} AS {identifier(name)}")
-    if kind is FileKind.PARQUET:  # where JSON is text
-        types = {name: "STRING" if type_ == "JSON" else type_ for name, type_ in types.items()}
-    return FileRows(f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}", types)
+    selected = [
+        f"{format_.staged_value(column, types[name])} AS {identifier(name)}" for name, column in names.items()
+    ]
+    return FileRows(
+        f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}",
+        {name: format_.landed_type(type_) for name, type_ in types.items()},
+    )

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.landing.files.database import PARQUET, VECTOR, identifier, literal
+from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, VECTOR, identifier, literal
 from airflow_gemini_batch.landing.plan import check_target_columns, newer_wins
-from airflow_gemini_batch.requests.sources import FileKind
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -27,7 +25,6 @@ DUCKDB_TYPES = {
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
     VECTOR: "VARCHAR",
 }
-_ISO_8601 = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class FileRows:
 
         What reads them then needs no memory for finding them.
         """
-        database.execute(f"COPY ({self.query}) TO {literal(path)} ({PARQUET}, COMPRESSION lz4)")
+        database.execute(f"COPY ({self.query}) TO {literal(path)} ({PARQUET_OPTIONS}, COMPRESSION lz4)")
         return FileRows(f"SELECT * FROM read_parquet({literal(path)})", self.columns)
 
 
@@ -135,53 +132,4 @@ def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[
 
     :param where: the file, for messages.
     """
-    check_target_columns(where, present, landing, key, hint="move the file away")
-
-
-def parquet_rows(database: DuckDBPyConnection, path: Path, where: str) -> FileRows:
-    """Return the rows of a Parquet file.
-
-    :param where: the file, for messages.
-
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that is none.
-    """
-    import duckdb
-
-    query = f"SELECT * FROM read_parquet({literal(path)})"
-    try:
-        described = database.execute(f"DESCRIBE {query}").fetchall()
-    except duckdb.Error as error:
-        raise InvalidRequestError(
-            f"{where} is no Parquet file; name another target, or move it away: {error}"
-        ) from error
-    return FileRows(query, {name: _bigquery_type(kind) for name, kind, *_ in described})
-
-
-def write(
-    database: DuckDBPyConnection, rows: FileRows, key: Sequence[str], path: Path, kind: FileKind
-) -> None:
-    """Write rows in the order of their keys, so that equal rows give an equal file."""
-    names = ", ".join(map(identifier, rows.columns))
-    options = f"{PARQUET}, COMPRESSION zstd"
-    if kind is FileKind.JSON_LINES:
-        names = ", ".join(json_value(name, type_) for name, type_ in rows.columns.items())
-        options = "FORMAT json"
-    order = ", ".join(map(identifier, key))
-    database.execute(
-        f"COPY (SELECT {names} FROM ({rows.query}) ORDER BY {order}) TO {literal(path)} ({options})"
-    )
-
-
-def json_value(name: str, kind: str) -> str:
-    """Return the item of a SELECT for a column in JSON Lines."""
-    column = identifier(name)
-    if kind == "TIMESTAMP":
-        return f"STRFTIME(TIMEZONE('UTC', {column}), '{_ISO_8601}') AS {column}"
-    return f"{column}::JSON AS {column}" if kind == "JSON" else column
-
-
-def _bigquery_type(kind: str) -> str:
-    """Return BigQuery's name of DuckDB's type, which is left as it is when there is none."""
-    if kind.endswith("[]"):
-        return f"ARRAY<{_bigquery_type(kind.removesuffix('[]'))}>"
-    return next((name for name, own in DUCKDB_TYPES.items() if own == kind), kind)
+    check_target_columns(where, present, landing, key, hint="move the file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 _LINES = 4_000
 _BYTES = 32 * 1024 * 1024
 
-Row = tuple[Any, ...]
+_Row = TypeVar("_Row")
 
 
 def read_in_batches(
-    lines: Iterable[bytes], read: Callable[[bytes], Row | None]
-) -> Iterator[tuple[list[Row], int]]:
+    lines: Iterable[bytes], read: Callable[[bytes], _Row | None]
+) -> Iterator[tuple[list[_Row], int]]:
     """Yield the rows of some lines at a time, and how many of these lines can't be read."""
-    rows: list[Row] = []
+    rows: list[_Row] = []
     count = size = 0
     # Each line is read while the processor has it at hand, and then forgotten.
     for line in lines:
@@ -49,7 +49,7 @@ class ParquetFile:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def write(self, constants: Sequence[Any], rows: Sequence[Row]) -> None:
+    def write(self, constants: Sequence[Any], rows: Sequence[tuple[Any, ...]]) -> None:
         """Append rows; the constants are the first columns of each."""
         import pyarrow as pa
 

@@ -1,9 +1,10 @@
-"""One line of a request file → which row asked, and what."""
+"""One line of a request file → its key and its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix, spelled_as_in_sql
 from airflow_gemini_batch.core.jsonl import tolerant_object
@@ -19,8 +20,22 @@ _REQUEST = b'","request":{'
 _LABEL = b',"labels":{"%b":"' % KEY_LABEL.encode()
 _END = b'"}}}'
 
-RequestRow = tuple[str, ...]
-"""``label``, as :func:`.line_key` gives it, ``fingerprint``, then the key's columns."""
+
+class RequestRow(NamedTuple):
+    """What a landing needs to know of one request.
+
+    :param label: the key as :func:`.line_key` gives it.
+    :param key: the key's columns.
+    """
+
+    label: str
+    fingerprint: str
+    key: Sequence[str]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """All of it as one flat row."""
+        return (self.label, self.fingerprint, *self.key)
 
 
 class RequestReader:
@@ -55,7 +70,8 @@ class RequestReader:
         digest.update(spelled_as_in_sql(line[start + len(_REQUEST) - 1 : end]))
         digest.update(b"}")
         fingerprint = digest.hexdigest()[:DIGEST_LENGTH]
-        return (label.decode(errors="replace"), fingerprint, *self._columns(key.decode(errors="replace")))
+        columns = self._columns(key.decode(errors="replace"))
+        return RequestRow(label.decode(errors="replace"), fingerprint, columns)
 
     def _read_odd(self, line: bytes) -> RequestRow | None:
         content = tolerant_object(line)
@@ -69,7 +85,7 @@ class RequestReader:
                 'as in {"key": "42", "request": {…}}, or build the requests with BuildGeminiRequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
-        return (label, fingerprint_of_line(self._model, content), *self._columns(text_of(key)))
+        return RequestRow(label, fingerprint_of_line(self._model, content), self._columns(text_of(key)))
 
     def _columns(self, key: str) -> Sequence[str]:
         if len(self._key) == 1:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.answer_reader import FACTS, AnswerReader, AnswerRow
+from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, AnswerRow, Facts
 from airflow_gemini_batch.landing.files.embedding_reader import EmbeddingReader, TextRequestReader
 from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
 from airflow_gemini_batch.landing.files.parquet import ParquetFile, read_in_batches
@@ -43,11 +44,9 @@ def spool(
 ) -> Unreadable:
     """Write what the files of some manifests hold into a folder, as three Parquet files.
 
-    - :data:`REQUESTS`: ``manifest`` (its place, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
+    - :data:`REQUESTS`: ``manifest`` (its index, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
       ``key_0``, ``key_1``, …
-    - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, ``label``, ``digest``, ``outcome``, ``code``, ``message``,
-      ``value_0``, …, and the columns of :data:`.FACTS`; of vectors also
-      ``shortened``.
+    - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, and an :class:`.AnswerRow` whose values are ``value_0``, …
     - :data:`DIGESTS`: ``manifest``, ``label``, ``digest``: the requests of manifests with answers that came back
       without a key.
 
@@ -62,23 +61,24 @@ def spool(
         ParquetFile(folder / ANSWERS, _answer_schema(plan)) as answers,
         ParquetFile(folder / DIGESTS, _digest_schema()) as digests,
     ):
-        for place, manifest in enumerate(manifests):
+        for index, manifest in enumerate(manifests):
             sources = request_files(manifest, storage)
             read_request, read_answer = _readers(plan, manifest, vectors)
             for blob in sources:
-                for rows, skipped in read_in_batches(storage.lines([blob]), read_request):
-                    requests.write((place, blob.time_created), rows)
+                for keyed, skipped in read_in_batches(storage.lines([blob]), read_request):
+                    requests.write((index, blob.time_created), [row.cells for row in keyed])
                     unreadable.requests += skipped
             keyless = False
             for number, one in enumerate(manifest.rounds):
                 for blob in answer_files(one, storage):
                     for rows, skipped in read_in_batches(storage.lines([blob]), read_answer):
-                        answers.write((place, number, blob.time_created), rows)
+                        constants = (index, number, blob.time_created)
+                        answers.write(constants, [row.cells for row in rows])
                         unreadable.answers += skipped
-                        keyless = keyless or any(label is None for label, *_ in rows)
+                        keyless = keyless or any(row.label is None for row in rows)
             if keyless:
-                for rows, _ in read_in_batches(storage.lines(sources), line_digest):
-                    digests.write((place,), rows)
+                for pairs, _ in read_in_batches(storage.lines(sources), line_digest):
+                    digests.write((index,), pairs)
     return unreadable
 
 
@@ -86,16 +86,16 @@ def _readers(
     plan: LandingPlan, manifest: Manifest, vectors: VectorFile | None
 ) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
     """Return what reads the lines of a manifest's requests, and those of its answers."""
-    asked = model_key(manifest.model, plan.model_parameters)
+    model = model_key(manifest.model, plan.model_parameters)
     request_reader = RequestReader if plan.family.returns_keys else TextRequestReader
     answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
-    return request_reader(asked, plan.key).read, answer_reader.read
+    return request_reader(model, plan.key).read, answer_reader.read
 
 
 def _request_schema(plan: LandingPlan) -> pa.Schema:
     import pyarrow as pa
 
-    texts = ["label", "fingerprint", *(f"key_{place}" for place in range(len(plan.key)))]
+    texts = ["label", "fingerprint", *(f"key_{index}" for index in range(len(plan.key)))]
     return pa.schema([("manifest", pa.int64()), _written(), *((name, pa.string()) for name in texts)])
 
 
@@ -118,9 +118,9 @@ def _answer_schema(plan: LandingPlan) -> pa.Schema:
             ("outcome", pa.string()),
             ("code", pa.int64()),
             ("message", pa.string()),
-            *((f"value_{place}", _arrow_type(column)) for place, column in enumerate(plan.columns)),
-            *((name, pa.int64() if name.endswith("_tokens") else pa.string()) for name in FACTS),
-            *([("shortened", pa.bool_())] if plan.embeds else ()),
+            *((f"value_{index}", _arrow_type(column)) for index, column in enumerate(plan.columns)),
+            *((name, pa.int64() if name in TOKEN_COLUMNS else pa.string()) for name in Facts._fields),
+            ("shortened", pa.bool_()),
         ]
     )
 

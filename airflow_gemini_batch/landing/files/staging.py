@@ -11,13 +11,13 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.targets import recreate, staging_address
+from airflow_gemini_batch.landing.bigquery.targets import recreate
 from airflow_gemini_batch.landing.files.database import connect, identifier
+from airflow_gemini_batch.landing.files.formats import JSON_LINES
 from airflow_gemini_batch.landing.files.matching import stage_rows, staged
-from airflow_gemini_batch.landing.files.merge import FileRows, write
+from airflow_gemini_batch.landing.files.merge import FileRows
 from airflow_gemini_batch.landing.files.vectors import vector_column, vectors_aside, without_vectors
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
-from airflow_gemini_batch.requests.sources import FileKind
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -28,36 +28,27 @@ _LOAD_TIMEOUT = 3600.0
 def stage_files(
     plan: LandingPlan,
     manifests: Sequence[Manifest],
-    target: BigQueryAddress,
+    staging: BigQueryAddress,
     storage_client: storage.Client,
     bigquery_client: bigquery.Client,
     log: Log,
-) -> BigQueryAddress:
-    """Load what became of each request into a staging table beside the target, and return its address.
+) -> None:
+    """Load what became of each request into a staging table, which is written anew when it exists.
 
-    The table is written anew when it exists. Its columns are those of
-    :func:`airflow_gemini_batch.landing.plan.staging_columns`, with text for keys. The rows pass through the worker's
-    disk, in constant memory.
+    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, with text for keys. The rows
+    pass through the worker's disk, in constant memory.
 
     Raises what :func:`~airflow_gemini_batch.landing.files.matching.stage_rows` raises.
     """
-    outputs = (one.output or one.job_name for manifest in manifests for one in manifest.rounds)
-    staging = staging_address(target, *(manifest.identity for manifest in manifests), *outputs)
     with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
         folder = Path(name)
-        file, kind = folder / "load.jsonl", FileKind.JSON_LINES
-        with connect(folder) as database, vectors_aside(plan, database, folder, kind) as vectors:
+        file = folder / "load.jsonl"
+        with connect(folder) as database, vectors_aside(plan, database, folder, JSON_LINES) as vectors:
             thin = without_vectors(plan)
             stage_rows(thin, manifests, StorageObjects(storage_client), database, folder, log, vectors)
-            rows = _rows(thin, folder)
-            if vectors is None:
-                write(database, rows, plan.key, file, kind)
-            else:
-                vector_column(thin, database, staged(folder), vectors).write(
-                    database, rows, plan.key, file, kind
-                )
+            column = vector_column(thin, database, staged(folder), vectors) if vectors else None
+            JSON_LINES.write(database, _rows(thin, folder), plan.key, file, column)
         _load(plan, file, staging, bigquery_client)
-    return staging
 
 
 def _rows(plan: LandingPlan, folder: Path) -> FileRows:

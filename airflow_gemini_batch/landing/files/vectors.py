@@ -6,33 +6,30 @@ import dataclasses
 import hashlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-
-import orjson
+from typing import TYPE_CHECKING, Self
 
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.gcp.lines import iter_lines
 from airflow_gemini_batch.landing.files.database import VECTOR, identifier
-from airflow_gemini_batch.landing.files.merge import FileRows, json_value, write
+from airflow_gemini_batch.landing.files.merge import FileRows
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
-from airflow_gemini_batch.requests.sources import FileKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-    from pyarrow.parquet import ParquetFile
+
+    from airflow_gemini_batch.landing.files.formats import TargetFormat
 
 
-def say_shortened(log: Log, plan: LandingPlan, count: int) -> None:
-    """Log how many vectors were cut, if any were."""
+def warn_of_shortened(log: Log, plan: LandingPlan, count: int) -> None:
+    """Warn if vectors were cut."""
     if count:
         log.warning(
             "%d vectors had more than the %s dimensions asked for: they were cut and normalised again",
@@ -52,7 +49,8 @@ def other_length(target: str, staged: int, landed: int) -> InvalidRequestError:
 def without_vectors(plan: LandingPlan) -> LandingPlan:
     """Return the plan for rows that have digests of their vectors: see ``vector_file``."""
     columns = (
-        AnswerColumn(one.name, VECTOR, path=one.path) if one.path == "values" else one for one in plan.columns
+        AnswerColumn(column.name, VECTOR, path=column.path) if column.path == "values" else column
+        for column in plan.columns
     )
     return dataclasses.replace(plan, columns=tuple(columns)) if plan.embeds else plan
 
@@ -61,7 +59,7 @@ def of_one_length(database: DuckDBPyConnection, plan: LandingPlan, rows: str) ->
     """Return the query for spooled answers in which vectors are invalid that are not as long as most are."""
     if not plan.embeds or plan.dimensions is not None:
         return rows
-    length = f"value_{[one.path for one in plan.columns].index('dimensions')}"
+    length = f"value_{[column.path for column in plan.columns].index('dimensions')}"
     lengths = database.execute(
         f"SELECT {length} FROM ({rows}) WHERE outcome = '{Outcome.OK}' GROUP BY 1 ORDER BY COUNT(*) DESC, 1 DESC"
     ).fetchall()
@@ -69,7 +67,7 @@ def of_one_length(database: DuckDBPyConnection, plan: LandingPlan, rows: str) ->
         return rows
     ((usual,), *_) = lengths
     odd = f"outcome = '{Outcome.OK}' AND {length} != {usual}"
-    values = [f"IF({odd}, NULL, value_{place}) AS value_{place}" for place in range(len(plan.columns))]
+    values = [f"IF({odd}, NULL, value_{index}) AS value_{index}" for index in range(len(plan.columns))]
     message = f"CONCAT('the vector has ', {length}, ' dimensions, not the {usual} of most')"
     return f"""SELECT * REPLACE (
   IF({odd}, '{Outcome.INVALID}', outcome) AS outcome,
@@ -85,32 +83,31 @@ _BUFFER = 1024 * 1024
 
 
 def vectors_aside(
-    plan: LandingPlan, database: DuckDBPyConnection, folder: Path, kind: FileKind
+    plan: LandingPlan, database: DuckDBPyConnection, folder: Path, format_: TargetFormat
 ) -> AbstractContextManager[VectorFile | None]:
-    """Return a file for the vectors of a landing; none where there are no vectors.
+    """Return a file for the vectors of a landing; ``None`` if its answers are not vectors.
 
-    :param kind: of the file that they land in. JSON Lines keep all digits; in Parquet 32 bits are as much as these
-        models give.
+    :param format_: of the file that they land in.
     """
     if not plan.embeds:
         return nullcontext()
-    return VectorFile(database, folder / "vectors", double=kind is FileKind.JSON_LINES)
+    return VectorFile(database, folder / "vectors", format_.vector_type)
 
 
 class VectorFile:
-    """A file of numbers, and the table ``vectors`` with the ``place`` (in bytes) of each ``digest``.
+    """A file of numbers, and the table ``vectors`` with the ``position`` (in bytes) of each ``digest``.
 
-    :param double: whether numbers are kept as 64-bit floats, rather than 32-bit ones.
+    :param type_code: of :mod:`struct`, for one number.
     """
 
-    def __init__(self, database: DuckDBPyConnection, path: Path, *, double: bool) -> None:
+    def __init__(self, database: DuckDBPyConnection, path: Path, type_code: str) -> None:
         self._database = database
         self._path = path
-        self.type_code = "d" if double else "f"
-        self.item_size = struct.calcsize(self.type_code)
+        self.type_code = type_code
+        self.item_size = struct.calcsize(type_code)
         self._size = 0
         self._pending: list[tuple[str, int]] = []
-        database.execute("CREATE TEMP TABLE vectors (digest VARCHAR, place BIGINT)")
+        database.execute("CREATE TEMP TABLE vectors (digest VARCHAR, position BIGINT)")
 
     def __enter__(self) -> Self:
         self._writer = self._path.open("wb", buffering=_BUFFER)
@@ -144,27 +141,26 @@ class VectorFile:
         self._writer.flush()
         self._note()
 
-    def gather(self, places: Sequence[int | None], size: int) -> bytes:
+    def gather(self, positions: Sequence[int | None], size: int) -> bytes:
         """Return vectors one after the other; zeros where there is none.
 
         :param size: of each, in bytes.
         """
         nothing = bytes(size)
-        return b"".join(nothing if place is None else os.pread(self._reader, size, place) for place in places)
+        return b"".join(
+            nothing if position is None else os.pread(self._reader, size, position) for position in positions
+        )
 
     def _note(self) -> None:
         import pyarrow as pa
 
         if not self._pending:
             return
-        digests, places = zip(*self._pending, strict=True)
-        self._database.register("noted", pa.table({"digest": digests, "place": places}))
-        self._database.execute("INSERT INTO vectors SELECT digest, place FROM noted")
+        digests, positions = zip(*self._pending, strict=True)
+        self._database.register("noted", pa.table({"digest": digests, "position": positions}))
+        self._database.execute("INSERT INTO vectors SELECT digest, position FROM noted")
         self._database.unregister("noted")
         self._pending.clear()
-
-
-_BATCH_ROWS = 4_000
 
 
 @dataclass(slots=True)
@@ -178,70 +174,25 @@ class VectorColumn:
     dimensions: int | None
     vectors: VectorFile
 
-    def put_aside(self, file: Path, copy: Path, kind: FileKind, where: str) -> Path:
-        """Copy a file with digests in place of its vectors, and return what to read: the file itself without any.
+    def add(self, values: Sequence[float], where: str) -> str:
+        """Put a vector aside and return its digest; raises what :meth:`VectorFile.add` and :meth:`digests` raise."""
+        digest = self.vectors.add(values)
+        self._check(len(values), where)
+        return digest
+
+    def digests(self, column: pa.Array, where: str) -> pa.Array:
+        """Put the vectors of a column aside and return their digests.
 
         :param where: the file, for messages.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for vectors of another length.
         """
-        if kind is FileKind.PARQUET:
-            return copy if self._copy_parquet(file, copy, where) else file
-        with file.open("rb") as lines, copy.open("wb") as copied:
-            for line in iter_lines(lines):
-                copied.write(self._without_vector(line, where) + b"\n")
-        return copy
-
-    def marked(self, rows: FileRows) -> FileRows:
-        """Return rows of a copy, whose column is known to have digests."""
-        return FileRows(
-            rows.query, {**rows.columns, self.name: VECTOR} if self.name in rows.columns else rows.columns
-        )
-
-    def _without_vector(self, line: bytes, where: str) -> bytes:
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return line  # its reader tells
-        values = row.get(self.name) if isinstance(row, dict) else None
-        if values is None:
-            return line
-        try:
-            digest = self.vectors.add(values)
-        except (TypeError, struct.error, OverflowError):
-            raise InvalidRequestError(
-                f"{where} can't take the vectors: the field {self.name!r} of a line is none, {values!r:.80}. Name "
-                "another target or vector_column, or move the file away. Nothing was landed in it."
-            ) from None
-        self._check(len(values), where)
-        return orjson.dumps({**row, self.name: digest})
-
-    def _copy_parquet(self, file: Path, copy: Path, where: str) -> bool:
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetFile, ParquetWriter
-
-        try:
-            source = ParquetFile(file, pre_buffer=False)
-        except pa.ArrowInvalid:
-            return False  # its reader tells
-        with source:
-            place = source.schema_arrow.get_field_index(self.name)
-            if place < 0 or not _holds_vectors(source.schema_arrow.field(place).type):
-                return False
-            schema = source.schema_arrow.set(place, pa.field(self.name, pa.string()))
-            with ParquetWriter(copy, schema, compression="lz4") as writer:
-                for batch in source.iter_batches(_BATCH_ROWS):
-                    digests = self._digests(batch.column(place), where)
-                    writer.write_batch(batch.set_column(place, schema.field(place), digests))
-        return True
-
-    def _digests(self, column: pa.Array, where: str) -> pa.Array:
         import pyarrow as pa
         import pyarrow.compute as pc
 
         for length in pc.unique(pc.list_value_length(column).drop_null()).to_pylist():
             self._check(length, where)
-        numbers = column.flatten().cast(self._item_type)
+        numbers = column.flatten().cast(self.item_type)
         start = numbers.offset * self.vectors.item_size
         packed = memoryview(numbers.buffers()[1])[start:] if len(numbers) else memoryview(b"")
         digests = []
@@ -250,82 +201,48 @@ class VectorColumn:
             packed = packed[self._size :] if valid else packed
         return pa.array(digests, pa.string())
 
-    def _check(self, length: int, where: str) -> None:
-        if self.dimensions is None:
-            self.dimensions = length
-        if length != self.dimensions:
-            raise other_length(where, self.dimensions, length)
+    def placed_query(self, rows: FileRows, values: Mapping[str, str]) -> str:
+        """Return the query for rows that have the positions of vectors in place of their digests.
 
-    def write(
-        self, database: DuckDBPyConnection, rows: FileRows, key: Sequence[str], path: Path, kind: FileKind
-    ) -> None:
-        """Write rows in the order of their keys, with the vectors that their digests stand for.
-
-        A row without a vector has NULL in Parquet, and no such field in JSON Lines, since BigQuery loads no NULL.
+        :param values: items of a SELECT by column.
         """
-        from pyarrow.parquet import ParquetFile
-
         self.vectors.flush()
-        lines = kind is FileKind.JSON_LINES
-        selected = []
-        for name, type_ in rows.columns.items():
-            value = json_value(name, type_) if lines and type_ != "JSON" else identifier(name)
-            selected.append(f"places.place AS {identifier(name)}" if name == self.name else value)
-        query = f"""SELECT {", ".join(selected)} FROM ({rows.query}) AS rows
-LEFT JOIN (SELECT digest, MIN(place) AS place FROM vectors GROUP BY digest) AS places
-  ON rows.{identifier(self.name)} = places.digest"""
-        placed = path.with_name(f"{path.name}.placed")
-        write(database, FileRows(query, rows.columns), key, placed, FileKind.PARQUET)
-        with ParquetFile(placed) as source:
-            if lines:
-                documents = [name for name, type_ in rows.columns.items() if type_ == "JSON"]
-                self._write_lines(source, path, documents)
-            else:
-                self._write_parquet(source, path)
+        name = identifier(self.name)
+        selected = {**values, self.name: f"positions.position AS {name}"}
+        return f"""SELECT {", ".join(selected.values())} FROM ({rows.query}) AS rows
+LEFT JOIN (SELECT digest, MIN(position) AS position FROM vectors GROUP BY digest) AS positions
+  ON rows.{name} = positions.digest"""
 
-    def _write_parquet(self, source: ParquetFile, path: Path) -> None:
+    def arrays(self, positions: pa.Array) -> pa.Array:
+        """Return the vectors at some positions as lists of fixed size."""
         import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
 
-        item = self._item_type
-        place = source.schema_arrow.get_field_index(self.name)
-        schema = source.schema_arrow.set(place, pa.field(self.name, pa.list_(item, self.dimensions)))
-        paths = (source.schema.column(leaf).path for leaf in range(len(source.schema)))
-        others = [path_ for path_ in paths if path_ != self.name]
-        # Vectors are as good as random numbers: compressing them takes long and gains nothing.
-        with ParquetWriter(
-            path, schema, compression=dict.fromkeys(others, "zstd"), use_dictionary=others
-        ) as writer:
-            for batch in source.iter_batches(_BATCH_ROWS):
-                places = batch.column(place)
-                packed = pa.py_buffer(self.vectors.gather(places.to_pylist(), self._size))
-                numbers = pa.Array.from_buffers(item, packed.size // self.vectors.item_size, [None, packed])
-                mask = places.is_null() if places.null_count else None
-                values = pa.FixedSizeListArray.from_arrays(numbers, self.dimensions, mask=mask)
-                writer.write_batch(batch.set_column(place, schema.field(place), values))
+        packed = pa.py_buffer(self.vectors.gather(positions.to_pylist(), self._size))
+        numbers = pa.Array.from_buffers(self.item_type, packed.size // self.vectors.item_size, [None, packed])
+        mask = positions.is_null() if positions.null_count else None
+        return pa.FixedSizeListArray.from_arrays(numbers, self.dimensions, mask=mask)
 
-    def _write_lines(self, source: ParquetFile, path: Path, documents: Sequence[str]) -> None:
-        with path.open("wb") as file:
-            for batch in source.iter_batches(_BATCH_ROWS):
-                for row in batch.to_pylist():
-                    if (place := row.pop(self.name)) is not None:
-                        row[self.name] = self._values(place)
-                    row.update((name, _document(row[name])) for name in documents)
-                    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-    def _values(self, place: int) -> list[float]:
-        packed = self.vectors.gather([place], self._size)
+    def values(self, position: int) -> list[float]:
+        """Return the vector at a position."""
+        packed = self.vectors.gather([position], self._size)
         return list(struct.unpack(f"{self.dimensions}{self.vectors.type_code}", packed))
+
+    @property
+    def item_type(self) -> pa.DataType:
+        """The type of a vector's numbers."""
+        import pyarrow as pa
+
+        return pa.float64() if self.vectors.type_code == "d" else pa.float32()
 
     @property
     def _size(self) -> int:
         return (self.dimensions or 0) * self.vectors.item_size
 
-    @property
-    def _item_type(self) -> pa.DataType:
-        import pyarrow as pa
-
-        return pa.float64() if self.vectors.type_code == "d" else pa.float32()
+    def _check(self, length: int, where: str) -> None:
+        if self.dimensions is None:
+            self.dimensions = length
+        if length != self.dimensions:
+            raise other_length(where, self.dimensions, length)
 
 
 def vector_column(
@@ -336,17 +253,6 @@ def vector_column(
     :param plan: for rows without vectors.
     :param staged: these rows, as they stand in a statement.
     """
-    (name,) = (one.name for one in plan.columns if one.type == VECTOR)
+    (name,) = (column.name for column in plan.columns if column.type == VECTOR)
     ((dimensions,),) = database.execute(f"SELECT MAX({identifier(DIMENSIONS)}) FROM {staged}").fetchall()
     return VectorColumn(name, dimensions, vectors)
-
-
-def _holds_vectors(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-    return any(is_list(kind) for is_list in lists) and pa.types.is_floating(kind.value_type)
-
-
-def _document(text: str | None) -> Any:
-    return None if text is None else orjson.Fragment(text)

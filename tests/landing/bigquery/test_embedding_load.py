@@ -13,10 +13,7 @@ from google.cloud import bigquery
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
-from airflow_gemini_batch.landing.files.staging import stage_files
-from airflow_gemini_batch.landing.plan import LandingReport
-from airflow_gemini_batch.outputs.classify import Outcome, Tally
-from airflow_gemini_batch.outputs.files import CloudStorage
+from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.landings import DAY, JOB, NASTY
 from tests.landing.vector_files import KEYED, MODELS, VectorFiles, asked
 from tests.landing.vectors import vector_plan
@@ -40,7 +37,7 @@ class Landing(VectorFiles):
         plan = vector_plan(dimensions, key, family=KEYED)
         landing = TableLanding(self.bigquery, logging.getLogger(__name__))
         failed = self.table.with_table("vectors__failed")
-        return landing.land_vector_files(plan, manifests, CloudStorage(self.client), self.table, failed)
+        return landing.land_vector_files(plan, manifests, self.client, self.table, failed)
 
     def landed(self, *columns: str) -> dict[Any, Any]:
         return _by_key(read(self.stack, str(self.table)), columns)
@@ -99,13 +96,14 @@ def test_rows_are_staged_as_those_that_pass_through_the_worker(files, monkeypatc
 
     def keep(_self, _plan, staging, *_):
         staged.append(read(files.stack, str(staging)))
-        return LandingReport("", "", Tally().counts)
+        raise StopIteration
 
-    monkeypatch.setattr(TableLanding, "_merge", keep)
-    files.load(manifest, dimensions=2)
+    monkeypatch.setattr(TableLanding, "_check_keys", keep)
     plan, log = vector_plan(2, family=KEYED), logging.getLogger(__name__)
-    staging = stage_files(plan, [manifest], files.table, files.client, files.bigquery, log)
-    staged.append(read(files.stack, str(staging)))
+    landing = TableLanding(files.bigquery, log)
+    for way in (landing.land_vector_files, landing.land_files):
+        with pytest.raises(StopIteration):
+            way(plan, [manifest], files.client, files.table, files.table.with_table("failed"))
     loaded, streamed = (sorted(rows, key=lambda row: row["isbn"]) for rows in staged)
     assert len(loaded) == 7
     for one, other in zip(loaded, streamed, strict=True):

@@ -9,9 +9,6 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
-from airflow_gemini_batch.landing.bigquery.targets import column_types
-from airflow_gemini_batch.landing.files.staging import stage_files
-from airflow_gemini_batch.landing.plan import staging_columns
 from tests.landing.vector_files import KEYED, TEXT, VectorFiles
 from tests.landing.vectors import vector_plan
 from tests.support.tables import bigquery_client, make_dataset, read
@@ -34,10 +31,8 @@ def files(request, gemini_batch_stack, bucket, tmp_path):
 def land(files, target, manifest, dimensions=None):
     plan = vector_plan(dimensions, family=files.family)
     client, log = bigquery_client(files.stack), logging.getLogger(__name__)
-    staging = stage_files(plan, [manifest], target, files.client, client, log)
-    assert column_types(client.get_table(staging.dotted).schema) == staging_columns(plan)
     failed = target.with_table("vectors__failed")
-    return TableLanding(client, log).land_staged(plan, staging, target, failed)
+    return TableLanding(client, log).land_files(plan, [manifest], files.client, target, failed)
 
 
 def test_vectors_land_with_all_digits_and_failures_apart(gemini_batch_stack, files, target):

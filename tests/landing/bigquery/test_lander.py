@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 
 import pytest
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.core.response_schema import response_schema_of
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.lander import TableLanding
-from airflow_gemini_batch.landing.bigquery.targets import staging_address
-from airflow_gemini_batch.landing.plan import staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.landings import (
     DAY,
@@ -29,7 +25,7 @@ from tests.landing.landings import (
     plan_of,
 )
 from tests.support.requests_data import BAD_REQUEST, request
-from tests.support.tables import bigquery_client, fill
+from tests.support.tables import fill
 from tests.support.tasks import run_task
 
 
@@ -232,22 +228,6 @@ def test_staging_table_is_dropped(landing, fails, monkeypatch):
     else:
         landing.land(TEXT, ("978-1", good("A")))
     assert not [name for name in landing.table_names() if "landing" in name]
-
-
-def test_rows_staged_elsewhere_land_the_same_way(landing):
-    columns = staging_columns(GENRE)
-    staging = staging_address(landing.target, "run-1")
-    assert staging != staging_address(landing.target, "run-2")
-    job = {"batch_job": f"{JOB}/1", "batch_round": 0, "batch_processed_time": DAY}
-    answered = {"isbn": "978-1", "genre": NASTY, "batch_outcome": "ok", **job}
-    failed = {"isbn": "978-2", "batch_outcome": "invalid", "batch_message": "no", **job}
-    fill(landing.stack, str(staging), columns, [answered, failed])
-    tables = TableLanding(bigquery_client(landing.stack), logging.getLogger(__name__))
-    report = tables.land_staged(GENRE, staging, landing.target, landing.failed)
-    assert (report.landed, report.samples) == (1, ["invalid: no"])
-    assert landing.landed("genre", "batch_job") == {"978-1": (NASTY, f"{JOB}/1")}
-    assert landing.failures("outcome", "message") == {"978-2": ("invalid", "no")}
-    assert landing.table_names() == {"books", "books__failed"}
 
 
 def test_answers_of_a_job_land(landing):

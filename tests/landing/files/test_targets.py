@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
-from airflow_gemini_batch.landing.files import places as file_places
+from airflow_gemini_batch.landing.files import storage
 from tests.landing.answer_files import jsonl
 from tests.landing.landings import GENRE, genre, good, later, plan_of
 
@@ -79,7 +79,7 @@ def test_other_columns_of_a_target_keep_their_values(files, tmp_path):
         ),
         ("books.jsonl", b'{"isbn": "1", "answer": ["a"]}', "'answer' is ARRAY<STRING> there"),
         ("books.jsonl", b'{"isbn": "1", "answer": {"a": 1}}', "'answer' is JSON there"),
-        ("books.parquet", b"PAR1 or not", "is no Parquet file"),
+        ("books.parquet", b"PAR1 or not", "is not a Parquet file"),
     ],
 )
 def test_target_that_is_something_else_is_refused(files, tmp_path, name, content, message):
@@ -105,16 +105,16 @@ def test_target_in_a_bucket_that_is_not_there_is_refused(files):
 def test_target_written_meanwhile_is_merged_with_again(files, monkeypatch, rivals, lands):
     target = f"gs://{files.bucket}/books.jsonl"
     left = list(range(rivals))
-    put = file_places._StoragePlace.put
+    put = storage._StoredFile.put
 
     def after_a_rival(place, file, generation):
         if place.address.path == "books.jsonl" and left:
             files.put("books.jsonl", b'{"isbn":"rival %d","answer":"x"}\n' % left.pop())
         put(place, file, generation)
 
-    monkeypatch.setattr(file_places._StoragePlace, "put", after_a_rival)
+    monkeypatch.setattr(storage._StoredFile, "put", after_a_rival)
     if not lands:
-        with pytest.raises(GeminiBatchError, match="was written by somebody else 5 times"):
+        with pytest.raises(GeminiBatchError, match="was replaced by another writer 5 times"):
             files.land([("1", good("one"))], target=target)
         return
     files.land([("1", good("one"))], target=target)

@@ -1,4 +1,4 @@
-"""Where files are read from and put in place, in one step: a reader sees the old one or the new one."""
+"""The files that answers land in, replaced in one step: a reader sees the old one or the new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -19,31 +19,32 @@ _PRESENT = 1  # the only generation that is known of a local file
 
 
 class ReplacedMeanwhileError(Exception):
-    """Somebody else wrote the file since it was read."""
+    """Another writer replaced the file since it was read."""
 
 
-class FilePlace(Protocol):
-    """A place for one file."""
+class TargetFile(Protocol):
+    """A file on Cloud Storage or on a disk, there or not."""
 
     def fetch(self, copy: Path) -> int:
         """Copy the file and return its generation, 0 when there is none."""
 
     def put(self, file: Path, generation: int) -> None:
-        """Put a file in place of this generation; raises :class:`ReplacedMeanwhileError` when it is another."""
+        """Put a file in the place of a generation; raises :class:`ReplacedMeanwhileError` when there is another."""
 
 
-def file_place(target: str, client: Client) -> FilePlace:
-    """Return the place that a ``gs://`` address or a local path names."""
+def target_file(target: str, client: Client) -> TargetFile:
+    """Return the file that a ``gs://`` address or a local path names."""
     if "://" not in target:
-        return _LocalPlace(Path(target))
-    address = parse_address(target)
+        return _LocalFile(Path(target))
+    with as_invalid_request():
+        address = parse_address(target)
     if not isinstance(address, GcsAddress):
-        raise InvalidRequestError(f"{target} is no file: give gs://BUCKET/PATH or a local path")
-    return _StoragePlace(address, client)
+        raise InvalidRequestError(f"{target} is not a file: give gs://BUCKET/PATH or a local path")
+    return _StoredFile(address, client)
 
 
 @dataclass(frozen=True, slots=True)
-class _StoragePlace:
+class _StoredFile:
     address: GcsAddress
     client: Client
 
@@ -67,7 +68,7 @@ class _StoragePlace:
 
 
 @dataclass(frozen=True, slots=True)
-class _LocalPlace:
+class _LocalFile:
     """A file on the worker's disk, or on one that it shares.
 
     Of two tasks that land in it at the same time the later one wins: there are no conditions here.
