@@ -2,144 +2,56 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-PACKAGE = "airflow_gemini_batch"
-ROOT = Path(__file__).parents[1] / PACKAGE
+from tests.import_graph import (
+    PACKAGE,
+    ROOT,
+    Import,
+    circles,
+    folder_of,
+    graph,
+    imports_of,
+    module_of,
+    modules,
+    room_of,
+    rooms,
+)
 
-# From each room, the rooms below it. Every room may import its own modules and `exceptions` as well.
+# A room may import those in the lines above its own; "" is the package itself.
+LAYERS: list[set[str]] = [
+    {"exceptions", "version_compat"},
+    {"core"},
+    {"gcp"},
+    {"outputs", "requests"},
+    {"costs"},
+    {"jobs"},
+    {"vertex", "landing"},
+    {"hooks"},
+    {"preflight", "triggers"},
+    {"operators", "sensors", "responses"},
+    {"task_groups", "decorators"},
+    {""},
+    {"provider_info"},
+]
+# The local servers and the demo stand apart: only the command line imports them.
+APART = {"testing": {"core", "requests"}, "demo": {"testing", "exceptions"}}
 BELOW: dict[str, set[str]] = {
-    "core": set(),
-    "gcp": {"core"},
-    "outputs": {"core", "gcp"},
-    "requests": {"core", "gcp"},
-    "costs": {"core", "gcp", "outputs"},
-    "jobs": {"core", "outputs", "costs"},
-    "vertex": {"core", "jobs"},
-    "landing": {"core", "gcp", "outputs", "requests", "jobs"},
-    "version_compat": set(),
-    "hooks": {"core", "costs", "outputs", "jobs", "vertex", "version_compat"},
-    "preflight": {"core", "gcp", "outputs", "requests", "costs", "jobs", "landing", "hooks"},
-    "triggers": {"core", "jobs", "vertex", "hooks", "version_compat"},
-    "operators": {
-        "core",
-        "gcp",
-        "outputs",
-        "requests",
-        "costs",
-        "jobs",
-        "landing",
-        "preflight",
-        "hooks",
-        "triggers",
-    },
-    "sensors": {"core", "jobs", "hooks", "triggers"},
-    "task_groups": {"requests", "operators"},
-    "decorators": {"core", "requests", "costs", "jobs", "hooks", "operators"},
-    "testing": {"core", "requests", "jobs"},
-    "demo": {"testing"},
-    # Single modules at the top; "" is the package itself.
-    "responses": {"core", "requests", "outputs", "jobs", "landing", "hooks"},
-    "exceptions": set(),
-    "provider_info": {""},
-    "": {"core", "hooks", "triggers", "operators", "sensors", "task_groups", "responses"},
-}
-# The command line may import everything, and nobody imports the command line.
+    room: set().union(*LAYERS[:number]) for number, layer in enumerate(LAYERS) for room in layer
+} | APART
 BELOW["cli"] = set(BELOW)
+BELOW_HOOKS = sorted(BELOW["hooks"])
 
 # What the rules need besides the standard library; pydantic inside functions, for schemas that are written as models.
 CORE_LIBRARIES = {"orjson", "pydantic"}
 NETWORK = {"asyncio", "ftplib", "http", "smtplib", "socket", "socketserver", "ssl", "subprocess"}
 
 
-@dataclass(frozen=True)
-class Import:
-    """One imported name.
-
-    :param name: dotted, with the imported attribute: ``from a.b import c`` gives ``a.b.c``.
-    :param runs: whether the line runs when the module is imported: outside of functions and of
-        ``if TYPE_CHECKING``.
-    """
-
-    name: str
-    line: int
-    runs: bool
-
-    def is_of(self, *packages: str) -> bool:
-        return any(self.name == package or self.name.startswith(f"{package}.") for package in packages)
-
-
-def imports_of(source: str, module: str) -> list[Import]:
-    """Return the imports of a module's source; ``module`` is its dotted name, ``….__init__`` for a package."""
-    return list(_imports(ast.parse(source).body, module, runs=True))
-
-
-_ONLY_FOR_TYPES = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-def _imports(nodes: list[ast.stmt], module: str, *, runs: bool) -> Iterator[Import]:
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (Import(alias.name, node.lineno, runs) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = _origin(node, module)
-            yield from (Import(f"{origin}.{alias.name}", node.lineno, runs) for alias in node.names)
-        elif isinstance(node, ast.If) and ast.unparse(node.test) in _ONLY_FOR_TYPES:
-            yield from _imports(node.body, module, runs=False)
-            yield from _imports(node.orelse, module, runs=runs)
-        else:
-            inside = runs and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            yield from _imports(_children(node), module, runs=inside)
-
-
-def _children(node: ast.AST) -> list[ast.stmt]:
-    """Return the statements right below a node, also those in handlers and cases."""
-    found: list[ast.stmt] = []
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            found.append(child)
-        elif isinstance(child, (ast.ExceptHandler, ast.match_case)):
-            found += _children(child)
-    return found
-
-
-def _origin(node: ast.ImportFrom, module: str) -> str:
-    if not node.level:
-        return node.module or ""
-    return ".".join([*module.split(".")[: -node.level], *([node.module] if node.module else [])])
-
-
-def modules(room: str) -> Iterator[tuple[str, str]]:
-    """Yield the dotted name and the source of each module of a room."""
-    folder, file = ROOT / (room or "__init__"), ROOT / f"{room or '__init__'}.py"
-    for path in sorted(folder.rglob("*.py")) or [file]:
-        dotted = ".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts])
-        yield dotted, path.read_text(encoding="utf-8")
-
-
-def room_of(imported: Import) -> str | None:
-    """Return the room that an import leads to, ``""`` for the package itself, ``None`` for another package."""
-    package, _, rest = imported.name.partition(".")
-    if package != PACKAGE:
-        return None
-    first = rest.partition(".")[0]
-    return first if first in existing_rooms() else ""
-
-
-def existing_rooms() -> set[str]:
-    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    files = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
-    return {"", *folders, *files}
-
-
-ROOMS = sorted(existing_rooms() & set(BELOW))
+ROOMS = sorted(rooms() & set(BELOW))
 each_room = pytest.mark.parametrize("room", ROOMS, ids=lambda room: room or PACKAGE)
 
 
@@ -154,13 +66,36 @@ def offences(room: str, forbidden: Callable[[Import], bool]) -> list[str]:
 
 
 def test_every_room_has_its_place() -> None:
-    assert existing_rooms() - set(BELOW) == set()
+    assert rooms() - set(BELOW) == set()
 
 
 @each_room
 def test_room_imports_only_downwards(room: str) -> None:
-    allowed = {room, "exceptions", None, *BELOW[room]}
-    assert offences(room, lambda imported: room_of(imported) not in allowed) == []
+    allowed = {room, None, *BELOW[room]}
+    assert offences(room, lambda imported: room_of(imported.name) not in allowed) == []
+
+
+def test_no_rooms_import_in_a_circle() -> None:
+    assert circles(graph(room_of)) == []
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    # An import of the package itself runs its __init__, which loads nothing but what is asked of it.
+    assert circles(graph(module_of, lambda imported: imported.runs)) == []
+
+
+def test_no_folders_of_a_room_import_in_a_circle() -> None:
+    siblings = {
+        folder: {end for end in imported if end.rpartition(".")[0] == folder.rpartition(".")[0]}
+        for folder, imported in graph(folder_of).items()
+        if "." in folder and room_of(f"{PACKAGE}.{folder}") not in APART
+    }
+    assert circles(siblings) == []
+
+
+@pytest.mark.parametrize("room", BELOW_HOOKS)
+def test_airflow_stays_above(room: str) -> None:
+    assert room == "version_compat" or offences(room, lambda imported: imported.is_of("airflow")) == []
 
 
 def test_core_imports_no_more_than_the_standard_library() -> None:
@@ -171,13 +106,11 @@ def test_core_imports_no_more_than_the_standard_library() -> None:
 @each_room
 def test_google_genai_stays_in_its_room(room: str) -> None:
     found = offences(room, lambda imported: imported.is_of("google.genai"))
-    assert not found or room in ("vertex", "local")
+    assert not found or room in ("vertex", "testing")
 
 
 # The local servers run in processes of their own, never where a DAG file is parsed.
-@pytest.mark.parametrize(
-    "room", [room for room in ROOMS if room != "local"], ids=lambda room: room or PACKAGE
-)
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - set(APART)), ids=lambda room: room or PACKAGE)
 def test_module_level_imports_nothing_of_google(room: str) -> None:
     google = ("google", "airflow.providers.google")
     assert offences(room, lambda imported: imported.runs and imported.is_of(*google)) == []
@@ -251,7 +184,7 @@ def test_reader_finds_imports_and_whether_they_run(source: str, found: list[tupl
     ],
 )
 def test_reader_knows_where_an_import_leads(name: str, room: str | None) -> None:
-    assert room_of(Import(name, 1, runs=True)) == room
+    assert room_of(name) == room
 
 
 @pytest.mark.parametrize(
