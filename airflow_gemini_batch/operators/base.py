@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -44,18 +45,27 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
 
 T = TypeVar("T")
 
+_NOT_A_DAG_FILE = (__name__.partition(".")[0], "airflow")
+
 
 def renamed(new: str, value: T | None, old: str, old_value: T | None) -> T | None:
     """Return the value of a parameter that may be given by its former name.
 
-    The former name warns, and is accepted for one more minor release: see "Deprecations" in CONTRIBUTING.md.
+    The former name gives a warning about the line of the DAG file, and is accepted for one more minor release: see
+    "Deprecations" in CONTRIBUTING.md.
     Raises :class:`TypeError` when both are given.
     """
     if old_value is None:
         return value
     if value is not None:
         raise TypeError(f"{old}= is the former name of {new}=. Give only {new}=")
-    warnings.warn(f"{old}= is now called {new}=", AirflowProviderDeprecationWarning, stacklevel=3)
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_A_DAG_FILE:
+        frame = frame.f_back
+    message = f"{old}= is now called {new}=. Rename it: a later release drops the former name"
+    warnings.warn_explicit(
+        message, AirflowProviderDeprecationWarning, frame.f_code.co_filename, frame.f_lineno
+    )
     return old_value
 
 
