@@ -1,8 +1,7 @@
-"""What a row was asked, as a digest: a row with the same one need not be asked again.
+"""The fingerprint of a request: a row whose fingerprint is in the target already needs no new answer.
 
 It covers the model, its parameters and the whole request: prompt, system instruction, configuration, schema, tools,
-and the row's values, as they come out. A template written in other words that gives the same request gives the same
-digest.
+and the row's values, as they were filled in. Another template that gives the same request gives the same fingerprint.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ def fingerprint_of(model: str, request: bytes) -> str:
 
 
 def fingerprint_prefix(model: str) -> bytes:
-    """Return what stands before the request in the text that the digest is taken of."""
+    """Return the model's part of the text that is hashed; the request follows it."""
     return f"{short_model_name(model)}\n".encode()
 
 
 def spelled_as_in_sql(request: bytes) -> bytes:
     """Return a request's JSON text with U+2028 and U+2029 escaped, as BigQuery does and ``orjson`` does not.
 
-    Otherwise rows with one of these line separators would be asked, and paid for, again and again where one side builds
+    Otherwise rows with one of these line separators would be sent, and paid for, again and again where one side builds
     the requests and the other lands the answers.
     """
     for character, escaped in _ESCAPED:
@@ -46,5 +45,5 @@ def spelled_as_in_sql(request: bytes) -> bytes:
 
 
 def model_key(model: str, parameters: Mapping[str, str]) -> str:
-    """Return what stands for a model whose job has parameters that change the answers, such as a vector's length."""
+    """Return the model's name with the job's parameters that change the answers, such as a vector's length."""
     return " ".join([short_model_name(model), *(f"{name}={parameters[name]}" for name in sorted(parameters))])

@@ -26,24 +26,24 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     The result (XCom) is a list of sources, one for each job, for
     ``SubmitGeminiBatchOperator.partial(…).expand(requests=build.output)``: a request file, a list of them, or a table.
-    How many rows were read, asked, done already and left out is in the XCom ``report``.
+    The XCom ``report`` counts the rows that were read, became requests, were done already and were left out.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
     tables, so that a cleared run takes the jobs that it has paid for.
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
         paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
-    :param key: the column, or columns, that tell the rows apart.
-    :param model: plain or resource name of the model that will be asked; a row asked of another one is a new row.
+    :param key: the column, or columns, that identify a row.
+    :param model: plain or resource name; a row with an answer of another model is a new row.
     :param requests: where the requests go: a ``bq://`` dataset for rows in BigQuery (the tables expire by
         themselves), or a ``gs://`` folder for files and iterables, and for models that read files only: BigQuery
         exports the requests to there. By default beside the target, or in the source table's dataset.
     :param target: the enriched table, or file, that results land in.
-    :param incremental: leave out the rows that are in the target already, asked the same of the same model. Without
-        a target, all rows are asked.
+    :param incremental: leave out the rows that the target holds already, with the same request and model. Without a
+        target, each row becomes a request.
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
-    :param on_empty: without anything to ask, ``skip`` this task and what follows, or ``succeed`` with no files.
+    :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.
     :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
     :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
     :param destination: former name of ``requests``.
@@ -102,10 +102,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     @abstractmethod
     def _template(self) -> RequestTemplate:
-        """Return the template of one request; raises :class:`ValueError` for parameters that give none."""
+        """Return the template of one request; raises :class:`ValueError` for wrong parameters."""
 
     def _answer_parameters(self) -> Mapping[str, str]:
-        """Return the job's parameters that change its answers; raises :class:`ValueError` for those that can't be."""
+        """Return the job's parameters that change its answers; raises :class:`ValueError` for wrong ones."""
         return {}
 
     def _fixed_characters(self) -> int:
@@ -117,7 +117,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         return None
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
-        """Build, tell what it will cost, and return where the requests are."""
+        """Build, estimate the cost, and return where the requests are."""
         from airflow_gemini_batch.requests.build import RequestBuilder
 
         with fail_without_retry():

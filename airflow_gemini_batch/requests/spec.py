@@ -55,7 +55,7 @@ class BuildPlan:
     """What to build.
 
     :param model: plain or resource name; part of the fingerprints.
-    :param key: columns that tell the rows apart.
+    :param key: columns that identify a row.
     :param model_parameters: of the job, as far as they change the answers; part of the fingerprints.
     :param drop_bad_rows: leave rows out that can't become requests, and count them; otherwise they are an error.
     :param target: the enriched table, or file, that the answers land in.
@@ -77,7 +77,7 @@ class BuildPlan:
 
     @property
     def done_target(self) -> str | None:
-        """Where the rows are that need not be asked again; ``None`` to ask all of them."""
+        """Where the rows are that need no new request; ``None`` if each row becomes one."""
         return self.target if self.incremental else None
 
     @property
@@ -130,8 +130,8 @@ class BuildPlan:
 class BuildReport:
     """Row counts of a build, and where its requests are.
 
-    :param sources: where the requests of each job are: a file, a table, or several files; none when there is nothing
-        to ask.
+    :param sources: where the requests of each job are: a file, a table, or several files; empty when no
+        row is new.
     :param rows: rows read.
     :param requests: requests written.
     :param done: rows left out because they are done already.
