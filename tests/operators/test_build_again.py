@@ -140,6 +140,6 @@ def test_target_that_does_not_tell_what_is_done_is_an_error(gemini_batch_stack, 
 
 def test_rows_in_files_can_be_done_in_a_table(gemini_batch_stack, bucket):
     target = f"{make_dataset(gemini_batch_stack)}.landed"
-    arguments = {"destination": f"gs://{bucket}/requests", "target": target}
+    arguments = {"requests": f"gs://{bucket}/requests", "target": target}
     landed(submitted(built(ROWS[:2], **arguments)), target)
     assert reported(ROWS, **arguments)["requests"] == 1

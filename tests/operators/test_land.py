@@ -204,7 +204,7 @@ MANIFEST: dict[str, Any] = {
             "failed_target is the target",
             id="same place",
         ),
-        pytest.param({"key": ()}, "key has to name a column", id="no key"),
+        pytest.param({"key": ()}, "key: expected a column name, or several", id="no key"),
         pytest.param({"target": ""}, "target", id="no target"),
         pytest.param({"target": "landed.csv"}, "landed.csv", id="kind of file"),
         pytest.param({"target": "s3://shop/landed.parquet"}, "s3://", id="scheme"),

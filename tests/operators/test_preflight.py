@@ -85,7 +85,7 @@ def test_missing_source_with_a_fault_for_good_does_not(dataset):
     ("arguments", "message"),
     [
         ({"prompt": " "}, "prompt is empty"),
-        ({"key": ()}, "key has to name a column"),
+        ({"key": ()}, "key: expected a column name, or several"),
         ({"source": "books.docx"}, "the kind of file is not known"),
     ],
 )
