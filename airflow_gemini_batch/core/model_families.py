@@ -20,8 +20,8 @@ class ModelFamily:
     :param name: how trigger arguments, reports and ``request_format=`` name the family.
     :param model_names: how the names of its models begin.
     :param max_rows: most rows of one job.
-    :param main_column: the column of a table, or the key of a line, that holds what the model reads.
-    :param read_columns: the columns that the model reads, where a table has them; empty where it reads files only.
+    :param read_columns: what the model reads of a row: columns of a table, or keys of a line. Each row has the first.
+    :param takes_tables: whether a job may read from and write to BigQuery.
     :param answer_column: the column of a table, or the key of a line, that the answer comes back in.
     :param returns_keys: whether a row's key comes back with its answer.
     :param dimensions: length of the vectors unless shorter ones are asked for; 0 for a family that generates.
@@ -31,8 +31,8 @@ class ModelFamily:
     name: str
     model_names: tuple[str, ...]
     max_rows: int
-    main_column: str = "request"
-    read_columns: tuple[str, ...] = ()
+    read_columns: tuple[str, ...] = ("request",)
+    takes_tables: bool = True
     answer_column: str = "response"
     returns_keys: bool = True
     dimensions: int = 0
@@ -47,9 +47,9 @@ class ModelFamily:
         return self.dimensions > 0
 
     @property
-    def takes_tables(self) -> bool:
-        """Whether a job may read from and write to BigQuery."""
-        return bool(self.read_columns)
+    def main_column(self) -> str:
+        """The column or key that each row has."""
+        return self.read_columns[0]
 
     @property
     def is_flat(self) -> bool:
@@ -59,16 +59,13 @@ class ModelFamily:
 
 # https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini and
 # https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
-GENERATE_CONTENT = ModelFamily(
-    name="generate_content", model_names=(), max_rows=200_000, read_columns=("request",)
-)
+GENERATE_CONTENT = ModelFamily(name="generate_content", model_names=(), max_rows=200_000)
 """``{"request": GenerateContentRequest}``; in a table the column ``request``."""
 
 TEXT_EMBEDDING = ModelFamily(
     name="text_embedding",
     model_names=("text-embedding-", "text-multilingual-embedding-", "textembedding-gecko"),
     max_rows=30_000,
-    main_column="content",
     read_columns=("content", "task_type", "title"),
     answer_column="predictions",
     returns_keys=False,
@@ -78,7 +75,11 @@ TEXT_EMBEDDING = ModelFamily(
 """``{"content", "task_type", "title"}``; in a table the column ``content``."""
 
 GEMINI_EMBEDDING = ModelFamily(
-    name="gemini_embedding", model_names=("gemini-embedding-",), max_rows=1_000_000, dimensions=3072
+    name="gemini_embedding",
+    model_names=("gemini-embedding-",),
+    max_rows=1_000_000,
+    takes_tables=False,
+    dimensions=3072,
 )
 """``{"key", "request": EmbedContentRequest}``; files only."""
 

@@ -210,7 +210,7 @@ def _add_table(sample: SizeSample, store: DataStore, source: BigQueryAddress, fa
         raise SourceNotReadyError(f"source {source}: there is no such table")
     sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, SAMPLE_ROWS))
     # The number of rows in the table's metadata leaves out the rows in the streaming buffer.
-    rows = store.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
+    rows = store.tables.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
     return max(rows, sample.lines)
 
 

@@ -67,9 +67,11 @@ class Tables:
             )
 
     def find(self, address: BigQueryAddress) -> Table | None:
-        """Return the table, or ``None`` when there is none."""
+        """Return the table; None if there is none, or if the address names a dataset."""
         from google.api_core.exceptions import NotFound
 
+        if not address.is_table:
+            return None
         try:
             return self._client.get_table(address.dotted, timeout=_CALL_TIMEOUT)
         except NotFound:

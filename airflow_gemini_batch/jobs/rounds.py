@@ -89,14 +89,14 @@ class Rounds:
             if summary is not None:
                 return EndedRound(job, requests, summary, has_output=True)
             nothing = Tally()
-            nothing.complete(self._store.count_requests(requests))
+            nothing.complete(self._store.of(requests[0]).count_requests(requests))
             return EndedRound(job, requests, OutputSummary(nothing), has_output=False)
         except SourceNotReadyError as error:
             # The answers are paid for and there; without the requests only the missing rows stay unknown.
             self._log.warning("Requests without an answer cannot be counted: %s", error)
-        answers = self._store.tally(job.output) if job.output else None
+        answers = self._store.of(job.output).tally(job.output) if job.output else None
         tally = answers or Tally()
-        count_usage = partial(self._store.usage, job.output) if job.output else dict
+        count_usage = partial(self._store.of(job.output).usage, job.output) if job.output else dict
         if before and before[-1].can_be_followed:
             tally.complete(before[-1].tally.to_retry)
         summary = OutputSummary(tally, count_usage=count_usage)

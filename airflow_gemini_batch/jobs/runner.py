@@ -86,7 +86,8 @@ class BatchRun:
 
         :param salt: what a forced rerun adds to the identity.
         """
-        versions = self._hook.store.versions(self._submission.requests)
+        requests = self._submission.requests
+        versions = self._hook.store.of(requests[0]).versions(requests)
         root = identity(self._task_run, self._submission.fingerprint(versions), salt=salt)
         return self._submit(RoundId(root), self._hook.get_conn())
 
@@ -127,7 +128,7 @@ class BatchRun:
             if before is None:
                 self._check(request)
             else:
-                self._hook.store.check_destination(request.destination)
+                self._hook.store.of(request.destination).check_destination(request.destination)
                 if before.summary.write_follow_up:
                     before.summary.write_follow_up(request.requests[0])
             self._log.info("Requests: %s", ", ".join(map(str, request.requests)))

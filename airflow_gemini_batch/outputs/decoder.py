@@ -12,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.outputs.usage import Usage, counted_usage
+from airflow_gemini_batch.outputs.matching import UNREADABLE, KeyedLine
+from airflow_gemini_batch.outputs.usage import ModelUsage, counted_usage
 
 _LARGEST = 2**63 - 1
 
@@ -51,27 +51,7 @@ class _Response(msgspec.Struct, gc=False):
     usageMetadata: TokenCounts = msgspec.field(default_factory=TokenCounts)  # noqa: N815
 
 
-class _Labels(msgspec.Struct, gc=False):
-    key: str | None = msgspec.field(default=None, name=KEY_LABEL)
-
-
-class _Request(msgspec.Struct, gc=False):
-    labels: _Labels | None = None
-
-
-class _KeyedLine(msgspec.Struct, gc=False, kw_only=True):
-    key: str | None = None
-    request: _Request | None = None
-
-    @property
-    def label(self) -> str | None:
-        """The key, as :func:`airflow_gemini_batch.outputs.matching.line_key` gives it."""
-        if self.request and self.request.labels and (label := self.request.labels.key):
-            return label
-        return None if self.key is None else key_label(self.key)
-
-
-class AnswerLine(_KeyedLine, gc=False, kw_only=True):
+class AnswerLine(KeyedLine, gc=False, kw_only=True):
     """A good answer."""
 
     response: _Response
@@ -84,35 +64,28 @@ class AnswerLine(_KeyedLine, gc=False, kw_only=True):
         return self.response.candidates[0].content.parts
 
     @property
-    def usage(self) -> tuple[str, Usage]:
+    def usage(self) -> ModelUsage:
         """The model version and the token counts, as :func:`airflow_gemini_batch.outputs.rows.row_usage` gives them."""
         tokens = self.response.usageMetadata
-        return self.response.modelVersion or "", counted_usage(
-            tokens.promptTokenCount or 0,
-            tokens.candidatesTokenCount or 0,
-            tokens.thoughtsTokenCount or 0,
-            tokens.cachedContentTokenCount or 0,
+        return ModelUsage(
+            self.response.modelVersion or "",
+            counted_usage(
+                tokens.promptTokenCount or 0,
+                tokens.candidatesTokenCount or 0,
+                tokens.thoughtsTokenCount or 0,
+                tokens.cachedContentTokenCount or 0,
+            ),
         )
 
 
-_decode_key = msgspec.json.Decoder(_KeyedLine).decode
 _decode_answer = msgspec.json.Decoder(AnswerLine).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def read_label(line: bytes) -> str | None:
-    """Return the key that a line of either kind of file carries; ``None`` when all of it has to be read to tell."""
-    try:
-        return _decode_key(line).label
-    except _UNREADABLE:
-        return None
 
 
 def read_answer(line: bytes) -> AnswerLine | None:
     """Return the good answer that a line holds; ``None`` when all of it has to be read to tell."""
     try:
         row = _decode_answer(line)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     candidate = row.response.candidates[0]
     good = not row.status and candidate.finishReason == "STOP" and candidate.content.parts[0].text is not None

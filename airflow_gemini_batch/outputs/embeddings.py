@@ -1,11 +1,7 @@
-"""One output row of an embedding job → its outcome and its vector.
-
-Of the text-embedding family the rows come back without their keys; :func:`content_id` tells them apart.
-"""
+"""One output row of an embedding job → its outcome and its vector."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -154,16 +150,6 @@ def fit_vector(values: Any, dimensions: int | None = None) -> Vector:
     if len(kept) == len(values):
         return Vector(values)
     return Vector([value / length for value in kept], shortened=True)
-
-
-def content_id(row: Mapping[str, Any]) -> str:
-    """Return a digest of what a row of the text-embedding family was asked; rows that ask the same share it.
-
-    :param row: a line of a request file, the ``instance`` of a line of an output file, or a row of either table. An
-        empty task type or title counts as none.
-    """
-    read = [row.get("content"), row.get("task_type") or None, row.get("title") or None]
-    return hashlib.blake2b(orjson.dumps(read), digest_size=16).hexdigest()
 
 
 def _length(values: list[Any]) -> float:

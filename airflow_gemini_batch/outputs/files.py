@@ -6,18 +6,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from airflow_gemini_batch.core.addresses import Address, GcsAddress
+from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.decoder import read_answer, read_label
-from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key
+from airflow_gemini_batch.outputs.decoder import read_answer
+from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key, read_label
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
-from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, add_usage, merge_usage
+from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, UsageByModel, add_usage, merge_usage
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -28,6 +28,24 @@ _ROWS_THAT_TELL = 20
 _GOOD = RowResult(Outcome.OK)
 
 
+class _OutputRow(NamedTuple):
+    """One line of an output file.
+
+    :param key: as :func:`line_key` returns it.
+    """
+
+    key: str | None
+    result: RowResult
+    usage: ModelUsage
+
+
+class _Counts(NamedTuple):
+    """What the rows of one file add up to."""
+
+    tally: Tally
+    usage: UsageByModel
+
+
 class CloudStorage(StorageObjects):
     """The files of batch jobs: requests, and what came back for them.
 
@@ -36,7 +54,7 @@ class CloudStorage(StorageObjects):
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
-        self._counts: dict[str, tuple[Tally, UsageByModel]] = {}
+        self._counts: dict[str, _Counts] = {}
 
     def tally(self, folder: GcsAddress) -> Tally | None:
         """Sort the rows of a job's output folder; ``None`` when it holds no prediction files."""
@@ -45,21 +63,21 @@ class CloudStorage(StorageObjects):
             return None
         tally = Tally()
         for blob in blobs:
-            tally.merge(self._counted(blob)[0])
+            tally.merge(self._counted(blob).tally)
         return tally
 
     def usage(self, folder: GcsAddress) -> UsageByModel:
         """Add up the tokens of a job's output folder; its files are not read again after :meth:`tally`."""
-        return merge_usage(*(self._counted(blob)[1] for blob in self.prediction_files(folder)))
+        return merge_usage(*(self._counted(blob).usage for blob in self.prediction_files(folder)))
 
-    def _counted(self, blob: Blob) -> tuple[Tally, UsageByModel]:
+    def _counted(self, blob: Blob) -> _Counts:
         if blob.id not in self._counts:
             tally, usage = Tally(), UsageByModel()
             for line in self._lines(blob):
-                _, result, tokens = _read_row(line)
-                tally.add(result)
-                add_usage(usage, *tokens)
-            self._counts[blob.id] = tally, usage
+                row = _read_row(line)
+                tally.add(row.result)
+                add_usage(usage, *row.usage)
+            self._counts[blob.id] = _Counts(tally, usage)
         return self._counts[blob.id]
 
     def summarize(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> OutputSummary | None:
@@ -80,9 +98,10 @@ class CloudStorage(StorageObjects):
             matcher = RequestMatcher(self._ids(requests, by_key=by_key))
         usage: UsageByModel = {}
         for line in self.lines(files):
-            label, result, tokens = _read_row(line)
-            matcher.add(label if by_key and label else line_id(_object(line), by_key=by_key), result)
-            add_usage(usage, *tokens)
+            row = _read_row(line)
+            id_ = row.key if by_key and row.key else line_id(_object(line), by_key=by_key)
+            matcher.add(id_, row.result)
+            add_usage(usage, *row.usage)
         tally, to_retry = matcher.close()
         write_follow_up = (
             None if to_retry is None else partial(self._write_follow_up, requests, to_retry, by_key)
@@ -97,11 +116,9 @@ class CloudStorage(StorageObjects):
         return (_request_id(line, by_key=by_key) for line in self.lines(requests))
 
     def _write_follow_up(
-        self, requests: Sequence[Blob], to_retry: Mapping[RequestId, int], by_key: bool, place: Address
+        self, requests: Sequence[Blob], to_retry: Mapping[RequestId, int], by_key: bool, address: GcsAddress
     ) -> None:
         """Copy the lines of these requests to a new file, as many of each as said."""
-        # Requests of a follow-up lie where those of the source do: jobs.submission.follow_up_address sees to it.
-        target = cast("GcsAddress", place)
         left, open_ = dict(to_retry), sum(to_retry.values())
         # Uploaded as a whole: a file that was cut off would be a job for some of them.
         with tempfile.TemporaryFile() as file:
@@ -113,8 +130,8 @@ class CloudStorage(StorageObjects):
                     left[id_] -= 1
                     open_ -= 1
                     file.write(line + b"\n")
-            with hint_when_forbidden(place):
-                self._client.bucket(target.bucket).blob(target.path).upload_from_file(file, rewind=True)
+            with hint_when_forbidden(address):
+                self._client.bucket(address.bucket).blob(address.path).upload_from_file(file, rewind=True)
 
 
 def _request_id(line: bytes, *, by_key: bool) -> RequestId:
@@ -122,16 +139,15 @@ def _request_id(line: bytes, *, by_key: bool) -> RequestId:
     return label or line_id(_object(line), by_key=by_key)
 
 
-def _read_row(line: bytes) -> tuple[str | None, RowResult, tuple[str, Usage]]:
-    """Return an output line's key as :func:`line_key` gives it, its outcome, and its model version and tokens."""
+def _read_row(line: bytes) -> _OutputRow:
     if answer := read_answer(line):
-        return answer.label, _GOOD, answer.usage
+        return _OutputRow(answer.label, _GOOD, answer.usage)
     row = _object(line)
     if row is None:
         # A line that can't be read is a row that can't be used, not a reason to lose the others.
-        message = f"the output line is no JSON object: {line[:100]!r}"
-        return None, RowResult(Outcome.RETRYABLE, message), ("", Usage())
-    return line_key(row), classify_output(row), row_usage(row)
+        message = f"the output line is not a JSON object: {line[:100]!r}"
+        return _OutputRow(None, RowResult(Outcome.RETRYABLE, message), ModelUsage("", Usage()))
+    return _OutputRow(line_key(row), classify_output(row), row_usage(row))
 
 
 def _object(line: bytes) -> Mapping[str, Any] | None:

@@ -6,13 +6,14 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.embeddings import content_id
 
 RequestId = str | bytes
 """What tells a request apart: its key, or the digest of its content."""
@@ -35,6 +36,41 @@ def line_key(row: Mapping[str, Any]) -> str | None:
     return None if key is None else key_label(str(key))
 
 
+class _Labels(msgspec.Struct, gc=False):
+    key: str | None = msgspec.field(default=None, name=KEY_LABEL)
+
+
+class _Request(msgspec.Struct, gc=False):
+    labels: _Labels | None = None
+
+
+class KeyedLine(msgspec.Struct, gc=False, kw_only=True):
+    """A line of a request or output file, decoded as far as its key."""
+
+    key: str | None = None
+    request: _Request | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The key, as :func:`line_key` gives it."""
+        if self.request and self.request.labels and (label := self.request.labels.key):
+            return label
+        return None if self.key is None else key_label(self.key)
+
+
+_decode_key = msgspec.json.Decoder(KeyedLine).decode
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a line raises."""
+
+
+def read_label(line: bytes) -> str | None:
+    """Return the key that a line of either kind of file carries; ``None`` when all of it has to be read to tell."""
+    try:
+        return _decode_key(line).label
+    except UNREADABLE:
+        return None
+
+
 def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
     """Return what tells the request of a line apart; ``None`` stands for a line that can't be read."""
     if row is None:
@@ -42,9 +78,44 @@ def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
     if by_key and (key := line_key(row)):
         return key
     asked = row.get("instance", row)
-    if "request" not in row and isinstance(asked, Mapping) and "content" in asked:
-        return content_id(asked)
+    if "request" not in row and isinstance(asked, Mapping):
+        for family in FAMILIES.values():
+            if family.is_flat and family.main_column in asked:
+                return content_id(asked, family)
     return request_digest(row.get("request"))
+
+
+class AnswerIdentity(NamedTuple):
+    """What tells which request a landed answer belongs to.
+
+    :param label: the request's key; None if the line carries none.
+    :param digest: of the request, in hexadecimal digits, if there is no key.
+    """
+
+    label: str | None
+    digest: str | None
+
+
+def answer_identity(row: Mapping[str, Any], family: ModelFamily = GENERATE_CONTENT) -> AnswerIdentity:
+    """Return what tells which request a line of an output file belongs to."""
+    if not family.returns_keys:
+        instance = row.get("instance")
+        # An answer belongs to all requests of its content, so what identifies the content stands for the key too.
+        id_ = content_id(instance if isinstance(instance, Mapping) else {}, family)
+        return AnswerIdentity(id_, id_)
+    label = line_key(row)
+    return AnswerIdentity(label, None if label else request_digest(row.get("request")).hex())
+
+
+def content_id(row: Mapping[str, Any], family: ModelFamily) -> str:
+    """Return a digest of what a row asks a family that returns no keys; rows that ask the same share it.
+
+    :param row: a line of a request file, the ``instance`` of a line of an output file, or a row of either table. An
+        empty value counts as none, but for the main column.
+    """
+    main, *others = family.read_columns
+    read = [row.get(main), *(row.get(name) or None for name in others)]
+    return hashlib.blake2b(orjson.dumps(read), digest_size=16).hexdigest()
 
 
 def request_digest(request: Any) -> bytes:
@@ -81,12 +152,24 @@ def answer_rank(outcome: Outcome, round_: int = 0, time: float = 0.0) -> tuple[b
 
     A good answer counts before any failure, then the one of the latest round, then a failure that is final before one
     that another job may repair, then the newest. The twin of
-    :func:`airflow_gemini_batch.outputs.classify_sql.best_first`.
+    :func:`airflow_gemini_batch.outputs.matching_sql.best_first`.
 
     :param round_: number of the job among those of its submission.
     :param time: when the answer came, in seconds.
     """
     return (not outcome.answered, -round_, outcome.retried, -time)
+
+
+class Matched(NamedTuple):
+    """What became of the requests of a job.
+
+    :param tally: the outcomes; they add up to the requests.
+    :param to_retry: the requests that are worth another job: how many of each id. None if the rows can't be
+        distinguished, since most of them, or all, answer no request.
+    """
+
+    tally: Tally
+    to_retry: Mapping[RequestId, int] | None
 
 
 class RequestMatcher:
@@ -127,14 +210,11 @@ class RequestMatcher:
         else:
             self._surplus.duplicates += 1
 
-    def close(self) -> tuple[Tally, Mapping[RequestId, int] | None]:
+    def close(self) -> Matched:
         """Sort the rows, when the last one was added: one outcome for each request.
 
         Which of several rows for one request counts, :func:`answer_rank` says. Repeated rows and rows that answer no
         request are counted apart.
-
-        Returns the outcomes, which add up to the requests, and the requests that are worth another job: how many
-        of each id. ``None`` where the rows can't be told apart, since most of them, or all, answer no request.
         """
         tally = Tally(duplicates=self._surplus.duplicates, unknown=self._surplus.unknown)
         tally.counts[Outcome.OK] = self._answered
@@ -152,4 +232,4 @@ class RequestMatcher:
             tally = Tally(self._all.counts)  # the echo is not understood: rows can be counted only
         tally.samples = [text for text in self._all.samples if tally.counts[Outcome(text.partition(":")[0])]]
         tally.complete(self.requests)
-        return tally, to_retry if distinguished else None
+        return Matched(tally, to_retry if distinguished else None)

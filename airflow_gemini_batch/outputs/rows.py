@@ -8,7 +8,7 @@ from typing import Any
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.outputs.classify import RowResult, classify_row
 from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS, decoded, read_embedding
-from airflow_gemini_batch.outputs.usage import Usage, usage_of
+from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, usage_of
 
 
 def output_family(row: Mapping[str, Any]) -> ModelFamily:
@@ -27,7 +27,7 @@ def classify_output(row: Mapping[str, Any]) -> RowResult:
     return classify_row(row.get("status"), row.get("response"))
 
 
-def row_usage(row: Mapping[str, Any]) -> tuple[str, Usage]:
+def row_usage(row: Mapping[str, Any]) -> ModelUsage:
     """Return the model version and the token counts of one line of an output file.
 
     The version is empty when the row does not tell it: embedding models never do.
@@ -35,5 +35,5 @@ def row_usage(row: Mapping[str, Any]) -> tuple[str, Usage]:
     family = output_family(row)
     answer = decoded(row.get(family.answer_column))
     if family.embeds:
-        return "", VECTOR_FORMS[family].usage(answer)
-    return usage_of(answer) if isinstance(answer, dict) else ("", Usage())
+        return ModelUsage("", VECTOR_FORMS[family].usage(answer))
+    return usage_of(answer) if isinstance(answer, dict) else ModelUsage("", Usage())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_gemini_batch.core.addresses import Address
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -17,14 +18,13 @@ class OutputSummary:
     """What became of the requests of one job, by its output.
 
     :param tally: the outcomes; they add up to the requests.
-    :param write_follow_up: writes the requests that are worth another job to a place, whatever was there; ``None``
-        where rows and requests can't be told apart.
-    :param count_usage: counts the tokens of all rows, good or not, repeated or asked for by nobody: they were paid.
-        By model version, empty for rows that do not tell it.
+    :param write_follow_up: writes the requests that are worth another job to an address of the kind that they came
+        from, and replaces what is there; None if rows cannot be matched with requests.
+    :param count_usage: counts the tokens of all rows by model version, whatever became of them: all are billed.
     """
 
     tally: Tally
-    write_follow_up: Callable[[Address], None] | None = None
+    write_follow_up: Callable[[Any], None] | None = None
     count_usage: Callable[[], UsageByModel] = dict
 
 

@@ -54,6 +54,16 @@ class Usage(NamedTuple):
             raise ValueError(f"these are no token counts: {content!r:.200}") from error
 
 
+class ModelUsage(NamedTuple):
+    """Tokens of one row.
+
+    :param model: version of the model that answered; empty if the row does not name it.
+    """
+
+    model: str
+    usage: Usage
+
+
 UsageByModel = dict[str, Usage]
 """Token counts by model version, as the responses name it."""
 
@@ -74,7 +84,7 @@ def merge_usage(*parts: Mapping[str, Usage]) -> UsageByModel:
     return totals
 
 
-def usage_of(response: Mapping[str, Any]) -> tuple[str, Usage]:
+def usage_of(response: Mapping[str, Any]) -> ModelUsage:
     """Return the model version and the token counts of one ``GenerateContentResponse``.
 
     The version is empty, or the counts are, when the response does not tell; what is no count is taken for 0,
@@ -84,12 +94,12 @@ def usage_of(response: Mapping[str, Any]) -> tuple[str, Usage]:
     model = version if isinstance(version, str) else ""
     metadata = response.get("usageMetadata")
     if not isinstance(metadata, dict):
-        return model, Usage()
+        return ModelUsage(model, Usage())
     prompt = _count(metadata.get("promptTokenCount"))
     output = _count(metadata.get("candidatesTokenCount"))
     thoughts = _count(metadata.get("thoughtsTokenCount"))
     cached = _count(metadata.get("cachedContentTokenCount"))
-    return model, counted_usage(prompt, output, thoughts, cached)
+    return ModelUsage(model, counted_usage(prompt, output, thoughts, cached))
 
 
 def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage:

@@ -56,7 +56,7 @@ def preflight(
         checker.check_table(sources[0])
     if destination:
         with checker.checking(f"destination {destination}"):
-            checker.store.check_destination(destination)
+            checker.store.of(destination).check_destination(destination)
     return checker.findings
 
 
@@ -158,7 +158,7 @@ class JobChecks:
             )
             raise_findings(findings, self.log.warning)
         else:
-            self.hook.store.check_destination(request.destination)
+            self.hook.store.of(request.destination).check_destination(request.destination)
         if self.max_cost_usd is not None:
             self._check_cost(request, self.max_cost_usd)
 

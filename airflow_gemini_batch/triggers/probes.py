@@ -84,7 +84,7 @@ class OutputProbe:
             return never(
                 f"{output} has the output of {len(folders)} jobs. Name the folder of one job: {named}"
             )
-        tally = hook.store.tally(output)
+        tally = hook.store.of(output).tally(output)
         if tally is None:
             absent = f"there is no output at {output}"
             return never(f"{absent}, though {self.job_name} succeeded") if self.job_name else not_yet(absent)
@@ -99,7 +99,8 @@ class OutputProbe:
     def _expected(self, hook: GeminiBatchHook) -> int | None:
         if not self.expected_from:
             return self.expected_rows
-        return hook.store.count_requests(parse_requests(self.expected_from))
+        requests = parse_requests(self.expected_from)
+        return hook.store.of(requests[0]).count_requests(requests)
 
 
 _KINDS: dict[str, type[JobProbe | OutputProbe]] = {"job": JobProbe, "output": OutputProbe}

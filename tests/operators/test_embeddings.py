@@ -15,7 +15,8 @@ from airflow_gemini_batch import (
     SubmitTextEmbeddingBatchOperator,
 )
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.outputs.embeddings import content_id, read_embedding
+from airflow_gemini_batch.outputs.embeddings import read_embedding
+from airflow_gemini_batch.outputs.matching import content_id
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from tests.operators.steps import BOOKS, book, creates
 from tests.support.requests_data import answers, lines, upload
@@ -82,8 +83,8 @@ def test_text_embeddings_from_rows_to_files(gemini_batch_stack, bucket):
     manifest = embedded(source)
     assert manifest["counts"]["ok"] == 3
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
-    asked = {content_id(line): line["key"] for line in lines(gemini_batch_stack, source)}
-    assert {asked[content_id(row["instance"])] for row in rows} == TEXTS.keys()
+    asked = {content_id(line, TEXT_EMBEDDING): line["key"] for line in lines(gemini_batch_stack, source)}
+    assert {asked[content_id(row["instance"], TEXT_EMBEDDING)] for row in rows} == TEXTS.keys()
     assert lengths(rows, TEXT_EMBEDDING) == [768] * 3
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from airflow_gemini_batch.core.keys import KEY_LABEL
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.decoder import read_answer, read_label
-from airflow_gemini_batch.outputs.matching import line_key
+from airflow_gemini_batch.outputs.decoder import read_answer
+from airflow_gemini_batch.outputs.matching import line_key, read_label
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.usage import LONG_PROMPT
 from tests.landing.files.test_answer_reader import GOOD, changed

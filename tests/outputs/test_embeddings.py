@@ -8,7 +8,8 @@ import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult
-from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, content_id, fit_vector, read_embedding
+from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, fit_vector, read_embedding
+from airflow_gemini_batch.outputs.matching import content_id
 from airflow_gemini_batch.requests.embeddings import text_embedding_request
 from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.prompts import PromptTemplate
@@ -178,9 +179,11 @@ def test_rows_that_ask_the_same_share_their_id() -> None:
     asked = json.loads(FORMS[TEXT].line("key", template.fill(row)))
 
     # As the service gives it back: in another order, with what is empty left out or null.
-    assert content_id(asked) == content_id({"task_type": "RETRIEVAL_DOCUMENT", "content": row["text"]})
-    assert content_id(asked) == content_id(
-        {"title": None, "task_type": "RETRIEVAL_DOCUMENT", "content": row["text"], "predictions": []}
+    assert content_id(asked, TEXT) == content_id(
+        {"task_type": "RETRIEVAL_DOCUMENT", "content": row["text"]}, TEXT
+    )
+    assert content_id(asked, TEXT) == content_id(
+        {"title": None, "task_type": "RETRIEVAL_DOCUMENT", "content": row["text"], "predictions": []}, TEXT
     )
 
 
@@ -194,4 +197,4 @@ def test_rows_that_ask_something_else_have_other_ids() -> None:
         {"content": "", "title": "a"},
         {"content": None},
     ]
-    assert len({content_id(row) for row in rows}) == len(rows)
+    assert len({content_id(row, TEXT) for row in rows}) == len(rows)

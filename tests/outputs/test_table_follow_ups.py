@@ -37,7 +37,7 @@ def play(gemini_batch_stack, storage):
         source = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.requests", columns, asked))
         answers = {**columns, "response": "JSON", "status": "STRING"}
         output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, came))
-        summary = storage.summarize(output, source)
+        summary = storage.summarize(output, [source])
         if summary.write_follow_up is None:
             return summary.tally, None
         place = source.with_table("reruns")
@@ -135,6 +135,6 @@ def test_no_output_is_no_account_and_no_source_an_error(gemini_batch_stack, stor
     dataset = make_dataset(gemini_batch_stack)
     absent = BigQueryAddress.parse(f"{dataset}.absent")
     output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", ANSWERS, []))
-    assert storage.summarize(absent, output) is None
+    assert storage.summarize(absent, [output]) is None
     with pytest.raises(SourceNotReadyError):
-        storage.summarize(output, absent)
+        storage.summarize(output, [absent])

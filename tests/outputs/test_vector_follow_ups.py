@@ -36,7 +36,7 @@ def play(gemini_batch_stack, storage):
         source = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.requests", REQUESTS, asked))
         answers = {**returned, "predictions": "JSON", "status": "STRING"}
         output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, came))
-        summary = storage.summarize(output, source)
+        summary = storage.summarize(output, [source])
         if summary.write_follow_up is None:
             return summary.tally, None
         place = source.with_table("reruns")

@@ -7,8 +7,8 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.outputs.classify import RowResult
-from airflow_gemini_batch.outputs.classify_sql import best_first
 from airflow_gemini_batch.outputs.matching import RequestMatcher, answer_rank
+from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.outputs.answer_cases import CASES, Case
 from tests.outputs.row_shapes import candidate
@@ -71,7 +71,7 @@ def test_statements_of_a_job_count_the_best_and_send_the_others_again(gemini_bat
     answers = {"isbn": "STRING", "response": "JSON", "status": "STRING"}
     output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, rows))
     client = bigquery_client(gemini_batch_stack)
-    summary = BigQueryStorage(client).summarize(output, source)
+    summary = BigQueryStorage(client).summarize(output, [source])
     expected = [case.best.outcome for case in OF_ONE_JOB]
     counts = {outcome: count for outcome, count in summary.tally.counts.items() if count}
     assert counts == {outcome: expected.count(outcome) for outcome in set(expected)}

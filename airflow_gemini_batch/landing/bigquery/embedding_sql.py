@@ -24,7 +24,7 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staged_items
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, status_case, status_fields
+from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, status_case, status_fields
 from airflow_gemini_batch.outputs.embeddings import (
     AMBIGUOUS,
     DIMENSIONS,
@@ -35,6 +35,7 @@ from airflow_gemini_batch.outputs.embeddings import (
     SHORTEST,
     ZERO,
 )
+from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.bigquery.expressions import quoted
 
 _READ = TEXT_EMBEDDING.read_columns

@@ -22,7 +22,8 @@ from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, best_first, outcome_case, outcome_fields
+from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, outcome_case, outcome_fields
+from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 

@@ -17,7 +17,7 @@ from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.landing.schema_check import Check, answer_text, check_of, parse_answer
 from airflow_gemini_batch.outputs.classify import STATUS_CODE_PATTERN, Outcome, classify_row
 from airflow_gemini_batch.outputs.decoder import read_answer
-from airflow_gemini_batch.outputs.matching import line_key, request_digest
+from airflow_gemini_batch.outputs.matching import answer_identity
 
 _PLAIN: dict[str, Any] = {"STRING": str, "INTEGER": int, "NUMBER": float, "BOOLEAN": bool}
 _INT64 = 2**63
@@ -171,8 +171,7 @@ class AnswerReader:
         content = tolerant_object(line)
         if content is None:
             return None
-        label = line_key(content)
-        digest = None if label else request_digest(content.get("request")).hex()
+        label, digest = answer_identity(content)
         status, response = content.get("status"), _object(content.get("response"))
         result = classify_row(status, response)
         values: Sequence[Any] = self._empty

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -17,11 +18,10 @@ from airflow_gemini_batch.outputs.embeddings import (
     NO_NUMBER,
     EmbeddedRow,
     Vector,
-    content_id,
     fit_vector,
     read_embedding,
 )
-from airflow_gemini_batch.outputs.matching import line_key, request_digest
+from airflow_gemini_batch.outputs.matching import answer_identity, content_id
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 
 _NOTHING: tuple[Any, ...] = (None, None, None, None)
@@ -46,7 +46,7 @@ class TextRequestReader(RequestReader):
                 f"The request is {line[:200].decode(errors='replace')}"
             )
         fingerprint = fingerprint_of_line(self._model, content)
-        return RequestRow(content_id(content), fingerprint, self._columns(text_of(key)))
+        return RequestRow(content_id(content, TEXT_EMBEDDING), fingerprint, self._columns(text_of(key)))
 
 
 class EmbeddingReader:
@@ -67,7 +67,7 @@ class EmbeddingReader:
         content = tolerant_object(line)
         if content is None:
             return None
-        label, digest = self._identity(content)
+        label, digest = answer_identity(content, self._family)
         embedded = read_embedding(self._family, content)
         outcome, message = embedded.result.outcome, embedded.result.message or None
         landed = _NOTHING
@@ -95,11 +95,3 @@ class EmbeddingReader:
             return _NOTHING, NO_NUMBER
         truncated = embedded.truncated if isinstance(embedded.truncated, bool) else None
         return (digest, embedded.token_count, truncated, vector.dimensions), None
-
-    def _identity(self, content: Mapping[str, Any]) -> tuple[str | None, str | None]:
-        if not self._family.returns_keys:
-            instance = content.get("instance")
-            # Both, since it is known already that an answer belongs to all requests of its content.
-            return (content_id(instance if isinstance(instance, Mapping) else {}),) * 2
-        label = line_key(content)
-        return label, None if label else request_digest(content.get("request")).hex()

@@ -19,7 +19,7 @@ from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS,
 from airflow_gemini_batch.landing.files.vectors import of_one_length
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staged_items
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.classify_sql import best_first
+from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 if TYPE_CHECKING:

@@ -1,0 +1,170 @@
+"""The SQL twin of ``outputs.matching``: BigQuery matches the rows of two tables, and no row leaves it.
+
+Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a column of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.model_families import ModelFamily
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.classify_sql import OUTPUT, count_outcomes, sorted_answers
+from airflow_gemini_batch.outputs.summary import KEPT_FOR_DAYS
+
+# Rows that count in no outcome.
+DUPLICATE = "duplicate"
+UNKNOWN = "unknown"
+
+_RETRIED = ", ".join(f"'{outcome}'" for outcome in Outcome if outcome.retried)
+_SOURCE = "gemini_batch_source"
+
+
+def best_first(outcome: str, *, round_: str = "", time: str = "", ties: str = "") -> str:
+    """Return the items of an ORDER BY that put the answer that counts first, for BigQuery and DuckDB.
+
+    The twin of :func:`airflow_gemini_batch.outputs.matching.answer_rank`, which states the rule.
+
+    :param outcome: an expression, as are the others.
+    :param round_: number of the job; left out where all rows are of one job.
+    :param time: when the answer came; left out where no row says.
+    :param ties: further items, so that the same row wins in every run.
+    """
+    items = [
+        f"CASE WHEN {outcome} = '{Outcome.OK}' THEN 0 ELSE 1 END",
+        f"{round_} DESC" if round_ else "",
+        f"CASE WHEN {is_final(outcome)} THEN 0 ELSE 1 END",
+        f"{time} DESC" if time else "",
+        ties,
+    ]
+    return ", ".join(filter(None, items))
+
+
+def is_final(outcome: str) -> str:
+    """Return the condition that a row needs no other job, for BigQuery and DuckDB."""
+    return f"{outcome} NOT IN ({_RETRIED})"
+
+
+@dataclass(frozen=True, slots=True)
+class TableMatch:
+    """How the rows of an output table are matched with the requests in its source table.
+
+    :param columns: what distinguishes requests in both tables; empty if nothing comes back that does.
+    :param others: further columns of the source that a request is made of.
+    """
+
+    output: BigQueryAddress
+    source: BigQueryAddress
+    family: ModelFamily
+    columns: Sequence[str]
+    others: Sequence[str]
+
+    @classmethod
+    def of(
+        cls,
+        output: BigQueryAddress,
+        source: BigQueryAddress,
+        family: ModelFamily,
+        *,
+        output_columns: Collection[str],
+        source_columns: Collection[str],
+    ) -> Self:
+        """Choose the columns to match by.
+
+        Key columns pass through unchanged. The service echoes ``request`` in its own spelling, so it serves only if
+        there are no others. A family that returns no keys returns what the model reads and nothing else.
+        """
+        if not family.returns_keys:
+            source_columns = [name for name in source_columns if name in family.read_columns]
+        columns = [name for name in source_columns if name in output_columns]
+        if family.returns_keys:
+            columns = [name for name in columns if name != family.main_column] or columns
+        return cls(output, source, family, columns, [name for name in source_columns if name not in columns])
+
+    def count_statement(self) -> str:
+        """Return the statement that counts the output's rows by the requests of the source.
+
+        Columns as in :func:`.tally_statement`; ``outcome`` is also :data:`DUPLICATE`, for rows beyond the requests
+        (which of several count, :func:`best_first` says), and :data:`UNKNOWN`, for rows that answer no request.
+        """
+        return f"""WITH gemini_batch_requests AS (
+  SELECT {self._digest(_SOURCE)} AS digest, COUNT(*) AS request_count FROM {self.source.sql} AS {_SOURCE} GROUP BY 1
+), {self._sorted_answers()}, gemini_batch_ranked AS (
+  SELECT
+    outcome,
+    reason,
+    digest,
+    ROW_NUMBER() OVER (PARTITION BY digest ORDER BY {best_first("outcome")}) AS answer_rank
+  FROM gemini_batch_answers
+), gemini_batch_matched AS (
+  SELECT
+    CASE
+      WHEN requests.request_count IS NULL THEN '{UNKNOWN}'
+      WHEN ranked.answer_rank > requests.request_count THEN '{DUPLICATE}'
+      ELSE ranked.outcome
+    END AS outcome,
+    ranked.reason AS reason
+  FROM gemini_batch_ranked AS ranked
+  LEFT JOIN gemini_batch_requests AS requests ON requests.digest = ranked.digest
+)
+{count_outcomes("gemini_batch_matched")}"""
+
+    def follow_up_statement(self, address: BigQueryAddress) -> str:
+        """Return the statement that writes the requests worth another job to a table with the source's columns.
+
+        Of equal requests as many are written as have no final answer. The same statement writes the same rows again.
+        """
+        digest = self._digest(_SOURCE)
+        return f"""CREATE OR REPLACE TABLE {address.sql}
+OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {KEPT_FOR_DAYS} DAY))
+AS
+WITH gemini_batch_requests AS (
+  SELECT
+    {_SOURCE}.*,
+    {digest} AS gemini_batch_digest,
+    ROW_NUMBER() OVER (PARTITION BY {digest}) AS gemini_batch_number
+  FROM {self.source.sql} AS {_SOURCE}
+), {self._sorted_answers()}, gemini_batch_final AS (
+  SELECT digest, COUNT(*) AS row_count FROM gemini_batch_answers WHERE {is_final("outcome")} GROUP BY digest
+)
+SELECT gemini_batch_requests.* EXCEPT (gemini_batch_digest, gemini_batch_number)
+FROM gemini_batch_requests
+LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = gemini_batch_requests.gemini_batch_digest
+WHERE gemini_batch_requests.gemini_batch_number > IFNULL(gemini_batch_final.row_count, 0)"""
+
+    def mixed_statement(self) -> str:
+        """Return the statement that counts the groups of requests that :attr:`columns` do not distinguish.
+
+        Column of the result: ``row_count`` (INT64).
+        """
+        return f"""SELECT COUNT(*) AS row_count
+FROM (
+  SELECT {_digest_of(_SOURCE, self.columns)} AS digest
+  FROM {self.source.sql} AS {_SOURCE}
+  GROUP BY 1
+  HAVING COUNT(DISTINCT {_digest_of(_SOURCE, self.others)}) > 1
+)"""
+
+    def _sorted_answers(self) -> str:
+        return sorted_answers(self.output, self._digest(OUTPUT), self.family)
+
+    def _digest(self, rows: str) -> str:
+        # What a model reads may come back empty where it was NULL.
+        return _digest_of(rows, self.columns, blank_is_null=not self.family.returns_keys)
+
+
+def _digest_of(rows: str, columns: Sequence[str], *, blank_is_null: bool = False) -> str:
+    """Return the expression for a digest of these columns, as hexadecimal text.
+
+    :param rows: alias of the table.
+    :param blank_is_null: take an empty text for NULL; all columns are texts then.
+    """
+    values = [f"{rows}.`{column}`" for column in columns]
+    if blank_is_null:
+        values = [f"NULLIF({value}, '')" for value in values]
+    # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
+    texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING({value}), 'null')" for value in values)
+    return f"TO_HEX(SHA256(CONCAT({texts})))"
