@@ -34,6 +34,7 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
     request_tables,
 )
 from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
+from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
     RequestTable,
     staging_statement,
@@ -46,7 +47,6 @@ from airflow_gemini_batch.landing.bigquery.targets import (
     prepare_statement,
     target_columns,
 )
-from airflow_gemini_batch.landing.files.staging import stage_files
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
@@ -159,7 +159,7 @@ class TableLanding:
         The rows pass through the worker's disk, in constant memory, and are loaded by one load job. SQL could not
         read them: a request whose answer came back without its key is found by a digest that GoogleSQL can't compute.
 
-        Raises what :meth:`land` and :func:`~airflow_gemini_batch.landing.files.staging.stage_files` raise.
+        Raises what :meth:`land` and :func:`~airflow_gemini_batch.landing.bigquery.staging.stage_files` raise.
         """
 
         def stage(staging: BigQueryAddress, _: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
+from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.targets import column_types
-from airflow_gemini_batch.landing.files.staging import stage_files
 from airflow_gemini_batch.landing.plan import staging_columns
 from tests.landing.answer_files import AnswerFiles, line
 from tests.landing.landings import DAY, JOB, NASTY, bad, good, plan_of
