@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
@@ -93,4 +93,8 @@ def _column_names(table: Table) -> list[str]:
 
 def _family(output: Table) -> ModelFamily:
     """Return the family of the model that wrote a table."""
-    return TEXT_EMBEDDING if TEXT_EMBEDDING.answer_column in _column_names(output) else GENERATE_CONTENT
+    columns = _column_names(output)
+    wrote = (
+        family for family in FAMILIES.values() if family.takes_tables and family.answer_column in columns
+    )
+    return next(wrote, GENERATE_CONTENT)

@@ -33,6 +33,14 @@ def test_model_decides_the_family(model: str, family: ModelFamily | None) -> Non
     assert family_of(model) is family
 
 
+def test_first_column_that_a_model_reads_holds_the_request() -> None:
+    assert {name: (family.main_column, family.is_flat) for name, family in FAMILIES.items()} == {
+        "generate_content": ("request", False),
+        "text_embedding": ("content", True),
+        "gemini_embedding": ("request", False),
+    }
+
+
 def test_families_have_limits_of_their_own() -> None:
     assert {
         name: (family.max_rows, family.takes_tables, family.dimensions) for name, family in FAMILIES.items()

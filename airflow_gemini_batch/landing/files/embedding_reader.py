@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
-from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
@@ -28,25 +28,29 @@ _NOTHING: tuple[Any, ...] = (None, None, None, None)
 
 
 class TextRequestReader(RequestReader):
-    """Reads request files of the text-embedding family.
+    """Reads request files of a family that returns no keys.
 
-    The key does not come back with the answer, so the ``label`` of a row is a digest of its content, which equal
-    requests share.
+    The ``label`` of a row is a digest of its content, which equal requests share.
     """
+
+    def __init__(self, model: str, key: Sequence[str], family: ModelFamily) -> None:
+        super().__init__(model, key)
+        self._family = family
 
     def read(self, line: bytes) -> RequestRow | None:
         """Return the row of a line, ``None`` if it can't be read; raises as the method of the base does."""
         content = tolerant_object(line)
-        if content is None or "content" not in content:
+        main = self._family.main_column
+        if content is None or main not in content:
             return None
         if (key := content.get("key")) is None:
             raise InvalidRequestError(
-                'a request has no key, so its vector belongs to no row: give each line a "key" beside its "content", '
-                'as in {"key": "42", "content": "…"}, or build the requests with BuildEmbeddingRequestsOperator. '
+                f'a request has no key, so its vector belongs to no row: give each line a "key" beside its "{main}", '
+                f'as in {{"key": "42", "{main}": "…"}}, or build the requests with BuildEmbeddingRequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
         fingerprint = fingerprint_of_line(self._model, content)
-        return RequestRow(content_id(content, TEXT_EMBEDDING), fingerprint, self._columns(text_of(key)))
+        return RequestRow(content_id(content, self._family), fingerprint, self._columns(text_of(key)))
 
 
 class EmbeddingReader:

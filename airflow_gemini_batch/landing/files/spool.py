@@ -87,9 +87,13 @@ def _readers(
 ) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
     """Return what reads the lines of a manifest's requests, and those of its answers."""
     model = model_key(manifest.model, plan.model_parameters)
-    request_reader = RequestReader if plan.family.returns_keys else TextRequestReader
+    request_reader = (
+        RequestReader(model, plan.key)
+        if plan.family.returns_keys
+        else TextRequestReader(model, plan.key, plan.family)
+    )
     answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
-    return request_reader(model, plan.key).read, answer_reader.read
+    return request_reader.read, answer_reader.read
 
 
 def _request_schema(plan: LandingPlan) -> pa.Schema:
