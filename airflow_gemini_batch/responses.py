@@ -158,7 +158,7 @@ def _response(answer: _Answer, check: Check | None) -> Response:
 
 
 def _in_tables(manifest: Manifest) -> bool:
-    return any(one.output.startswith("bq://") for one in manifest.rounds)
+    return any(round_.output.startswith("bq://") for round_ in manifest.rounds)
 
 
 def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
@@ -179,7 +179,7 @@ def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[in
             elif (key := keys.key_of(row)) is not None:
                 yield _Answer(key, row.get("status"), row.get("response"), str(row.get("processed_time")))
         if unreadable:
-            _log.warning("%d lines of the answers hold no JSON object and are left out", unreadable)
+            _log.warning("%d lines of the answers are not JSON objects and are left out", unreadable)
 
     return read
 
@@ -191,18 +191,18 @@ def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[i
     from airflow_gemini_batch.requests.spec import RESERVED_COLUMNS
 
     def read(number: int) -> Iterator[_Answer]:
-        one = manifest.rounds[number]
-        table = hook.store.tables.find(BigQueryAddress.parse(one.output)) if one.output else None
+        round_ = manifest.rounds[number]
+        table = hook.store.tables.find(BigQueryAddress.parse(round_.output)) if round_.output else None
         if table is None:
-            if one.had_answers:
+            if round_.had_answers:
                 raise OutputNotReadyError(
-                    f"the answers of the batch job {one.job_name} are gone: there is no table {one.output}. BigQuery "
-                    "restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS)"
+                    f"the answers of the batch job {round_.job_name} are gone: there is no table {round_.output}. "
+                    "BigQuery restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS)"
                 )
             return
         columns = [field.name for field in table.schema if field.name.lower() not in RESERVED_COLUMNS]
         if not columns:
-            raise InvalidRequestError(f"{one.output} has no column that could be the key of its answers")
+            raise InvalidRequestError(f"{round_.output} has no column that could be the key of its answers")
         for row in hook.bigquery_client.list_rows(table):
             key = key_text([row[name] for name in columns])
             yield _Answer(key, row["status"], row["response"], str(row.get("processed_time")))

@@ -1,4 +1,4 @@
-"""Names and BigQuery types of the columns that this package adds to tables: one place for all of them."""
+"""Names and BigQuery types of the columns that this package adds to tables."""
 
 from __future__ import annotations
 

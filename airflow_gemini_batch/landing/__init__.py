@@ -1,1 +1,1 @@
-"""The way of answers into a table or a file: typed, matched by key, failures apart."""
+"""Answers of batch jobs → typed rows of a table or a file, merged by key."""

@@ -1,4 +1,4 @@
-"""Answers of jobs → a table or a file: which way they go."""
+"""Routes the answers of jobs into a table or a file."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class LandingPlan:
     :param bookkeeping: whether the columns of :data:`BOOKKEEPING` are landed as well.
     :param family: of the model. Of the embedding families ``columns`` are those of
         :func:`airflow_gemini_batch.outputs.embeddings.embedding_columns`, and there is no schema.
-    :param dimensions: length of the vectors as it was asked for; ``None`` where it was not, for that of most of them.
+    :param dimensions: length of the vectors that was asked for; ``None`` takes the length that most of them have.
     :param model_parameters: of the jobs, as far as they are part of the fingerprints: see
         :class:`airflow_gemini_batch.requests.spec.BuildPlan`.
     """
@@ -147,7 +147,7 @@ def check_target_columns(
 def newer_wins(new: str, old: str) -> str:
     """Return the condition that a row takes the place of another one, for BigQuery and DuckDB.
 
-    The newer one wins, of two of one time the new one, and the new one also where either has no time.
+    The newer row wins. Of two with the same time the new one wins, and so it does where either has no time.
 
     :param new: expression for the time of the new row.
     :param old: of the row that is there.

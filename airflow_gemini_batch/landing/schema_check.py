@@ -101,60 +101,53 @@ def check_of(schema: Mapping[str, Any]) -> Check:
 
 
 def _check_of(schema: Mapping[str, Any]) -> Check:
-    inner = _alternatives(schema) if "anyOf" in schema else _CHECKS[schema["type"]](schema)
-    if not schema.get("nullable"):
-        return inner
-    return lambda value: None if value is None else inner(value)
-
-
-def _mismatch(schema: Mapping[str, Any]) -> Callable[[Any], str]:
     wanted = f": expected {expected(schema)}, got "
-    return lambda value: (
-        wanted + json.dumps(value, ensure_ascii=False, separators=(",", ":"))[:PREVIEW_LENGTH]
-    )
+
+    def mismatch(value: Any) -> str:
+        return wanted + json.dumps(value, ensure_ascii=False, separators=(",", ":"))[:PREVIEW_LENGTH]
+
+    if "anyOf" in schema:
+        check = _alternatives(schema, mismatch)
+    elif schema["type"] == "ARRAY":
+        check = _array(schema, mismatch)
+    elif schema["type"] == "OBJECT":
+        check = _object(schema, mismatch)
+    else:
+        check = _scalar(schema, mismatch)
+    if not schema.get("nullable"):
+        return check
+    return lambda value: None if value is None else check(value)
 
 
-def _alternatives(schema: Mapping[str, Any]) -> Check:
+def _alternatives(schema: Mapping[str, Any], mismatch: Callable[[Any], str]) -> Check:
     checks = [_check_of(option) for option in schema["anyOf"]]
-    mismatch = _mismatch(schema)
     return lambda value: None if any(check(value) is None for check in checks) else mismatch(value)
 
 
-def _string(schema: Mapping[str, Any]) -> Check:
+def _scalar(schema: Mapping[str, Any], mismatch: Callable[[Any], str]) -> Check:
+    kind = schema["type"]
     allowed = frozenset(schema.get("enum") or ())
-    mismatch = _mismatch(schema)
-    return lambda value: (
-        None if isinstance(value, str) and (not allowed or value in allowed) else mismatch(value)
-    )
-
-
-def _number(schema: Mapping[str, Any]) -> Check:
     lowest, highest = schema.get("minimum"), schema.get("maximum")
-    whole = schema["type"] == "INTEGER"
-    mismatch = _mismatch(schema)
 
-    def check(value: Any) -> str | None:
-        fits = (
-            not isinstance(value, bool)
-            and isinstance(value, int if whole else (int, float))
+    def fits(value: Any) -> bool:
+        if kind == "STRING":
+            return isinstance(value, str) and (not allowed or value in allowed)
+        if kind == "BOOLEAN" or isinstance(value, bool):
+            return kind == "BOOLEAN" and isinstance(value, bool)
+        whole = kind == "INTEGER"
+        return (
+            isinstance(value, int if whole else (int, float))
             and (not whole or -_INT64 <= value < _INT64)
             and (lowest is None or value >= lowest)
             and (highest is None or value <= highest)
         )
-        return None if fits else mismatch(value)
 
-    return check
-
-
-def _boolean(schema: Mapping[str, Any]) -> Check:
-    mismatch = _mismatch(schema)
-    return lambda value: None if isinstance(value, bool) else mismatch(value)
+    return lambda value: None if fits(value) else mismatch(value)
 
 
-def _array(schema: Mapping[str, Any]) -> Check:
+def _array(schema: Mapping[str, Any], mismatch: Callable[[Any], str]) -> Check:
     check_item = _check_of(schema["items"])
     fewest, most = int(schema.get("minItems") or 0), schema.get("maxItems")
-    mismatch = _mismatch(schema)
 
     def check(value: Any) -> str | None:
         if (
@@ -171,13 +164,12 @@ def _array(schema: Mapping[str, Any]) -> Check:
     return check
 
 
-def _object(schema: Mapping[str, Any]) -> Check:
+def _object(schema: Mapping[str, Any], mismatch: Callable[[Any], str]) -> Check:
     required = frozenset(schema.get("required") or ())
     fields = [
         (name, name in required, _check_of(inner), f".{name}: expected {expected(inner)}, got nothing")
         for name, inner in schema["properties"].items()
     ]
-    mismatch = _mismatch(schema)
 
     def check(value: Any) -> str | None:
         if not isinstance(value, dict):
@@ -191,13 +183,3 @@ def _object(schema: Mapping[str, Any]) -> Check:
         return None
 
     return check
-
-
-_CHECKS: dict[str, Callable[[Mapping[str, Any]], Check]] = {
-    "STRING": _string,
-    "INTEGER": _number,
-    "NUMBER": _number,
-    "BOOLEAN": _boolean,
-    "ARRAY": _array,
-    "OBJECT": _object,
-}

@@ -1,4 +1,4 @@
-"""Land the answers of batch jobs: typed, matched by key, failures apart."""
+"""Land the answers of batch jobs: typed and merged by key, with the failures in a target of their own."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 class LandResultsOperator(GeminiBatchOperator):
     """Merge the answers of batch jobs into a table or a file, by key.
 
-    One row for each row that was asked, whatever was repeated; landing twice changes nothing. The target is made
-    when it does not exist, and gets new columns as they come. Rows without a usable answer go to
+    The target has one row for each request, however often it was answered; landing twice changes nothing. It is
+    created when it does not exist, and gets new columns as they come. Rows without a usable answer go to
     ``<target>__failed`` with key, outcome, code, message, job, round and time, and leave it once they have one.
 
     The result (XCom): ``target``, ``failed_target``, ``landed``, ``failed``, ``counts`` (rows by outcome).
 
     :param manifest: the result of a submit task, or of all its mapped instances.
-    :param key: the column, or columns, that tell the rows apart, as in the build task.
+    :param key: the column, or columns, that identify the rows, as in the build task.
     :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside
-        it, in columns ``batch_…``. Without them, ``the next build`` can't tell what is done.
+        it, in columns ``batch_…``. Without them, the next build can't know which rows are done.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
     :param requests: the result of the build task, one for each job, for a task that runs also when submit tasks have
@@ -99,14 +99,14 @@ class LandResultsOperator(GeminiBatchOperator):
             jobs = self._number_of_jobs()
             manifests = self._manifests()
             with as_invalid_request():
-                plan = self._plan(key_columns(self.key), {one.model for one in manifests})
+                plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
             self.log.info("%s", report)
             if jobs is not None and len(manifests) < jobs:
                 raise OutputNotReadyError(
                     f"{len(manifests)} of {jobs} submit tasks gave a result: {report}. Clear the others, and "
-                    "this task lands their answers as well; a new run would ask, and pay, for their rows again."
+                    "this task lands their answers as well; a new run would send, and pay for, their rows again."
                 )
             self._judge(report)
             return report.to_json()
@@ -117,10 +117,10 @@ class LandResultsOperator(GeminiBatchOperator):
             return None
         if self.requests is None:
             raise OutputNotReadyError(
-                "there are no requests, since the build task has not succeeded: see there"
+                "there are no requests, since the build task has not succeeded. See its log"
             )
         if not self.requests:
-            raise AirflowSkipException("There was nothing to ask, so there is nothing to land")
+            raise AirflowSkipException("There were no requests, so there is nothing to land")
         return len(self.requests)
 
     def _manifests(self) -> list[Manifest]:
@@ -134,21 +134,21 @@ class LandResultsOperator(GeminiBatchOperator):
         alone = isinstance(self.manifest, Mapping)
         given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
         if not given and self._expects_requests:
-            raise OutputNotReadyError("no submit task has given a result: see there, and clear them")
+            raise OutputNotReadyError("no submit task has given a result. See their logs, and clear them")
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
         with as_invalid_request():
-            return [Manifest.from_json(one) for one in given]
+            return [Manifest.from_json(manifest) for manifest in given]
 
     def _judge(self, report: LandingReport) -> None:
         rows = report.landed + report.failed
         if not rows or (report.landed and report.failed <= rows * self.max_failed_fraction):
             return
-        shown = "\n".join(f"  {sample}" for sample in report.samples)
+        samples = "\n".join(f"  {sample}" for sample in report.samples)
         raise RowsFailedError(
             f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; "
-            f"max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{shown}\n"
-            f"The {report.landed} others are landed in {report.target}, the failures with their reasons in "
-            f"{report.failed_target}. Mend the prompt or the schema, or allow more failures; the next run asks again "
-            "about the rows that are not landed."
+            f"max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{samples}\n"
+            f"The other {report.landed} are landed in {report.target}, the failures with their reasons in "
+            f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run sends the "
+            "rows that are not landed again."
         )

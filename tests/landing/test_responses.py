@@ -112,7 +112,7 @@ def test_lines_that_can_t_be_read_and_rows_that_nobody_asked_for_are_left_out(fi
     source = files.requests("1")
     output = files.output(b"{", b"<html>", line("1", good("one")), line("nobody", good("x"), "nothing"))
     assert list(read(files.manifest(source, output))) == ["1"]
-    assert "2 lines of the answers hold no JSON object and are left out" in caplog.text
+    assert "2 lines of the answers are not JSON objects and are left out" in caplog.text
 
 
 def test_answers_and_requests_without_keys_are_refused(files):

@@ -134,7 +134,7 @@ def test_failures_land_apart_and_are_judged_afterwards(
     manifests = asked(kind)
     with pytest.raises(AirflowFailException, match="1 of 4 rows have no usable answer") as judged:
         landed(manifests, target)
-    assert f"The 3 others are landed in {target}" in str(judged.value)
+    assert f"The other 3 are landed in {target}" in str(judged.value)
     assert len(content(gemini_batch_stack, target)) == 3
     (failure,) = content(gemini_batch_stack, failed).values()
     assert failure["outcome"] == "missing"

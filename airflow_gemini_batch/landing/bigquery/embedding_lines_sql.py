@@ -1,7 +1,7 @@
 """The statements that read the files of gemini-embedding models, line by line, and stage their vectors.
 
-A line of requests is ``{"key", "request"}``, one of answers has ``response`` and ``status`` as well. The key tells
-which vector belongs to which request; where an answer has lost it, what was asked does.
+A line of requests is ``{"key", "request"}``, one of answers has ``response`` and ``status`` as well. The key says
+which vector belongs to which request; for an answer without its key, the request does.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _lines(tables: Sequence[LineTable], parameters: Parameters) -> str:
 
 
 def _request_fields() -> str:
-    """Return items of a SELECT: the key, and what was asked, in either spelling; NULL where it is not there."""
+    """Return items of a SELECT: the key, and the request's fields in either spelling; NULL where there is none."""
     config = ("embed_content_config", "embedContentConfig")
     fields = {
         _LABEL: ["$.key"],
@@ -165,7 +165,7 @@ def _fingerprint() -> str:
 
 
 def _key_columns(plan: LandingPlan) -> str:
-    """Return items of a SELECT that take the key apart, as :func:`airflow_gemini_batch.core.keys.key_values` does."""
+    """Return items of a SELECT that split the key, as :func:`airflow_gemini_batch.core.keys.key_values` does."""
     if len(plan.key) == 1:
         return f"{_LABEL} AS {key_aliases(plan.key)[0]}"
     parts = f"SAFE.PARSE_JSON({_LABEL})"

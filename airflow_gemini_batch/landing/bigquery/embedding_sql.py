@@ -2,7 +2,7 @@
 
 First for the output tables of text-embedding models, with the columns ``content``, ``task_type`` and ``title`` where
 the model read them, ``predictions`` and ``status``. The key does not come back, so a vector belongs to every request
-for the same content. What follows once the vectors are found serves the other family too.
+for the same content. The clauses after ``answers`` serve the gemini-embedding family too.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def best_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
     They read ``answers``, with the columns ``submission``, ``job``, ``model``, ``round``, ``answered_time``,
     ``status``, ``vector`` (JSON), ``token_count`` (INT64) and ``truncated`` (BOOL); the last one is ``best``.
 
-    :param returned: columns of the answers that, with the submission, tell which request they belong to.
+    :param returned: columns of the answers that, with the submission, identify their request.
     """
     content = ", ".join(("submission", *returned))
     kept = "" if plan.dimensions is None else f"WHERE item_index < {plan.dimensions}"

@@ -1,4 +1,4 @@
-"""The tables of a manifest's rounds: the requests, and the answers."""
+"""The tables, and the loaded lines, that a manifest's rounds left: requests and answers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.tables import Tables
-from airflow_gemini_batch.jobs.manifest import Manifest, Round
-from airflow_gemini_batch.jobs.state import JobState, Stage
+from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.targets import column_types, recreate
 from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types
 
 if TYPE_CHECKING:
@@ -33,11 +31,11 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> li
     """Return the tables of all requests: those of the first round, of which later rounds repeat some.
 
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a table that is gone, and
-    :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one that has not the key columns.
+    :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one without the key columns.
     """
     found = []
     last = len(manifest.rounds) - 1
-    for source in [source for one in manifest.rounds[:1] for source in one.source]:
+    for source in [source for round_ in manifest.rounds[:1] for source in round_.source]:
         address = _table_address(source)
         table = storage.find(address)
         if table is None:
@@ -58,7 +56,7 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
     """Return the tables of answers, one for each round that has one.
 
     Raises :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` when there were answers and the table is gone,
-    and :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one that has not the columns.
+    and :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for one without the columns.
     """
     found = []
     family = plan.family
@@ -73,7 +71,7 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
             found.append(
                 AnswerTable(address, columns, _created(table), one.job_name, number, manifest.identity, model)
             )
-        elif address and _had_answers(one):
+        elif address and one.had_answers:
             raise OutputNotReadyError(
                 f"the answers of the batch job {one.job_name} are gone: there is no table {address}, and there "
                 "was when the job ended. Nothing was landed. BigQuery restores a table for seven days (bq cp "
@@ -82,15 +80,23 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
     return found
 
 
-def _had_answers(one: Round) -> bool:
-    return JobState(one.state).stage is Stage.SUCCEEDED or one.counts.get(Outcome.OK, 0) > 0
+def shared_key_types(plan: LandingPlan, requests: Sequence[RequestTable]) -> dict[str, str]:
+    """Return the types of the key columns; raises if two tables differ in one."""
+    for table in requests[1:]:
+        for name in plan.key:
+            if (kind := table.columns[name]) != (first := requests[0].columns[name]):
+                raise InvalidRequestError(
+                    f"the key column {name!r} is {first} in {requests[0].table} and {kind} in {table.table}: land "
+                    "them in two tasks, or build them from one source"
+                )
+    return {name: requests[0].columns[name] for name in plan.key} if requests else {}
 
 
 def _table_address(uri: str) -> BigQueryAddress:
     address: Address = parse_address(uri)
     if not isinstance(address, BigQueryAddress) or not address.is_table:
         raise InvalidRequestError(
-            f"{address} is no table: requests and answers have to be both in BigQuery tables, or both in files"
+            f"{address} is not a table: requests and answers have to be both in BigQuery tables, or both in files"
         )
     return address
 
@@ -120,7 +126,7 @@ class LineTable:
     """Lines of one submission: its requests, or the answers of one of its jobs.
 
     :param files: the ``gs://`` addresses.
-    :param written: when the last of the files was, in ISO 8601; the time of rows that do not tell theirs.
+    :param written: when the last of the files was, in ISO 8601; the time of rows that do not say when they came.
     :param submission: identity of the submission.
     :param job: the job that answered; of requests the one that they were sent with last.
     :param round: that job's number among those of its submission, from 0.
@@ -144,9 +150,9 @@ def request_lines(
     :param staging: the tables' names begin with this one's.
     """
     found = []
-    for place, manifest in enumerate(manifests):
+    for index, manifest in enumerate(manifests):
         if blobs := request_files(manifest, storage):
-            table = staging.with_table(f"{staging.table}_requests_{place}")
+            table = staging.with_table(f"{staging.table}_requests_{index}")
             last = len(manifest.rounds) - 1
             model = model_key(manifest.model, plan.model_parameters)
             found.append(_line_table(table, blobs, manifest, last, model))
@@ -161,10 +167,10 @@ def answer_lines(
     Raises :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     found = []
-    for place, manifest in enumerate(manifests):
-        for number, one in enumerate(manifest.rounds):
-            if blobs := answer_files(one, storage):
-                table = staging.with_table(f"{staging.table}_answers_{place}_{number}")
+    for index, manifest in enumerate(manifests):
+        for number, round_ in enumerate(manifest.rounds):
+            if blobs := answer_files(round_, storage):
+                table = staging.with_table(f"{staging.table}_answers_{index}_{number}")
                 found.append(_line_table(table, blobs, manifest, number, short_model_name(manifest.model)))
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,11 +31,11 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
     load_lines,
     request_lines,
     request_tables,
+    shared_key_types,
 )
 from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
 from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
-    RequestTable,
     staging_statement,
     unfit_keys_statement,
 )
@@ -45,6 +44,7 @@ from airflow_gemini_batch.landing.bigquery.targets import (
     column_types,
     failed_columns,
     prepare_statement,
+    staging_address,
     target_columns,
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
@@ -101,17 +101,15 @@ class TableLanding:
                 f"the requests are in tables, and jobs of the format {plan.family} read and write files only: give the "
                 "model's request_format, or the manifest of its job"
             )
-        requests = [
-            table for manifest in manifests for table in request_tables(manifest, plan, self._storage)
-        ]
-        answers = [table for manifest in manifests for table in answer_tables(manifest, plan, self._storage)]
-        key_types = _key_types(plan, requests)
+        requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
+        answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
+        key_types = shared_key_types(plan, requests)
         statement = _FROM_TABLES[plan.family]
 
         def stage(staging: BigQueryAddress, location: str) -> None:
             self._run(statement(plan, staging, requests, answers), location)
 
-        staging = _staging_address(target, manifests)
+        staging = staging_address(target, manifests)
         return self._land_staged(plan, staging, target, failed, key_types, stage)
 
     def land_vector_files(
@@ -129,7 +127,7 @@ class TableLanding:
 
         Raises what :meth:`land` and :mod:`~airflow_gemini_batch.landing.bigquery.inputs` raise.
         """
-        staging = _staging_address(target, manifests)
+        staging = staging_address(target, manifests)
         objects = StorageObjects(storage_client)
         requests = request_lines(plan, manifests, objects, staging)
         answers = answer_lines(manifests, objects, staging)
@@ -142,8 +140,9 @@ class TableLanding:
         key_types = dict.fromkeys(plan.key if requests else (), "STRING")
         with self._dropped_afterwards(*(table.table for table in lines)):
             report = self._land_staged(plan, staging, target, failed, key_types, stage)
-            missing = report.counts[Outcome.MISSING]
-            self._warn_of_unreadable(requests, answers if missing else (), self._location(target))
+            if requests:
+                missing = report.counts[Outcome.MISSING]
+                self._warn_of_unreadable(requests, answers if missing else (), self._location(target))
             return report
 
     def land_files(
@@ -165,7 +164,7 @@ class TableLanding:
         def stage(staging: BigQueryAddress, _: str) -> None:
             stage_files(plan, manifests, staging, storage_client, self._client, self._log)
 
-        staging = _staging_address(target, manifests)
+        staging = staging_address(target, manifests)
         key_types = dict.fromkeys(plan.key, "STRING")
         return self._land_staged(plan, staging, target, failed, key_types, stage)
 
@@ -269,8 +268,8 @@ class TableLanding:
         :param answers: none where no request lacks one, since they are read once more for this.
         """
         for lines, path, what in (
-            (requests, "$.request", "lines of the request files hold no request and are left out"),
-            (answers, "$", "lines of the answers hold no JSON object; their requests count as missing"),
+            (requests, "$.request", "lines of the request files do not hold a request and are left out"),
+            (answers, "$", "lines of the answers are not JSON objects; their requests count as missing"),
         ):
             if lines:
                 ((count,),) = self._run(unreadable_statement(lines, path), location)
@@ -321,23 +320,3 @@ class TableLanding:
                 wait_timeout=_QUERY_TIMEOUT,
             )
         )
-
-
-def _staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
-    """Return a table beside the target that belongs to the answers of these jobs."""
-    outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
-    content = [*(manifest.identity for manifest in manifests), *outputs]
-    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
-    return target.with_table(f"{target.table}__landing_{digest}")
-
-
-def _key_types(plan: LandingPlan, requests: Sequence[RequestTable]) -> dict[str, str]:
-    """Return the types of the key columns, which all tables have to share."""
-    for table in requests[1:]:
-        for name in plan.key:
-            if (kind := table.columns[name]) != (first := requests[0].columns[name]):
-                raise InvalidRequestError(
-                    f"the key column {name!r} is {first} in {requests[0].table} and {kind} in {table.table}: land "
-                    "them in two tasks, or build them from one source"
-                )
-    return {name: requests[0].columns[name] for name in plan.key} if requests else {}

@@ -148,10 +148,14 @@ class _Check:
     def mismatch(self, schema: Mapping[str, Any], value: _Value) -> str:
         if "anyOf" in schema:
             options = [self.mismatch(option, value) for option in schema["anyOf"]]
-            mismatch = self._unless(" OR ".join(f"{one} IS NULL" for one in options), schema, value)
+            mismatch = self._unless(" OR ".join(f"{option} IS NULL" for option in options), schema, value)
+        elif schema["type"] == "ARRAY":
+            mismatch = self._array(schema, value)
+        elif schema["type"] == "OBJECT":
+            mismatch = self._object(schema, value)
         else:
-            mismatch = getattr(self, f"_{schema['type'].lower()}")(schema, value)
-        return f"IF({value.type} = 'null', NULL, {mismatch})" if schema.get("nullable") else str(mismatch)
+            mismatch = self._unless(self._scalar(schema, value), schema, value)
+        return f"IF({value.type} = 'null', NULL, {mismatch})" if schema.get("nullable") else mismatch
 
     def _unless(self, fits: str, schema: Mapping[str, Any], value: _Value) -> str:
         """Return the expression that is NULL if a condition holds, and else the message."""
@@ -166,23 +170,18 @@ class _Check:
         )
         return f"IF({fits}, NULL, CONCAT({', '.join([*message, got])}))"
 
-    def _string(self, schema: Mapping[str, Any], value: _Value) -> str:
-        fits = f"{value.type} = 'string'"
+    def _scalar(self, schema: Mapping[str, Any], value: _Value) -> str:
+        kind = {"INTEGER": "number"}.get(schema["type"], schema["type"].lower())
+        fits = [f"{value.type} = '{kind}'"]
         if allowed := schema.get("enum"):
-            fits += f" AND {value.scalar} IN ({', '.join(map(self.parameters.bind, allowed))})"
-        return self._unless(fits, schema, value)
-
-    def _integer(self, schema: Mapping[str, Any], value: _Value) -> str:
-        number = f"SAFE_CAST({value.scalar} AS INT64)"
-        fits = f"{value.type} = 'number' AND {number} IS NOT NULL{_bounds(schema, number)}"
-        return self._unless(fits, schema, value)
-
-    def _number(self, schema: Mapping[str, Any], value: _Value) -> str:
-        fits = f"{value.type} = 'number'{_bounds(schema, f'SAFE_CAST({value.scalar} AS FLOAT64)')}"
-        return self._unless(fits, schema, value)
-
-    def _boolean(self, schema: Mapping[str, Any], value: _Value) -> str:
-        return self._unless(f"{value.type} = 'boolean'", schema, value)
+            fits.append(f"{value.scalar} IN ({', '.join(map(self.parameters.bind, allowed))})")
+        number = f"SAFE_CAST({value.scalar} AS {'INT64' if schema['type'] == 'INTEGER' else 'FLOAT64'})"
+        if schema["type"] == "INTEGER":
+            fits.append(f"{number} IS NOT NULL")
+        for sign, bound in ((">=", schema.get("minimum")), ("<=", schema.get("maximum"))):
+            if bound is not None:
+                fits.append(f"{number} {sign} {bound!r}")
+        return " AND ".join(fits)
 
     def _array(self, schema: Mapping[str, Any], value: _Value) -> str:
         item, index = f"item_{self.depth}", f"index_{self.depth}"
@@ -210,8 +209,3 @@ class _Check:
             optional = f"IF({field.type} IN ('absent', 'null'), NULL, {mismatch})"
             mismatches.append(mismatch if name in required else optional)
         return f"COALESCE({', '.join(mismatches)})"
-
-
-def _bounds(schema: Mapping[str, Any], number: str) -> str:
-    bounds = ((">=", schema.get("minimum")), ("<=", schema.get("maximum")))
-    return "".join(f" AND {number} {sign} {bound!r}" for sign, bound in bounds if bound is not None)

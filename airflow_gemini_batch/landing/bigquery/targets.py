@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FAILED_COLUMNS
+from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.plan import LandingPlan, check_target_columns, column_type
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
 
@@ -69,6 +71,14 @@ def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, s
 
 
 _CALL_TIMEOUT = 60.0
+
+
+def staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
+    """Return a table beside the target that belongs to the answers of these jobs."""
+    outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
+    content = [*(manifest.identity for manifest in manifests), *outputs]
+    digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
+    return target.with_table(f"{target.table}__landing_{digest}")
 
 
 def recreate(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:

@@ -18,7 +18,7 @@ def request_files(manifest: Manifest, storage: StorageObjects) -> list[Blob]:
 
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when one is gone.
     """
-    sources = [_file_address(source) for one in manifest.rounds[:1] for source in one.source]
+    sources = [_file_address(source) for round_ in manifest.rounds[:1] for source in round_.source]
     try:
         return list(storage.objects(sources))
     except SourceNotReadyError as error:
@@ -29,19 +29,19 @@ def request_files(manifest: Manifest, storage: StorageObjects) -> list[Blob]:
         ) from error
 
 
-def answer_files(one: Round, storage: StorageObjects) -> list[Blob]:
+def answer_files(round_: Round, storage: StorageObjects) -> list[Blob]:
     """Return the files with a round's answers; none for a round that ended without any.
 
     Raises :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` when there were answers and the files are gone.
     """
-    if not one.output:
+    if not round_.output:
         return []
-    files = storage.prediction_files(_file_address(one.output))
-    if not files and one.had_answers:
+    files = storage.prediction_files(_file_address(round_.output))
+    if not files and round_.had_answers:
         raise OutputNotReadyError(
-            f"the answers of the batch job {one.job_name} are gone: {one.output} holds no prediction files, and did "
-            "when the job ended. Nothing was landed. Restore the files (soft delete keeps them for seven days, unless "
-            "the bucket says otherwise), or set force_rerun=True on the submit task to pay for a new job"
+            f"the answers of the batch job {round_.job_name} are gone: {round_.output} holds no prediction files, and "
+            "did when the job ended. Nothing was landed. Restore the files (soft delete keeps them for seven days, "
+            "unless the bucket says otherwise), or set force_rerun=True on the submit task to pay for a new job"
         )
     return files
 

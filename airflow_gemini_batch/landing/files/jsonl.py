@@ -41,7 +41,7 @@ def jsonl_rows(
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a line that is not a JSON object.
     """
-    # A file without lines does not tell its columns, so it can have any.
+    # A file without lines has no columns, so it can take any.
     names = _spool(path, where, folder / "lines.parquet") or list(columns)
     if len({name.lower() for name in names}) < len(names):
         raise InvalidRequestError(
@@ -96,8 +96,10 @@ def _other_types(database: DuckDBPyConnection, rows: str, types: Columns) -> dic
         fitting = ", ".join(f"'{shape % structure}'" for structure in ("NULL", *_STRUCTURES[plain]))
         structure = f"JSON_STRUCTURE({identifier(name)})::VARCHAR"
         others.append(f"""ANY_VALUE({structure}) FILTER (WHERE {structure} NOT IN ('"NULL"', {fitting}))""")
-    found = database.execute(f"SELECT {', '.join(others)} FROM ({rows})").fetchall()[0]
-    return {name: _type_of(other) for name, other in zip(checked, found, strict=True) if other}
+    structures = database.execute(f"SELECT {', '.join(others)} FROM ({rows})").fetchall()[0]
+    return {
+        name: _type_of(structure) for name, structure in zip(checked, structures, strict=True) if structure
+    }
 
 
 def _type_of(structure: str) -> str:

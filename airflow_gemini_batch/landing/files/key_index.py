@@ -26,9 +26,9 @@ class KeyIndex:
         self._request_lines = request_lines
 
     def key_of(self, answer: Mapping[str, Any]) -> str | None:
-        """Return the key of an answer's line, ``None`` for an answer that belongs to no request.
+        """Return the key of an answer's line, ``None`` if it belongs to no request.
 
-        Of requests with equal content, which only an answer without any key is matched by, each is found once.
+        An answer without any key is matched by its content. Of requests with equal content, each is given once.
         """
         if (key := answer.get("key")) is not None:
             return text_of(key)
@@ -39,15 +39,15 @@ class KeyIndex:
         return label if label == key_label(label) else self._find(label)
 
     def _find(self, label: str) -> str | None:
-        found = self._labels.execute("SELECT key FROM keys WHERE id = ?", [label]).fetchone()
-        return found[0] if found else None
+        row = self._labels.execute("SELECT key FROM keys WHERE id = ?", [label]).fetchone()
+        return row[0] if row else None
 
     def _take(self, digest: bytes) -> str | None:
-        found = self._digests.execute("SELECT rowid, key FROM keys WHERE id = ? LIMIT 1", [digest]).fetchone()
-        if found is None:
+        row = self._digests.execute("SELECT rowid, key FROM keys WHERE id = ? LIMIT 1", [digest]).fetchone()
+        if row is None:
             return None
-        self._digests.execute("DELETE FROM keys WHERE rowid = ?", [found[0]])
-        return str(found[1])
+        self._digests.execute("DELETE FROM keys WHERE rowid = ?", [row[0]])
+        return str(row[1])
 
     @cached_property
     def _labels(self) -> sqlite3.Connection:

@@ -73,8 +73,8 @@ def _load(
     """Make the tables and views ``jobs``, ``requests`` and ``answers``."""
     database.execute("CREATE TEMP TABLE jobs (manifest BIGINT, round BIGINT, job VARCHAR)")
     for index, manifest in enumerate(manifests):
-        for number, one in enumerate(manifest.rounds):
-            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [index, number, one.job_name])
+        for number, round_ in enumerate(manifest.rounds):
+            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [index, number, round_.job_name])
     database.execute(f"CREATE TEMP VIEW requests AS FROM read_parquet({literal(folder / REQUESTS)})")
     rows = f"SELECT * FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"
     digests = f"read_parquet({literal(folder / DIGESTS)})"
@@ -171,8 +171,8 @@ def stage_rows(
     tally = sort_rows(database, plan, manifests, folder)
     log.info("%s", tally)
     for count, what in (
-        (unreadable.requests, "lines of the request files hold no request and are left out"),
-        (unreadable.answers, "lines of the answers hold no JSON object; their requests count as missing"),
+        (unreadable.requests, "lines of the request files do not hold a request and are left out"),
+        (unreadable.answers, "lines of the answers are not JSON objects; their requests count as missing"),
         (tally.unknown, "answers belong to no request and are left out"),
     ):
         if count:

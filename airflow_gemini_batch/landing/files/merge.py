@@ -54,8 +54,8 @@ class Merge:
     New rows take the place of old ones of the same key unless these are newer; columns that only the old rows have
     keep their values.
 
-    :param key: columns that tell the rows apart; never NULL in new rows.
-    :param time: column that tells which row is newer; ``None`` to take the new ones.
+    :param key: columns that identify the rows; never NULL in new rows.
+    :param time: column with the time of a row; ``None`` if the new rows always win.
     :param gone: condition on ``old`` for rows that are to go.
     """
 

@@ -29,7 +29,7 @@ REQUESTS, ANSWERS, DIGESTS = "requests.parquet", "answers.parquet", "digests.par
 
 @dataclass(slots=True)
 class Unreadable:
-    """Numbers of lines that hold no JSON object."""
+    """Numbers of lines that could not be read."""
 
     requests: int = 0
     answers: int = 0
@@ -69,8 +69,8 @@ def spool(
                     requests.write((index, blob.time_created), [row.cells for row in keyed])
                     unreadable.requests += skipped
             keyless = False
-            for number, one in enumerate(manifest.rounds):
-                for blob in answer_files(one, storage):
+            for number, round_ in enumerate(manifest.rounds):
+                for blob in answer_files(round_, storage):
                     for rows, skipped in read_in_batches(storage.lines([blob]), read_answer):
                         constants = (index, number, blob.time_created)
                         answers.write(constants, [row.cells for row in rows])

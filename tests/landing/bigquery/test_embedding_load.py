@@ -142,8 +142,8 @@ def test_lines_that_can_not_be_read_are_told(files, caplog):
         )
     assert (report.landed, report.counts[Outcome.MISSING]) == (1, 1)
     assert [one.getMessage() for one in caplog.records] == [
-        "1 lines of the request files hold no request and are left out",
-        "2 lines of the answers hold no JSON object; their requests count as missing",
+        "1 lines of the request files do not hold a request and are left out",
+        "2 lines of the answers are not JSON objects; their requests count as missing",
     ]
 
 

@@ -58,7 +58,7 @@ def test_failed_round_without_output_counts_as_no_answers(landing):
 
 def test_lost_output_of_a_round_that_succeeded_is_an_error(landing):
     manifest = landing.manifest(landing.requests("978-1"), f"{landing.dataset}.dropped")
-    with pytest.raises(OutputNotReadyError, match=rf"{JOB}/10 are gone: there is no table .*\.dropped"):
+    with pytest.raises(OutputNotReadyError, match=rf"{JOB}/10 are gone: there is not a table .*\.dropped"):
         landing.run(TEXT, manifest)
 
 
@@ -69,5 +69,5 @@ def test_lost_requests_are_an_error(landing):
 
 
 def test_answers_in_files_are_told_apart_from_those_in_tables(landing):
-    with pytest.raises(InvalidRequestError, match=r"gs://bucket/requests\.jsonl is no table"):
+    with pytest.raises(InvalidRequestError, match=r"gs://bucket/requests\.jsonl is not a table"):
         landing.run(TEXT, landing.manifest("gs://bucket/requests.jsonl", "gs://bucket/answers"))

@@ -258,7 +258,7 @@ def test_lines_that_can_t_be_read_are_told_and_lose_no_other(files, caplog):
     assert counts(report) == {"ok": 1, "missing": 1}
     assert parquet(failed_of(files), "isbn", "message") == [("2", "the output has no row for the request")]
     told = [record.message for record in caplog.records]
-    assert "5 lines of the answers hold no JSON object; their requests count as missing" in told
+    assert "5 lines of the answers are not JSON objects; their requests count as missing" in told
     assert "1 answers belong to no request and are left out" in told
     assert any("1 repeated" in message for message in told)
 
