@@ -14,6 +14,7 @@ from airflow_gemini_batch import (
     LandEmbeddingsOperator,
     SubmitTextEmbeddingBatchOperator,
 )
+from airflow_gemini_batch.landing.files import staging
 from tests.operators.steps import BOOKS, book
 from tests.support.requests_data import lines
 from tests.support.tables import bigquery_client, fill, make_dataset, read
@@ -137,7 +138,7 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
 def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
     gemini_batch_stack, bucket, dataset, settings, monkeypatch
 ):
-    monkeypatch.setattr("airflow_gemini_batch.landing.files.staging.stage_files", None)  # the worker's way
+    monkeypatch.setattr(staging, "stage_files", None)  # the worker's way
     shelves = fill(gemini_batch_stack, f"{dataset}.shelves", SHELVES, SHELVED)
     target = f"{dataset}.vectors"
     two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "target": target, **settings}

@@ -91,9 +91,7 @@ def test_lines_come_one_by_one() -> None:
         pytest.param([{"prompt": "a"}], "the key '0' is neither a text nor a request", id="other dict"),
         pytest.param({"contents": []}, "the key 'contents' is neither", id="a request for all"),
         pytest.param([("x", {**REQUEST, "n": {1}})], "the key 'x' can't be written as JSON", id="a set"),
-        pytest.param(
-            [("x", {**REQUEST, "labels": "a"})], "the key 'x' are not a dict", id="labels"
-        ),
+        pytest.param([("x", {**REQUEST, "labels": "a"})], "the key 'x' are not a dict", id="labels"),
     ],
 )
 def test_what_is_no_prompt_is_named(prompts: Any, message: str) -> None:

@@ -64,7 +64,9 @@ def test_files_are_read(source: Any, paths: tuple[Any, ...], kind: FileKind) -> 
         pytest.param(["a.csv", " "], "source is empty", id="blank-in-a-list"),
         pytest.param(["a.csv", 5], "source is empty", id="no-text"),
         pytest.param("bq://project-1.shop", "is a dataset: name the table", id="dataset"),
-        pytest.param(["bq://p-12345.d.t", "bq://p-12345.d.u"], "names a table and other sources", id="two-tables"),
+        pytest.param(
+            ["bq://p-12345.d.t", "bq://p-12345.d.u"], "names a table and other sources", id="two-tables"
+        ),
         pytest.param(["a.csv", "b.parquet"], "mixes kinds of files", id="mixed"),
         pytest.param("a.xlsx", "the kind of file is not known", id="unknown-kind"),
         pytest.param("gs://bucket-1/a", "the kind of file is not known", id="no-ending"),
