@@ -23,15 +23,17 @@ class InvalidRequestError(GeminiBatchError, ValueError):
 
 
 @contextmanager
-def as_invalid_request() -> Iterator[None]:
+def as_invalid_request(parameter: str = "") -> Iterator[None]:
     """Turn a :class:`ValueError` about the user's parameters into :class:`InvalidRequestError`.
 
     For the parameters only: what the user's own code raises keeps its type, its trace and its retries.
+
+    :param parameter: name of the parameter, where the error does not name it.
     """
     try:
         yield
     except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+        raise InvalidRequestError(f"{parameter}: {error}" if parameter else str(error)) from None
 
 
 class SourceNotReadyError(GeminiBatchError):

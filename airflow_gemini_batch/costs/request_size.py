@@ -187,10 +187,13 @@ def estimate_sources(
     model: str,
     family: ModelFamily,
     prices: PriceTable,
+    *,
+    sample_rows: int = SAMPLE_ROWS,
 ) -> Estimate:
-    """Estimate a job from its first 1000 requests; reading them costs nothing.
+    """Estimate a job from its first requests; reading them costs nothing.
 
     :param sources: files, or one table.
+    :param sample_rows: number of requests to read.
 
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not exist, and
     :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when none of the first rows is a request.
@@ -198,30 +201,33 @@ def estimate_sources(
     sample = SizeSample(family)
     if isinstance(sources[0], BigQueryAddress):
         # One job reads one table: jobs.submission.parse_requests refuses several.
-        return sample.estimate(model, prices, _add_table(sample, store, sources[0], family))
-    file_bytes = _add_files(sample, store, [each for each in sources if isinstance(each, GcsAddress)])
+        return sample.estimate(model, prices, _add_table(sample, store, sources[0], family, sample_rows))
+    files = [each for each in sources if isinstance(each, GcsAddress)]
+    file_bytes = _add_files(sample, store, files, sample_rows)
     return sample.estimate(model, prices, file_bytes=file_bytes)
 
 
-def _add_table(sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily) -> int:
+def _add_table(
+    sample: SizeSample, store: DataStore, source: BigQueryAddress, family: ModelFamily, limit: int
+) -> int:
     """Measure the first rows of a table, and return the number of all rows."""
     table = store.tables.find(source)
     if table is None:
         raise SourceNotReadyError(f"source {source}: there is no such table")
-    sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, SAMPLE_ROWS))
+    sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, limit))
     # The number of rows in the table's metadata leaves out the rows in the streaming buffer.
     rows = store.tables.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
     return max(rows, sample.lines)
 
 
-def _add_files(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress]) -> int | None:
+def _add_files(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress], limit: int) -> int | None:
     """Measure the first lines of the files, and return the size of all; ``None`` when these are all lines."""
     blobs = [blob for blob in store.file_inspection.objects(sources) if blob.size]
     chosen = blobs[:_SAMPLED_FILES]
     is_whole = len(chosen) == len(blobs)
     for blob in chosen:
         lines = store.file_inspection.lines(blob, LONGEST_LINE)
-        is_whole = sample.add_lines(lines, SAMPLE_ROWS // len(chosen)) and is_whole
+        is_whole = sample.add_lines(lines, limit // len(chosen)) and is_whole
     return None if is_whole else sum(blob.size for blob in blobs)
 
 

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
 
@@ -91,7 +91,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
         from airflow_gemini_batch.requests.templates import gemini_request
 
-        try:
+        with as_invalid_request():
             folder = request_folder(str(self.requests), None)
             template = gemini_request(
                 PromptTemplate((Placeholder(PROMPT),)),
@@ -100,8 +100,6 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
                 response_schema=response_schema_of(self.response_schema),
                 safety_settings=self.safety_settings,
             )
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         max_rows = GENERATE_CONTENT.max_rows

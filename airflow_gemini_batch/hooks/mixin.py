@@ -1,4 +1,4 @@
-"""How operators and sensors get their hook."""
+"""How operators, sensors and triggers get their hook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HookedTask:
-    """Operators and sensors that use one connection, project and location."""
+    """Operators, sensors and triggers that use one connection, project and location."""
 
     gcp_conn_id: str
     project_id: str | None

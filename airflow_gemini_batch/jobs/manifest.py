@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from airflow_gemini_batch.jobs.state import BatchJob, JobState, Stage
@@ -78,17 +78,7 @@ class Manifest:
             "console_url": self.console_url,
             "outputs": [round_.output for round_ in self.rounds],
             "counts": dict(self.counts),
-            "rounds": [
-                {
-                    "job_name": round_.job_name,
-                    "state": round_.state,
-                    "source": list(round_.source),
-                    "output": round_.output,
-                    "counts": dict(round_.counts),
-                    "surplus": dict(round_.surplus),
-                }
-                for round_ in self.rounds
-            ],
+            "rounds": [{**asdict(round_), "source": list(round_.source)} for round_ in self.rounds],
             "usage": {model: dict(tokens) for model, tokens in self.usage.items()},
             "cost": None if self.cost is None else dict(self.cost),
         }

@@ -6,44 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from airflow_gemini_batch.core.addresses import Address
-
-
-class JobState(StrEnum):
-    """The states of a job, spelt as Vertex AI does.
-
-    Manifests, events and results of sensors hold them, so the client of another service translates its own.
-    """
-
-    UNSPECIFIED = "JOB_STATE_UNSPECIFIED"
-    QUEUED = "JOB_STATE_QUEUED"
-    PENDING = "JOB_STATE_PENDING"
-    RUNNING = "JOB_STATE_RUNNING"
-    SUCCEEDED = "JOB_STATE_SUCCEEDED"
-    FAILED = "JOB_STATE_FAILED"
-    CANCELLING = "JOB_STATE_CANCELLING"
-    CANCELLED = "JOB_STATE_CANCELLED"
-    PAUSED = "JOB_STATE_PAUSED"
-    EXPIRED = "JOB_STATE_EXPIRED"
-    UPDATING = "JOB_STATE_UPDATING"
-    PARTIALLY_SUCCEEDED = "JOB_STATE_PARTIALLY_SUCCEEDED"
-
-    @classmethod
-    def _missing_(cls, value: object) -> JobState:
-        # A state that a service adds later is neither an end nor a success.
-        return cls.UNSPECIFIED
-
-    @property
-    def short(self) -> str:
-        """The name without its prefix, for messages."""
-        return self.value.removeprefix("JOB_STATE_")
-
-    @property
-    def stage(self) -> Stage:
-        """Where in its life a job of this state is."""
-        return STAGES[self]
 
 
 class Stage(Enum):
@@ -67,21 +32,43 @@ class Stage(Enum):
         return self in (Stage.SUCCEEDED, Stage.FAILED)
 
 
-STAGES: dict[JobState, Stage] = {
-    JobState.UNSPECIFIED: Stage.QUEUED,
-    JobState.QUEUED: Stage.QUEUED,
-    JobState.PENDING: Stage.QUEUED,
-    JobState.RUNNING: Stage.RUNNING,
-    JobState.UPDATING: Stage.RUNNING,
-    JobState.CANCELLING: Stage.STOPPING,
-    JobState.PAUSED: Stage.STUCK,
-    JobState.SUCCEEDED: Stage.SUCCEEDED,
+class JobState(StrEnum):
+    """The states of a job, spelt as Vertex AI does, and their stages.
+
+    Manifests, events and results of sensors hold them, so the client of another service translates its own.
+    """
+
+    stage: Stage
+
+    UNSPECIFIED = "JOB_STATE_UNSPECIFIED", Stage.QUEUED
+    QUEUED = "JOB_STATE_QUEUED", Stage.QUEUED
+    PENDING = "JOB_STATE_PENDING", Stage.QUEUED
+    RUNNING = "JOB_STATE_RUNNING", Stage.RUNNING
+    SUCCEEDED = "JOB_STATE_SUCCEEDED", Stage.SUCCEEDED
+    FAILED = "JOB_STATE_FAILED", Stage.FAILED
+    CANCELLING = "JOB_STATE_CANCELLING", Stage.STOPPING
+    CANCELLED = "JOB_STATE_CANCELLED", Stage.FAILED
+    PAUSED = "JOB_STATE_PAUSED", Stage.STUCK
+    EXPIRED = "JOB_STATE_EXPIRED", Stage.FAILED
+    UPDATING = "JOB_STATE_UPDATING", Stage.RUNNING
     # The finished rows are there; what is missing is judged row by row, not by the job's state.
-    JobState.PARTIALLY_SUCCEEDED: Stage.SUCCEEDED,
-    JobState.FAILED: Stage.FAILED,
-    JobState.CANCELLED: Stage.FAILED,
-    JobState.EXPIRED: Stage.FAILED,
-}
+    PARTIALLY_SUCCEEDED = "JOB_STATE_PARTIALLY_SUCCEEDED", Stage.SUCCEEDED
+
+    def __new__(cls, value: str, stage: Stage = Stage.QUEUED) -> Self:  # noqa: D102
+        state = str.__new__(cls, value)
+        state._value_ = value
+        state.stage = stage
+        return state
+
+    @classmethod
+    def _missing_(cls, value: object) -> JobState:
+        # A state that a service adds later is neither an end nor a success.
+        return cls.UNSPECIFIED
+
+    @property
+    def short(self) -> str:
+        """The name without its prefix, for messages."""
+        return self.value.removeprefix("JOB_STATE_")
 
 
 class JobName(Protocol):

@@ -26,10 +26,6 @@ class Submitted:
     adopted: bool
 
 
-def _nothing_to_keep(job: BatchJob) -> bool:
-    return False
-
-
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -40,7 +36,7 @@ def submit_once(
     log: Log,
     *,
     first_try: bool = True,
-    is_worth_keeping: Callable[[BatchJob], bool] = _nothing_to_keep,
+    is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Submitted:
     """Return the job with this identity: an existing one, or a new one.

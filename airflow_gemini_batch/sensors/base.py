@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
+from airflow_gemini_batch.exceptions import OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
@@ -60,13 +60,6 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that are not valid.
         """
-
-    def check_job_name(self, job_name: str) -> None:
-        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless it is a full name."""
-        try:
-            self.hook.job_name(job_name)
-        except ValueError as error:
-            raise InvalidRequestError(f"job_name: {error}") from None
 
     def execute(self, context: Context) -> Any:
         """Check once; when it is not ready yet, wait in the triggerer or in the worker."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.sensors.base import ReadinessSensor
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class GeminiBatchJobSensor(ReadinessSensor):
                 "external_run_id) or labels that find the job"
             )
         if self.job_name:
-            self.check_job_name(self.job_name)
+            with as_invalid_request("job_name"):
+                self.hook.job_name(self.job_name)
             return JobProbe(job_name=self.job_name)
         return JobProbe(labels=labels)

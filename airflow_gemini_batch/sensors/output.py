@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.sensors.base import ReadinessSensor
 
 if TYPE_CHECKING:
-    from airflow_gemini_batch.core.addresses import Address
     from airflow_gemini_batch.triggers.probes import OutputProbe
 
 
@@ -56,7 +55,8 @@ class OutputSensor(ReadinessSensor):
                 "distinguished from complete output"
             )
         if self.job_name:
-            self.check_job_name(self.job_name)
+            with as_invalid_request("job_name"):
+                self.hook.job_name(self.job_name)
         rows, requests = self._expected()
         return OutputProbe(
             output=output,
@@ -78,10 +78,8 @@ class OutputSensor(ReadinessSensor):
             if expected < 0:
                 raise InvalidRequestError(f"expected_rows: expected 0 or more, got {expected}")
             return expected, []
-        try:
+        with as_invalid_request("expected_rows"):
             return None, [str(address) for address in parse_requests(expected)]
-        except ValueError as error:
-            raise InvalidRequestError(f"expected_rows: {error}") from None
 
 
 class GeminiBatchOutputTableSensor(OutputSensor):
@@ -98,9 +96,10 @@ class GeminiBatchOutputTableSensor(OutputSensor):
 
     def probe(self) -> OutputProbe:
         """Return the probe for the table."""
-        from airflow_gemini_batch.core.addresses import BigQueryAddress
+        from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 
-        address = _address("table", self.table)
+        with as_invalid_request("table"):
+            address = parse_address(self.table)
         if not isinstance(address, BigQueryAddress) or not address.is_table:
             raise InvalidRequestError(f"table: expected bq://PROJECT.DATASET.TABLE, got {self.table!r}")
         return self._probe(self.table)
@@ -121,18 +120,10 @@ class GeminiBatchOutputFilesSensor(OutputSensor):
 
     def probe(self) -> OutputProbe:
         """Return the probe for the files."""
-        from airflow_gemini_batch.core.addresses import GcsAddress
+        from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 
-        address = _address("prefix", self.prefix)
+        with as_invalid_request("prefix"):
+            address = parse_address(self.prefix)
         if not isinstance(address, GcsAddress) or address.has_wildcard:
             raise InvalidRequestError(f"prefix: expected a gs:// folder, got {self.prefix!r}")
         return self._probe(self.prefix)
-
-
-def _address(field: str, uri: str) -> Address:
-    from airflow_gemini_batch.core.addresses import parse_address
-
-    try:
-        return parse_address(uri)
-    except ValueError as error:
-        raise InvalidRequestError(f"{field}: {error}") from None

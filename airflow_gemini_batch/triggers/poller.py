@@ -200,7 +200,7 @@ class Poller:
         now, wall, factor = self._loop.time(), time.time(), spread(1)
         changed: list[tuple[Subscription, ListedJob]] = []
         with _no_garbage_collection():
-            jobs, token = page.read()
+            jobs, token = page()
             for job in jobs:
                 for subscription in self._subscriptions.get(job.job_id, ()):
                     open_.discard(subscription)

@@ -8,10 +8,12 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_gemini_batch.hooks.mixin import HookedTask
+
 EVENT_VERSION = 1
 
 
-class GeminiBatchReadinessTrigger(BaseTrigger):
+class GeminiBatchReadinessTrigger(HookedTask, BaseTrigger):
     """Check until there is a verdict; each check runs in a thread, so the loop stays free.
 
     Its one event is a dict: ``version`` (1), ``readiness`` (``ready`` or ``never``), ``reason`` and ``result``
@@ -61,19 +63,12 @@ class GeminiBatchReadinessTrigger(BaseTrigger):
         """Wait, then yield one event."""
         from asgiref.sync import sync_to_async
 
-        from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
         from airflow_gemini_batch.jobs.readiness import ReadinessState
         from airflow_gemini_batch.triggers.probes import check_with_retry, probe_from_json
 
-        hook = GeminiBatchHook(
-            self.gcp_conn_id,
-            project_id=self.project_id,
-            location=self.location,
-            impersonation_chain=self.impersonation_chain,
-        )
         probe = probe_from_json(self.probe)
         while True:
-            check = await sync_to_async(check_with_retry, thread_sensitive=False)(probe, hook)
+            check = await sync_to_async(check_with_retry, thread_sensitive=False)(probe, self.hook)
             self.log.info("%s", check.reason)
             if check.state is not ReadinessState.NOT_YET:
                 break

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
-from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.jobs.client import JobPage, JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
 from airflow_gemini_batch.vertex import rest
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from aiohttp import ClientSession
     from google.auth.credentials import Credentials
 
@@ -46,14 +44,6 @@ class AsyncBatchJobClient:
         self._refreshing = asyncio.Lock()
         self._session: ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -65,8 +55,8 @@ class AsyncBatchJobClient:
         action = f"reading {name}"
         return rest.read_job(action, await self._get(rest.job_url(self._base_url, name), action, {}))
 
-    async def page(self, query: JobQuery, token: str = "") -> rest.Page:
-        """Return one page of a list, newest jobs first; the caller decides when its bytes are read.
+    async def page(self, query: JobQuery, token: str = "") -> JobPage:
+        """Return one page of a list, newest jobs first.
 
         The page is large. Where the service refuses that, this one and all later ones are small.
         """
@@ -75,7 +65,7 @@ class AsyncBatchJobClient:
         while True:
             parameters = rest.list_parameters(query, token, self._page_size)
             try:
-                return rest.Page(action, await self._get(url, action, parameters))
+                return partial(rest.read_page, action, await self._get(url, action, parameters))
             except VertexApiError as error:
                 if error.code != 400 or self._page_size == rest.PAGE_SIZE:
                     raise

@@ -110,7 +110,7 @@ class BatchJobClient:
         token = ""
         while True:
             body = self._call("GET", url, action, params=rest.list_parameters(query, token))
-            listed, token = rest.Page(action, body).read()
+            listed, token = rest.read_page(action, body)
             yield from [one.read() for one in listed]
             if not token:
                 return

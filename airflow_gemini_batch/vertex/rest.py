@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.jobs.client import JobQuery, ListedJob
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
 from airflow_gemini_batch.vertex.resource import filter_of, job_of
 
@@ -67,56 +67,36 @@ def read_job(action: str, body: bytes) -> BatchJob:
         raise _unreadable(action, body, error) from error
 
 
-@dataclass(slots=True)
-class ListedJob:
-    """One resource of a list, still plain JSON. Not frozen, which would double what a page of 1,000 costs."""
+def read_page(action: str, body: bytes) -> tuple[list[ListedJob], str]:
+    """Return the jobs of a page, and the next page's token, empty after the last page.
 
-    action: str
-    resource: Mapping[str, Any]
-
-    @property
-    def job_id(self) -> str:
-        """The id: the list names the project by its number, callers may do so by its id."""
-        return str(self.resource["name"]).rpartition("/")[2]
-
-    @property
-    def progress(self) -> object:
-        """The state and the start, which decide everything; other fields of an unfinished job change unheard."""
-        return self.resource.get("state"), self.resource.get("startTime")
-
-    def read(self) -> BatchJob:
-        """Read the job; raises :class:`VertexApiError` when a field is not what it has to be."""
-        try:
-            return job_of(self.resource)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise _unreadable(self.action, orjson.dumps(self.resource), error) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list, as it came.
-
-    :param action: what was being done, for errors.
+    Raises :class:`VertexApiError` for a body that is not a page: it must not pass for an empty list.
     """
+    try:
+        page = orjson.loads(body)
+        if "error" in page:
+            raise ValueError("it holds an error")
+        jobs = [_listed(action, resource) for resource in page.get("batchPredictionJobs", ())]
+        return jobs, page.get("nextPageToken", "")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(action, body, error) from error
 
-    action: str
-    body: bytes
 
-    def read(self) -> tuple[list[ListedJob], str]:
-        """Return the jobs, and the next page's token, empty after the last page.
+def _listed(action: str, resource: Mapping[str, Any]) -> ListedJob:
+    name = resource.get("name")
+    if not isinstance(name, str):
+        raise TypeError("it holds a job without a name")
+    # The list names the project by its number, callers may do so by its id: only the job's id is the same. State and
+    # start decide everything; other fields of an unfinished job change unheard.
+    progress = resource.get("state"), resource.get("startTime")
+    return ListedJob(name.rpartition("/")[2], progress, partial(_read_listed, action, resource))
 
-        Raises :class:`VertexApiError` for a body that is not a page: it must not pass for an empty list.
-        """
-        try:
-            page = orjson.loads(self.body)
-            if "error" in page:
-                raise ValueError("it holds an error")
-            resources = page.get("batchPredictionJobs", ())
-            if not all(isinstance(resource.get("name"), str) for resource in resources):
-                raise TypeError("it holds a job without a name")
-            return [ListedJob(self.action, resource) for resource in resources], page.get("nextPageToken", "")
-        except (ValueError, TypeError, AttributeError) as error:
-            raise _unreadable(self.action, self.body, error) from error
+
+def _read_listed(action: str, resource: Mapping[str, Any]) -> BatchJob:
+    try:
+        return job_of(resource)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(action, orjson.dumps(resource), error) from error
 
 
 def check_status(action: str, status: int, body: bytes) -> None:

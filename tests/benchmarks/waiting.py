@@ -40,7 +40,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -292,7 +292,7 @@ def measure_ours(jobs: int, seconds: float, progress: Progress) -> dict[str, Any
 
         began, meter, events = asyncio.run(watch(make, jobs, progress, f"{jobs} jobs, ours"))
         log = call(f"{url}/local/v1/requests")
-        ended = asyncio.run(ends_of(url))
+        ended = ends_of(url)
         server.send("enough")
     asked = [
         (datetime.fromisoformat(one["at"]).timestamp(), jobs if one["method"] == "list" else 1)
@@ -303,15 +303,15 @@ def measure_ours(jobs: int, seconds: float, progress: Progress) -> dict[str, Any
     return Run(began, meter, seen, ended, asked, log["counts"]).figures(seconds * SETTLED)
 
 
-async def ends_of(url: str) -> dict[str, float]:
+def ends_of(url: str) -> dict[str, float]:
     from google.oauth2.credentials import Credentials
 
-    from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
+    from airflow_gemini_batch.vertex.client import BatchJobClient
 
-    here: dict[str, Any] = {"project": PROJECT, "location": LOCATION, "base_url": url}
-    async with AsyncBatchJobClient(credentials=Credentials("token"), **here) as client:
-        jobs: AsyncIterator[Any] = client.list(page_size=1000)
-        return {str(job.name): job.end_time.timestamp() async for job in jobs if job.end_time}
+    client = BatchJobClient(
+        credentials=Credentials("token"), project=PROJECT, location=LOCATION, base_url=url
+    )
+    return {str(job.name): job.end_time.timestamp() for job in client.list() if job.end_time}
 
 
 def measure_peer(pipe: Connection) -> None:

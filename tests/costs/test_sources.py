@@ -19,9 +19,9 @@ TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
 FORTY = request("x" * 40)
 
 
-def expected(*sources: str, family: ModelFamily = GENERATE_CONTENT) -> Estimate:
+def expected(*sources: str, family: ModelFamily = GENERATE_CONTENT, **settings: int) -> Estimate:
     addresses = [parse_address(source) for source in sources]
-    return estimate_sources(GeminiBatchHook().store, addresses, "pro", family, TABLE)
+    return estimate_sources(GeminiBatchHook().store, addresses, "pro", family, TABLE, **settings)
 
 
 def test_small_files_are_counted(gemini_batch_stack, bucket):
@@ -49,11 +49,11 @@ def test_rows_beyond_the_sampled_files_are_estimated(gemini_batch_stack, bucket)
     assert "estimated from 10 of 12 rows" in found.basis
 
 
-def test_table_tells_its_number_of_rows(gemini_batch_stack, monkeypatch):
-    monkeypatch.setattr("airflow_gemini_batch.costs.request_size.SAMPLE_ROWS", 2)
+def test_table_tells_its_number_of_rows(gemini_batch_stack):
     rows = [{"isbn": str(number), **FORTY} for number in range(5)]
     dataset = make_dataset(gemini_batch_stack)
-    found = expected(fill(gemini_batch_stack, f"{dataset}.r", {"isbn": "STRING", "request": "JSON"}, rows))
+    table = fill(gemini_batch_stack, f"{dataset}.r", {"isbn": "STRING", "request": "JSON"}, rows)
+    found = expected(table, sample_rows=2)
     assert (found.rows, found.prompt_tokens) == (5, 50)
     assert "estimated from 2 of 5 rows" in found.basis
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.exceptions import JobFailedError, JobTimeoutError
+from airflow_gemini_batch.outputs import decoder
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import Usage
 from tests.operators.stage import describe
@@ -104,7 +106,7 @@ def test_price_file_that_can_t_be_read_fails_no_run(vertex, source, messages, mo
 
 
 def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messages, mocker):
-    mocker.patch("airflow_gemini_batch.costs.prices.PriceTable.rate", return_value=None)
+    mocker.patch.object(PriceTable, "rate", return_value=None)
     manifest = run_task(describe(source, max_cost_usd=0.01))
     assert manifest["usage"][MODEL]["rows"] == 10
     assert (manifest["cost"]["amount"], manifest["cost"]["unpriced"]) == (None, [MODEL])
@@ -113,7 +115,7 @@ def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messag
 
 
 def test_answers_without_token_counts_have_no_cost(vertex, source, messages, mocker):
-    mocker.patch("airflow_gemini_batch.outputs.decoder.counted_usage", return_value=Usage())
+    mocker.patch.object(decoder, "counted_usage", return_value=Usage())
     manifest = run_task(describe(source))
     assert (manifest["counts"]["ok"], manifest["cost"]) == (10, None)
     assert "10 answers do not say how many tokens" in messages("warning")

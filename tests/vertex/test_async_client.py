@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from google.auth.credentials import Credentials
@@ -32,9 +34,16 @@ def make_async_client(
     )
 
 
+@contextlib.asynccontextmanager
+async def open_client(*arguments: Any, **settings: Any) -> AsyncIterator[AsyncBatchJobClient]:
+    client = make_async_client(*arguments, **settings)
+    yield client
+    await client.close()
+
+
 @pytest.fixture
 async def reader(vertex: LocalVertex) -> AsyncIterator[AsyncBatchJobClient]:
-    async with make_async_client(vertex) as client:
+    async with open_client(vertex) as client:
         yield client
 
 
@@ -66,7 +75,7 @@ async def names_of(client: AsyncBatchJobClient, query: JobQuery) -> list[VertexJ
     """Read all pages of a list."""
     names, token = [], ""
     while True:
-        jobs, token = (await client.page(query, token)).read()
+        jobs, token = (await client.page(query, token))()
         names += [job.read().name for job in jobs]
         if not token:
             return names
@@ -114,14 +123,14 @@ async def test_unclear_answers_are_errors_that_may_pass(vertex, reader, method, 
 
 async def test_answer_that_does_not_come_in_time_is_an_error_that_may_pass(vertex):
     vertex.faults.plan("delay", on="get", seconds=0.4)
-    async with make_async_client(vertex, read_timeout=0.1) as client:
+    async with open_client(vertex, read_timeout=0.1) as client:
         with pytest.raises(VertexApiError, match=r"no answer from Vertex AI \(.*Timeout.*\)") as caught:
             await client.get(NOBODY)
     assert (caught.value.code, caught.value.transient) == (None, True)
 
 
 async def test_server_that_is_not_there_is_an_error_that_may_pass(vertex):
-    async with make_async_client(vertex, url="http://127.0.0.1:9") as client:
+    async with open_client(vertex, url="http://127.0.0.1:9") as client:
         with pytest.raises(VertexApiError, match="no answer from Vertex AI") as caught:
             await client.get(NOBODY)
     assert caught.value.transient
@@ -154,7 +163,7 @@ class SlowCredentials(Credentials):
 async def test_token_is_refreshed_once_for_many_callers_and_not_on_the_loop(vertex):
     credentials = SlowCredentials(seconds=0.8)
     names = seed(vertex, 50)
-    async with make_async_client(vertex, credentials) as client, heartbeat() as heart:
+    async with open_client(vertex, credentials) as client, heartbeat() as heart:
         jobs = await asyncio.gather(*map(client.get, names))
     assert [job.name for job in jobs] == names
     (thread,) = credentials.refreshed_in
@@ -165,7 +174,7 @@ async def test_token_is_refreshed_once_for_many_callers_and_not_on_the_loop(vert
 async def test_token_that_was_taken_back_is_asked_for_again(vertex):
     credentials = SlowCredentials()
     (name,) = seed(vertex)
-    async with make_async_client(vertex, credentials) as client:
+    async with open_client(vertex, credentials) as client:
         await client.get(name)
         credentials.token = None
         await client.get(name)
@@ -187,7 +196,7 @@ class FailingCredentials(Credentials):
 
 async def test_refused_credentials_are_told_apart_from_an_unclear_answer(vertex):
     credentials = FailingCredentials(RefreshError("invalid_grant: the account has been deleted"))
-    async with make_async_client(vertex, credentials) as client:
+    async with open_client(vertex, credentials) as client:
         with pytest.raises(CredentialsError, match="invalid_grant: the account has been deleted") as caught:
             await client.get(NOBODY)
     assert (caught.value.transient, caught.value.retryable) == (False, True)
@@ -196,7 +205,7 @@ async def test_refused_credentials_are_told_apart_from_an_unclear_answer(vertex)
 
 async def test_token_server_that_is_away_is_an_error_that_may_pass(vertex):
     (name,) = seed(vertex)
-    async with make_async_client(vertex, FailingCredentials(TransportError("no route"))) as client:
+    async with open_client(vertex, FailingCredentials(TransportError("no route"))) as client:
         with pytest.raises(VertexApiError, match="no route") as caught:
             await client.get(name)
         assert caught.value.transient
@@ -217,7 +226,7 @@ def test_two_loops_one_after_the_other_share_credentials(vertex):
     names = seed(vertex, 5)
 
     async def read_all() -> list[VertexJobName]:
-        async with make_async_client(vertex, credentials) as client:
+        async with open_client(vertex, credentials) as client:
             return [job.name for job in await asyncio.gather(*map(client.get, names))]
 
     assert asyncio.run(read_all()) == names

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.exceptions import VertexApiError
-from airflow_gemini_batch.jobs.client import ALL_JOBS, JobQuery
+from airflow_gemini_batch.jobs.client import ALL_JOBS, JobQuery, ListedJob
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.vertex import rest
 from airflow_gemini_batch.vertex.resource import VertexJobName
@@ -122,12 +122,17 @@ def test_body_that_is_no_job_is_an_error_that_may_pass(body: bytes, quoted: str)
     ],
 )
 def test_page_is_read(page: dict[str, Any], jobs: list[VertexJobName], token: str) -> None:
-    listed, next_token = rest.Page("listing", json.dumps(page).encode()).read()
-    assert ([job.read().name for job in listed], next_token) == (jobs, token)
-    assert {job.job_id for job in listed} == {name.job_id for name in jobs}
+    jobs_read, next_token = rest.read_page("listing", json.dumps(page).encode())
+    assert ([job.read().name for job in jobs_read], next_token) == (jobs, token)
+    assert {job.job_id for job in jobs_read} == {name.job_id for name in jobs}
 
 
-RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
+def listed(resource: dict[str, Any]) -> ListedJob:
+    (job,), _ = rest.read_page("listing", json.dumps({"batchPredictionJobs": [resource]}).encode())
+    return job
+
+
+RUNNING = {"name": str(NAME), "state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
 
 
 @pytest.mark.parametrize(
@@ -140,14 +145,14 @@ RUNNING = {"state": "JOB_STATE_RUNNING", "startTime": "2025-11-30T23:00:00Z"}
     ],
 )
 def test_state_and_start_are_the_progress_of_a_job(change: dict[str, Any], changed: bool) -> None:
-    before, after = (rest.ListedJob("listing", resource) for resource in (RUNNING, {**RUNNING, **change}))
+    before, after = listed(RUNNING), listed({**RUNNING, **change})
     assert (before.progress != after.progress) is changed
 
 
 def test_listed_job_that_cannot_be_read_is_an_error_that_may_pass() -> None:
-    listed = rest.ListedJob("listing", {"name": "operations/7"})
+    job = listed({"name": "operations/7"})
     with pytest.raises(VertexApiError, match=r"^listing: .*operations/7") as caught:
-        listed.read()
+        job.read()
     assert caught.value.transient
 
 
@@ -165,7 +170,7 @@ def test_listed_job_that_cannot_be_read_is_an_error_that_may_pass() -> None:
 def test_body_that_is_no_page_is_an_error_that_may_pass(body: bytes, quoted: str) -> None:
     # An unreadable list must never pass for an empty one: a second job would be paid.
     with pytest.raises(VertexApiError, match=re.escape(quoted)) as caught:
-        rest.Page("listing", body).read()
+        rest.read_page("listing", body)
     assert caught.value.transient
 
 

@@ -61,7 +61,7 @@ _QUERY_TIMEOUT = 3600.0
 
 # How BigQuery refuses the second of two statements that change one table at the same time.
 _RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
-_PAUSES = (5.0, 20.0)
+RIVAL_PAUSES = (5.0, 20.0)
 
 
 # The statements that sort the answers of each family into a staging table: from tables, and from lines of files.
@@ -73,9 +73,12 @@ class TableLanding:
     """Lands answers in tables.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    :param rival_pauses: pauses before each new attempt to change a table that another statement is changing, in
+        seconds.
     """
 
-    def __init__(self, client: Client, log: Log) -> None:
+    def __init__(self, client: Client, log: Log, *, rival_pauses: Sequence[float] = RIVAL_PAUSES) -> None:
+        self._rival_pauses = rival_pauses
         self._client = client
         self._log = log
         self._storage = Tables(client)
@@ -296,7 +299,7 @@ class TableLanding:
         """Run a statement that changes a table, again when another one came in between."""
         from google.api_core.exceptions import GoogleAPICallError
 
-        for pause in _PAUSES:
+        for pause in self._rival_pauses:
             try:
                 self._run(statement, location)
             except GoogleAPICallError as error:

@@ -10,6 +10,7 @@ import pytest
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.core.response_schema import response_schema_of
 from airflow_gemini_batch.jobs.manifest import Manifest
+from airflow_gemini_batch.landing.bigquery import lander
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.landings import (
     DAY,
@@ -222,7 +223,7 @@ def test_no_jobs_land_nothing(landing):
 @pytest.mark.parametrize("fails", [False, True], ids=["landed", "failed"])
 def test_staging_table_is_dropped(landing, fails, monkeypatch):
     if fails:
-        monkeypatch.setattr("airflow_gemini_batch.landing.bigquery.lander.merge_statement", lambda *_: None)
+        monkeypatch.setattr(lander, "merge_statement", lambda *_: None)
         with pytest.raises(AttributeError):
             landing.land(TEXT, ("978-1", good("A")))
     else:

@@ -90,10 +90,9 @@ ABORTED = "Transaction is aborted due to concurrent update against table demo-pr
         ("Syntax error", 1, False),
     ],
 )
-def test_landing_beside_another_one_is_tried_again(landing, monkeypatch, message, times, lands):
-    monkeypatch.setattr("airflow_gemini_batch.landing.bigquery.lander._PAUSES", (0.0, 0.0))
+def test_landing_beside_another_one_is_tried_again(landing, message, times, lands):
     client = Rivals(bigquery_client(landing.stack), message, times)
-    tables = TableLanding(client, logging.getLogger(__name__))
+    tables = TableLanding(client, logging.getLogger(__name__), rival_pauses=(0.0, 0.0))
     manifest = landing.manifest(landing.requests("978-1"), landing.output(("978-1", good("A"))))
     with nullcontext() if lands else pytest.raises(BadRequest, match=message):
         tables.land(TEXT, [manifest], landing.target, landing.failed)

@@ -23,7 +23,7 @@ from airflow_gemini_batch.testing.bigquery.patches.jobs import selectable
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 from airflow_gemini_batch.testing.bigquery.patches.tables import field_of
 
-_ROWS_PER_FILE = 50_000  # BigQuery decides by itself; readers have to expect several files
+ROWS_PER_FILE = 50_000  # BigQuery decides by itself; readers have to expect several files
 
 
 def export_to_buckets() -> None:
@@ -61,9 +61,9 @@ def write_export(rows: Any, options: Any, context: Any) -> Any:
             f"Invalid value: destination {uri} already holds {len(existing)} files. To replace them, set "
             "overwrite=true."
         )
-    starts = range(0, max(rows.num_rows, 1), _ROWS_PER_FILE)
+    starts = range(0, max(rows.num_rows, 1), ROWS_PER_FILE)
     for number, start in enumerate(starts):
-        content = encode(rows.slice(start, _ROWS_PER_FILE), context)
+        content = encode(rows.slice(start, ROWS_PER_FILE), context)
         client.bucket(bucket).blob(name.replace("*", f"{number:012}")).upload_from_string(
             content, content_type="application/octet-stream"
         )

@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.requests.forms import row_faults
+from airflow_gemini_batch.testing.bigquery.patches import exports
 from tests.testing.bigquery.patches.conftest import NASTY, Query
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_escapes_what_could_be_markup(export: Export, bucket: storage.Bucket) ->
 def test_writes_several_files(
     export: Export, query: Query, bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_gemini_batch.testing.bigquery.patches.exports._ROWS_PER_FILE", 2)
+    monkeypatch.setattr(exports, "ROWS_PER_FILE", 2)
     export("SELECT n FROM UNNEST([1, 2, 3]) AS n ORDER BY n", name="*.jsonl")
     assert contents(bucket) == {
         "000000000000.jsonl": b'{"n":"1"}\n{"n":"2"}\n',
