@@ -133,9 +133,9 @@ def test_output_that_is_gone_is_no_end_of_the_answers(files):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "no manifest of a batch job"),
-        ({"version": 99}, "upgrade airflow-gemini-batch"),
-        ("gs://b", "no manifest"),
+        ({}, "expected the manifest of a batch job"),
+        ({"version": 99}, "Upgrade airflow-gemini-batch"),
+        ("gs://b", "expected the manifest"),
     ],
 )
 def test_what_is_no_manifest_is_refused(content, message):

@@ -197,8 +197,8 @@ MANIFEST: dict[str, Any] = {
         pytest.param(
             {"manifest": [MANIFEST, {"state": "x"}]}, "expected the manifest of a batch job", id="one of two"
         ),
-        pytest.param({"manifest": {**MANIFEST, "version": 2}}, "upgrade airflow-gemini-batch", id="later"),
-        pytest.param({"manifest": {"version": 1}}, "it has no 'identity'", id="half"),
+        pytest.param({"manifest": {**MANIFEST, "version": 2}}, "Upgrade airflow-gemini-batch", id="later"),
+        pytest.param({"manifest": {"version": 1}}, "but 'identity' is missing", id="half"),
         pytest.param(
             {"target": "/a.jsonl", "failed_target": "/a.jsonl"},
             "failed_target is the target",

@@ -92,12 +92,12 @@ class Facts(NamedTuple):
     """What the service says beside the answer, by the columns that it lands in; the time is text."""
 
     batch_model: str | None
-    batch_finish_reason: str | None = None
-    batch_prompt_tokens: int | None = None
-    batch_output_tokens: int | None = None
-    batch_thoughts_tokens: int | None = None
-    batch_cached_tokens: int | None = None
-    processed_time: str | None = None
+    batch_finish_reason: str | None
+    batch_prompt_tokens: int | None
+    batch_output_tokens: int | None
+    batch_thoughts_tokens: int | None
+    batch_cached_tokens: int | None
+    processed_time: str | None
 
 
 class AnswerRow(NamedTuple):

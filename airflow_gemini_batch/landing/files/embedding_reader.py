@@ -81,11 +81,8 @@ class EmbeddingReader:
             landed, message = self._land(vector, embedded)
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
         time = content.get("processed_time")
-        facts = Facts(
-            self._model,
-            batch_prompt_tokens=embedded.token_count,
-            processed_time=time if isinstance(time, str) else None,
-        )
+        time = time if isinstance(time, str) else None
+        facts = Facts(self._model, None, embedded.token_count, None, None, None, time)
         code = status_code(content.get("status"))
         return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
 
