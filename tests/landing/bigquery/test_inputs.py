@@ -58,7 +58,7 @@ def test_failed_round_without_output_counts_as_no_answers(landing):
 
 def test_lost_output_of_a_round_that_succeeded_is_an_error(landing):
     manifest = landing.manifest(landing.requests("978-1"), f"{landing.dataset}.dropped")
-    with pytest.raises(OutputNotReadyError, match=rf"{JOB}/10 are gone: there is not a table .*\.dropped"):
+    with pytest.raises(OutputNotReadyError, match=rf"{JOB}/10 are gone: there is no table .*\.dropped"):
         landing.run(TEXT, manifest)
 
 
