@@ -1,4 +1,4 @@
-"""Objects on Cloud Storage: found by address or pattern, read line by line."""
+"""Objects on Cloud Storage, found by address or pattern and read line by line."""
 
 from __future__ import annotations
 

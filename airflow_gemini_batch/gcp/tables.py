@@ -1,4 +1,4 @@
-"""Tables in BigQuery: found, counted, asked by statements."""
+"""Tables in BigQuery."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tables:
                 raise SourceNotReadyError(f"source {source}: there is no such table")
             if table.table_type in ("VIEW", "MATERIALIZED_VIEW"):
                 raise InvalidRequestError(
-                    f"source {source} is a view, and a job reads tables only: write its rows to a table first"
+                    f"source {source} is a view, and a job reads tables only. Write its rows to a table first"
                 )
             if table.num_rows == 0 and table.table_type == "TABLE" and not table.streaming_buffer:
                 raise SourceNotReadyError(f"source {source}: the table is empty")
@@ -62,13 +62,13 @@ class Tables:
             self._client.get_dataset(f"{address.project}.{address.dataset}", timeout=_CALL_TIMEOUT)
         except NotFound:
             raise InvalidRequestError(
-                f"destination {address}: the dataset {address.project}.{address.dataset} does not exist; "
-                "create it in the location of the job"
+                f"destination {address}: the dataset {address.project}.{address.dataset} does not exist. "
+                "Create it in the location of the job"
             ) from None
         if self.find(address) is not None:
             raise InvalidRequestError(
-                f"destination {address}: the table exists already, and a job writes to a new one only; "
-                "name another table (with {{ ts_nodash }}, say) or just the dataset, or drop the table first"
+                f"destination {address}: the table already exists, and a job writes only to a new one. "
+                "Name another table (with {{ ts_nodash }}, say) or just the dataset, or drop the table first"
             )
 
     def find(self, address: BigQueryAddress) -> Table | None:

@@ -226,7 +226,7 @@ def test_missing_and_empty_tables_are_named(check, gemini_batch_stack, dataset):
 
 def test_destination_that_can_t_be_written_is_named(check, gemini_batch_stack, dataset):
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    assert "the table exists already" in texts(check(table, destination=table))
+    assert "the table already exists" in texts(check(table, destination=table))
     nowhere = "bq://demo-project.no_such_dataset.answers"
     assert "no_such_dataset does not exist" in texts(check(table, destination=nowhere))
 
@@ -280,7 +280,7 @@ def test_rows_that_can_t_be_read_are_unknown_and_hide_no_other_fault(
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
     first, second = check(table, destination=table)
     assert (first.severity, "bigquery.tables.getData" in first.message) == ("warning", True)
-    assert (second.severity, "exists already" in second.message) == ("error", True)
+    assert (second.severity, "already exists" in second.message) == ("error", True)
 
 
 def test_file_stored_with_a_content_encoding_is_not_guessed_at(check, gemini_batch_stack, bucket):
