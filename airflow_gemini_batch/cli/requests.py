@@ -157,18 +157,18 @@ def _reading_from_google(uri: str) -> Iterator[tuple[int, Iterator[bytes]]]:
     from google.cloud.storage import Client
     from requests.exceptions import RequestException
 
-    from airflow_gemini_batch.gcp.inspection import FileInspection
+    from airflow_gemini_batch.gcp.objects import StorageObjects
 
     try:
         address = GcsAddress.parse(uri)
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     try:
-        inspection = FileInspection(Client())
-        blobs = inspection.objects([address])
+        storage = StorageObjects(Client())
+        blobs = list(storage.objects([address]))
         if len(blobs) > 1:
             raise InvalidRequestError(f"{uri} names {len(blobs)} files: name one of them")
-        yield blobs[0].size, inspection.lines(blobs[0], LONGEST_LINE)
+        yield blobs[0].size, storage.raw_lines(blobs[0], LONGEST_LINE)
     except SourceNotReadyError as error:
         raise InvalidRequestError(str(error)) from None
     except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:

@@ -24,19 +24,19 @@ _WILDCARD = "*"
 
 @dataclass(frozen=True, slots=True)
 class GcsAddress:
-    """A place on Cloud Storage: an object, a prefix or a pattern with ``*``."""
+    """An object, a prefix or a pattern with ``*`` on Cloud Storage."""
 
     bucket: str
     path: str
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """Read ``gs://bucket/path``; raises :class:`ValueError` that names the fault."""
+        """Read ``gs://bucket/path``; raises :class:`ValueError` that says what is wrong with it."""
         if not uri.startswith("gs://"):
-            raise ValueError(f"{uri!r} is not a Cloud Storage address: it has to begin with gs://")
+            raise ValueError(f"{uri!r} is not a Cloud Storage address: it must start with gs://")
         bucket, _, path = uri[len("gs://") :].partition("/")
         if not _BUCKET.fullmatch(bucket):
-            raise ValueError(f"{uri!r} names no valid bucket: gs://BUCKET/PATH is expected")
+            raise ValueError(f"{uri!r} does not name a valid bucket: expected gs://BUCKET/PATH")
         return cls(bucket, path)
 
     @property
@@ -51,7 +51,7 @@ class GcsAddress:
         return fixed.rpartition("/")[0]
 
     def matches(self, path: str) -> bool:
-        """Whether an object of the same bucket is meant: ``*`` stays within a folder, ``**`` goes across."""
+        """Whether an object of the same bucket matches: ``*`` stays within a folder, ``**`` crosses folders."""
         parts = re.split(r"(\*+)", self.path)
         pattern = (
             "[^/]*" if part == "*" else ".*" if part.startswith("*") else re.escape(part) for part in parts
@@ -77,9 +77,9 @@ class BigQueryAddress:
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """Read ``bq://project.dataset[.table]``; raises :class:`ValueError` that names the fault."""
+        """Read ``bq://project.dataset[.table]``; raises :class:`ValueError` that says what is wrong with it."""
         if not uri.startswith("bq://"):
-            raise ValueError(f"{uri!r} is not a BigQuery address: it has to begin with bq://")
+            raise ValueError(f"{uri!r} is not a BigQuery address: it must start with bq://")
         rest = uri[len("bq://") :]
         # A domain-scoped project id (example.com:project) holds dots of its own before the colon.
         domain, colon, tail = rest.rpartition(":")
@@ -125,8 +125,8 @@ Address = GcsAddress | BigQueryAddress
 def parse_address(uri: str) -> Address:
     """Read one address of either kind.
 
-    Raises :class:`ValueError` with the way out for everything else: a plain ``project.dataset.table``, a
-    plain path, an unknown scheme.
+    Raises :class:`ValueError` that says what to write instead of a plain ``project.dataset.table``, a plain path or
+    an unknown scheme.
     """
     if not isinstance(uri, str) or not uri.strip():
         raise ValueError(f"an address is missing: expected gs://… or bq://…, got {uri!r}")

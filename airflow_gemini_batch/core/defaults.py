@@ -1,11 +1,11 @@
-"""Defaults that a DAG file needs while it is parsed; apart, so that parsing loads nothing else."""
+"""Defaults that a DAG file needs while it is parsed, in a module that loads nothing else."""
 
 from __future__ import annotations
 
 DEFAULT_CONNECTION = "google_cloud_default"
 
 DEFAULT_POLL_INTERVAL = 60.0
-"""Seconds between two questions about one job."""
+"""Seconds between two reads of the state of a job."""
 
 # https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
 DEFAULT_QUEUE_TIMEOUT = 72 * 3600.0
@@ -15,13 +15,13 @@ DEFAULT_RUN_TIMEOUT = 24 * 3600.0
 """Seconds that a job may run: as long as Vertex AI lets it."""
 
 DEFAULT_MAX_FAILED_FRACTION = 0.05
-"""Share of the rows that may be without an answer in a task that succeeds."""
+"""Share of the rows that may fail in a task that succeeds."""
 
 DEFAULT_MAX_ROW_RETRIES = 1
-"""Follow-up jobs for rows that are worth another one."""
+"""Follow-up jobs at most, for rows that may succeed in another job."""
 
 SAMPLE_ROWS = 1000
 """Requests that a preflight looks at unless it is asked for all."""
 
 LONGEST_LINE = 20 * 2**20
-"""Bytes; a longer line is not checked."""
+"""Bytes of the longest line that a preflight checks."""

@@ -1,4 +1,4 @@
-"""Reading one line of a JSON Lines file, and naming what it is when it is no JSON object."""
+"""One line of a JSON Lines file: the object that it holds, or what is wrong with it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class LineError(ValueError):
-    """A line that is no JSON object.
+    """A line that is not a JSON object.
 
-    :param way_out: what to do about it.
-    :param whole_file: whether it tells of the file rather than of this line.
+    :param hint: what to do about it.
+    :param whole_file: whether the whole file is wrong, not just this line.
     """
 
     def __init__(self, message: str, hint: str, *, whole_file: bool = False) -> None:
@@ -36,7 +36,7 @@ def without_mark(line: bytes) -> bytes:
 
 
 def check_encoding(first_line: bytes) -> None:
-    """Look at the first bytes of a file; raises :class:`LineError` when they are not those of UTF-8 text."""
+    """Raise :class:`LineError` if the first bytes of a file are not UTF-8 text."""
     if first_line.startswith(_GZIP_MARK):
         raise LineError(
             "the file is compressed with gzip, which Vertex AI does not read",
@@ -48,10 +48,7 @@ def check_encoding(first_line: bytes) -> None:
 
 
 def read_object(line: bytes) -> dict[str, Any]:
-    """Return the object that a line holds; white space around it counts for nothing.
-
-    Raises :class:`LineError`.
-    """
+    """Return the object that a line holds, with white space around it or not; raises :class:`LineError`."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -84,8 +81,8 @@ def _diagnosis(line: bytes, error: orjson.JSONDecodeError) -> LineError:
         )
     except RecursionError:
         return LineError("nested too deeply to be read", "flatten the request")
-    except json.JSONDecodeError as fault:
-        return _unreadable(text, fault)
+    except json.JSONDecodeError as strict_error:
+        return _unreadable(text, strict_error)
     rest = text[end:].lstrip()
     if rest.startswith("{"):
         return LineError(f"column {end + 1}: another object begins on the same line", _JQ)
@@ -96,17 +93,17 @@ def _diagnosis(line: bytes, error: orjson.JSONDecodeError) -> LineError:
     return LineError(f"column {error.colno}: not JSON: {error.msg}", "write standard JSON")
 
 
-def _unreadable(text: str, fault: json.JSONDecodeError) -> LineError:
-    if text.startswith("{") and (fault.pos >= len(text) or fault.msg.startswith("Unterminated string")):
+def _unreadable(text: str, error: json.JSONDecodeError) -> LineError:
+    if text.startswith("{") and (error.pos >= len(text) or error.msg.startswith("Unterminated string")):
         if text == "{":
             return LineError("the file is pretty-printed: an object over several lines", _JQ, whole_file=True)
         return LineError("the line ends inside an object: pretty-printed, or cut off", _JQ, whole_file=True)
-    return LineError(f"column {fault.colno}: not JSON: {fault.msg}", "write standard JSON")
+    return LineError(f"column {error.colno}: not JSON: {error.msg}", "write standard JSON")
 
 
 def _lone_surrogate(column: int) -> LineError:
     return LineError(
-        f"column {column}: half of a surrogate pair, which is no character",
+        f"column {column}: half of a surrogate pair, which is not a character",
         "replace it when writing the file: text.encode('utf-8', 'replace').decode()",
     )
 
@@ -127,10 +124,9 @@ _REPLACEMENT = "\ufffd"
 
 
 def tolerant_object(line: bytes) -> dict[str, Any] | None:
-    """Return the object that a line holds, ``None`` when it holds none.
+    """Return the object that a line holds; None if it is cut off, not UTF-8 or not an object.
 
-    Half a surrogate pair becomes U+FFFD, ``NaN`` and ``Infinity`` become ``null``, and a byte order mark is passed
-    over; a line that is cut off, or no UTF-8, holds none.
+    Half a surrogate pair becomes U+FFFD, ``NaN`` and ``Infinity`` become ``null``, and a byte order mark is ignored.
     """
     try:
         value = orjson.loads(line)

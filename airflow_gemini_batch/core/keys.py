@@ -1,8 +1,7 @@
 """The key of a row, and how it travels with the row's request.
 
 In tables the key's columns pass through the job. In files each request carries its key twice, since the service may
-echo the one or the other: in full as ``key`` beside the request, and among the request's labels, in a form that is a
-legal label.
+return only one of them: in full as ``key`` beside the request, and among the request's labels as a valid label value.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _LEGAL = re.compile(rf"(?!{_HASHED})[a-z0-9_-]{{1,63}}")
 def key_text(values: Sequence[Any]) -> str:
     """Return a row's key as one text: the value itself, or a JSON list of texts when there are several columns.
 
-    Raises :class:`ValueError` when a value is NULL.
+    Raises :class:`ValueError` if a value is NULL.
     """
     if any(map(is_null, values)):
         raise ValueError("the key is NULL")
@@ -35,7 +34,7 @@ def key_text(values: Sequence[Any]) -> str:
 
 
 def key_values(text: str, columns: Sequence[str]) -> dict[str, str]:
-    """Return the key's columns again; raises :class:`ValueError` when the text has another number of them."""
+    """Return the columns of a key; raises :class:`ValueError` if the text holds another number of them."""
     if len(columns) == 1:
         return {columns[0]: text}
     try:
@@ -48,7 +47,7 @@ def key_values(text: str, columns: Sequence[str]) -> dict[str, str]:
 
 
 def key_label(text: str) -> str:
-    """Return a key as a legal label value: itself, or a digest of it."""
+    """Return a key as a valid label value: itself, or a digest of it."""
     if _LEGAL.fullmatch(text):
         return text
     return _HASHED + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Labels of a job: the user's own, checked; Airflow's names, made to fit.
+"""Labels of a job: those of the user, and those that name the parts of Airflow.
 
 Limits: https://cloud.google.com/vertex-ai/docs/general/labels
 """
@@ -31,7 +31,7 @@ _RESERVED = frozenset(
 def label_value(text: str) -> str:
     """Make a legal label value of any text; the same text always gives the same value.
 
-    Capitals become small letters and everything outside ``a-z 0-9 _ -`` becomes ``-``. A text that is too
+    Letters become lowercase, and everything outside ``a-z 0-9 _ -`` becomes ``-``. A text that is too
     long is cut and ends in a digest, so that two long texts stay apart.
     """
     value = re.sub(r"[^a-z0-9_-]", "-", text.lower())
@@ -50,21 +50,23 @@ def airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) 
 def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     """Return the user's labels as they are; raises :class:`ValueError` that names the first illegal one."""
     if labels and not isinstance(labels, Mapping):
-        raise ValueError(f"labels has to be a dict, got {labels!r}")
+        raise ValueError(f"labels must be a dict, got {labels!r}")
     checked: dict[str, str] = {}
     for key, value in (labels or {}).items():
         if key in _RESERVED:
-            raise ValueError(f"label {key!r} is set by the operator itself; choose another key")
+            raise ValueError(f"label {key!r} is set by the operator. Choose another key")
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ValueError(
-                f"label key {key!r} is not legal: a small letter, then up to 62 of a-z, 0-9, _ and -"
+                f"label key {key!r} is not valid: expected a lowercase letter, then up to 62 of a-z, 0-9, _ and -"
             )
         if not isinstance(value, str) or not _VALUE.fullmatch(value):
-            raise ValueError(f"value {value!r} of label {key!r} is not legal: up to 63 of a-z, 0-9, _ and -")
+            raise ValueError(
+                f"value {value!r} of label {key!r} is not valid: expected up to 63 of a-z, 0-9, _ and -"
+            )
         checked[key] = value
     if len(checked) + len(_RESERVED) > MAX_LABELS:
         raise ValueError(
-            f"{len(checked)} labels are too many: {MAX_LABELS - len(_RESERVED)} at the most, "
-            f"{len(_RESERVED)} are used by the operator"
+            f"{len(checked)} labels are too many: up to {MAX_LABELS - len(_RESERVED)} are allowed, since the operator "
+            f"sets {len(_RESERVED)} of the {MAX_LABELS} that a job takes"
         )
     return checked

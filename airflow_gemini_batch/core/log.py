@@ -1,4 +1,4 @@
-"""Where messages go."""
+"""The logger that this package writes to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Log(Protocol):
     """A logger of the standard library, or the one that Airflow gives a task."""
 
     def info(self, message: str, /, *args: Any) -> Any:
-        """Tell; takes a format and its arguments, as the others do."""
+        """Log a message; takes a format and its arguments, as the other methods do."""
 
     def warning(self, message: str, /, *args: Any) -> Any:
-        """Warn."""
+        """Log a warning."""
 
     def error(self, message: str, /, *args: Any) -> Any:
-        """Tell what somebody has to see to."""
+        """Log an error that somebody has to act on."""

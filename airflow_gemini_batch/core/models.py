@@ -13,7 +13,7 @@ _OWN = re.compile(
 
 
 def model_resource_name(model: str) -> str:
-    """Return the resource name of ``model``; raises :class:`ValueError` when it can be none.
+    """Return the resource name of ``model``; raises :class:`ValueError` for a text that is not a name.
 
     A plain name is a Google model: ``gemini-2.5-flash`` becomes ``publishers/google/models/gemini-2.5-flash``.
     Publisher models and tuned ones (``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``) stay as they
@@ -31,7 +31,7 @@ def model_resource_name(model: str) -> str:
         if plain != model and _PLAIN.fullmatch(plain):
             raise ValueError(f"model {model!r} is not a name of Vertex AI: write {plain!r}")
     raise ValueError(
-        f"model {model!r} is none that a batch job takes: expected a plain name (gemini-2.5-flash), "
+        f"model {model!r} is not a name that a batch job takes: expected a plain name (gemini-2.5-flash), "
         "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models|endpoints/ID"
     )
 

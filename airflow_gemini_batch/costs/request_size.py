@@ -214,7 +214,7 @@ def _add_table(
     table = store.tables.find(source)
     if table is None:
         raise SourceNotReadyError(f"source {source}: there is no such table")
-    sample.add_table_rows(store.table_inspection.first_rows(table, family.read_columns, limit))
+    sample.add_table_rows(store.tables.first_rows(table, family.read_columns, limit))
     # The number of rows in the table's metadata leaves out the rows in the streaming buffer.
     rows = store.tables.count_requests([source]) if table.streaming_buffer else int(table.num_rows)
     return max(rows, sample.lines)
@@ -222,11 +222,11 @@ def _add_table(
 
 def _add_files(sample: SizeSample, store: DataStore, sources: Sequence[GcsAddress], limit: int) -> int | None:
     """Measure the first lines of the files, and return the size of all; ``None`` when these are all lines."""
-    blobs = [blob for blob in store.file_inspection.objects(sources) if blob.size]
+    blobs = [blob for blob in store.files.objects(sources) if blob.size]
     chosen = blobs[:_SAMPLED_FILES]
     is_whole = len(chosen) == len(blobs)
     for blob in chosen:
-        lines = store.file_inspection.lines(blob, LONGEST_LINE)
+        lines = store.files.raw_lines(blob, LONGEST_LINE)
         is_whole = sample.add_lines(lines, limit // len(chosen)) and is_whole
     return None if is_whole else sum(blob.size for blob in blobs)
 

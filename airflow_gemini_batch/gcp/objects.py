@@ -1,14 +1,15 @@
-"""Objects on Cloud Storage: found by address or pattern, read line by line."""
+"""Objects on Cloud Storage, found by address or pattern and read line by line."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.gcp.lines import iter_lines
+from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 _PREDICTIONS = re.compile(r"predictions\.jsonl(-\d+-of-\d+)?")
 
 _CHUNK = 8 * 1024 * 1024
+_SMALL_CHUNK = 2**20
+
+CREATE_OBJECTS = "storage.objects.create"
+
+# In seconds, for what a preflight asks: without an answer it warns, and does not wait for the ten minutes of the
+# libraries' own retries.
+_CALL_TIMEOUT = 30.0
+_RETRY_FOR = 30.0
 
 
 class StorageObjects:
@@ -107,3 +116,45 @@ class StorageObjects:
         # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
         with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
             yield from iter_lines(stream, _CHUNK)
+
+    def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
+        """Yield an object's lines as they are, and load no more of it than is asked for.
+
+        :param longest: most bytes of a line; see :func:`airflow_gemini_batch.gcp.lines.raw_lines`.
+        """
+        # The library's own stream reads a line byte by byte.
+        with blob.open(
+            "rb", chunk_size=_SMALL_CHUNK, if_generation_match=blob.generation, retry=_retry()
+        ) as stream:
+            yield from raw_lines(io.BufferedReader(stream, _SMALL_CHUNK), longest)
+
+    def bucket_location(self, bucket: str) -> str | None:
+        """Return where a bucket lies; None if it does not exist.
+
+        Needs the permission ``storage.buckets.get``, which reading and writing objects does not: without it the
+        library's ``Forbidden`` is raised.
+        """
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return str(self._client.get_bucket(bucket, timeout=_CALL_TIMEOUT, retry=_retry()).location)
+        except NotFound:
+            return None
+
+    def may_write(self, bucket: str) -> bool | None:
+        """Return whether the client may create objects in a bucket; None if it does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            granted = self._client.bucket(bucket).test_iam_permissions(
+                [CREATE_OBJECTS], timeout=_CALL_TIMEOUT, retry=_retry()
+            )
+        except NotFound:
+            return None
+        return CREATE_OBJECTS in granted
+
+
+def _retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_FOR)

@@ -1,9 +1,9 @@
-"""Tables in BigQuery: found, counted, asked by statements."""
+"""Tables in BigQuery."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 _CALL_TIMEOUT = 60.0
 _QUERY_TIMEOUT = 600.0
+# For what a preflight asks: see gcp.objects.
+_SHORT_TIMEOUT = 30.0
+_RETRY_FOR = 30.0
+
+CHANGE_ROWS = "bigquery.tables.updateData"
 
 
 class Tables:
@@ -38,7 +43,7 @@ class Tables:
                 raise SourceNotReadyError(f"source {source}: there is no such table")
             if table.table_type in ("VIEW", "MATERIALIZED_VIEW"):
                 raise InvalidRequestError(
-                    f"source {source} is a view, and a job reads tables only: write its rows to a table first"
+                    f"source {source} is a view, and a job reads tables only. Write its rows to a table first"
                 )
             if table.num_rows == 0 and table.table_type == "TABLE" and not table.streaming_buffer:
                 raise SourceNotReadyError(f"source {source}: the table is empty")
@@ -57,13 +62,13 @@ class Tables:
             self._client.get_dataset(f"{address.project}.{address.dataset}", timeout=_CALL_TIMEOUT)
         except NotFound:
             raise InvalidRequestError(
-                f"destination {address}: the dataset {address.project}.{address.dataset} does not exist; "
-                "create it in the location of the job"
+                f"destination {address}: the dataset {address.project}.{address.dataset} does not exist. "
+                "Create it in the location of the job"
             ) from None
         if self.find(address) is not None:
             raise InvalidRequestError(
-                f"destination {address}: the table exists already, and a job writes to a new one only; "
-                "name another table (with {{ ts_nodash }}, say) or just the dataset, or drop the table first"
+                f"destination {address}: the table already exists, and a job writes only to a new one. "
+                "Name another table (with {{ ts_nodash }}, say) or just the dataset, or drop the table first"
             )
 
     def find(self, address: BigQueryAddress) -> Table | None:
@@ -92,3 +97,53 @@ class Tables:
             statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
         )
         return rows
+
+    def dataset_location(self, address: BigQueryAddress) -> str | None:
+        """Return where a dataset lies; None if it does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            dataset = self._client.get_dataset(
+                f"{address.project}.{address.dataset}", timeout=_SHORT_TIMEOUT, retry=_retry()
+            )
+        except NotFound:
+            return None
+        return str(dataset.location)
+
+    def may_write(self, table: BigQueryAddress) -> bool | None:
+        """Return whether the client may change the rows of a table; None if it does not exist."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            answer = self._client.test_iam_permissions(
+                table.dotted, [CHANGE_ROWS], timeout=_SHORT_TIMEOUT, retry=_retry()
+            )
+        except NotFound:
+            return None
+        return CHANGE_ROWS in answer.get("permissions", ())
+
+    def first_rows(self, table: Table, columns: Sequence[str], limit: int) -> Iterator[Mapping[str, Any]]:
+        """Yield some rows of a table, whichever come first; nothing is billed for them.
+
+        :param columns: the columns to read, of those that the table has.
+        """
+        wanted = [field for field in table.schema if field.name in columns]
+        for row in self._client.list_rows(
+            table,
+            selected_fields=wanted,
+            max_results=limit,
+            timeout=_SHORT_TIMEOUT,
+            retry=_retry(),
+        ):
+            yield dict(row.items())
+
+
+def _retry() -> Any:
+    from google.cloud.bigquery import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_FOR)
+
+
+def columns_of(table: Table) -> list[tuple[str, str]]:
+    """Return name and type of each column; a repeated one is an ``ARRAY``."""
+    return [(field.name, "ARRAY" if field.mode == "REPEATED" else field.field_type) for field in table.schema]

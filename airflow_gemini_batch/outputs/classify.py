@@ -1,4 +1,4 @@
-"""One output row → one outcome, whatever shape the service gave it.
+"""The outcome of one output row, whatever shape the service gave it.
 
 Rows do not fail together with their job: a job that succeeded can hold nothing but errors, and a row with an
 empty ``status`` can hold no answer.
@@ -24,12 +24,12 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     TRUNCATED = "truncated"
     INVALID = "invalid"
-    """The answer does not fit the schema; only landing looks at that."""
+    """The answer does not fit the schema; only landing checks that."""
     MISSING = "missing"
 
     @property
     def answered(self) -> bool:
-        """Whether there is an answer to use."""
+        """Whether there is a usable answer."""
         return self is Outcome.OK
 
     @property
@@ -95,7 +95,7 @@ def classify_row(status: Any, response: Any) -> RowResult:
 
 
 def status_failure(status: Any) -> RowResult | None:
-    """Return what a row's ``status`` says went wrong; ``None`` when it says nothing, or OK."""
+    """Return the failure in a row's ``status``; None if it is empty or means OK."""
     text = _text_of(status)
     return _from_status(text) if text else None
 
@@ -127,7 +127,7 @@ def _text_of(status: Any) -> str:
 
 
 def _object_of(value: Any) -> Mapping[str, Any]:
-    """Return the object that a value is, also as JSON text; an empty one when it is something else."""
+    """Return an object, decoded if it is JSON text; an empty one for any other value."""
     if isinstance(value, (str, bytes)):
         try:
             value = orjson.loads(value)
@@ -144,7 +144,7 @@ def _first_object(value: Any) -> Mapping[str, Any] | None:
 
 @dataclass(slots=True)
 class Tally:
-    """How many rows had which outcome, with a few messages to show.
+    """Rows by outcome, with a few messages of failed rows.
 
     :param counts: rows by outcome.
     :param samples: messages of failed rows; at most :attr:`MAX_SAMPLES`, no two alike.
@@ -168,7 +168,7 @@ class Tally:
             self.show(result)
 
     def show(self, result: RowResult) -> None:
-        """Take the message of a row among the samples, without counting the row."""
+        """Keep the message of a row as a sample, without counting the row."""
         if len(self.samples) < self.MAX_SAMPLES:
             sample = f"{result.outcome}: {result.message}"
             if sample not in self.samples:
@@ -181,7 +181,7 @@ class Tally:
         self.samples = list(dict.fromkeys([*self.samples, *other.samples]))[: self.MAX_SAMPLES]
 
     def followed_by(self, later: Tally) -> Tally:
-        """Return the tally of this round and the next: what was sent again counts as it came back then."""
+        """Return the tally of this round and the next: a request that was sent again counts by its later outcome."""
         both = Tally(duplicates=self.duplicates + later.duplicates, unknown=self.unknown + later.unknown)
         both.merge(later)
         final = {outcome: 0 if outcome.retried else count for outcome, count in self.counts.items()}
@@ -192,8 +192,8 @@ class Tally:
     def complete(self, requests: int) -> None:
         """Make the outcomes add up to the requests.
 
-        Requests that came back in no row are missing. Where there are more rows than requests, which ones are
-        too many can't be told, so none is counted as good that may be one of them.
+        Requests that no row answers are missing. If there are more rows than requests, nobody knows which ones are
+        surplus, so surplus rows are taken from the good ones first.
         """
         absent = requests - self.rows
         self.add(RowResult(Outcome.MISSING, "the output has no row for the request"), max(absent, 0))
@@ -209,12 +209,12 @@ class Tally:
 
     @property
     def answered(self) -> int:
-        """Rows with an answer to use."""
+        """Rows with a usable answer."""
         return sum(count for outcome, count in self.counts.items() if outcome.answered)
 
     @property
     def failed(self) -> int:
-        """Rows without one."""
+        """Rows without a usable answer."""
         return self.rows - self.answered
 
     @property
@@ -224,7 +224,7 @@ class Tally:
 
     @property
     def failed_fraction(self) -> float:
-        """Share of rows without an answer, 0 to 1; 0 for no rows at all."""
+        """Share of rows without a usable answer, 0 to 1; 0 if there are no rows."""
         return self.failed / self.rows if self.rows else 0.0
 
     def __str__(self) -> str:

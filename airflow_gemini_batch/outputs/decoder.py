@@ -1,9 +1,8 @@
-"""Lines of files, read without most of what is in them.
+"""A fast reader for the lines of output files that hold a good answer.
 
-Nearly all lines of an output file are good answers of one shape, and most of such a line repeats the request. What
-matters is checked while it is decoded, in less than half the time that decoding all of it takes. Lines of any other
-shape take the long way, through :func:`airflow_gemini_batch.outputs.rows.classify_output`; of good ones both say the
-same.
+Nearly all lines are good answers of one shape, and most of such a line repeats the request. Decoding just the rest
+takes less than half the time. All other lines go through :func:`airflow_gemini_batch.outputs.rows.classify_output`,
+which gives the same result for good ones.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ _decode_answer = msgspec.json.Decoder(AnswerLine).decode
 
 
 def read_answer(line: bytes) -> AnswerLine | None:
-    """Return the good answer that a line holds; ``None`` when all of it has to be read to tell."""
+    """Return the good answer that a line holds; None if the whole line has to be read to know."""
     try:
         row = _decode_answer(line)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""One output row of an embedding job → its outcome and its vector."""
+"""The outcome and the vector of one output row of an embedding job."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from airflow_gemini_batch.outputs.usage import Usage, gemini_embedding_usage, te
 
 
 class EmbeddedRow(NamedTuple):
-    """What one output row holds.
+    """The content of one output row.
 
-    :param values: the numbers as they came, to be held against what was asked by :func:`fit_vector`; ``None`` unless
-        the outcome is ok.
-    :param token_count: tokens of the text; ``None`` when the row does not say.
-    :param truncated: whether the text was too long and lost its end; ``None`` when the row does not say.
+    :param values: the numbers as they came, for :func:`fit_vector` to check; None unless the outcome is ok.
+    :param token_count: tokens of the text; None if the row does not say.
+    :param truncated: whether the text was too long and lost its end; None if the row does not say.
     """
 
     result: RowResult
@@ -30,7 +29,7 @@ class EmbeddedRow(NamedTuple):
 
 
 class Vector(NamedTuple):
-    """A vector that can be searched, or why it can't be.
+    """A vector that can be searched, or the reason why it cannot.
 
     :param values: empty when there is an error.
     :param shortened: whether it came longer than asked.
@@ -42,7 +41,7 @@ class Vector(NamedTuple):
 
     @property
     def dimensions(self) -> int:
-        """The length, which has to be one and the same in a whole column."""
+        """The length, which must be the same in a whole column."""
         return len(self.values)
 
 
@@ -65,7 +64,7 @@ AMBIGUOUS = (
 
 
 def embedding_columns(vector_column: str) -> tuple[AnswerColumn, ...]:
-    """Return the columns that a vector and what is told of it land in; their paths name what they hold."""
+    """Return the columns that a vector and its facts land in; their paths name what they hold."""
     return (
         AnswerColumn(vector_column, "FLOAT64", repeated=True, path="values"),
         *(
@@ -172,6 +171,6 @@ def decoded(value: Any) -> Any:
 
 
 def _first_object(value: Any) -> Mapping[str, Any]:
-    """Return the first of a list of objects, or the object that stands alone; an empty one when there is none."""
+    """Return the first of a list of objects, or the object itself; an empty one for any other value."""
     first = value[0] if isinstance(value, list) and value else value
     return first if isinstance(first, Mapping) else {}

@@ -22,7 +22,7 @@ from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, UsageByModel, 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
-# Whether keys come back is a matter of the whole job, so its first rows tell; some of them may be broken.
+# Keys come back for a whole job or not at all, so its first rows are enough; some of them may be broken.
 _ROWS_THAT_TELL = 20
 
 _GOOD = RowResult(Outcome.OK)
@@ -57,7 +57,7 @@ class CloudStorage(StorageObjects):
         self._counts: dict[str, _Counts] = {}
 
     def tally(self, folder: GcsAddress) -> Tally | None:
-        """Sort the rows of a job's output folder; ``None`` when it holds no prediction files."""
+        """Sort the rows of a job's output folder; returns None if it holds no prediction files."""
         blobs = self.prediction_files(folder)
         if not blobs:
             return None
@@ -83,9 +83,8 @@ class CloudStorage(StorageObjects):
     def summarize(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> OutputSummary | None:
         """Sort the rows of a job's output folder by the requests in its source files.
 
-        ``None`` when the folder holds no prediction files. Rows are matched by their key where the service gives it
-        back and no two requests share one, else by the digest of their request; in constant memory but for one
-        entry a request.
+        Returns None if the folder holds no prediction files. Rows are matched by their key if the service returns it
+        and no two requests share one, otherwise by the digest of their request. Memory grows by one entry a request.
         """
         files = self.prediction_files(folder)
         if not files:
@@ -118,7 +117,7 @@ class CloudStorage(StorageObjects):
     def _write_follow_up(
         self, requests: Sequence[Blob], to_retry: Mapping[RequestId, int], by_key: bool, address: GcsAddress
     ) -> None:
-        """Copy the lines of these requests to a new file, as many of each as said."""
+        """Copy the lines of these requests to a new file, as many of each as ``to_retry`` says."""
         left, open_ = dict(to_retry), sum(to_retry.values())
         # Uploaded as a whole: a file that was cut off would be a job for some of them.
         with tempfile.TemporaryFile() as file:

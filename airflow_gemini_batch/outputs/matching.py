@@ -1,4 +1,7 @@
-"""Which answer belongs to which request, by content: never by position, and whatever was repeated."""
+"""Which answer belongs to which request: by key or by content, never by position.
+
+The SQL twin is ``outputs.matching_sql``.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT,
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
 RequestId = str | bytes
-"""What tells a request apart: its key, or the digest of its content."""
+"""What identifies a request: its key, or the digest of its content."""
 
 # Fields that Vertex AI takes as one object and echoes as a list.
 _LISTS = frozenset({"contents", "parts", "tools", "safetySettings"})
 
 
 def line_key(row: Mapping[str, Any]) -> str | None:
-    """Return the key that a line carries, as a legal label value; ``None`` when it carries none.
+    """Return the key that a line carries, as a valid label value; None if it carries none.
 
-    It is in the request's labels, or stands in full beside the request: whichever of the two the service gives
-    back, a request and its answer have the same.
+    It is among the request's labels, or in full beside the request: whichever of the two the service returns, a request
+    and its answer have the same.
     """
     request = row.get("request")
     labels = request.get("labels") if isinstance(request, Mapping) else None
@@ -64,7 +67,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_label(line: bytes) -> str | None:
-    """Return the key that a line of either kind of file carries; ``None`` when all of it has to be read to tell."""
+    """Return the key of a line of a request or output file; None if the whole line has to be read to know."""
     try:
         return _decode_key(line).label
     except UNREADABLE:
@@ -72,7 +75,10 @@ def read_label(line: bytes) -> str | None:
 
 
 def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
-    """Return what tells the request of a line apart; ``None`` stands for a line that can't be read."""
+    """Return what identifies the request of a line.
+
+    :param row: None for a line that cannot be read.
+    """
     if row is None:
         return request_digest(None)
     if by_key and (key := line_key(row)):
@@ -86,7 +92,7 @@ def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
 
 
 class AnswerIdentity(NamedTuple):
-    """What tells which request a landed answer belongs to.
+    """What identifies the request of an answer.
 
     :param label: the request's key; None if the line carries none.
     :param digest: of the request, in hexadecimal digits, if there is no key.
@@ -97,7 +103,7 @@ class AnswerIdentity(NamedTuple):
 
 
 def answer_identity(row: Mapping[str, Any], family: ModelFamily = GENERATE_CONTENT) -> AnswerIdentity:
-    """Return what tells which request a line of an output file belongs to."""
+    """Return what identifies the request of a line of an output file."""
     if not family.returns_keys:
         instance = row.get("instance")
         # An answer belongs to all requests of its content, so what identifies the content stands for the key too.
@@ -119,7 +125,7 @@ def content_id(row: Mapping[str, Any], family: ModelFamily) -> str:
 
 
 def request_digest(request: Any) -> bytes:
-    """Digest of a request that stays the same when the service echoes it in its own spelling.
+    """Return a digest of a request that stays the same when the service echoes it in its own spelling.
 
     Vertex AI writes fields in camelCase, in another order, with explicit nulls, and lists for single objects. It may
     leave out the labels, which change no answer.
@@ -161,7 +167,7 @@ def answer_rank(outcome: Outcome, round_: int = 0, time: float = 0.0) -> tuple[b
 
 
 class Matched(NamedTuple):
-    """What became of the requests of a job.
+    """The requests of a job, matched with its rows.
 
     :param tally: the outcomes; they add up to the requests.
     :param to_retry: the requests that are worth another job: how many of each id. None if the rows can't be
@@ -193,7 +199,7 @@ class RequestMatcher:
 
     @property
     def has_repeats(self) -> bool:
-        """Whether an id stands for more than one request; to be asked before rows are added."""
+        """Whether an id stands for more than one request; only valid before rows are added."""
         return len(self._open) < self.requests
 
     def add(self, id_: RequestId, result: RowResult) -> None:
@@ -211,7 +217,7 @@ class RequestMatcher:
             self._surplus.duplicates += 1
 
     def close(self) -> Matched:
-        """Sort the rows, when the last one was added: one outcome for each request.
+        """Return one outcome for each request, after the last row was added.
 
         Which of several rows for one request counts, :func:`answer_rank` says. Repeated rows and rows that answer no
         request are counted apart.

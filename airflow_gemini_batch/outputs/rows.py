@@ -1,4 +1,4 @@
-"""One row of a job's output, of any family of models → its outcome and its tokens."""
+"""The outcome and the tokens of one line of an output file, of any family of models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def classify_output(row: Mapping[str, Any]) -> RowResult:
 def row_usage(row: Mapping[str, Any]) -> ModelUsage:
     """Return the model version and the token counts of one line of an output file.
 
-    The version is empty when the row does not tell it: embedding models never do.
+    The version is empty if the row does not name it: embedding models never do.
     """
     family = output_family(row)
     answer = decoded(row.get(family.answer_column))

@@ -7,7 +7,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress
-from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
 from airflow_gemini_batch.outputs.classify import Tally
 from airflow_gemini_batch.outputs.files import CloudStorage
 from airflow_gemini_batch.outputs.summary import OutputSummary
@@ -71,16 +70,6 @@ class DataStore:
     def tables(self) -> BigQueryStorage:
         """The tables in BigQuery."""
         return BigQueryStorage(self._bigquery_client())
-
-    @cached_property
-    def file_inspection(self) -> FileInspection:
-        """What a preflight asks about files."""
-        return FileInspection(self._storage_client())
-
-    @cached_property
-    def table_inspection(self) -> TableInspection:
-        """What a preflight asks about tables."""
-        return TableInspection(self._bigquery_client())
 
     def of(self, address: Address) -> OutputStore:
         """Return the store that an address lies in."""

@@ -1,4 +1,4 @@
-"""What became of the requests of one job."""
+"""The summary of a job's output, and what its follow-up needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_gemini_batch.outputs.usage import UsageByModel
 
 @dataclass(frozen=True, slots=True)
 class OutputSummary:
-    """What became of the requests of one job, by its output.
+    """Outcomes and tokens of one job, read from its output.
 
     :param tally: the outcomes; they add up to the requests.
     :param write_follow_up: writes the requests that are worth another job to an address of the kind that they came
@@ -28,20 +28,20 @@ class OutputSummary:
     count_usage: Callable[[], UsageByModel] = dict
 
 
-# How long a follow-up's table is kept: a job waits and runs for four days at the most, and a task has its retries.
+# A job waits and runs for four days at most; the rest is for retries of the task.
 KEPT_FOR_DAYS = 7
 
 
 @contextmanager
-def hint_when_forbidden(place: Address) -> Iterator[None]:
-    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when we may not write to ``place``."""
+def hint_when_forbidden(address: Address) -> Iterator[None]:
+    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` if the block may not write to an address."""
     from google.api_core.exceptions import Forbidden
 
     try:
         yield
     except Forbidden as error:
         raise InvalidRequestError(
-            f"the requests that are worth another job can't be written to {place}: {error.message}\n"
-            "Let the account of the connection write there, or set max_row_retries=0, and clear the task. The rows "
-            "that are answered are kept: it goes on from there."
+            f"The requests of a follow-up job cannot be written to {address}: {error.message}\n"
+            "Grant the account of the connection write access, or set max_row_retries=0, and clear the task. "
+            "Answered rows are kept, and the task continues from them."
         ) from error

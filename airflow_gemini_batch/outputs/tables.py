@@ -1,4 +1,4 @@
-"""Requests and answers in BigQuery tables: the rows stay there, statements do the work."""
+"""Requests and answers in BigQuery tables; the rows stay there."""
 
 from __future__ import annotations
 

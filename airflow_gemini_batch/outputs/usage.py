@@ -1,4 +1,4 @@
-"""Tokens that rows were billed for, and their sums by model."""
+"""Tokens that are billed for rows, and their sums by model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from operator import add
 from typing import Any, NamedTuple, Self
 
 LONG_PROMPT = 200_000
-"""Rows with more prompt tokens than this are billed at a dearer rate by some models, prompt and answer alike."""
+"""Some models bill prompt and answer of rows with more prompt tokens than this at a higher rate."""
 
 
 class Usage(NamedTuple):
@@ -47,11 +47,11 @@ class Usage(NamedTuple):
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Read counts, absent ones as 0; raises :class:`ValueError` for what holds none."""
+        """Read counts, absent ones as 0; raises :class:`ValueError` if a value is not a count."""
         try:
             return cls(**{name: int(content.get(name, 0)) for name in cls._fields})
         except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"these are no token counts: {content!r:.200}") from error
+            raise ValueError(f"expected token counts, got {content!r:.200}") from error
 
 
 class ModelUsage(NamedTuple):
@@ -87,8 +87,8 @@ def merge_usage(*parts: Mapping[str, Usage]) -> UsageByModel:
 def usage_of(response: Mapping[str, Any]) -> ModelUsage:
     """Return the model version and the token counts of one ``GenerateContentResponse``.
 
-    The version is empty, or the counts are, when the response does not tell; what is no count is taken for 0,
-    because one odd row must not stop an account.
+    What the response does not name is empty or 0, and so is a value that is not a count: one odd row must not stop the
+    sum.
     """
     version = response.get("modelVersion")
     model = version if isinstance(version, str) else ""
@@ -103,7 +103,7 @@ def usage_of(response: Mapping[str, Any]) -> ModelUsage:
 
 
 def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage:
-    """Return the token counts of one row; none when it reports no tokens."""
+    """Return the token counts of one row; an empty one if it reports no tokens."""
     if not (prompt or output or thoughts):
         return Usage()
     if prompt > LONG_PROMPT:
@@ -125,7 +125,7 @@ def text_embedding_usage(predictions: Any) -> Usage:
 def gemini_embedding_usage(response: Any) -> Usage:
     """Return the token counts of a row of a gemini-embedding model, from its ``response``.
 
-    Some releases tell ``tokenCount``, others ``usageMetadata.promptTokenCount``.
+    Some releases report ``tokenCount``, others ``usageMetadata.promptTokenCount``.
     """
     tokens = _count(_inside(response, "tokenCount")) or _count(
         _inside(_inside(response, "usageMetadata"), "promptTokenCount")

@@ -52,14 +52,14 @@ class PreflightChecker:
             }
             for name, address in datasets.items():
                 with self.checking(f"the location of dataset {name}"):
-                    if location := self.store.table_inspection.dataset_location(address):
+                    if location := self.store.tables.dataset_location(address):
                         self.findings += dataset_findings(name, location, job_location)
 
     def _bucket_location(self, bucket: str) -> str | None:
         from google.api_core.exceptions import Forbidden
 
         try:
-            return self.store.file_inspection.bucket_location(bucket)
+            return self.store.files.bucket_location(bucket)
         except Forbidden as exc:
             # A job needs this permission for nothing else: a warning in every run would be noise.
             self.hook.log.info("The location of bucket %s was not checked: %s", bucket, exc.message)

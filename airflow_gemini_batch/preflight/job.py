@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.estimate import check_ceiling
 from airflow_gemini_batch.costs.request_size import estimate_sources
-from airflow_gemini_batch.gcp.inspection import columns_of
+from airflow_gemini_batch.gcp.tables import columns_of
 from airflow_gemini_batch.hooks.prices import price_table
 from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.preflight.checker import PreflightChecker
@@ -81,9 +81,7 @@ class _JobChecker(PreflightChecker):
                 self.findings += [error(problem, where=where) for problem in problems]
                 return
             sample = RequestSample(self._family)
-            sample.add_table_rows(
-                self.store.table_inspection.first_rows(table, self._family.read_columns, SAMPLE_ROWS)
-            )
+            sample.add_table_rows(self.store.tables.first_rows(table, self._family.read_columns, SAMPLE_ROWS))
             if sample.rows:
                 self.findings += sample.findings(self._max_failed_fraction)
 
@@ -91,7 +89,7 @@ class _JobChecker(PreflightChecker):
         """Check the sizes of request files, and the first lines of some."""
         where = f"source {', '.join(map(str, sources))}"
         with self.checking(where):
-            blobs = self.store.file_inspection.objects(sources)
+            blobs = list(self.store.files.objects(sources))
             size = sum(blob.size for blob in blobs)
             largest = max(blob.size for blob in blobs)
             sample, is_whole = self._sample(blobs)
@@ -113,7 +111,7 @@ class _JobChecker(PreflightChecker):
         chosen = plain[:_SAMPLED_FILES]
         is_whole = len(chosen) == len(filled)
         for blob in chosen:
-            lines = self.store.file_inspection.lines(blob, LONGEST_LINE)
+            lines = self.store.files.raw_lines(blob, LONGEST_LINE)
             limit, uri = SAMPLE_ROWS // len(chosen), f"gs://{blob.bucket.name}/{blob.name}"
             is_whole = sample.add_lines(lines, limit=limit, file=uri) and is_whole
         return sample, is_whole

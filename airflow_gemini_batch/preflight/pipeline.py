@@ -12,7 +12,8 @@ from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAdd
 from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.gcp.inspection import CHANGE_ROWS, CREATE_OBJECTS
+from airflow_gemini_batch.gcp.objects import CREATE_OBJECTS
+from airflow_gemini_batch.gcp.tables import CHANGE_ROWS
 from airflow_gemini_batch.landing.bigquery.targets import check_columns
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type
 from airflow_gemini_batch.preflight.checker import PreflightChecker
@@ -170,7 +171,7 @@ class _PipelineChecker(PreflightChecker):
         if table.table_type != "TABLE":
             return
         columns = (*self._plan.key, *self._plan.template.columns)
-        rows = list(self.store.table_inspection.first_rows(table, columns, CHECKED_ROWS))
+        rows = list(self.store.tables.first_rows(table, columns, CHECKED_ROWS))
         if not rows:
             self.findings.append(error("the table is empty", _NO_ROWS, where, retryable=True))
         self._check_rows(rows)
@@ -206,7 +207,7 @@ class _PipelineChecker(PreflightChecker):
         where = f"{role} {address}"
         with self.checking(where):
             if isinstance(address, GcsAddress):
-                may_write = self.store.file_inspection.may_write(address.bucket)
+                may_write = self.store.files.may_write(address.bucket)
                 if may_write is None:
                     self.findings.append(error("the bucket does not exist", "create it", where))
                 elif not may_write:
@@ -214,7 +215,7 @@ class _PipelineChecker(PreflightChecker):
             elif self._dataset_location(address) is None:
                 hint = "create it in the location of the job"
                 self.findings.append(error("the dataset does not exist", hint, where))
-            elif address.is_table and self.store.table_inspection.may_write(address) is False:
+            elif address.is_table and self.store.tables.may_write(address) is False:
                 self.findings.append(_forbidden(CHANGE_ROWS, "roles/bigquery.dataEditor", where))
 
     def _check_local_target(self, role: str, target: str) -> None:
@@ -236,7 +237,7 @@ class _PipelineChecker(PreflightChecker):
     def _dataset_location(self, address: Address | None) -> str | None:
         if not isinstance(address, BigQueryAddress):
             return None
-        return self.store.table_inspection.dataset_location(address)
+        return self.store.tables.dataset_location(address)
 
 
 def _forbidden(permission: str, role: str, where: str) -> Finding:

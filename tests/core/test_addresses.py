@@ -71,12 +71,12 @@ def test_text_of_an_address_is_its_uri(uri: str, address: Address) -> None:
         pytest.param("s3://books/a", "unknown scheme s3://", id="other-scheme"),
         pytest.param("GS://books/a", "unknown scheme GS://", id="scheme-in-capitals"),
         pytest.param("https://storage.googleapis.com/books/a", "unknown scheme https://", id="web-address"),
-        pytest.param("gs://", "no valid bucket", id="scheme-only"),
-        pytest.param("gs:///a", "no valid bucket", id="empty-bucket"),
-        pytest.param("gs://Books/a", "no valid bucket", id="bucket-in-capitals"),
-        pytest.param("gs://bo*ks/a", "no valid bucket", id="wildcard-in-bucket"),
-        pytest.param("gs://bücher/a", "no valid bucket", id="unicode-bucket"),
-        pytest.param(f"gs://{'b' * 223}/a", "no valid bucket", id="bucket-too-long"),
+        pytest.param("gs://", "a valid bucket", id="scheme-only"),
+        pytest.param("gs:///a", "a valid bucket", id="empty-bucket"),
+        pytest.param("gs://Books/a", "a valid bucket", id="bucket-in-capitals"),
+        pytest.param("gs://bo*ks/a", "a valid bucket", id="wildcard-in-bucket"),
+        pytest.param("gs://bücher/a", "a valid bucket", id="unicode-bucket"),
+        pytest.param(f"gs://{'b' * 223}/a", "a valid bucket", id="bucket-too-long"),
         pytest.param("bq://my-shop", "incomplete", id="project-only"),
         pytest.param("bq://my-shop.books.rows.more", "incomplete", id="too-many-parts"),
         pytest.param("bq://my-shop.books.", "'' is not a table name", id="empty-table"),
@@ -129,7 +129,7 @@ def test_suggested_address_can_be_parsed(uri: str) -> None:
 def test_parse_of_one_kind_refuses_the_other(
     kind: type[GcsAddress | BigQueryAddress], uri: str, complaint: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"has to begin with {complaint}"):
+    with pytest.raises(ValueError, match=f"must start with {complaint}"):
         kind.parse(uri)
 
 

@@ -6,7 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from google.api_core.exceptions import Forbidden
 
-from airflow_gemini_batch.gcp.inspection import FileInspection
+from airflow_gemini_batch.gcp.objects import StorageObjects
 from tests.operators.stage import describe
 from tests.support.requests_data import BAD_REQUEST, request, storage_client, upload
 from tests.support.tables import fill, make_dataset
@@ -91,6 +91,6 @@ def test_what_may_not_be_asked_stops_no_job(vertex, source, monkeypatch):
     def refuse(*_):
         raise Forbidden("no role")
 
-    for question in ("bucket_location", "objects"):
-        monkeypatch.setattr(FileInspection, question, refuse)
+    for question in ("bucket_location", "raw_lines"):
+        monkeypatch.setattr(StorageObjects, question, refuse)
     assert run_task(describe(source))["counts"]["ok"] == 10

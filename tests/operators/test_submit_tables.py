@@ -161,7 +161,7 @@ def test_destination_table_that_exists_is_told_before_the_job_is_created(gemini_
     fill(gemini_batch_stack, f"{dataset}.answers", {"note": "STRING"})
     before = creates(gemini_batch_stack)
     with pytest.raises(
-        AirflowFailException, match=f"destination {dataset}.answers: the table exists already"
+        AirflowFailException, match=f"destination {dataset}.answers: the table already exists"
     ):
         run(books, destination=f"{dataset}.answers")
     assert creates(gemini_batch_stack) == before

@@ -69,7 +69,7 @@ def test_view_is_refused_with_the_way_out(gemini_batch_stack, storage, table):
     view = source.with_table("requests_view")
     client = bigquery_client(gemini_batch_stack)
     client.query_and_wait(f"CREATE VIEW {view.sql} AS SELECT * FROM {source.sql}")
-    with pytest.raises(InvalidRequestError, match=r"is a view, .* write its rows to a table first"):
+    with pytest.raises(InvalidRequestError, match=r"is a view, .* Write its rows to a table first"):
         storage.versions([view])
 
 
@@ -102,14 +102,14 @@ def test_destination_may_be_a_new_table_or_the_dataset_itself(storage, dataset):
 
 
 def test_destination_that_exists_is_refused_with_the_way_out(storage, table):
-    with pytest.raises(InvalidRequestError, match=r"the table exists already.* or drop the table first"):
+    with pytest.raises(InvalidRequestError, match=r"the table already exists.* or drop the table first"):
         storage.check_destination(table("answers", ANSWERS, []))
 
 
 def test_destination_without_a_dataset_is_refused_with_the_way_out(storage):
     address = BigQueryAddress("demo-project", "no_such_dataset", "answers")
     with pytest.raises(
-        InvalidRequestError, match=r"dataset demo-project\.no_such_dataset does not exist; create it"
+        InvalidRequestError, match=r"dataset demo-project\.no_such_dataset does not exist. Create it"
     ):
         storage.check_destination(address)
 

@@ -155,7 +155,7 @@ def test_absent_counts_are_zero_and_added_ones_are_passed_over() -> None:
 
 @pytest.mark.parametrize("content", [None, [], "usage", {"rows": "many"}, {"rows": None}])
 def test_what_are_no_counts_is_refused(content: Any) -> None:
-    with pytest.raises(ValueError, match="no token counts"):
+    with pytest.raises(ValueError, match="expected token counts"):
         Usage.from_json(content)
 
 

@@ -18,7 +18,8 @@ from airflow_gemini_batch.core.model_families import (
     TEXT_EMBEDDING,
     ModelFamily,
 )
-from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.preflight.findings import Finding
 from airflow_gemini_batch.preflight.job import preflight
@@ -225,7 +226,7 @@ def test_missing_and_empty_tables_are_named(check, gemini_batch_stack, dataset):
 
 def test_destination_that_can_t_be_written_is_named(check, gemini_batch_stack, dataset):
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
-    assert "the table exists already" in texts(check(table, destination=table))
+    assert "the table already exists" in texts(check(table, destination=table))
     nowhere = "bq://demo-project.no_such_dataset.answers"
     assert "no_such_dataset does not exist" in texts(check(table, destination=nowhere))
 
@@ -244,10 +245,10 @@ def test_tables_are_refused_where_the_model_reads_files_only(check, gemini_batch
 
 
 def test_location_that_may_not_be_asked_is_no_warning(check, gemini_batch_stack, bucket, monkeypatch):
-    def refuse(self: FileInspection, bucket: str) -> str:
+    def refuse(self: StorageObjects, bucket: str) -> str:
         raise Forbidden("storage.buckets.get")
 
-    monkeypatch.setattr(FileInspection, "bucket_location", refuse)
+    monkeypatch.setattr(StorageObjects, "bucket_location", refuse)
     assert check(upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])) == []
 
 
@@ -258,8 +259,8 @@ def test_location_that_can_t_be_asked_is_unknown_and_no_error(
     def refuse(*_: Any) -> None:
         raise refusal
 
-    monkeypatch.setattr(FileInspection, "bucket_location", refuse)
-    monkeypatch.setattr(TableInspection, "dataset_location", refuse)
+    monkeypatch.setattr(StorageObjects, "bucket_location", refuse)
+    monkeypatch.setattr(Tables, "dataset_location", refuse)
     file = upload(gemini_batch_stack, bucket, "requests.jsonl", [GOOD])
     (finding,) = check(file)
     assert finding.severity == "warning"
@@ -275,11 +276,11 @@ def test_rows_that_can_t_be_read_are_unknown_and_hide_no_other_fault(
     def refuse(*_: Any) -> None:
         raise Forbidden("bigquery.tables.getData")
 
-    monkeypatch.setattr(TableInspection, "first_rows", refuse)
+    monkeypatch.setattr(Tables, "first_rows", refuse)
     table = fill(gemini_batch_stack, f"{dataset}.requests", COLUMNS, [ROW])
     first, second = check(table, destination=table)
     assert (first.severity, "bigquery.tables.getData" in first.message) == ("warning", True)
-    assert (second.severity, "exists already" in second.message) == ("error", True)
+    assert (second.severity, "already exists" in second.message) == ("error", True)
 
 
 def test_file_stored_with_a_content_encoding_is_not_guessed_at(check, gemini_batch_stack, bucket):

@@ -12,7 +12,8 @@ from google.api_core.exceptions import Forbidden
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
 from airflow_gemini_batch.core.response_schema import AnswerColumn
-from airflow_gemini_batch.gcp.inspection import FileInspection, TableInspection
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from airflow_gemini_batch.preflight.findings import Finding
 from airflow_gemini_batch.preflight.pipeline import preflight_rows
@@ -138,7 +139,7 @@ def test_view_is_not_read(check, gemini_batch_stack, books, dataset, monkeypatch
     bigquery_client(gemini_batch_stack).query_and_wait(
         f"CREATE VIEW `{dataset[5:]}.view` AS SELECT * FROM `{books[5:]}`"
     )
-    monkeypatch.setattr(TableInspection, "first_rows", None)
+    monkeypatch.setattr(Tables, "first_rows", None)
     assert check(f"{dataset}.view", f"{dataset}.landed") == []
     assert "author" in texts(check(f"{dataset}.view", f"{dataset}.landed", plan("[[ author ]]")))
 
@@ -227,8 +228,8 @@ def test_target_of_files_may_lie_anywhere_and_that_of_tables_may_not(
 
 def test_missing_write_permission_is_reported(check, gemini_batch_stack, bucket, dataset, monkeypatch):
     landed = fill(gemini_batch_stack, f"{dataset}.landed", LANDED)
-    monkeypatch.setattr(FileInspection, "may_write", lambda *_: False)
-    monkeypatch.setattr(TableInspection, "may_write", lambda *_: False)
+    monkeypatch.setattr(StorageObjects, "may_write", lambda *_: False)
+    monkeypatch.setattr(Tables, "may_write", lambda *_: False)
     found = texts(check([BOOK], landed, requests=f"gs://{bucket}/requests"))
     lacks = "the connection's account lacks the permission"
     assert f"error: requests gs://{bucket}/requests: {lacks} storage.objects.create" in found
@@ -239,7 +240,7 @@ def test_what_cannot_be_asked_is_a_warning(check, books, dataset, monkeypatch):
     def forbidden(*_: object) -> None:
         raise Forbidden("no bigquery.datasets.get")
 
-    monkeypatch.setattr(TableInspection, "dataset_location", forbidden)
+    monkeypatch.setattr(Tables, "dataset_location", forbidden)
     found = check(books, f"{dataset}.landed")
     assert {finding.severity for finding in found} == {"warning"}
     assert "could not be checked: 403 no bigquery.datasets.get" in texts(found)

@@ -71,7 +71,7 @@ def test_files_are_read(source: Any, paths: tuple[Any, ...], kind: FileKind) -> 
         pytest.param("a.xlsx", "the kind of file is not known", id="unknown-kind"),
         pytest.param("gs://bucket-1/a", "the kind of file is not known", id="no-ending"),
         pytest.param("s3://bucket/a.csv", "unknown scheme s3://", id="unknown-scheme"),
-        pytest.param("gs://B!/a.csv", "names no valid bucket", id="bad-bucket"),
+        pytest.param("gs://B!/a.csv", "does not name a valid bucket", id="bad-bucket"),
         pytest.param("bq://nonsense", "is incomplete", id="bad-table"),
         pytest.param("['a.csv']", "render_template_as_native_obj", id="rendered-list"),
     ],
