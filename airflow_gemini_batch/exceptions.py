@@ -95,7 +95,7 @@ class JobLostError(GeminiBatchError):
 
 
 class RowsFailedError(GeminiBatchError):
-    """The batch job ended, but too many of its rows hold no answer."""
+    """The batch job ended, but too many of its rows have no answer."""
 
     retryable = False
 

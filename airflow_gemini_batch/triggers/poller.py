@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from asgiref.sync import sync_to_async
@@ -136,9 +137,7 @@ class Poller:
                 self._wake.clear()
                 self._alarm = None
                 open_ = due_at(self._all(), self._loop.time())
-                interval = min(
-                    (subscription.poll_interval for subscription in open_), default=DEFAULT_POLL_INTERVAL
-                )
+                interval = min((each.poll_interval for each in open_), default=DEFAULT_POLL_INTERVAL)
                 try:
                     await self._round(open_)
                 except JobServiceError as error:
@@ -243,9 +242,7 @@ class Poller:
                 await asyncio.sleep(0)
 
     def _all(self) -> Iterator[Subscription]:
-        return (
-            subscription for subscriptions in self._subscriptions.values() for subscription in subscriptions
-        )
+        return chain.from_iterable(self._subscriptions.values())
 
     def _retire(self) -> None:
         if _pollers.get((self._loop, self._group)) is self:

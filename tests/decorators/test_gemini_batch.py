@@ -129,7 +129,7 @@ def test_what_is_no_prompt_costs_nothing(gemini_batch_stack, bucket, folder, fun
     ("arguments", "message"),
     [
         ({"folder": "bq://project-1.d"}, "has to be a folder on Cloud Storage"),
-        ({"folder": ""}, "destination is missing"),
+        ({"folder": ""}, "requests is missing"),
         ({"model": ""}, "model is missing"),
         ({"response_schema": {"a": object()}}, "response_schema"),
         ({"max_failed_fraction": 2}, "max_failed_fraction: expected a number from 0 to 1"),

@@ -133,7 +133,7 @@ def asking(name: str, **arguments: Any) -> Fault:
 
 ALL_ANSWERED = Answers({"ok": ROWS})
 PAID_ONCE = Try(ALL_ANSWERED, "SUCCEEDED")
-NO_NEWS = Fails(SubmissionUnknownError, ("creating the job", "The next try looks for it once more"))
+CREATION_UNKNOWN = Fails(SubmissionUnknownError, ("creating the job", "The next try looks for it once more"))
 NOT_ASKED = Fails(VertexApiError, ("listing the jobs of demo-project in us-central1",))
 SLOW = fault("slow")
 SLOW_RUN = fault("slow", queue_seconds=0.0)

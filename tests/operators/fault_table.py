@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_gemini_batch.exceptions import JobFailedError, JobLostError, VertexApiError
 from tests.operators.fault_scenarios import (
     ALL_ANSWERED,
-    NO_NEWS,
+    CREATION_UNKNOWN,
     NOT_ASKED,
     PAID_ONCE,
     ROWS,
@@ -32,15 +32,17 @@ ONE_REJECTED = {"ok": ROWS - 1, "rejected": 1}
 
 SCENARIOS = [
     # Creating
-    next_try_pays("create: dropped before acting", NO_NEWS, fault("drop_before", "create")),
+    next_try_pays("create: dropped before acting", CREATION_UNKNOWN, fault("drop_before", "create")),
     succeeds("create: dropped after acting", fault("drop_after", "create")),
     next_try_pays(
-        "create: 429 before acting", NO_NEWS, fault("error", "create", status="RESOURCE_EXHAUSTED")
+        "create: 429 before acting", CREATION_UNKNOWN, fault("error", "create", status="RESOURCE_EXHAUSTED")
     ),
     succeeds("create: 429 after acting", fault("error_after", "create", status="RESOURCE_EXHAUSTED")),
-    next_try_pays("create: 500 before acting", NO_NEWS, fault("error", "create", status="INTERNAL")),
+    next_try_pays("create: 500 before acting", CREATION_UNKNOWN, fault("error", "create", status="INTERNAL")),
     succeeds("create: 500 after acting", fault("error_after", "create", status="INTERNAL")),
-    next_try_pays("create: 503 before acting", NO_NEWS, fault("error", "create", status="UNAVAILABLE")),
+    next_try_pays(
+        "create: 503 before acting", CREATION_UNKNOWN, fault("error", "create", status="UNAVAILABLE")
+    ),
     succeeds("create: 503 after acting", fault("error_after", "create", status="UNAVAILABLE")),
     succeeds("create: empty 200", fault("empty_answer", "create")),
     succeeds("create: HTML", fault("html_answer", "create")),
@@ -48,7 +50,7 @@ SCENARIOS = [
     succeeds("create: acts after the client has gone", fault("delay", "create", seconds=0.6)),
     next_try_pays(
         "create: acts after the try has failed",
-        NO_NEWS,
+        CREATION_UNKNOWN,
         fault("delay", "create", seconds=1.8),
         jobs="SUCCEEDED",
     ),
@@ -95,7 +97,7 @@ SCENARIOS = [
     ),
     next_try_pays(
         "list: stale for long after an unclear create",
-        NO_NEWS,
+        CREATION_UNKNOWN,
         fault("drop_after", "create"),
         fault("stale_list", "list"),
         jobs="SUCCEEDED",
@@ -129,7 +131,7 @@ SCENARIOS = [
         "wait: no answer for good",
         (
             Try(
-                Fails(JobLostError, ("no answer",)),
+                Fails(JobLostError, ("could not be read",)),
                 "SUCCEEDED",
                 waiting=(asking("error", times=None),),
                 settings={"queue_timeout": 0.3, "run_timeout": 0.3},
@@ -149,7 +151,9 @@ SCENARIOS = [
         "end: no answer for good",
         (
             Try(
-                Fails(JobLostError, ("no answer", "The next try"), never=("still be running", "billing")),
+                Fails(
+                    JobLostError, ("could not be read", "The next try"), never=("still be running", "billing")
+                ),
                 "SUCCEEDED",
                 ended=(asking("error", times=None),),
             ),

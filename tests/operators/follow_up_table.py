@@ -246,7 +246,7 @@ SCENARIOS = [
         "follow-up is paused",
         later("pause"),
         state="PAUSED",
-        words=("is PAUSED", "cancel it in the console"),
+        words=("is PAUSED", "Cancel it in the console"),
         counts={"ok": HALF, "missing": HALF},
     ),
     follow_up_fails(

@@ -110,7 +110,7 @@ def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messag
     manifest = run_task(describe(source, max_cost_usd=0.01))
     assert manifest["usage"][MODEL]["rows"] == 10
     assert (manifest["cost"]["amount"], manifest["cost"]["unpriced"]) == (None, [MODEL])
-    assert f"There is no batch rate for {MODEL}, whose tokens are not in the cost" in messages("warning")
+    assert f"There is no batch rate for {MODEL}, so the cost leaves its tokens out" in messages("warning")
     assert "max_cost_usd=$0.0100 was not checked" in messages("warning")
 
 
