@@ -133,6 +133,7 @@ def test_name_that_does_not_exist_is_an_attribute_error():
         _ = airflow_gemini_batch.Nothing
 
 
+@pytest.mark.slow
 def test_decorator_is_found_by_its_name():
     from airflow.providers.common.compat.sdk import task
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.slow
+
 from airflow_gemini_batch.cli import app
 
 COMMAND = str(Path(sys.executable).parent / "gemini-batch")

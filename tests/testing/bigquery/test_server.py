@@ -93,6 +93,7 @@ def test_answers_quickly(server: LocalBigQuery) -> None:
     assert time.monotonic() - started < 1.2
 
 
+@pytest.mark.slow
 def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
     program = """
         import pathlib, warnings
@@ -130,6 +131,7 @@ def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_imports_without_the_emulator() -> None:
     program = (
         "import sys; import airflow_gemini_batch.testing.bigquery.server; print('bqemulator' in sys.modules)"
