@@ -39,12 +39,14 @@ pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
 assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow is imported"
 
 
-# What the test at hand has started: processes, and sockets that listen.
+# What the test at hand has started: servers, and processes of this environment.
 _started: list[str] = []
 
 
 def _take_note(event: str, arguments: tuple[object, ...]) -> None:
-    if event in ("socket.bind", "subprocess.Popen", "os.fork"):
+    if event == "socket.bind" or (
+        event == "subprocess.Popen" and str(arguments[0]).startswith(os.path.dirname(sys.executable))
+    ):
         _started.append(f"{event}{arguments[:2]}")
 
 
@@ -53,10 +55,10 @@ sys.addaudithook(_take_note)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test that is not marked ``slow`` as ``stack`` if it has a server, else as ``unit``."""
+    """Mark each test that bears no mark of the three: as ``stack`` if it has a server, else as ``unit``."""
     config.stash[COLLECTED] = {item.path for item in items}
     for item in items:
-        if not item.get_closest_marker("slow"):
+        if not (item.get_closest_marker("slow") or item.get_closest_marker("stack")):
             fixtures: list[str] = getattr(item, "fixturenames", [])
             item.add_marker("stack" if SERVERS.intersection(fixtures) else "unit")
 

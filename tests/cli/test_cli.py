@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.slow
-
 from airflow_gemini_batch.cli import app
+
+pytestmark = pytest.mark.slow
 
 COMMAND = str(Path(sys.executable).parent / "gemini-batch")
 

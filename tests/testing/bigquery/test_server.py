@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.stack
+
+
 def _client(server: LocalBigQuery) -> bigquery.Client:
     options = {"api_endpoint": server.url}
     return bigquery.Client(project="p", credentials=AnonymousCredentials(), client_options=options)
@@ -93,7 +96,6 @@ def test_answers_quickly(server: LocalBigQuery) -> None:
     assert time.monotonic() - started < 1.2
 
 
-@pytest.mark.slow
 def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
     program = """
         import pathlib, warnings
@@ -131,7 +133,6 @@ def test_writes_nothing_outside_its_folder_and_is_quiet(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.slow
 def test_imports_without_the_emulator() -> None:
     program = (
         "import sys; import airflow_gemini_batch.testing.bigquery.server; print('bqemulator' in sys.modules)"

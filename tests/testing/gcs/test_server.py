@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.stack
+
 MIB = 1 << 20
 
 
@@ -120,7 +122,6 @@ with LocalCloudStorage(pathlib.Path(sys.argv[1])) as server:
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_memory_does_not_grow_with_the_object(tmp_path: Path) -> None:
     block, blocks = os.urandom(MIB), 200
