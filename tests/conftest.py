@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 GUARD = Path(__file__).parent / "guard"
 
+COLLECTED = pytest.StashKey[set[Path]]()
+"""The files of all tests that were collected, before any is deselected."""
+
+# The fixtures that start servers, for as long as the session or a folder of it lasts.
+SERVERS = {"local_stack", "server", "storage_server", "bigquery_server"}
+
 # Airflow reads its home when it is first imported.
 _airflow_home = tempfile.TemporaryDirectory(prefix="gemini-batch-tests-", ignore_cleanup_errors=True)
 os.environ["AIRFLOW_HOME"] = _airflow_home.name
@@ -31,6 +37,41 @@ import tests.guard.sitecustomize  # noqa: E402, F401
 pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
 
 assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow is imported"
+
+
+# What the test at hand has started: servers, and processes of this environment.
+_started: list[str] = []
+
+
+def _take_note(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "socket.bind" or (
+        event == "subprocess.Popen" and str(arguments[0]).startswith(os.path.dirname(sys.executable))
+    ):
+        _started.append(f"{event}{arguments[:2]}")
+
+
+sys.addaudithook(_take_note)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test that bears no mark of the three: as ``stack`` if it has a server, else as ``unit``."""
+    config.stash[COLLECTED] = {item.path for item in items}
+    for item in items:
+        if not (item.get_closest_marker("slow") or item.get_closest_marker("stack")):
+            fixtures: list[str] = getattr(item, "fixturenames", [])
+            item.add_marker("stack" if SERVERS.intersection(fixtures) else "unit")
+
+
+@pytest.fixture(autouse=True)
+def unit_tests_are_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a unit test that starts a process or a server."""
+    _started.clear()
+    yield
+    if _started and request.node.get_closest_marker("unit"):
+        pytest.fail(
+            f"A unit test started {_started}. Take the servers of a fixture, or mark the test as slow."
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -116,6 +116,7 @@ def test_module_level_imports_nothing_of_google(room: str) -> None:
     assert offences(room, lambda imported: imported.runs and imported.is_of(*google)) == []
 
 
+@pytest.mark.slow
 def test_core_loads_neither_airflow_nor_google() -> None:
     # Beyond the source: what a library might bring along.
     names = [module.removesuffix(".__init__") for module, _ in modules("core")]

@@ -26,6 +26,7 @@ def test_refuses_a_connection_to_an_address_outside_this_machine(report):
     assert report.read_text().startswith("192.0.2.1 by")
 
 
+@pytest.mark.slow
 def test_guards_the_processes_that_tests_start(report):
     code = "import socket; socket.getaddrinfo('example.com', 80)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

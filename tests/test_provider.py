@@ -133,6 +133,7 @@ def test_name_that_does_not_exist_is_an_attribute_error():
         _ = airflow_gemini_batch.Nothing
 
 
+@pytest.mark.slow
 def test_decorator_is_found_by_its_name():
     from airflow.providers.common.compat.sdk import task
 
@@ -148,11 +149,13 @@ def in_a_fresh_process(code: str) -> str:
     return ended.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_nothing_else():
     code = "import sys, airflow_gemini_batch; print([n for n in sys.modules if n.split('.')[0] == 'airflow'])"
     assert in_a_fresh_process(code) == "[]"
 
 
+@pytest.mark.slow
 def test_importing_what_a_dag_file_imports_loads_no_google_library():
     # A DAG file pays for these on every parse: google-genai alone costs a second. Airflow itself looks up the
     # empty packages above them.

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from airflow_gemini_batch.cli import app
 
+pytestmark = pytest.mark.slow
+
 COMMAND = str(Path(sys.executable).parent / "gemini-batch")
 
 HEADER = ["book_id", "title", "authors", "original_publication_year", "language_code"]

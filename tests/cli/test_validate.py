@@ -131,6 +131,7 @@ def test_file_on_cloud_storage_is_read_there(gemini_batch_stack, bucket):
     assert "names 2 files" in one_line(run(f"gs://{bucket}/*.jsonl").stderr)
 
 
+@pytest.mark.slow
 def test_local_file_is_checked_without_airflow_and_google(write):
     code = (
         "import sys\n"

@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.crash.points import POINTS
+
+pytestmark = pytest.mark.slow
 
 RUN = Path(__file__).parent / "run.py"
 

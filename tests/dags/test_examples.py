@@ -12,6 +12,8 @@ from airflow_gemini_batch.demo.workspace import BUCKET, Workspace, example_dags_
 from airflow_gemini_batch.testing.stack import LOCATION
 from tests.support.requests_data import answers, storage_client
 
+pytestmark = pytest.mark.slow
+
 # Each is called like its file.
 DAG_IDS = {path.stem for path in example_dags_folder().glob("*.py")}
 

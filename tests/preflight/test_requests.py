@@ -102,6 +102,7 @@ def test_byte_order_mark_hides_no_other_fault() -> None:
     assert any("Please use a valid role" in finding.message for finding in others)
 
 
+@pytest.mark.slow
 def test_advice_against_the_byte_order_mark_works(tmp_path) -> None:
     (finding,) = _findings(b"\xef\xbb\xbf" + GOOD)
     command = finding.hint[finding.hint.index("(") + 1 : -1]

@@ -15,6 +15,8 @@ from airflow.providers.common.compat.sdk import DAG, AirflowException
 from airflow_gemini_batch import BuildGeminiRequestsOperator, GeminiEnrichmentTaskGroup
 from airflow_gemini_batch.task_groups.pipeline import PipelineOptions
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 USER_DAG = Path(__file__).with_name("user_dag.py")
 EXPECTED = {

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+pytestmark = pytest.mark.stack
+
+
 def _client(server: LocalBigQuery) -> bigquery.Client:
     options = {"api_endpoint": server.url}
     return bigquery.Client(project="p", credentials=AnonymousCredentials(), client_options=options)

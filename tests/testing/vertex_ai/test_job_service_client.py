@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from google.api_core import exceptions
@@ -12,15 +13,14 @@ from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from tests.testing.vertex_ai.conftest import Folder
 from tests.testing.vertex_ai.http import LOCATION, MODEL, PROJECT, prompts
 
-job_service = pytest.importorskip("google.cloud.aiplatform_v1.services.job_service")
-transports = pytest.importorskip("google.cloud.aiplatform_v1.services.job_service.transports")
-
 PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
 
 
 @pytest.fixture
-def client(vertex: LocalVertex) -> job_service.JobServiceClient:
-    transport = transports.JobServiceRestTransport(
+def client(vertex: LocalVertex) -> Any:
+    # Importing it takes a second, which only these tests shall cost.
+    job_service = pytest.importorskip("google.cloud.aiplatform_v1.services.job_service")
+    transport = job_service.transports.JobServiceRestTransport(
         host=vertex.url.removeprefix("http://"), url_scheme="http", credentials=Credentials("local")
     )
     return job_service.JobServiceClient(transport=transport)
@@ -41,7 +41,7 @@ def _job(folder: Folder, **fields: object) -> dict[str, object]:
     return {**job, **fields}
 
 
-def _wait(client: job_service.JobServiceClient, name: str, state: str) -> object:
+def _wait(client: Any, name: str, state: str) -> object:
     deadline = time.monotonic() + 10
     while (job := client.get_batch_prediction_job(name=name)).state.name != f"JOB_STATE_{state}":
         assert time.monotonic() < deadline, job.state
@@ -49,7 +49,7 @@ def _wait(client: job_service.JobServiceClient, name: str, state: str) -> object
     return job
 
 
-def test_runs_lists_and_deletes_a_job(client: job_service.JobServiceClient, folder: Folder) -> None:
+def test_runs_lists_and_deletes_a_job(client: Any, folder: Folder) -> None:
     created = client.create_batch_prediction_job(parent=PARENT, batch_prediction_job=_job(folder))
     assert dict(created.labels) == {"team": "search"}
 
@@ -68,7 +68,7 @@ def test_runs_lists_and_deletes_a_job(client: job_service.JobServiceClient, fold
         client.get_batch_prediction_job(name=job.name)
 
 
-def test_cancels_a_job(client: job_service.JobServiceClient, folder: Folder) -> None:
+def test_cancels_a_job(client: Any, folder: Folder) -> None:
     created = client.create_batch_prediction_job(parent=PARENT, batch_prediction_job=_job(folder))
     client.cancel_batch_prediction_job(name=created.name)
     assert _wait(client, created.name, "CANCELLED").error.code == 1
@@ -76,7 +76,7 @@ def test_cancels_a_job(client: job_service.JobServiceClient, folder: Folder) -> 
         client.cancel_batch_prediction_job(name=created.name)
 
 
-def test_hears_what_is_wrong(client: job_service.JobServiceClient, folder: Folder) -> None:
+def test_hears_what_is_wrong(client: Any, folder: Folder) -> None:
     with pytest.raises(exceptions.BadRequest, match="Label key 'Team' is not valid"):
         client.create_batch_prediction_job(
             parent=PARENT, batch_prediction_job=_job(folder, labels={"Team": "x"})

@@ -4,6 +4,8 @@ import pytest
 
 from airflow_gemini_batch.testing.bigquery.patches import seams
 
+pytestmark = pytest.mark.stack  # importing bqemulator takes seconds
+
 
 def test_refuses_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "version", lambda _name: "1.5.0")

@@ -1,0 +1,26 @@
+# One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
+BIN := .venv/bin
+
+.PHONY: check test test-fast demo bench
+
+check: .venv  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: .venv  ## all tests
+	$(BIN)/pytest
+
+test-fast: .venv  ## the tests that need neither a server nor another process
+	$(BIN)/pytest -m unit
+
+demo: .venv  ## a pipeline on the local servers
+	$(BIN)/gemini-batch demo
+
+bench: .venv  ## what importing and waiting cost, and how fast rows pass through
+	$(BIN)/python tests/benchmarks/imports.py --json
+	$(BIN)/python tests/benchmarks/waiting.py --jobs 1000 --seconds 20 --json
+	$(BIN)/python tests/benchmarks/rows.py --rows 100000 --json
+
+.venv:
+	python3 -m venv $@ && $(BIN)/pip install -q -e ".[dev]" || { rm -rf $@; exit 1; }
