@@ -83,13 +83,13 @@ def classify_row(status: Any, response: Any) -> RowResult:
     """
     if failure := status_failure(status):
         return failure
-    content = _object_of(response)
+    content = object_of(response)
     if not content:
         return RowResult(Outcome.MISSING, "the row has no response")
-    candidate = _first_object(content.get("candidates"))
+    candidate = first_object(content.get("candidates"))
     if candidate is not None:
         return _from_candidate(candidate)
-    if reason := _object_of(content.get("promptFeedback")).get("blockReason"):
+    if reason := object_of(content.get("promptFeedback")).get("blockReason"):
         return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
     return RowResult(Outcome.MISSING, "the response has no candidates")
 
@@ -115,7 +115,7 @@ def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
         return RowResult(Outcome.BLOCKED, f"the answer was blocked: {reason}")
     if reason != "STOP":
         return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
-    if not _first_object(_object_of(candidate.get("content")).get("parts")):
+    if not first_object(object_of(candidate.get("content")).get("parts")):
         return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
     return _GOOD
 
@@ -126,18 +126,24 @@ def _text_of(status: Any) -> str:
     return "" if re.fullmatch(OK_STATUS_PATTERN, text) else text
 
 
-def _object_of(value: Any) -> Mapping[str, Any]:
+def decoded(value: Any) -> Any:
+    """Return a value, decoded if it is JSON text; None for a text that is not JSON."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def object_of(value: Any) -> Mapping[str, Any]:
     """Return an object, decoded if it is JSON text; an empty one for any other value."""
-    if isinstance(value, (str, bytes)):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return {}
+    value = decoded(value)
     return value if isinstance(value, Mapping) else {}
 
 
-def _first_object(value: Any) -> Mapping[str, Any] | None:
-    """Return the first of a list of objects, or the object that stands alone; ``None`` when there is none."""
+def first_object(value: Any) -> Mapping[str, Any] | None:
+    """Return the first of a list of objects, or the object itself; None for any other value."""
     first = value[0] if isinstance(value, list) and value else value
     return first if isinstance(first, Mapping) else None
 

@@ -6,11 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import orjson
-
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.core.response_schema import AnswerColumn
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, status_failure
+from airflow_gemini_batch.outputs.classify import (
+    Outcome,
+    RowResult,
+    decoded,
+    first_object,
+    object_of,
+    status_failure,
+)
 from airflow_gemini_batch.outputs.usage import Usage, gemini_embedding_usage, text_embedding_usage
 
 
@@ -88,20 +93,20 @@ class VectorForm(NamedTuple):
 
 
 def _gemini_embedding(answer: Any) -> Any:
-    content = _first_object(answer)
+    content = object_of(answer)
     return content.get("embedding") or content.get("embeddings")
 
 
 VECTOR_FORMS: Mapping[ModelFamily, VectorForm] = {
     TEXT_EMBEDDING: VectorForm(
         lambda row: "predictions" in row or "instance" in row,
-        lambda answer: _first_object(answer).get("embeddings"),
+        lambda answer: (first_object(answer) or {}).get("embeddings"),
         text_embedding_usage,
     ),
     # A failed row looks like one of generated content, and means the same.
     GEMINI_EMBEDDING: VectorForm(
         lambda row: any(
-            name in _first_object(row.get("response")) for name in ("embedding", "embeddings", "tokenCount")
+            name in object_of(row.get("response")) for name in ("embedding", "embeddings", "tokenCount")
         ),
         _gemini_embedding,
         gemini_embedding_usage,
@@ -119,11 +124,11 @@ def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
         return EmbeddedRow(failure)
     form = VECTOR_FORMS[family]
     answer = decoded(row.get(family.answer_column))
-    embedding = _first_object(form.embedding(answer))
+    embedding = first_object(form.embedding(answer)) or {}
     values = embedding.get("values")
     if values is None:
         return EmbeddedRow(RowResult(Outcome.MISSING, NO_VECTOR))
-    truncated = _first_object(embedding.get("statistics")).get("truncated")
+    truncated = object_of(embedding.get("statistics")).get("truncated")
     return EmbeddedRow(_OK, values, form.usage(answer).prompt_tokens or None, truncated)
 
 
@@ -158,19 +163,3 @@ def _length(values: list[Any]) -> float:
         return math.hypot(*values)
     except (TypeError, OverflowError):
         return math.nan
-
-
-def decoded(value: Any) -> Any:
-    """Return a value that may be JSON text; None for a text that is not JSON."""
-    if not isinstance(value, (str, bytes)):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _first_object(value: Any) -> Mapping[str, Any]:
-    """Return the first of a list of objects, or the object itself; an empty one for any other value."""
-    first = value[0] if isinstance(value, list) and value else value
-    return first if isinstance(first, Mapping) else {}

@@ -8,11 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally, decoded
 from airflow_gemini_batch.outputs.decoder import read_answer
 from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key, read_label
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
@@ -150,8 +148,5 @@ def _read_row(line: bytes) -> _OutputRow:
 
 
 def _object(line: bytes) -> Mapping[str, Any] | None:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
+    row = decoded(line)
     return row if isinstance(row, Mapping) else None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
-from airflow_gemini_batch.outputs.classify import RowResult, classify_row
-from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS, decoded, read_embedding
+from airflow_gemini_batch.outputs.classify import RowResult, classify_row, decoded
+from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS, read_embedding
 from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, usage_of
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from operator import add
 from typing import Any, NamedTuple, Self
 
+from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
+
 LONG_PROMPT = 200_000
 """Some models bill prompt and answer of rows with more prompt tokens than this at a higher rate."""
 
@@ -95,11 +97,7 @@ def usage_of(response: Mapping[str, Any]) -> ModelUsage:
     metadata = response.get("usageMetadata")
     if not isinstance(metadata, dict):
         return ModelUsage(model, Usage())
-    prompt = _count(metadata.get("promptTokenCount"))
-    output = _count(metadata.get("candidatesTokenCount"))
-    thoughts = _count(metadata.get("thoughtsTokenCount"))
-    cached = _count(metadata.get("cachedContentTokenCount"))
-    return ModelUsage(model, counted_usage(prompt, output, thoughts, cached))
+    return ModelUsage(model, counted_usage(*(_count(metadata.get(name)) for name in TOKEN_COLUMNS.values())))
 
 
 def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage:
@@ -118,7 +116,7 @@ def text_embedding_usage(predictions: Any) -> Usage:
     """
     tokens = 0
     for prediction in predictions if isinstance(predictions, list) else ():
-        tokens += _count(_inside(_inside(_inside(prediction, "embeddings"), "statistics"), "token_count"))
+        tokens += _count(_inside(prediction, "embeddings", "statistics", "token_count"))
     return Usage(1, tokens) if tokens else Usage()
 
 
@@ -128,13 +126,15 @@ def gemini_embedding_usage(response: Any) -> Usage:
     Some releases report ``tokenCount``, others ``usageMetadata.promptTokenCount``.
     """
     tokens = _count(_inside(response, "tokenCount")) or _count(
-        _inside(_inside(response, "usageMetadata"), "promptTokenCount")
+        _inside(response, "usageMetadata", "promptTokenCount")
     )
     return Usage(1, tokens) if tokens else Usage()
 
 
-def _inside(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
+def _inside(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _count(value: Any) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import (
     FAMILIES,
     GEMINI_EMBEDDING,
@@ -10,6 +11,10 @@ from airflow_gemini_batch.core.model_families import (
     ModelFamily,
     family_of,
 )
+from airflow_gemini_batch.costs.request_size import measure
+from airflow_gemini_batch.outputs.classify_sql import tally_statement
+from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS
+from airflow_gemini_batch.requests.forms import FORMS
 
 
 @pytest.mark.parametrize(
@@ -49,3 +54,12 @@ def test_families_have_limits_of_their_own() -> None:
         "text_embedding": (30_000, True, 768),
         "gemini_embedding": (1_000_000, False, 3072),
     }
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=str)
+def test_each_folder_has_the_form_of_each_family(family: ModelFamily) -> None:
+    assert family in FORMS
+    assert measure({}, family).characters == 0
+    assert (family in VECTOR_FORMS) is family.embeds
+    if family.takes_tables:
+        assert tally_statement(BigQueryAddress("p", "d", "t"), family)
