@@ -175,7 +175,7 @@ def test_nothing_to_embed_skips_the_task(bucket, gemini_batch_stack, dataset):
         ({"model": "gemini-2.5-flash"}, "gemini-2.5-flash generates text: use the operators for Gemini"),
         (
             {"model": "next-embedding-1"},
-            "no family of embedding models that is known here: give request_format",
+            "does not belong to a known family of embedding models: give request_format",
         ),
         ({"task_type": "SEARCH"}, "task_type is 'SEARCH': use one of RETRIEVAL_QUERY, "),
         (
@@ -201,11 +201,11 @@ def test_build_says_what_it_cannot_do(dataset, books, arguments, message):
         ({"model": "next-embedding-1"}, "give request_format='text_embedding' or"),
         (
             {"model": GEMINI},
-            r"gemini-embedding-001 reads and writes files only, not bq://demo-project.d.books",
+            r"gemini-embedding-001 reads and writes only files, not bq://demo-project.d.books",
         ),
         (
             {"model": GEMINI, "source": "gs://bucket/in.jsonl", "destination": "bq://demo-project.d"},
-            r"reads and writes files only, not bq://demo-project.d: give gs:// addresses",
+            r"reads and writes only files, not bq://demo-project.d. Give gs:// addresses",
         ),
         ({"output_dimensionality": 1000}, "give a whole number from 1 to 768"),
     ],
