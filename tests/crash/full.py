@@ -19,8 +19,8 @@ from tests.support.requests_data import request, upload
 DAGS = Path(__file__).parent / "dags"
 
 _ROWS = 5
-_CRASHES_WITHIN = 90.0
-_ENDS_WITHIN = 240.0
+_CRASHES_WITHIN = 300.0
+_ENDS_WITHIN = 900.0
 _LOOK_EVERY = 0.1
 
 

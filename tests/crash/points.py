@@ -18,7 +18,7 @@ WORKER = "worker"
 TRIGGERER = "triggerer"
 
 # Far longer than any round: the call never comes back to the process that is killed in it.
-_NEVER = 600.0
+_NEVER = 3600.0
 
 Calls = Mapping[str, int]
 """API method → calls that arrived since the process in question was started."""

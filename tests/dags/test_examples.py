@@ -76,7 +76,7 @@ print(sorted(name for name in sys.modules if name.startswith(heavy)))
 def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack):
     local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
     run = workspace.airflow("dags", "test", "reading_group_questions", environment=environment)
-    assert run.wait(timeout=120) == 0, workspace.log.read_text()[-3000:]
+    assert run.wait(timeout=900) == 0, workspace.log.read_text()[-3000:]
     told = workspace.log.read_text()
     for book in ("Emma by Jane Austen", "Frankenstein by Mary Shelley", "Middlemarch by George Eliot"):
         assert f"{book} (ok)" in told
@@ -86,7 +86,7 @@ def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack
 def test_recipes_go_from_files_to_files(workspace, environment, local_stack):
     local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
     run = workspace.airflow("dags", "test", "recipes_from_files", environment=environment)
-    assert run.wait(timeout=120) == 0, workspace.log.read_text()[-3000:]
+    assert run.wait(timeout=900) == 0, workspace.log.read_text()[-3000:]
 
     blobs = storage_client(local_stack).list_blobs(BUCKET, match_glob="**/answers/**")
     folders = {

@@ -50,7 +50,7 @@ def seed(vertex: LocalVertex, count: int = 1, **fields: Any) -> list[VertexJobNa
 
 def wait_for(client: BatchJobClient, name: VertexJobName, *states: JobState) -> BatchJob:
     """Wait until a job is in one of the states."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (job := client.get(name)).state not in states:
         assert time.monotonic() < deadline, f"{job} did not become {states} in time"
         time.sleep(0.02)

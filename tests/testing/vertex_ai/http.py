@@ -58,7 +58,7 @@ class VertexCaller:
         self._session.close()
 
     def send(self, verb: str, url: str, **arguments: Any) -> requests.Response:
-        return self._session.request(verb, url, timeout=10, **arguments)
+        return self._session.request(verb, url, timeout=60, **arguments)
 
     def create(self, body: Any) -> dict[str, Any]:
         return self._good(self.send("POST", self.jobs, json=body))
@@ -83,7 +83,7 @@ class VertexCaller:
         """Creates a job and waits for its end; returns the resource."""
         return self.wait(self.create(body))
 
-    def wait(self, job: dict[str, Any], *states: str, seconds: float = 10) -> dict[str, Any]:
+    def wait(self, job: dict[str, Any], *states: str, seconds: float = 60) -> dict[str, Any]:
         """Polls until the job is in one of ``states`` (without their prefix), by default a final one."""
         wanted = {f"JOB_STATE_{state}" for state in states or FINAL}
         deadline = time.monotonic() + seconds

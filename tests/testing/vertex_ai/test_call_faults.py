@@ -65,7 +65,7 @@ def test_answers_200_with_something_else(
 
 @pytest.mark.parametrize("name", ["delay", "delay_after"])
 def test_delays_without_holding_up_others(vertex: LocalVertex, call: VertexCaller, name: str) -> None:
-    vertex.faults.plan(name, on="create", seconds=0.5)
+    vertex.faults.plan(name, on="create", seconds=1.0)
     seen: list[int] = []
     slow = threading.Thread(target=lambda: seen.append(len(call.create(BODY))))
     began = time.monotonic()
@@ -73,9 +73,9 @@ def test_delays_without_holding_up_others(vertex: LocalVertex, call: VertexCalle
     time.sleep(0.2)
     other = VertexCaller(call.url)
     jobs = len(other.names())
-    assert time.monotonic() - began < 0.45
+    assert slow.is_alive()
     slow.join()
-    assert time.monotonic() - began >= 0.5
+    assert time.monotonic() - began >= 1.0
     # Before acting nothing is there yet; after acting the job is, though nobody has been told.
     assert jobs == (1 if name == "delay_after" else 0)
     assert seen

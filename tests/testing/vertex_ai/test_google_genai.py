@@ -41,7 +41,7 @@ def _create(client: genai.Client, folder: Folder, name: str = "nightly") -> type
 
 
 def _wait(client: genai.Client, job: types.BatchJob, state: str) -> types.BatchJob:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while job.state != state:
         assert time.monotonic() < deadline, job.state
         time.sleep(0.02)

@@ -146,7 +146,7 @@ def test_writes_shards(vertex: LocalVertex, call: VertexCaller, folder: Folder) 
 def test_exports_while_it_runs(vertex: LocalVertex, call: VertexCaller, folder: Folder) -> None:
     vertex.faults.plan("slow_export", parts=2, seconds=0.4)
     job = call.create(job_body(folder.write(prompts(10)), folder.uri("out")))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not (found := folder.objects()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -42,7 +42,7 @@ def _job(folder: Folder, **fields: object) -> dict[str, object]:
 
 
 def _wait(client: Any, name: str, state: str) -> object:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (job := client.get_batch_prediction_job(name=name)).state.name != f"JOB_STATE_{state}":
         assert time.monotonic() < deadline, job.state
         time.sleep(0.02)
@@ -61,7 +61,7 @@ def test_runs_lists_and_deletes_a_job(client: Any, folder: Folder) -> None:
     assert [found.name for found in client.list_batch_prediction_jobs(request=query)] == [job.name]
 
     operation = client.delete_batch_prediction_job(name=job.name)
-    assert operation.result(timeout=5) is not None
+    assert operation.result(timeout=60) is not None
     # The operation is a resource of its own, too.
     assert client.transport.operations_client.get_operation(operation.operation.name).done
     with pytest.raises(exceptions.NotFound):
