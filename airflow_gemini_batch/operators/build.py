@@ -118,12 +118,18 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
-        from airflow_gemini_batch.requests.build import RequestBuilder
+        from airflow_gemini_batch.requests.build import build_requests
 
         with fail_without_retry():
             plan = self._plan()
-            clients = (lambda: self.hook.storage_client), (lambda: self.hook.bigquery_client)
-            report = RequestBuilder(*clients, self.log).build(plan, self.source, self.requests)
+            report = build_requests(
+                plan,
+                self.source,
+                self.requests,
+                storage_client=lambda: self.hook.storage_client,
+                bigquery_client=lambda: self.hook.bigquery_client,
+                log=self.log,
+            )
             self.log.info("%s", report)
             summary = report.to_json()
             if report.requests:

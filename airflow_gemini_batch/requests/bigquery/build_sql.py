@@ -25,7 +25,6 @@ from airflow_gemini_batch.requests.bigquery.expressions import (
     request_text,
     slot_columns,
 )
-from airflow_gemini_batch.requests.done import DoneRows, done_query
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
 from airflow_gemini_batch.requests.templates import MediaSlot, TextSlot
 
@@ -36,7 +35,7 @@ DONE = "DONE"
 DAYS_KEPT = 14
 """Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
 
-_NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
 _ROW_DIGEST = "FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint))"
 
 
@@ -46,12 +45,13 @@ class RequestRows:
 
     :param rows: the query that gives the rows.
     :param types: GoogleSQL's types of the rows' columns.
+    :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
     """
 
     plan: BuildPlan
     rows: str
     types: Mapping[str, str]
-    done: DoneRows | None = None
+    done: str = NOTHING_DONE
 
 
 def preview_statement(request_rows: RequestRows) -> Statement:
@@ -158,12 +158,13 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     keys = _key_names(plan)
     slots = named_slots(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
-    columns = {
+    expressions = {
         **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
         "key_text": key_text(plan.key, request_rows.types),
         "prompt": rendered(plan.template.prompt, request_rows.types, parameters),
         **slot_columns(plan.template, request_rows.types, parameters),
     }
+    columns = ",\n    ".join(f"{expression} AS {name}" for name, expression in expressions.items())
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
     files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
     model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
@@ -172,7 +173,7 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
 {request_rows.rows}
 ), filled AS (
   SELECT
-    {_aliased(columns)}
+    {columns}
   FROM source_rows
 ), requests AS (
   SELECT
@@ -189,7 +190,7 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
   SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
   FROM fingerprinted
 ), done AS (
-  {done_query(request_rows.done, plan.key) if request_rows.done else _NOTHING_DONE}
+  {request_rows.done}
 ), sorted_rows AS (
   SELECT
     ranked.*,
@@ -220,7 +221,3 @@ def _bad_row_case(plan: BuildPlan) -> str:
 
 def _key_names(plan: BuildPlan) -> list[str]:
     return [f"key_{n}" for n in range(len(plan.key))]
-
-
-def _aliased(columns: Mapping[str, str]) -> str:
-    return ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())

@@ -23,12 +23,11 @@ from airflow_gemini_batch.requests.bigquery.build_sql import export_statement
 from airflow_gemini_batch.requests.bigquery.preview import (
     CALL_TIMEOUT,
     QUERY_TIMEOUT,
+    BigQueryBuild,
     BuildPreview,
-    Previewer,
     reading,
 )
-from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import BuildReport
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -39,31 +38,24 @@ RECORD = "requests.json"
 JobFiles = list[list[str]]
 
 
-class ExportBuild:
-    """Builds request files by ``EXPORT DATA``.
+class ExportBuild(BigQueryBuild[GcsAddress]):
+    """Builds request files below a folder by ``EXPORT DATA``.
 
-    :param bigquery_client: of ``google-cloud-bigquery``; its project pays for the statements.
     :param storage_client: of ``google-cloud-storage``.
     """
 
-    def __init__(self, bigquery_client: bigquery.Client, storage_client: storage.Client, log: Log) -> None:
-        self._bigquery = bigquery_client
+    def __init__(self, client: bigquery.Client, storage_client: storage.Client, log: Log) -> None:
+        super().__init__(client, log)
         self._storage = storage_client
-        self._log = log
 
-    def run(self, plan: BuildPlan, source: TableRows | QueryRows, folder: GcsAddress) -> BuildReport:
-        """Build the requests; see :meth:`Previewer.preview` and :meth:`write`."""
-        StorageObjects(self._storage).check_destination(folder)
-        return self.write(Previewer(self._bigquery, self._log).preview(plan, source), folder)
+    def _location(self, destination: GcsAddress) -> None:
+        StorageObjects(self._storage).check_destination(destination)
 
-    def write(self, preview: BuildPreview, folder: GcsAddress) -> BuildReport:
-        """Write the requests below a folder, unless they are there already, and return the report.
-
-        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
-        """
+    def write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report."""
         jobs: JobFiles = []
         if preview.shards:
-            home = folder.child(f"requests_{preview.digest}_for_{preview.shards}")
+            home = destination.child(f"requests_{preview.digest}_for_{preview.shards}")
             jobs = self._recorded(home) or self._record(home, self._export(preview, home))
         sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
         return replace(preview.report, sources=sources)
@@ -76,7 +68,7 @@ class ExportBuild:
             pattern = attempt.child(f"{shard + 1}-*.jsonl")
             statement = export_statement(preview.request_rows, pattern, shard=shard, shards=preview.shards)
             with reading(preview.where):
-                job = self._bigquery.query(
+                job = self._client.query(
                     statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
                 )
                 job.result(timeout=QUERY_TIMEOUT)

@@ -7,61 +7,39 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.build_sql import build_statement
 from airflow_gemini_batch.requests.bigquery.preview import (
     CALL_TIMEOUT,
+    BigQueryBuild,
     BuildPreview,
-    Previewer,
     run_statement,
 )
-from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import BuildReport
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Table
+    from google.cloud.bigquery import Table
 
 _LEAST_LIFE = timedelta(days=5)
 """A job may wait for four days before it reads its source; a table that ends sooner is written anew."""
 
 
-class TableBuild:
-    """Builds request tables.
+class TableBuild(BigQueryBuild[BigQueryAddress]):
+    """Builds request tables in a dataset."""
 
-    :param client: of ``google-cloud-bigquery``; its project pays for the statements.
-    """
-
-    def __init__(self, client: Client, log: Log) -> None:
-        self._client = client
-        self._log = log
-
-    def run(self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress) -> BuildReport:
-        """Build the requests; see :meth:`preview` and :meth:`write`."""
-        return self.write(self.preview(plan, source, dataset), dataset)
-
-    def preview(
-        self, plan: BuildPlan, source: TableRows | QueryRows, dataset: BigQueryAddress
-    ) -> BuildPreview:
-        """Count what would be written, and write nothing; see :meth:`Previewer.preview`.
-
-        :param dataset: where the request tables go; source and the target have to be in its location.
-        """
-        return Previewer(self._client, self._log).preview(plan, source, self._location(dataset))
-
-    def write(self, preview: BuildPreview, dataset: BigQueryAddress) -> BuildReport:
+    def write(self, preview: BuildPreview, destination: BigQueryAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report.
 
         The names of the tables tell their content. Tables with the same requests are kept as they are, so that a run
         that is repeated submits the same source. They end by themselves after
         :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
-
-        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
         """
-        shards = range(preview.shards)
-        addresses = [dataset.with_table(_table_name(preview, shard)) for shard in shards]
-        written = [self._write(preview, shard, addresses[shard]) for shard in shards]
+        names = [f"requests_{preview.digest}"]
+        if (shards := preview.shards) != 1:
+            names = [f"{names[0]}_{shard + 1}_of_{shards}" for shard in range(shards)]
+        addresses = [destination.with_table(name) for name in names]
+        written = [self._write(preview, shard, address) for shard, address in enumerate(addresses)]
         try:
             preview.check_written(sum(table.num_rows for table in written))
         except SourceNotReadyError:
@@ -88,20 +66,15 @@ class TableBuild:
         self._log.info("wrote %s requests to %s", written.num_rows, address)
         return written
 
-    def _location(self, dataset: BigQueryAddress) -> str:
+    def _location(self, destination: BigQueryAddress) -> str:
         from google.api_core.exceptions import NotFound
 
         try:
-            return str(self._client.get_dataset(dataset.dotted, timeout=CALL_TIMEOUT).location)
+            return str(self._client.get_dataset(destination.dotted, timeout=CALL_TIMEOUT).location)
         except NotFound:
             raise InvalidRequestError(
-                f"{dataset}: there is no such dataset for the request tables; create it in the location of the job"
+                f"{destination}: there is no such dataset for the request tables; create it in the location of the job"
             ) from None
-
-
-def _table_name(preview: BuildPreview, shard: int) -> str:
-    name = f"requests_{preview.digest}"
-    return name if preview.shards == 1 else f"{name}_{shard + 1}_of_{preview.shards}"
 
 
 def _lives_on(table: Table) -> bool:
