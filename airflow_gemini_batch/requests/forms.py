@@ -33,7 +33,7 @@ class RequestForm(NamedTuple):
 
     :param template: makes the template of one request from the prompt and the family's own options.
     :param line: makes the line of a key and a filled template, with the key in front and a line end; raises
-        :class:`~airflow_gemini_batch.requests.templates.NotTextError` for a key with a lone surrogate.
+        :class:`~airflow_gemini_batch.requests.templates.BadRowError` for a key with a lone surrogate.
     :param errors: says all that is wrong with one request; raises :class:`.WireError` for one that can't be read.
     :param main_field: of a request; tells a bare request from a row that holds one.
     :param example: of a row.

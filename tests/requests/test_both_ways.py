@@ -13,7 +13,8 @@ import pytest
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.build import build_requests
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
-from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan
+from airflow_gemini_batch.requests.spec import BadRows, BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow
 from tests.requests.plans import plan
 from tests.requests.request_cases import (
     BAD_ROW_CASES,

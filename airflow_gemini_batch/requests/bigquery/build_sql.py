@@ -25,8 +25,8 @@ from airflow_gemini_batch.requests.bigquery.expressions import (
     request_text,
     slot_columns,
 )
-from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
-from airflow_gemini_batch.requests.templates import MediaSlot, TextSlot
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 
 # What becomes of a row that is not bad; bad ones have the name of their BadRow.
 ASK = "ASK"

@@ -28,17 +28,17 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.done import done_query
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Row, Table
+    from google.cloud.bigquery import Client, Table
     from google.cloud.bigquery.table import RowIterator
 
 CALL_TIMEOUT = 60.0
 QUERY_TIMEOUT = 3600.0
 """Longest time of a statement over all rows, in seconds."""
 
-_SHOWN_CHARACTERS = 100
 
 Destination = TypeVar("Destination", BigQueryAddress, GcsAddress)
 
@@ -121,7 +121,11 @@ class BigQueryBuild(ABC, Generic[Destination]):
         request_rows = RequestRows(plan, rows, types, self._done(plan, location))
         result = run_statement(self._client, preview_statement(request_rows), location, where)
         states = {row["state"]: row for row in result}
-        bad = {reason: _bad_rows(states[reason.name]) for reason in BadRow if reason.name in states}
+        bad = {
+            reason: BadRows().plus(row["row_count"], row["sample_keys"] or ())
+            for reason in BadRow
+            if (row := states.get(reason.name))
+        }
         plan.check_rows(bad)
         ask = states.get(ASK)
         report = BuildReport(
@@ -227,7 +231,3 @@ def _check_location(table: Table, where: str, location: str | None) -> None:
             f"{where} is in {table.location}, and the rest in {location}: BigQuery reads and writes in one location "
             "only. Put source, target and the dataset of the request tables into one"
         )
-
-
-def _bad_rows(row: Row) -> BadRows:
-    return BadRows(row["row_count"], [key[:_SHOWN_CHARACTERS] for key in row["sample_keys"] or ()])

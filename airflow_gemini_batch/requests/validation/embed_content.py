@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
-from airflow_gemini_batch.requests.validation.generate_content_fields import CONTENT
-from airflow_gemini_batch.requests.validation.proto_json import Message, Scalar, read
+from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUEST
+from airflow_gemini_batch.requests.validation.proto_json import read
 
 TaskType = Literal[
     "RETRIEVAL_QUERY",
@@ -20,21 +20,6 @@ TaskType = Literal[
     "CODE_RETRIEVAL_QUERY",
 ]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
-
-_EMBED_CONTENT_REQUEST = Message(
-    {
-        "model": Scalar.STRING,
-        "content": CONTENT,
-        "embedContentConfig": Message(
-            {
-                "outputDimensionality": Scalar.INT32,
-                "taskType": Scalar.STRING,
-                "title": Scalar.STRING,
-                "autoTruncate": Scalar.BOOL,
-            }
-        ),
-    }
-)
 
 
 def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
@@ -50,7 +35,7 @@ def read_gemini_embedding_request(value: object) -> dict[str, Any]:
 
     Raises :class:`.WireError` for a field that does not exist or is of another type.
     """
-    return read(value, _EMBED_CONTENT_REQUEST)
+    return read(value, EMBED_CONTENT_REQUEST)
 
 
 def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:

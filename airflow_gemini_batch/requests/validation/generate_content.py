@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from airflow_gemini_batch.requests.validation.generate_content_fields import (
+from airflow_gemini_batch.requests.validation.fields import (
     GENERATE_CONTENT_REQUEST,
     PART_DATA,
 )
@@ -220,19 +220,15 @@ def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
 
 
 def _nested_fault(schema: Mapping[str, Any], at: str, depth: int) -> str | None:
-    nested: list[tuple[str, object]] = []
+    nested: dict[str, object] = {}
     for group in ("properties", "$defs", "defs"):
-        nested += [(f'{at}.{group}["{name}"]', inner) for name, inner in schema.get(group, {}).items()]
+        nested |= {f'.{group}["{name}"]': inner for name, inner in schema.get(group, {}).items()}
     for group in ("anyOf", "oneOf", "prefixItems"):
-        nested += [
-            (f"{at}.{group}[{position}]", inner) for position, inner in enumerate(schema.get(group, []))
-        ]
+        nested |= {f".{group}[{position}]": inner for position, inner in enumerate(schema.get(group, []))}
     if "items" in schema:
-        nested.append((f"{at}.items", schema["items"]))
-    for path, inner in nested:
-        if fault := _schema_fault(inner, at=path, depth=depth + 1):
-            return fault
-    return None
+        nested[".items"] = schema["items"]
+    faults = (_schema_fault(inner, at=at + path, depth=depth + 1) for path, inner in nested.items())
+    return next(filter(None, faults), None)
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:

@@ -7,7 +7,7 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.requests.spec import BadRow
+from airflow_gemini_batch.requests.templates import BadRow
 from tests.requests.plans import BOOKS, plan, prompts
 from tests.support.tables import fill, make_dataset
 
