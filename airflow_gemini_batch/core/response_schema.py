@@ -151,7 +151,18 @@ def _typed(
     if values and not kind:
         kind = "STRING" if all(isinstance(value, str) for value in values) else "INTEGER"
     if kind == "OBJECT" or "properties" in schema:
-        return _object(schema, definitions, at, seen)
+        properties = schema.get("properties")
+        if not properties:
+            raise ValueError(
+                f"{at}: an object has to name its fields; for keys that are not known before, use a list of objects "
+                "with a name and a value"
+            )
+        fields = {
+            name: _translated(inner, definitions, f"{at}.{name}", seen) for name, inner in properties.items()
+        }
+        required = [name for name in schema.get("required") or () if name in fields]
+        translated = {"type": "OBJECT", "properties": fields, "propertyOrdering": list(fields)}
+        return {**translated, "required": required} if required else translated
     if kind == "ARRAY":
         if not isinstance(schema.get("items"), Mapping):
             raise ValueError(f"{at}: a list needs the type of its items, such as list[str]")
@@ -167,22 +178,3 @@ def _typed(
         # The service knows enumerations of text only.
         return {"type": kind, "minimum": min(values), "maximum": max(values)}
     return {"type": kind}
-
-
-def _object(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], at: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
-    properties = schema.get("properties")
-    if not properties:
-        raise ValueError(
-            f"{at}: an object has to name its fields; for keys that are not known before, use a list of objects "
-            "with a name and a value"
-        )
-    translated = {
-        name: _translated(inner, definitions, f"{at}.{name}", seen) for name, inner in properties.items()
-    }
-    required = [name for name in schema.get("required") or () if name in translated]
-    found: dict[str, Any] = {"type": "OBJECT", "properties": translated, "propertyOrdering": list(translated)}
-    if required:
-        found["required"] = required
-    return found

@@ -7,7 +7,7 @@ source query becomes part of a statement, in brackets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -92,21 +92,10 @@ def build_statement(
     """
     parameters = Parameters()
     create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
-    columns = ",\n  ".join(
-        f"{expression} AS {quoted(name)}"
-        for expression, name in request_columns(request_rows.plan, parameters)
-    )
-    return Statement(
-        f"""{create} {table.sql}
-OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY))
-AS
-WITH {_sorted_rows(request_rows, parameters)}
-SELECT
-  {columns}
-FROM sorted_rows
-WHERE {_is_asked(shard, shards)}""",
-        parameters.values,
-    )
+    life = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY)"
+    write = f"{create} {table.sql}\nOPTIONS (expiration_timestamp = {life})"
+    columns = request_columns(request_rows.plan, parameters)
+    return _writing(write, columns, request_rows, parameters, shard, shards)
 
 
 def export_statement(
@@ -120,17 +109,9 @@ def export_statement(
     parameters = Parameters()
     template = request_rows.plan.template
     uri = orjson.dumps(str(pattern)).decode()
-    return Statement(
-        f"""EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)
-AS
-WITH {_sorted_rows(request_rows, parameters)}
-SELECT
-  key_text AS `key`,
-  {field_value(template.fields, template, parameters)} AS `request`
-FROM sorted_rows
-WHERE {_is_asked(shard, shards)}""",
-        parameters.values,
-    )
+    write = f"EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)"
+    columns = [("key_text", "key"), (field_value(template.fields, template, parameters), "request")]
+    return _writing(write, columns, request_rows, parameters, shard, shards)
 
 
 def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
@@ -146,10 +127,28 @@ def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, 
     ]
 
 
-def _is_asked(shard: int, shards: int) -> str:
+def _writing(
+    write: str,
+    columns: Iterable[tuple[str, str]],
+    request_rows: RequestRows,
+    parameters: Parameters,
+    shard: int,
+    shards: int,
+) -> Statement:
+    """Return the statement that writes these columns, expressions and names, of one part of the rows."""
+    selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
     # By the key alone: a row that changes between two statements is in one part still, and not in both or neither.
     part = f"\n  AND ABS(MOD(FARM_FINGERPRINT(key_text), {shards})) = {shard}" if shards > 1 else ""
-    return f"state = '{ASK}'{part}"
+    return Statement(
+        f"""{write}
+AS
+WITH {_sorted_rows(request_rows, parameters)}
+SELECT
+  {selected}
+FROM sorted_rows
+WHERE state = '{ASK}'{part}""",
+        parameters.values,
+    )
 
 
 def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
