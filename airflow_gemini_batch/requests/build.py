@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import as_invalid_request
-from airflow_gemini_batch.requests.bigquery.exports import ExportBuild
-from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+from airflow_gemini_batch.requests.bigquery.builder import ExportBuild, TableBuild
 from airflow_gemini_batch.requests.done import read_done_table
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
-from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUEST
-from airflow_gemini_batch.requests.validation.proto_json import read
 
 TaskType = Literal[
     "RETRIEVAL_QUERY",
@@ -30,16 +28,8 @@ def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
     yield from _task_faults(instance.get("task_type"), instance.get("title"))
 
 
-def read_gemini_embedding_request(value: object) -> dict[str, Any]:
-    """Read the JSON of an EmbedContentRequest; returns it with camelCase names and without nulls.
-
-    Raises :class:`.WireError` for a field that does not exist or is of another type.
-    """
-    return read(value, EMBED_CONTENT_REQUEST)
-
-
 def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
-    """Hold an EmbedContentRequest that was read against the rules of the gemini-embedding family."""
+    """Hold an EmbedContentRequest, once it is read, against the rules of the gemini-embedding family."""
     if any("text" not in part for part in _parts(request)):
         yield "Only text parts can be embedded."
     elif not embedded_text(request).strip():

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_gemini_batch.requests.validation.fields import (
-    GENERATE_CONTENT_REQUEST,
-    PART_DATA,
-)
+from airflow_gemini_batch.requests.validation.fields import PART_DATA
 from airflow_gemini_batch.requests.validation.labels import label_fault
-from airflow_gemini_batch.requests.validation.proto_json import read, snake_case
+from airflow_gemini_batch.requests.validation.proto_json import snake_case
 
 _ROLES = ("user", "model")
 _MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
@@ -41,16 +38,8 @@ _DEEPEST = 32
 _Faults = Iterator[str]
 
 
-def read_generation_request(value: object) -> dict[str, Any]:
-    """Read the JSON of a request; returns it with camelCase names, without nulls, with lists where they belong.
-
-    Raises :class:`.WireError` for a field that does not exist or is of another type.
-    """
-    return read(value, GENERATE_CONTENT_REQUEST)
-
-
 def generation_faults(request: dict[str, Any]) -> Iterator[str]:
-    """Hold a request that was read against the service's rules; yields what the service would say."""
+    """Hold a GenerateContentRequest, once it is read, against the service's rules; yields what the service would say."""
     yield from _contents(request)
     if "systemInstruction" in request:
         yield from _parts(request["systemInstruction"], "system_instruction")

@@ -11,7 +11,7 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
+from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
