@@ -39,7 +39,7 @@ _Faults = Iterator[str]
 
 
 def generation_faults(request: dict[str, Any]) -> Iterator[str]:
-    """Hold a GenerateContentRequest, once it is read, against the service's rules; yields what the service would say."""
+    """Hold a GenerateContentRequest, once it is read, against the rules; yields what the service would say."""
     yield from _contents(request)
     if "systemInstruction" in request:
         yield from _parts(request["systemInstruction"], "system_instruction")

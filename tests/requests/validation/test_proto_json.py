@@ -77,7 +77,6 @@ def test_reads(given: dict[str, Any], result: dict[str, Any]) -> None:
         ({"flag": "yes"}, "(TYPE_BOOL)"),
         ({"raw": "%"}, "(TYPE_BYTES)"),
         ({"span": "1m"}, "Duration"),
-        ({"moment": "yesterday"}, "Timestamp"),
         ({"free": []}, "Struct"),
         ({"colour": "BLUE"}, "'job.colour' (Colour), \"BLUE\""),
         ({"labels": []}, "'job.labels' (map), []"),
