@@ -15,6 +15,7 @@ _KEPT = ("description", "minimum", "maximum", "minItems", "maxItems", "format")
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}")
 _COLUMN_TYPES = {"STRING": "STRING", "INTEGER": "INT64", "NUMBER": "FLOAT64", "BOOLEAN": "BOOL"}
 _TEXT_COLUMN = "answer"
+_JSON = (str, int, float, list, Mapping, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +71,17 @@ def answer_columns(
 
 
 def _column(name: str, schema: Mapping[str, Any], path: str | None) -> AnswerColumn:
-    kind = schema.get("type")
-    if kind == "ARRAY" and (item := _COLUMN_TYPES.get(schema["items"].get("type", ""))):
-        if not schema["items"].get("nullable"):  # BigQuery's arrays hold no NULL
-            return AnswerColumn(name, item, repeated=True, path=path)
-        return AnswerColumn(name, "JSON", path=path)
-    return AnswerColumn(name, _COLUMN_TYPES.get(kind or "", "JSON"), path=path)
+    items = schema["items"] if schema.get("type") == "ARRAY" else {}
+    item = _COLUMN_TYPES.get(items.get("type", ""))
+    if item and not items.get("nullable"):  # BigQuery's arrays hold no NULL
+        return AnswerColumn(name, item, repeated=True, path=path)
+    return AnswerColumn(name, _COLUMN_TYPES.get(schema.get("type", ""), "JSON"), path=path)
 
 
 def _as_json_schema(schema: Any) -> dict[str, Any]:
+    # What stands in a JSON schema is JSON; what stands in a dict of types is a type.
     if isinstance(schema, Mapping) and not (
-        schema and all(isinstance(key, str) and not _is_schema_value(value) for key, value in schema.items())
+        schema and all(isinstance(key, str) and not isinstance(schema[key], _JSON) for key in schema)
     ):
         return dict(schema)
     from pydantic import TypeAdapter, create_model
@@ -99,11 +100,6 @@ def _as_json_schema(schema: Any) -> dict[str, Any]:
             "response_schema has to be a Pydantic model, a dataclass, a dict of names and types, or a JSON schema, "
             f"got {schema!r:.200}: {error}"
         ) from None
-
-
-def _is_schema_value(value: Any) -> bool:
-    # What stands in a JSON schema is JSON; what stands in a dict of types is a type.
-    return value is None or isinstance(value, (str, int, float, list, Mapping))
 
 
 def _translated(
@@ -151,7 +147,18 @@ def _typed(
     if values and not kind:
         kind = "STRING" if all(isinstance(value, str) for value in values) else "INTEGER"
     if kind == "OBJECT" or "properties" in schema:
-        return _object(schema, definitions, at, seen)
+        properties = schema.get("properties")
+        if not properties:
+            raise ValueError(
+                f"{at}: an object has to name its fields; for keys that are not known before, use a list of objects "
+                "with a name and a value"
+            )
+        fields = {
+            name: _translated(inner, definitions, f"{at}.{name}", seen) for name, inner in properties.items()
+        }
+        required = [name for name in schema.get("required") or () if name in fields]
+        translated = {"type": "OBJECT", "properties": fields, "propertyOrdering": list(fields)}
+        return {**translated, "required": required} if required else translated
     if kind == "ARRAY":
         if not isinstance(schema.get("items"), Mapping):
             raise ValueError(f"{at}: a list needs the type of its items, such as list[str]")
@@ -167,22 +174,3 @@ def _typed(
         # The service knows enumerations of text only.
         return {"type": kind, "minimum": min(values), "maximum": max(values)}
     return {"type": kind}
-
-
-def _object(
-    schema: Mapping[str, Any], definitions: Mapping[str, Any], at: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
-    properties = schema.get("properties")
-    if not properties:
-        raise ValueError(
-            f"{at}: an object has to name its fields; for keys that are not known before, use a list of objects "
-            "with a name and a value"
-        )
-    translated = {
-        name: _translated(inner, definitions, f"{at}.{name}", seen) for name, inner in properties.items()
-    }
-    required = [name for name in schema.get("required") or () if name in translated]
-    found: dict[str, Any] = {"type": "OBJECT", "properties": translated, "propertyOrdering": list(translated)}
-    if required:
-        found["required"] = required
-    return found

@@ -88,8 +88,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
         self.shard_rows = shard_rows
-        _check_choice("on_bad_rows", on_bad_rows, ("fail", "drop"))
-        _check_choice("on_empty", on_empty, ("skip", "succeed"))
+        for name, choices in (("on_bad_rows", ("fail", "drop")), ("on_empty", ("skip", "succeed"))):
+            if (given := getattr(self, name)) not in choices:
+                raise InvalidRequestError(
+                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
+                )
         if shard_rows is not None and not (isinstance(shard_rows, int) and shard_rows > 0):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {shard_rows!r}")
         if callable(source) or isinstance(source, Iterator):
@@ -118,12 +121,18 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
-        from airflow_gemini_batch.requests.build import RequestBuilder
+        from airflow_gemini_batch.requests.build import build_requests
 
         with fail_without_retry():
             plan = self._plan()
-            clients = (lambda: self.hook.storage_client), (lambda: self.hook.bigquery_client)
-            report = RequestBuilder(*clients, self.log).build(plan, self.source, self.requests)
+            report = build_requests(
+                plan,
+                self.source,
+                self.requests,
+                storage_client=lambda: self.hook.storage_client,
+                bigquery_client=lambda: self.hook.bigquery_client,
+                log=self.log,
+            )
             self.log.info("%s", report)
             summary = report.to_json()
             if report.requests:
@@ -172,8 +181,3 @@ class BuildRequestsOperator(GeminiBatchOperator):
         if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd)):
             self.log.warning("%s", warning)
         return expected.to_json()
-
-
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InvalidRequestError(f"{name} has to be {' or '.join(map(repr, choices))}, got {value!r}")

@@ -104,14 +104,6 @@ class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
     read ``{"key", "request": {EmbedContentRequest}}``, from files only; up to 1,000,000 rows a job. See
     https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
 
-    Example::
-
-        embed = SubmitTextEmbeddingBatchOperator.partial(
-            task_id="embed",
-            model="gemini-embedding-001",
-            location="us-central1",
-        ).expand(requests=build.output)
-
     :param output_dimensionality: length of the vectors. Models ``gemini-embedding-…`` read it from each request, where
         :class:`BuildEmbeddingRequestsOperator` puts it; for them it changes nothing here.
     :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
@@ -150,16 +142,6 @@ class LandEmbeddingsOperator(LandResultsOperator):
     ``dimensions``, the vector's length. Equal texts get equal vectors, all of them.
 
     A vector that is zero, holds anything but finite numbers, or has the wrong length is *invalid*, and fails.
-
-    Example::
-
-        land = LandEmbeddingsOperator(
-            task_id="land_vectors",
-            manifest=submit.output,
-            key="book_id",
-            target="bq://shop.books.vectors",
-            output_dimensionality=768,
-        )
 
     :param vector_column: the column that the vector lands in.
     :param output_dimensionality: length of the vectors, as in the other tasks. Longer ones are cut and normalised (L2)

@@ -108,15 +108,6 @@ class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
     Files hold one ``{"request": {GenerateContentRequest}}`` a line; a table holds it in the column ``request``
     (STRING or JSON), and its other columns come back beside the answer. Up to 200,000 requests a job; see
     https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
-
-    Example::
-
-        describe = SubmitGeminiBatchOperator(
-            task_id="describe",
-            model="gemini-2.5-flash",
-            source="bq://shop.books.requests_{{ ds_nodash }}",
-            location="us-central1",
-        )
     """
 
     def _family(self) -> ModelFamily:
@@ -125,16 +116,6 @@ class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
 
 class LandGeminiResultsOperator(LandResultsOperator):
     """Merge the answers of Gemini jobs into a table or a file: typed columns, matched by key.
-
-    Example::
-
-        land = LandGeminiResultsOperator(
-            task_id="land_results",
-            manifest=submit.output,
-            key="book_id",
-            target="bq://shop.books.descriptions",
-            response_schema={"description": str, "genres": list[str]},
-        )
 
     :param response_schema: as in the build task. Each field is a column: text, numbers, true or false, and lists of
         these are typed, what is nested deeper is JSON. An answer that does not fit is *invalid*, and fails.

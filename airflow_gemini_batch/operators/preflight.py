@@ -61,20 +61,7 @@ class PreflightOperator(BuildRequestsOperator):
 
 
 class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperator):
-    """Check a pipeline of Gemini batch jobs.
-
-    Example::
-
-        preflight = PreflightGeminiBatchOperator(
-            task_id="preflight",
-            source="bq://shop.books.books",
-            key="book_id",
-            prompt="Describe [[ title ]] in two sentences.",
-            model="gemini-2.5-flash",
-            response_schema={"description": str, "genres": list[str]},
-            target="bq://shop.books.descriptions",
-        )
-    """
+    """Check a pipeline of Gemini batch jobs, with the parameters of :class:`.BuildGeminiRequestsOperator`."""
 
     template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "failed_target")
 
@@ -87,24 +74,9 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
 
 
 class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingRequestsOperator):
-    """Check a pipeline of text embedding jobs.
+    """Check a pipeline of embedding jobs, with the parameters of :class:`.BuildEmbeddingRequestsOperator`."""
 
-    Example::
-
-        preflight = PreflightTextEmbeddingBatchOperator(
-            task_id="preflight",
-            source="bq://shop.books.books",
-            key="book_id",
-            text="[[ title ]] by [[ authors | an unknown author ]]",
-            model="text-embedding-005",
-            target="bq://shop.books.vectors",
-        )
-    """
-
-    template_fields: Sequence[str] = (
-        *BuildEmbeddingRequestsOperator.template_fields,
-        "failed_target",
-    )
+    template_fields: Sequence[str] = (*BuildEmbeddingRequestsOperator.template_fields, "failed_target")
 
     def _answers(self) -> Sequence[AnswerColumn]:
         from airflow_gemini_batch.outputs.embeddings import embedding_columns

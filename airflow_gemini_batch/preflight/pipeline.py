@@ -22,7 +22,7 @@ from airflow_gemini_batch.preflight.rows import CHECKED_ROWS, row_findings, temp
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.bigquery.preview import types_of_query
 from airflow_gemini_batch.requests.build import request_dataset, request_folder
-from airflow_gemini_batch.requests.done import done_rows, read_done_files
+from airflow_gemini_batch.requests.done import done_query, read_done_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -129,7 +129,7 @@ class _PipelineChecker(PreflightChecker):
             elif address := self._table_address("target", target):
                 table = self.store.tables.find(address)
                 if table is not None:
-                    done_rows(address, table, self._plan.key)
+                    done_query(address, table, self._plan.key)
 
     def check_landing(self, answers: Sequence[AnswerColumn]) -> None:
         """Check that key, answers and bookkeeping can be columns of one table."""

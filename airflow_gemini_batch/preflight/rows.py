@@ -10,8 +10,8 @@ import orjson
 from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error
 from airflow_gemini_batch.requests.forms import request_faults
-from airflow_gemini_batch.requests.spec import BadRow, BuildPlan
-from airflow_gemini_batch.requests.templates import BadRowError, MediaSlot
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow, BadRowError, MediaSlot
 
 CHECKED_ROWS = 100
 """Number of rows that a preflight turns into requests."""

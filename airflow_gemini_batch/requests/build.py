@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import as_invalid_request
-from airflow_gemini_batch.requests.bigquery.exports import ExportBuild
-from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+from airflow_gemini_batch.requests.bigquery.builder import ExportBuild, TableBuild
 from airflow_gemini_batch.requests.done import read_done_table
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
@@ -26,66 +25,46 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 
-class RequestBuilder:
-    """Builds requests: by SQL where the rows are in BigQuery, as a stream where they are in files or in Python.
+def build_requests(
+    plan: BuildPlan,
+    source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+    requests: str | None = None,
+    *,
+    storage_client: Callable[[], storage.Client],
+    bigquery_client: Callable[[], bigquery.Client],
+    log: Log,
+) -> BuildReport:
+    """Write the requests of all rows that need an answer, and report where they are.
 
+    SQL makes them where the rows are in BigQuery; rows of files or of Python come as a stream.
+
+    :param source: what :func:`~airflow_gemini_batch.requests.sources.row_source` reads.
+    :param requests: dataset or folder for the requests; by default beside the target or the source.
     :param storage_client: makes the client of ``google-cloud-storage``, when the first object is needed.
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when the first table is needed; the client's
         project pays for the statements.
+
+    Raises :class:`.InvalidRequestError` for addresses, columns or rows that can't become requests, and
+    :class:`.SourceNotReadyError` for a source that does not exist.
     """
-
-    def __init__(
-        self,
-        storage_client: Callable[[], storage.Client],
-        bigquery_client: Callable[[], bigquery.Client],
-        log: Log,
-    ) -> None:
-        self._storage_client = storage_client
-        self._bigquery_client = bigquery_client
-        self._log = log
-
-    def build(
-        self,
-        plan: BuildPlan,
-        source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
-        requests: str | None = None,
-    ) -> BuildReport:
-        """Write the requests of all rows that need an answer, and report where they are.
-
-        :param source: what :func:`~airflow_gemini_batch.requests.sources.row_source` reads.
-        :param requests: dataset or folder for the requests; by default beside the target or the source.
-
-        Raises :class:`.InvalidRequestError` for addresses, columns or rows that can't become requests, and
-        :class:`.SourceNotReadyError` for a source that does not exist.
-        """
-        rows = row_source(source)
-        if not isinstance(rows, (TableRows, QueryRows)):
-            return self._build_stream(plan, rows, requests)
-        if plan.family.takes_tables:
-            dataset = request_dataset(requests, plan.target, rows)
-            return TableBuild(self._bigquery_client(), self._log).run(plan, rows, dataset)
-        folder = request_folder(requests, plan.target)
-        export = ExportBuild(self._bigquery_client(), self._storage_client(), self._log)
-        return export.run(plan, rows, folder)
-
-    def _build_stream(
-        self, plan: BuildPlan, source: FileRows | PythonRows | Callable[[], PythonRows], requests: str | None
-    ) -> BuildReport:
-        folder = request_folder(requests, plan.target)
-        done = self._done_in_table(plan)
-        client = self._storage_client()
-        if isinstance(source, FileRows):
-            rows = read_rows(source, (*plan.key, *plan.template.columns), client)
-        else:
-            rows = python_rows(source() if callable(source) else source)
-        return build_files(plan, rows, folder, client, self._log, done=done)
-
-    def _done_in_table(self, plan: BuildPlan) -> Iterator[tuple[str, str]] | None:
-        if not plan.done_target or not plan.done_target.startswith("bq://"):
-            return None
+    rows = row_source(source)
+    if isinstance(rows, (TableRows, QueryRows)) and plan.family.takes_tables:
+        dataset = request_dataset(requests, plan.target, rows)
+        return TableBuild(bigquery_client(), log).run(plan, rows, dataset)
+    folder = request_folder(requests, plan.target)
+    if isinstance(rows, (TableRows, QueryRows)):
+        return ExportBuild(bigquery_client(), storage_client(), log).run(plan, rows, folder)
+    done = None
+    if plan.done_target and plan.done_target.startswith("bq://"):
         with as_invalid_request():
             table = BigQueryAddress.parse(plan.done_target)
-        return read_done_table(self._bigquery_client(), table, plan.key)
+        done = read_done_table(bigquery_client(), table, plan.key)
+    client = storage_client()
+    if isinstance(rows, FileRows):
+        stream = read_rows(rows, (*plan.key, *plan.template.columns), client)
+    else:
+        stream = python_rows(rows() if callable(rows) else rows)
+    return build_files(plan, stream, folder, client, log, done=done)
 
 
 @as_invalid_request()

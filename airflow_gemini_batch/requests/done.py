@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
@@ -24,17 +23,6 @@ _CALL_TIMEOUT = 60.0
 _QUERY_TIMEOUT = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class DoneRows:
-    """An enriched table, with bookkeeping.
-
-    :param types: GoogleSQL's types of its columns.
-    """
-
-    table: BigQueryAddress
-    types: Mapping[str, str]
-
-
 def read_done_table(
     client: bigquery.Client, table: BigQueryAddress, key: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
@@ -46,7 +34,7 @@ def read_done_table(
     if existing is None:
         return
     rows = client.query_and_wait(
-        done_query(done_rows(table, existing, key), key),
+        done_query(table, existing, key),
         location=existing.location,
         api_timeout=_CALL_TIMEOUT,
         wait_timeout=_QUERY_TIMEOUT,
@@ -84,26 +72,20 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
             yield key_text_of(key), str(fingerprint)
 
 
-def done_rows(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> DoneRows:
-    """Return what the statements need to know of an enriched table.
-
-    Raises :class:`.InvalidRequestError` for one without bookkeeping or key.
-    """
-    types = types_of(table.schema)
-    _check_columns(str(address), types, key)
-    return DoneRows(address, types)
-
-
-def done_query(done: DoneRows, key: Sequence[str]) -> str:
+def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> str:
     """Return the query for what an enriched table holds: ``key_text`` and ``fingerprint``, both STRING.
 
     Keys are compared as text, since a key that went through files has come back as text.
+
+    Raises :class:`.InvalidRequestError` for a table without bookkeeping or key.
     """
+    types = types_of(table.schema)
+    _check_columns(str(address), types, key)
     present = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN))
     return f"""SELECT DISTINCT
-    {key_text(key, done.types)} AS key_text,
+    {key_text(key, types)} AS key_text,
     {quoted(FINGERPRINT_COLUMN)} AS fingerprint
-  FROM {done.table.sql}
+  FROM {address.sql}
   WHERE {present}"""
 
 

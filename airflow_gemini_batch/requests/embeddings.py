@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -25,6 +25,8 @@ _TITLED_TASK = "RETRIEVAL_DOCUMENT"
 # https://ai.google.dev/gemini-api/docs/embeddings
 _READS_TASK_IN_TEXT = "gemini-embedding-2"
 _NO_TITLE = "none"
+
+_SLOT = "[[ slot ]]"
 
 
 def embedding_family(model: str, request_format: str | None = None) -> ModelFamily:
@@ -110,7 +112,11 @@ def gemini_embedding_request(
     _check_task(task_type, title)
     text = prompt
     if short_model_name(model).startswith(_READS_TASK_IN_TEXT):
-        _refuse_other_task(short_model_name(model), task_type)
+        if task_type not in (None, _TITLED_TASK):
+            raise ValueError(
+                f"{short_model_name(model)} ignores task_type, which is {task_type!r}: set task_type=None and say it "
+                "in the text, as 'task: search result | query: [[ question ]]' does"
+            )
         text = _titled(prompt, title) if task_type else prompt
         task_type = title = None
     config = {"output_dimensionality": output_dimensionality, "task_type": task_type, "title": title}
@@ -131,36 +137,22 @@ def model_parameters_of(family: ModelFamily, output_dimensionality: int | None =
 
 
 def _template(prompt: PromptTemplate, fields: Mapping[str, Any]) -> RequestTemplate:
+    """Return the template of these fields as a JSON object; a prompt template within them becomes a slot."""
     given = _given(fields)
-    parts: list[str | TextSlot] = []
-    for piece in _pieces(given):
-        if isinstance(piece, str) and parts and isinstance(last := parts[-1], str):
-            parts[-1] = last + piece
-        else:
-            parts.append(piece)
-    return RequestTemplate(tuple(parts), prompt, given)
+    slots: list[TextSlot] = []
+
+    def leave_slot(text: PromptTemplate) -> str:
+        slots.append(TextSlot(text))
+        return _SLOT
+
+    content = orjson.dumps(given, default=leave_slot, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    first, *texts = content.decode().split(f'"{_SLOT}"')
+    rest = (part for pair in zip(slots, texts, strict=True) for part in pair)
+    return RequestTemplate((first, *rest), prompt, given)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _pieces(value: Any) -> Iterator[str | TextSlot]:
-    """Yield the JSON text of a value; a template becomes a slot."""
-    if isinstance(value, PromptTemplate):
-        yield TextSlot(value)
-    elif isinstance(value, Mapping):
-        for number, (name, inner) in enumerate(value.items()):
-            yield f'{"," if number else "{"}"{name}":'
-            yield from _pieces(inner)
-        yield "}"
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield "," if number else "["
-            yield from _pieces(inner)
-        yield "]"
-    else:
-        yield orjson.dumps(value).decode()
 
 
 def _titled(prompt: PromptTemplate, title: PromptTemplate | None) -> PromptTemplate:
@@ -168,14 +160,6 @@ def _titled(prompt: PromptTemplate, title: PromptTemplate | None) -> PromptTempl
     if len(parts) == 1 and isinstance(parts[0], Placeholder) and not parts[0].default:
         parts = (dataclasses.replace(parts[0], default=_NO_TITLE),)
     return PromptTemplate(("title: ", *parts, " | text: ", *prompt.parts))
-
-
-def _refuse_other_task(model: str, task_type: str | None) -> None:
-    if task_type not in (None, _TITLED_TASK):
-        raise ValueError(
-            f"{model} ignores task_type, which is {task_type!r}: set task_type=None and say it in the text, as "
-            "'task: search result | query: [[ question ]]' does"
-        )
 
 
 def _check_task(task_type: str | None, title: PromptTemplate | None) -> None:

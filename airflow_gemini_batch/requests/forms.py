@@ -16,14 +16,11 @@ from airflow_gemini_batch.requests.lines import content_line, embedding_line, re
 from airflow_gemini_batch.requests.templates import RequestTemplate, gemini_request
 from airflow_gemini_batch.requests.validation.embed_content import (
     gemini_embedding_faults,
-    read_gemini_embedding_request,
     text_embedding_faults,
 )
-from airflow_gemini_batch.requests.validation.generate_content import (
-    generation_faults,
-    read_generation_request,
-)
-from airflow_gemini_batch.requests.validation.proto_json import WireError
+from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUEST, GENERATE_CONTENT_REQUEST
+from airflow_gemini_batch.requests.validation.generate_content import generation_faults
+from airflow_gemini_batch.requests.validation.proto_json import WireError, read
 
 _REFUSED_TYPES = ("ARRAY", "STRUCT", "RECORD", "RANGE", "DATETIME", "GEOGRAPHY")
 
@@ -33,7 +30,7 @@ class RequestForm(NamedTuple):
 
     :param template: makes the template of one request from the prompt and the family's own options.
     :param line: makes the line of a key and a filled template, with the key in front and a line end; raises
-        :class:`~airflow_gemini_batch.requests.templates.NotTextError` for a key with a lone surrogate.
+        :class:`~airflow_gemini_batch.requests.templates.BadRowError` for a key with a lone surrogate.
     :param errors: says all that is wrong with one request; raises :class:`.WireError` for one that can't be read.
     :param main_field: of a request; tells a bare request from a row that holds one.
     :param example: of a row.
@@ -50,14 +47,14 @@ FORMS: Mapping[ModelFamily, RequestForm] = {
     GENERATE_CONTENT: RequestForm(
         gemini_request,
         request_line,
-        lambda request: generation_faults(read_generation_request(request)),
+        lambda request: generation_faults(read(request, GENERATE_CONTENT_REQUEST)),
         "contents",
         '{"request": {"contents": [{"role": "user", "parts": [{"text": "…"}]}]}}',
     ),
     GEMINI_EMBEDDING: RequestForm(
         gemini_embedding_request,
         embedding_line,
-        lambda request: gemini_embedding_faults(read_gemini_embedding_request(request)),
+        lambda request: gemini_embedding_faults(read(request, EMBED_CONTENT_REQUEST)),
         "content",
         '{"key": "…", "request": {"content": {"parts": [{"text": "…"}]}}}',
     ),

@@ -11,7 +11,7 @@ from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.templates import BadRowError, NotTextError, RequestTemplate
+from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
 
 _LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
 
@@ -56,7 +56,8 @@ def _json_key(key: str) -> bytes:
     try:
         return orjson.dumps(key)
     except orjson.JSONEncodeError:
-        raise NotTextError("the key holds a lone surrogate, which is not valid Unicode") from None
+        message = "the key holds a lone surrogate, which is not valid Unicode"
+        raise BadRowError(BadRow.NOT_TEXT, message) from None
 
 
 PROMPT = "prompt"

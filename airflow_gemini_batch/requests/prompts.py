@@ -77,12 +77,11 @@ class PromptTemplate:
         """The columns that are read, each once."""
         return tuple(dict.fromkeys(placeholder.column for placeholder in self._placeholders))
 
-    def render(self, row: Mapping[str, Any]) -> str:
-        """Return the text for one row; a column that the row lacks counts as NULL."""
-        return self.render_all([row])[0]
-
     def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the texts for many rows, which takes half the time of one after the other."""
+        """Return the texts for many rows, which takes half the time of one after the other.
+
+        A column that a row lacks counts as NULL.
+        """
         columns = []
         for placeholder in self._placeholders:
             name, default = placeholder.column, placeholder.default

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.exceptions import as_invalid_request
@@ -104,7 +104,9 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
     kinds = {file_kind(path) for path in paths}
     if len(kinds) > 1:
         raise ValueError(f"source {paths} mixes kinds of files: give files of one kind")
-    return FileRows(tuple(_path(path) for path in paths), kinds.pop())
+    # Tables are returned above, and parse_address refuses other schemes.
+    files = (cast("GcsAddress", parse_address(path)) if "://" in path else path for path in paths)
+    return FileRows(tuple(files), kinds.pop())
 
 
 def file_kind(path: str) -> FileKind:
@@ -117,12 +119,3 @@ def file_kind(path: str) -> FileKind:
         f"{path!r}: the kind of file is not known: give a name that ends in {', '.join(_ENDINGS)}"
         + ("" if "://" in path else ", a bq:// table, or a query that begins with SELECT or WITH")
     )
-
-
-def _path(path: str) -> GcsAddress | str:
-    if "://" not in path:
-        return path
-    address = parse_address(path)
-    if not isinstance(address, GcsAddress):
-        raise ValueError(f"{path!r} is not a file")
-    return address

@@ -1,10 +1,9 @@
-"""What a build makes (BuildPlan), why it leaves rows out (BadRow), and what it reports (BuildReport)."""
+"""What a build makes (BuildPlan), which rows it leaves out (BadRows), and what it reports (BuildReport)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from airflow_gemini_batch.core.columns import (
@@ -17,7 +16,7 @@ from airflow_gemini_batch.core.columns import (
 from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.templates import RequestTemplate
+from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
 # Vertex AI adds or reads these itself.
 RESERVED_COLUMNS = frozenset(
@@ -27,16 +26,7 @@ RESERVED_COLUMNS = frozenset(
 _LANDED_COLUMNS = frozenset({*BOOKKEEPING, *FAILED_COLUMNS, *STAGED_OUTCOME, *STAGED_VECTOR})
 SHOWN_KEYS = 5
 """How many offending keys a message names."""
-
-
-class BadRow(StrEnum):
-    """Why a row can't become a request."""
-
-    NULL_KEY = "the key is NULL"
-    DUPLICATE_KEY = "the key occurs more than once"
-    EMPTY_PROMPT = "the prompt is empty"
-    BAD_MEDIA = "a media column holds no gs:// or https:// address of a file of a known type"
-    NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is not valid Unicode"
+_SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +36,18 @@ class BadRows:
     :param keys: some of their keys, at most :data:`SHOWN_KEYS`, or the numbers of rows without one.
     """
 
-    count: int
+    count: int = 0
     keys: Sequence[str] = ()
+
+    def plus(self, count: int, keys: Iterable[str]) -> BadRows:
+        """Return these rows and more.
+
+        :param keys: keys or numbers of the new rows, as many as are at hand.
+        """
+        # Long keys would hide the others, and a lone surrogate can't be printed.
+        texts = (key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode() for key in keys)
+        shown = tuple(dict.fromkeys((*self.keys, *texts)))
+        return BadRows(self.count + count, shown[:SHOWN_KEYS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from itertools import repeat
 from operator import add
 from typing import Any
@@ -51,20 +52,25 @@ class FilledRows:
     media: list[int]
 
 
+class BadRow(StrEnum):
+    """Why a row can't become a request."""
+
+    NULL_KEY = "the key is NULL"
+    DUPLICATE_KEY = "the key occurs more than once"
+    EMPTY_PROMPT = "the prompt is empty"
+    BAD_MEDIA = "a media column holds no gs:// or https:// address of a file of a known type"
+    NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is not valid Unicode"
+
+
 class BadRowError(ValueError):
-    """A row that can't become a request."""
+    """A row can't become a request.
 
+    :param message: by default the reason.
+    """
 
-class EmptyPromptError(BadRowError):
-    """A row whose prompt holds nothing but white space."""
-
-
-class BadMediaError(BadRowError):
-    """A row whose media column does not hold the address of a file of a known type."""
-
-
-class NotTextError(BadRowError):
-    """A row with a lone surrogate, which is not valid Unicode."""
+    def __init__(self, reason: BadRow, message: str | None = None) -> None:
+        super().__init__(message or reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class RequestTemplate:
     def fill(self, row: Mapping[str, Any]) -> bytes:
         """Return the request of a row as JSON.
 
-        Raises :class:`BadRowError`: :class:`EmptyPromptError`, :class:`NotTextError` or :class:`BadMediaError`.
+        Raises :class:`BadRowError`.
         """
         return self.fill_all([row]).requests[0]
 
@@ -114,7 +120,7 @@ class RequestTemplate:
         """
         prompts = self.prompt.render_all(rows)
         if "" in prompts or any(map(str.isspace, prompts)):
-            raise EmptyPromptError("the prompt is empty")
+            raise BadRowError(BadRow.EMPTY_PROMPT)
         pieces: list[list[bytes]] = []
         characters = media = [0] * len(rows)
         try:
@@ -128,7 +134,8 @@ class RequestTemplate:
                     media = list(map(add, media, map(bool, files)))
                     pieces.append(files)
         except orjson.JSONEncodeError:
-            raise NotTextError("the row holds a lone surrogate, which is not valid Unicode") from None
+            message = "the row holds a lone surrogate, which is not valid Unicode"
+            raise BadRowError(BadRow.NOT_TEXT, message) from None
         filled = zip(*pieces, strict=True) if pieces else repeat((), len(rows))
         return FilledRows([self._format % texts for texts in filled], characters, media)
 
@@ -176,10 +183,10 @@ def _file_part(value: Any, slot: MediaSlot) -> bytes:
     if not (uri := text_of(value)):
         return b""
     if not uri.startswith(("gs://", "https://", "http://")):
-        raise BadMediaError(f"{slot.column} is {uri:.200}, not a gs:// or https:// address")
+        message = f"{slot.column} is {uri:.200}, not a gs:// or https:// address"
+        raise BadRowError(BadRow.BAD_MEDIA, message)
     kind = slot.mime_type or mime_type_of(uri)
     if kind is None:
-        raise BadMediaError(
-            f"{slot.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
-        )
+        message = f"{slot.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
+        raise BadRowError(BadRow.BAD_MEDIA, message)
     return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})

@@ -104,7 +104,7 @@ def test_all_faults_are_told_at_once(check, gemini_batch_stack, books):
     [
         ("{dataset}.nowhere", "source {dataset}.nowhere: there is no such table"),
         ("{dataset}.empty", "source {dataset}.empty: the table is empty"),
-        ("SELECT * FROM `{dotted}.nowhere`", "the source query can't be run"),
+        ("SELECT * FROM `{dotted}.nowhere`", "the source query can't be read"),
         ("gs://{bucket}/nowhere.csv", "source gs://{bucket}/nowhere.csv: there is no such object"),
         ("gs://{bucket}/empty.jsonl", "source gs://{bucket}/empty.jsonl: there are no rows"),
         ("/nowhere/books.csv", "source /nowhere/books.csv: there is no such file"),
@@ -124,7 +124,7 @@ def test_source_that_is_not_there_yet_is_worth_another_try(
 
 def test_query_that_is_refused_is_not_worth_another_try(check, dataset):
     (finding,) = check("SELECT isbn, FROM WHERE", f"{dataset}.landed", requests=dataset)
-    assert "BigQuery refuses the source query" in finding.message
+    assert "BigQuery can't make requests of the source query" in finding.message
     assert not finding.retryable
 
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.requests.bigquery.tables import TableBuild
+from airflow_gemini_batch.requests.bigquery.builder import TableBuild
 from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.requests.plans import BOOKS
 from tests.support.tables import bigquery_client, fill, make_dataset, read

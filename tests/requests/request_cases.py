@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_gemini_batch.requests.spec import BadRow, BuildPlan
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow
 from tests.requests.plans import BOOKS, gemini_embedding_plan, plan, text_embedding_plan
 
 NASTY = [

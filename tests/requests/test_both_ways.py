@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.build import RequestBuilder
+from airflow_gemini_batch.requests.build import build_requests
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
-from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan
+from airflow_gemini_batch.requests.spec import BadRows, BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow
 from tests.requests.plans import plan
 from tests.requests.request_cases import (
     BAD_ROW_CASES,
@@ -31,19 +33,22 @@ Requests = dict[str, tuple[dict[str, Any], str]]
 
 
 @pytest.fixture
-def builder(gemini_batch_stack, client):
-    return RequestBuilder(
-        lambda: storage_client(gemini_batch_stack), lambda: client, logging.getLogger("build")
+def build(gemini_batch_stack, client):
+    return partial(
+        build_requests,
+        storage_client=lambda: storage_client(gemini_batch_stack),
+        bigquery_client=lambda: client,
+        log=logging.getLogger("build"),
     )
 
 
 @pytest.fixture
-def requests(gemini_batch_stack, builder, dataset, bucket):
+def requests(gemini_batch_stack, build, dataset, bucket):
     """Build, and return the requests and their fingerprints by key."""
 
     def requests(a_plan: BuildPlan, source: Any) -> Requests:
         in_table = isinstance(source, str) and a_plan.family.takes_tables
-        report = builder.build(a_plan, source, str(dataset) if in_table else f"gs://{bucket}/requests")
+        report = build(a_plan, source, str(dataset) if in_table else f"gs://{bucket}/requests")
         found: Requests = {}
         for address in report.sources:
             for row in read(gemini_batch_stack, address) if in_table else lines(gemini_batch_stack, address):
@@ -101,19 +106,19 @@ def test_values_of_each_type_become_the_same_request(requests, kinds):
 
 
 @pytest.mark.parametrize("case", BAD_ROW_CASES, ids=str)
-def test_bad_row_is_named_or_left_out_and_counted(builder, requests, bucket, case: BadRowCase):
+def test_bad_row_is_named_or_left_out_and_counted(build, requests, bucket, case: BadRowCase):
     rows = [GOOD_ROWS[0], case.row, GOOD_ROWS[1]]
     with pytest.raises(InvalidRequestError, match=re.escape(f"1 row: {case.fault} ({case.key})")):
-        builder.build(plan(**BAD_ROW_PLAN), rows, f"gs://{bucket}/refused")
+        build(plan(**BAD_ROW_PLAN), rows, f"gs://{bucket}/refused")
     dropping = plan(**BAD_ROW_PLAN, drop_bad_rows=True)
-    report = builder.build(dropping, rows, f"gs://{bucket}/requests")
+    report = build(dropping, rows, f"gs://{bucket}/requests")
     assert report.bad == {case.fault: BadRows(1, (case.key,))}
     assert (report.rows, report.requests, report.dropped) == (3, 2, 1)
     assert (report.prompt_characters, report.media) == (len("EmmaIda"), 1)
 
 
 @pytest.mark.parametrize("way", ["table", "files"])
-def test_bad_rows_are_counted_alike(gemini_batch_stack, builder, dataset, bucket, way):
+def test_bad_rows_are_counted_alike(gemini_batch_stack, build, dataset, bucket, way):
     cases = [case for case in BAD_ROW_CASES if not case.python]
     rows = list(GOOD_ROWS)
     expected: dict[BadRow, list[str]] = {}
@@ -125,7 +130,7 @@ def test_bad_rows_are_counted_alike(gemini_batch_stack, builder, dataset, bucket
     if way == "table":
         source = fill(gemini_batch_stack, f"{dataset}.books", BAD_ROW_COLUMNS, rows)
     requests = str(dataset) if way == "table" else f"gs://{bucket}/requests"
-    report = builder.build(plan(**BAD_ROW_PLAN, drop_bad_rows=True), source, requests)
+    report = build(plan(**BAD_ROW_PLAN, drop_bad_rows=True), source, requests)
     assert report.requests == len(GOOD_ROWS)
     assert {fault: found.count for fault, found in report.bad.items()} == {
         fault: len(keys) for fault, keys in expected.items()

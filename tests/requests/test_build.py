@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
-from airflow_gemini_batch.requests.build import RequestBuilder, request_dataset, request_folder
+from airflow_gemini_batch.requests.build import build_requests, request_dataset, request_folder
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows, parse_row_source
 from tests.requests.plans import gemini_embedding_plan, plan
 from tests.support.requests_data import lines, storage_client
@@ -82,16 +83,19 @@ def test_place_for_files_that_is_none_is_named(
 
 
 @pytest.fixture
-def builder(gemini_batch_stack, client):
-    return RequestBuilder(
-        lambda: storage_client(gemini_batch_stack), lambda: client, logging.getLogger("build")
+def build(gemini_batch_stack, client):
+    return partial(
+        build_requests,
+        storage_client=lambda: storage_client(gemini_batch_stack),
+        bigquery_client=lambda: client,
+        log=logging.getLogger("build"),
     )
 
 
 @pytest.mark.parametrize("model_reads", ["tables", "files"])
 @pytest.mark.parametrize("kind", ["table", "query", "file", "rows", "function"])
 def test_each_kind_of_rows_takes_its_way(
-    gemini_batch_stack, builder, dataset, table, bucket, tmp_path, kind, model_reads
+    gemini_batch_stack, build, dataset, table, bucket, tmp_path, kind, model_reads
 ):
     sources: dict[str, Any] = {
         "rows": ROWS,
@@ -106,15 +110,15 @@ def test_each_kind_of_rows_takes_its_way(
     in_table = kind in ("table", "query") and model_reads == "tables"
     requests = str(dataset) if in_table else f"gs://{bucket}/requests"
     wanted = plan() if model_reads == "tables" else gemini_embedding_plan()
-    (source,) = builder.build(wanted, sources[kind], requests).sources
+    (source,) = build(wanted, sources[kind], requests).sources
     assert source.startswith(requests)
     written = read(gemini_batch_stack, source) if in_table else lines(gemini_batch_stack, source)
     assert sorted(row["isbn" if in_table else "key"] for row in written) == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", ["table", "rows"])
-def test_rows_that_a_table_holds_are_left_out(gemini_batch_stack, builder, dataset, table, bucket, kind):
-    first = builder.build(plan(), table(ROWS), str(dataset))
+def test_rows_that_a_table_holds_are_left_out(gemini_batch_stack, build, dataset, table, bucket, kind):
+    first = build(plan(), table(ROWS), str(dataset))
     done = [row for row in read(gemini_batch_stack, first.sources[0]) if row["isbn"] == "a"]
     columns = {"isbn": "STRING", "batch_fingerprint": "STRING"}
     target = fill(
@@ -124,5 +128,5 @@ def test_rows_that_a_table_holds_are_left_out(gemini_batch_stack, builder, datas
         [{name: row[name] for name in columns} for row in done],
     )
     source, requests = (table([]), str(dataset)) if kind == "table" else (ROWS, f"gs://{bucket}/requests")
-    report = builder.build(plan(target=target), source, requests)
+    report = build(plan(target=target), source, requests)
     assert (report.requests, report.done) == (1, 1)

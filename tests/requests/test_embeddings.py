@@ -62,7 +62,7 @@ def test_makes_text_embedding_requests(
     assert filled(template, **row) == request_row
     assert row_faults(request_row, TEXT_EMBEDDING) == []
     in_table = {
-        name: value if isinstance(value, str) else value.render(row)
+        name: value if isinstance(value, str) else value.render_all([row])[0]
         for name, value in template.fields.items()
     }
     assert in_table == request_row
@@ -187,7 +187,8 @@ def test_refuses_models_whose_format_is_not_told(model: str, said: str | None, m
     ],
 )
 def test_text_is_a_column_or_a_template(text: str, rendered: str) -> None:
-    assert column_or_template(text, "text").render({"summary": "x", "the summary": "y"}) == rendered
+    row = {"summary": "x", "the summary": "y"}
+    assert column_or_template(text, "text").render_all([row]) == [rendered]
 
 
 @pytest.mark.parametrize("text", ["", " ", None, ["summary"]])

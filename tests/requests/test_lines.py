@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.model_families import (
 from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.lines import fingerprint_of_line, request_line
 from airflow_gemini_batch.requests.prompts import PromptTemplate
-from airflow_gemini_batch.requests.templates import NotTextError, gemini_request
+from airflow_gemini_batch.requests.templates import BadRow, BadRowError, gemini_request
 
 MODEL = "gemini-2.5-flash"
 REQUESTS = {
@@ -57,8 +57,9 @@ def test_text_embedding_stands_beside_its_key() -> None:
 
 @each_format
 def test_key_that_is_no_text_is_refused(family: ModelFamily) -> None:
-    with pytest.raises(NotTextError):
+    with pytest.raises(BadRowError) as caught:
         FORMS[family].line("\ud800", REQUESTS[family])
+    assert caught.value.reason is BadRow.NOT_TEXT
 
 
 @each_format

@@ -9,7 +9,7 @@ from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
 
 
 def rendered(template: str, **row: Any) -> str:
-    return PromptTemplate.parse(template).render(row)
+    return PromptTemplate.parse(template).render_all([row])[0]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_fixed_text_comes_through_unharmed() -> None:
 
 @pytest.mark.parametrize("row", [{"who": None}, {}])
 def test_null_and_absent_give_the_default(row: Mapping[str, Any]) -> None:
-    assert PromptTemplate.parse("by [[ who | nobody ]], [[ who ]].").render(row) == "by nobody, ."
+    assert PromptTemplate.parse("by [[ who | nobody ]], [[ who ]].").render_all([row]) == ["by nobody, ."]
 
 
 def test_empty_text_is_not_null() -> None:

@@ -7,7 +7,7 @@ source query becomes part of a statement, in brackets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -25,9 +25,8 @@ from airflow_gemini_batch.requests.bigquery.expressions import (
     request_text,
     slot_columns,
 )
-from airflow_gemini_batch.requests.done import DoneRows, done_query
-from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BuildPlan
-from airflow_gemini_batch.requests.templates import MediaSlot, TextSlot
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 
 # What becomes of a row that is not bad; bad ones have the name of their BadRow.
 ASK = "ASK"
@@ -36,7 +35,7 @@ DONE = "DONE"
 DAYS_KEPT = 14
 """Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
 
-_NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
 _ROW_DIGEST = "FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint))"
 
 
@@ -46,12 +45,13 @@ class RequestRows:
 
     :param rows: the query that gives the rows.
     :param types: GoogleSQL's types of the rows' columns.
+    :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
     """
 
     plan: BuildPlan
     rows: str
     types: Mapping[str, str]
-    done: DoneRows | None = None
+    done: str = NOTHING_DONE
 
 
 def preview_statement(request_rows: RequestRows) -> Statement:
@@ -92,21 +92,10 @@ def build_statement(
     """
     parameters = Parameters()
     create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
-    columns = ",\n  ".join(
-        f"{expression} AS {quoted(name)}"
-        for expression, name in request_columns(request_rows.plan, parameters)
-    )
-    return Statement(
-        f"""{create} {table.sql}
-OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY))
-AS
-WITH {_sorted_rows(request_rows, parameters)}
-SELECT
-  {columns}
-FROM sorted_rows
-WHERE {_is_asked(shard, shards)}""",
-        parameters.values,
-    )
+    life = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY)"
+    write = f"{create} {table.sql}\nOPTIONS (expiration_timestamp = {life})"
+    columns = request_columns(request_rows.plan, parameters)
+    return _writing(write, columns, request_rows, parameters, shard, shards)
 
 
 def export_statement(
@@ -120,17 +109,9 @@ def export_statement(
     parameters = Parameters()
     template = request_rows.plan.template
     uri = orjson.dumps(str(pattern)).decode()
-    return Statement(
-        f"""EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)
-AS
-WITH {_sorted_rows(request_rows, parameters)}
-SELECT
-  key_text AS `key`,
-  {field_value(template.fields, template, parameters)} AS `request`
-FROM sorted_rows
-WHERE {_is_asked(shard, shards)}""",
-        parameters.values,
-    )
+    write = f"EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)"
+    columns = [("key_text", "key"), (field_value(template.fields, template, parameters), "request")]
+    return _writing(write, columns, request_rows, parameters, shard, shards)
 
 
 def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
@@ -146,10 +127,28 @@ def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, 
     ]
 
 
-def _is_asked(shard: int, shards: int) -> str:
+def _writing(
+    write: str,
+    columns: Iterable[tuple[str, str]],
+    request_rows: RequestRows,
+    parameters: Parameters,
+    shard: int,
+    shards: int,
+) -> Statement:
+    """Return the statement that writes these columns, expressions and names, of one part of the rows."""
+    selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
     # By the key alone: a row that changes between two statements is in one part still, and not in both or neither.
     part = f"\n  AND ABS(MOD(FARM_FINGERPRINT(key_text), {shards})) = {shard}" if shards > 1 else ""
-    return f"state = '{ASK}'{part}"
+    return Statement(
+        f"""{write}
+AS
+WITH {_sorted_rows(request_rows, parameters)}
+SELECT
+  {selected}
+FROM sorted_rows
+WHERE state = '{ASK}'{part}""",
+        parameters.values,
+    )
 
 
 def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
@@ -158,12 +157,13 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     keys = _key_names(plan)
     slots = named_slots(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
-    columns = {
+    expressions = {
         **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
         "key_text": key_text(plan.key, request_rows.types),
         "prompt": rendered(plan.template.prompt, request_rows.types, parameters),
         **slot_columns(plan.template, request_rows.types, parameters),
     }
+    columns = ",\n    ".join(f"{expression} AS {name}" for name, expression in expressions.items())
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
     files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
     model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
@@ -172,7 +172,7 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
 {request_rows.rows}
 ), filled AS (
   SELECT
-    {_aliased(columns)}
+    {columns}
   FROM source_rows
 ), requests AS (
   SELECT
@@ -189,7 +189,7 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
   SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
   FROM fingerprinted
 ), done AS (
-  {done_query(request_rows.done, plan.key) if request_rows.done else _NOTHING_DONE}
+  {request_rows.done}
 ), sorted_rows AS (
   SELECT
     ranked.*,
@@ -220,7 +220,3 @@ def _bad_row_case(plan: BuildPlan) -> str:
 
 def _key_names(plan: BuildPlan) -> list[str]:
     return [f"key_{n}" for n in range(len(plan.key))]
-
-
-def _aliased(columns: Mapping[str, str]) -> str:
-    return ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())

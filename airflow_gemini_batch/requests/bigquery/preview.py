@@ -1,17 +1,18 @@
-"""What a build from BigQuery would write: the rows counted by what becomes of them, before anything is written."""
+"""A build from BigQuery: the rows are counted by what becomes of them, before anything is written."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
 
-from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress
+from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
@@ -19,24 +20,27 @@ from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     ASK,
     DONE,
+    NOTHING_DONE,
     RequestRows,
     preview_statement,
     request_columns,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
-from airflow_gemini_batch.requests.done import DoneRows, done_rows
+from airflow_gemini_batch.requests.done import done_query
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import BadRow, BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Row, Table
+    from google.cloud.bigquery import Client, Table
     from google.cloud.bigquery.table import RowIterator
 
 CALL_TIMEOUT = 60.0
 QUERY_TIMEOUT = 3600.0
 """Longest time of a statement over all rows, in seconds."""
 
-_SHOWN_CHARACTERS = 100
+
+Destination = TypeVar("Destination", BigQueryAddress, GcsAddress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,8 @@ class BuildPreview:
             )
 
 
-class Previewer:
-    """Counts what a build from BigQuery would write.
+class BigQueryBuild(ABC, Generic[Destination]):
+    """Builds requests of rows in BigQuery.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     """
@@ -85,23 +89,43 @@ class Previewer:
         self._client = client
         self._log = log
 
+    @abstractmethod
+    def _location(self, destination: Destination) -> str | None:
+        """Return where source and target have to be; ``None`` for the source's location.
+
+        Raises :class:`.InvalidRequestError` for a destination that does not exist.
+        """
+
+    @abstractmethod
+    def write(self, preview: BuildPreview, destination: Destination) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report.
+
+        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
+        """
+
+    def run(self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination) -> BuildReport:
+        """Build the requests; see :meth:`preview` and :meth:`write`."""
+        return self.write(self.preview(plan, source, destination), destination)
+
     def preview(
-        self, plan: BuildPlan, source: TableRows | QueryRows, location: str | None = None
+        self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination
     ) -> BuildPreview:
         """Count the rows by what becomes of them, and write nothing.
-
-        :param location: where source and the target have to be; ``None`` for that of the source.
 
         Raises :class:`.InvalidRequestError` for columns or rows that can't become requests and for a query that
         BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.
         """
-        where, rows, types, location = self._rows(source, location)
+        where, rows, types, location = self._rows(source, self._location(destination))
         plan.check_columns(list(types), where=where)
         check_key_types(plan.key, types, where=where)
         request_rows = RequestRows(plan, rows, types, self._done(plan, location))
         result = run_statement(self._client, preview_statement(request_rows), location, where)
         states = {row["state"]: row for row in result}
-        bad = {reason: _bad_rows(states[reason.name]) for reason in BadRow if reason.name in states}
+        bad = {
+            reason: BadRows().plus(row["row_count"], row["sample_keys"] or ())
+            for reason in BadRow
+            if (row := states.get(reason.name))
+        }
         plan.check_rows(bad)
         ask = states.get(ASK)
         report = BuildReport(
@@ -114,7 +138,8 @@ class Previewer:
             media=ask["files"] if ask else 0,
         )
         self._log.info("%s: %s", where, report)
-        content = [_column_types(request_rows), report.requests, ask["digest"] if ask else 0]
+        columns = [[name, types.get(name, "STRING")] for _, name in request_columns(plan, Parameters())]
+        content = [columns, report.requests, ask["digest"] if ask else 0]
         digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
         return BuildPreview(report, where, request_rows, location, digest)
 
@@ -134,16 +159,12 @@ class Previewer:
         if table is None:
             raise SourceNotReadyError(f"{where}: there is no such table")
         _check_location(table, where, location)
-        return (
-            where,
-            f"SELECT * FROM {source.address.sql}",
-            types_of(table.schema),
-            location or table.location,
-        )
+        rows = f"SELECT * FROM {source.address.sql}"
+        return where, rows, types_of(table.schema), location or table.location
 
-    def _done(self, plan: BuildPlan, location: str | None) -> DoneRows | None:
+    def _done(self, plan: BuildPlan, location: str | None) -> str:
         if plan.done_target is None:
-            return None
+            return NOTHING_DONE
         try:
             address = BigQueryAddress.parse(plan.done_target)
         except ValueError as error:
@@ -153,9 +174,9 @@ class Previewer:
         table = Tables(self._client).find(address)
         if table is None:
             self._log.info("%s does not exist yet: no row is done", address)
-            return None
+            return NOTHING_DONE
         _check_location(table, f"target {address}", location)
-        return done_rows(address, table, plan.key)
+        return done_query(address, table, plan.key)
 
 
 def run_statement(client: Client, statement: Statement, location: str | None, where: str) -> RowIterator:
@@ -190,23 +211,13 @@ def reading(where: str) -> Iterator[None]:
 def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, str]:
     """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
 
-    Raises :class:`.InvalidRequestError` for a query that BigQuery refuses, and :class:`.SourceNotReadyError` when a
-    table of it does not exist.
+    Raises what :func:`reading` raises.
     """
-    from google.api_core.exceptions import BadRequest, NotFound
     from google.cloud.bigquery import QueryJobConfig
 
-    try:
-        job = client.query(
-            sql,
-            QueryJobConfig(dry_run=True, use_query_cache=False),
-            location=location,
-            timeout=CALL_TIMEOUT,
-        )
-    except BadRequest as error:
-        raise InvalidRequestError(f"BigQuery refuses the source query: {error.message}") from error
-    except NotFound as error:
-        raise SourceNotReadyError(f"the source query can't be run: {error.message}") from error
+    config = QueryJobConfig(dry_run=True, use_query_cache=False)
+    with reading("the source query"):
+        job = client.query(sql, config, location=location, timeout=CALL_TIMEOUT)
     if not job.schema:
         raise InvalidRequestError(
             f"the source query is not one statement: {sql:.200}\nGive a query that begins with SELECT or WITH"
@@ -220,15 +231,3 @@ def _check_location(table: Table, where: str, location: str | None) -> None:
             f"{where} is in {table.location}, and the rest in {location}: BigQuery reads and writes in one location "
             "only. Put source, target and the dataset of the request tables into one"
         )
-
-
-def _bad_rows(row: Row) -> BadRows:
-    return BadRows(row["row_count"], [key[:_SHOWN_CHARACTERS] for key in row["sample_keys"] or ()])
-
-
-def _column_types(request_rows: RequestRows) -> list[list[str]]:
-    """Return the names and types of the request table's columns."""
-    return [
-        [name, request_rows.types.get(name, "STRING")]
-        for _, name in request_columns(request_rows.plan, Parameters())
-    ]

@@ -17,66 +17,19 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
-from airflow_gemini_batch.requests.files.formats import Row
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
-from airflow_gemini_batch.requests.files.rows import Rows
+from airflow_gemini_batch.requests.files.rows import Row, Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
 from airflow_gemini_batch.requests.forms import FORMS
-from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRow, BadRows, BuildPlan, BuildReport
-from airflow_gemini_batch.requests.templates import (
-    BadMediaError,
-    BadRowError,
-    EmptyPromptError,
-    NotTextError,
-)
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.templates import BadRow, BadRowError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-
-_SHOWN_CHARACTERS = 100
-
-
-class BadRowCounts:
-    """Bad rows by reason, with the keys of a few."""
-
-    def __init__(self) -> None:
-        self._counts: dict[BadRow, int] = {}
-        self._keys: dict[BadRow, list[str]] = {}
-
-    def add(self, reason: BadRow, *keys: str, count: int = 1) -> None:
-        """Count rows that are bad for one reason.
-
-        :param keys: keys or numbers of these rows, as many as are at hand.
-        """
-        self._counts[reason] = self._counts.get(reason, 0) + count
-        examples = self._keys.setdefault(reason, [])
-        for key in keys:
-            # Long keys would hide the others, and a lone surrogate can't be printed.
-            text = key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-            if len(examples) < SHOWN_KEYS and text not in examples:
-                examples.append(text)
-
-    def by_reason(self) -> dict[BadRow, BadRows]:
-        """Return what was counted."""
-        return {reason: BadRows(count, tuple(self._keys[reason])) for reason, count in self._counts.items()}
-
-
 _FIRST_ROWS = 64
 _MOST_ROWS = 1000
 _BATCH_BYTES = 1024 * 1024
-
-
-class _NullKeyError(BadRowError):
-    """A row without a key."""
-
-
-_REASONS: dict[type[BadRowError], BadRow] = {
-    _NullKeyError: BadRow.NULL_KEY,
-    EmptyPromptError: BadRow.EMPTY_PROMPT,
-    BadMediaError: BadRow.BAD_MEDIA,
-    NotTextError: BadRow.NOT_TEXT,
-}
 
 
 def build_files(
@@ -116,9 +69,8 @@ def build_files(
                 line for line, state in zip(all_files, index_rows.states, strict=True) if state == REPEATED
             )
             keys = [orjson.loads(line)["key"] for line in islice(lines, SHOWN_KEYS)]
-            build.bad.add(BadRow.DUPLICATE_KEY, *keys, count=repeated)
-        bad = build.bad.by_reason()
-        plan.check_rows(bad)
+            build.add_bad(BadRow.DUPLICATE_KEY, *keys, count=repeated)
+        plan.check_rows(build.bad)
         files = all_files
         if any(index_rows.states):
             files = new_files
@@ -130,7 +82,7 @@ def build_files(
             rows=build.rows,
             requests=len(files),
             done=index_rows.states.count(DONE),
-            bad=bad,
+            bad=build.bad,
             prompt_characters=index_rows.characters,
             media=index_rows.media,
         )
@@ -150,7 +102,7 @@ class _Build:
         self._model = plan.model_key
         self._line_of = FORMS[plan.family].line
         self.rows = 0
-        self.bad = BadRowCounts()
+        self.bad: dict[BadRow, BadRows] = {}
 
     def read(self, rows: Iterator[Row]) -> None:
         """Take all rows, many at a time: of large ones few, so that memory does not grow with their size."""
@@ -159,6 +111,10 @@ class _Build:
             size = self._take(batch, self.rows + 1)
             self.rows += len(batch)
             most = max(1, min(2 * most, _MOST_ROWS, _BATCH_BYTES * len(batch) // max(size, 1)))
+
+    def add_bad(self, reason: BadRow, *keys: str, count: int = 1) -> None:
+        """Count rows that are bad for one reason; see :meth:`.BadRows.plus`."""
+        self.bad[reason] = self.bad.get(reason, BadRows()).plus(count, keys)
 
     def _take(self, rows: list[Row], first: int) -> int:
         """Spool the requests of some rows and return the size of their lines.
@@ -173,8 +129,8 @@ class _Build:
             if len(rows) > 1:
                 middle = len(rows) // 2
                 return self._take(rows[:middle], first) + self._take(rows[middle:], first + middle)
-            without_key = isinstance(error, _NullKeyError)
-            self.bad.add(_REASONS[type(error)], f"row {first}" if without_key else self._key(rows[0]))
+            without_key = error.reason is BadRow.NULL_KEY
+            self.add_bad(error.reason, f"row {first}" if without_key else self._key(rows[0]))
             return 0
         fingerprints = (
             [fingerprint_of(self._model, request) for request in filled.requests] if self._compare else ()
@@ -194,5 +150,5 @@ class _Build:
     def _key(self, row: Row) -> str:
         values = [row.get(column) for column in self._plan.key]
         if any(map(is_null, values)):
-            raise _NullKeyError
+            raise BadRowError(BadRow.NULL_KEY)
         return key_text(values)

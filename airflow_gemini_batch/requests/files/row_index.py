@@ -23,6 +23,9 @@ NEW, REPEATED, DONE = range(3)
 
 _PARTS = 64
 _BLOCK_ROWS = 65_536
+_COLUMNS = 7
+# In the column of the row's number.
+_DONE_BEFORE = -1
 _KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA = slice(0, 2), slice(2, 4), 4, 5, 6
 
 
@@ -47,8 +50,9 @@ class RowIndex:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._rows = _Parts(folder, "rows", columns=7)
-        self._done = _Parts(folder, "done", columns=4)
+        self._paths = [folder / str(part) for part in range(_PARTS)]
+        self._blocks: list[Integers] = []
+        self._waiting = 0
         self._count = 0
 
     def add(
@@ -64,35 +68,33 @@ class RowIndex:
         """
         import numpy as np
 
-        block = np.zeros((len(keys), 7), np.int64)
-        block[:, _KEY] = _hashes(keys)
-        if fingerprints:
-            block[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
+        block = _block(keys, fingerprints)
         block[:, _NUMBER] = np.arange(self._count, self._count + len(keys))
         block[:, _CHARACTERS] = characters
         block[:, _MEDIA] = media
         self._count += len(keys)
-        self._rows.add(block)
+        self._add(block)
 
     def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the keys and fingerprints of rows that were asked before."""
-        import numpy as np
-
         rest = iter(pairs)
         while batch := list(islice(rest, _BLOCK_ROWS)):
-            keys = [key for key, _ in batch]
-            marks = [fingerprint + key for key, fingerprint in batch]
-            self._done.add(np.concatenate([_hashes(keys), _hashes(marks)], axis=1))
+            keys, fingerprints = zip(*batch, strict=True)
+            block = _block(keys, fingerprints)
+            block[:, _NUMBER] = _DONE_BEFORE
+            self._add(block)
 
     def sort(self) -> SortedRows:
         """Return what each row is; of those with the same key, the first to be added is new or done."""
         import numpy as np
 
+        self._flush()
         states = np.zeros(self._count, np.uint8)
         characters = media = 0
-        for part in range(_PARTS):
-            rows = self._rows.read(part)
-            done = self._done.read(part)[:, _MARK]
+        for path in filter(Path.exists, self._paths):
+            records = np.fromfile(path, np.int64).reshape(-1, _COLUMNS)
+            is_done = records[:, _NUMBER] == _DONE_BEFORE
+            rows, done = records[~is_done], records[is_done, _MARK]
             part_states = np.zeros(len(rows), np.uint8)
             if len(done):
                 equal = _first_equal(np.concatenate([done, rows[:, _MARK]]))
@@ -103,31 +105,14 @@ class RowIndex:
             media += int(rows[part_states == NEW, _MEDIA].sum())
         return SortedRows(bytearray(states.tobytes()), characters, media)
 
-
-class _Parts:
-    """Records of integers on disk, in the order in which they were added, divided by their first column."""
-
-    def __init__(self, folder: Path, name: str, columns: int) -> None:
-        self._paths = [folder / f"{name}-{part}" for part in range(_PARTS)]
-        self._columns = columns
-        self._blocks: list[Integers] = []
-        self._waiting = 0
-
-    def add(self, block: Integers) -> None:
+    def _add(self, block: Integers) -> None:
         self._blocks.append(block)
         self._waiting += len(block)
         if self._waiting >= _BLOCK_ROWS:
             self._flush()
 
-    def read(self, part: int) -> Integers:
-        import numpy as np
-
-        self._flush()
-        path = self._paths[part]
-        content = np.fromfile(path, np.int64) if path.exists() else np.empty(0, np.int64)
-        return content.reshape(-1, self._columns)
-
     def _flush(self) -> None:
+        """Divide the records among the files by their first column, in the order in which they were added."""
         import numpy as np
 
         if not self._blocks:
@@ -142,6 +127,16 @@ class _Parts:
                 with path.open("ab") as file:
                     records[chosen].tofile(file)
         self._blocks, self._waiting = [], 0
+
+
+def _block(keys: Sequence[str], fingerprints: Sequence[str]) -> Integers:
+    import numpy as np
+
+    block = np.zeros((len(keys), _COLUMNS), np.int64)
+    block[:, _KEY] = _hashes(keys)
+    if fingerprints:
+        block[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
+    return block
 
 
 def _hashes(texts: Sequence[str]) -> Integers:

@@ -63,20 +63,32 @@ class RequestFiles:
 
         Raises :class:`.InvalidRequestError` for a line that is larger than a file may be.
         """
+        if not lines:
+            return
         content = b"".join(lines)
-        if self._shards and self._fits(self._shards[-1], len(lines), len(content)):
-            self._append(self._shards[-1], len(lines), content)
-        elif len(lines) > 1:
-            middle = len(lines) // 2
-            self.write(lines[:middle])
-            self.write(lines[middle:])
-        elif len(content) > self._max_bytes:
-            raise InvalidRequestError(
-                f"a request of {len(content):,} bytes is larger than a file of requests may be ({self._max_bytes:,}): "
-                f"{content[:100]!r}…"
-            )
-        elif lines:
-            self._append(self._open(), 1, content)
+        shard = self._shards[-1] if self._shards else None
+        if (
+            not shard
+            or shard.rows + len(lines) > self._max_rows
+            or shard.size + len(content) > self._max_bytes
+        ):
+            if len(lines) > 1:
+                middle = len(lines) // 2
+                self.write(lines[:middle])
+                self.write(lines[middle:])
+                return
+            if len(content) > self._max_bytes:
+                raise InvalidRequestError(
+                    f"a request of {len(content):,} bytes is larger than a file of requests may be "
+                    f"({self._max_bytes:,}): {content[:100]!r}…"
+                )
+            path = Path(self._folder.name, f"{len(self._shards)}.jsonl")
+            shard = _Shard(path, path.open("wb", buffering=_BUFFER))
+            self._shards.append(shard)
+        shard.file.write(content)
+        shard.digest.update(content)
+        shard.rows += len(lines)
+        shard.size += len(content)
 
     def write_all(self, lines: Iterable[bytes]) -> None:
         """Append lines one by one as they come, each with its line end; see :meth:`write`."""
@@ -149,18 +161,3 @@ class RequestFiles:
                 )
             log.info("%s holds these %s requests already", address, shard.rows)
         return str(address)
-
-    def _fits(self, shard: _Shard, rows: int, size: int) -> bool:
-        return shard.rows + rows <= self._max_rows and shard.size + size <= self._max_bytes
-
-    def _open(self) -> _Shard:
-        path = Path(self._folder.name, f"{len(self._shards)}.jsonl")
-        self._shards.append(_Shard(path, path.open("wb", buffering=_BUFFER)))
-        return self._shards[-1]
-
-    @staticmethod
-    def _append(shard: _Shard, rows: int, content: bytes) -> None:
-        shard.file.write(content)
-        shard.digest.update(content)
-        shard.rows += rows
-        shard.size += len(content)

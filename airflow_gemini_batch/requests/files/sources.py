@@ -69,14 +69,14 @@ def find_files(source: FileRows, client: Client) -> list[SourceFile]:
     """
     by_name: dict[str, SourceFile] = {}
     for path in source.paths:
-        files = _objects(path, client) if isinstance(path, GcsAddress) else _local_files(path)
-        by_name |= {file.name: file for file in files}
+        openers = _objects(path, client) if isinstance(path, GcsAddress) else _local_files(path)
+        by_name |= {name: SourceFile(name, opener) for name, opener in openers.items()}
     return list(by_name.values())
 
 
-def _objects(address: GcsAddress, client: Client) -> Iterator[SourceFile]:
-    for blob in StorageObjects(client).objects([address]):
-        yield SourceFile(f"gs://{blob.bucket.name}/{blob.name}", partial(_open_object, blob))
+def _objects(address: GcsAddress, client: Client) -> dict[str, Callable[[], BinaryIO]]:
+    blobs = StorageObjects(client).objects([address])
+    return {f"gs://{blob.bucket.name}/{blob.name}": partial(_open_object, blob) for blob in blobs}
 
 
 def _open_object(blob: Blob) -> BinaryIO:
@@ -86,20 +86,12 @@ def _open_object(blob: Blob) -> BinaryIO:
     return cast("BinaryIO", blob.open("rb", chunk_size=_CHUNK, **options))
 
 
-def _local_files(path: str) -> Iterator[SourceFile]:
+def _local_files(path: str) -> dict[str, Callable[[], BinaryIO]]:
     # A name may hold the characters of a pattern.
-    names = [path] if Path(path).is_file() else sorted(filter(_is_file, glob(path, recursive=True)))
-    if not names:
+    names = [path] if Path(path).is_file() else sorted(glob(path, recursive=True))
+    files = [name for name in names if Path(name).is_file()]
+    if not files:
         raise SourceNotReadyError(
             f"source {path}: there is no such file on this worker, and no file matches it as a pattern"
         )
-    for name in names:
-        yield SourceFile(name, partial(_open_local, name))
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_file()
-
-
-def _open_local(name: str) -> BinaryIO:
-    return Path(name).open("rb", buffering=0)
+    return {name: partial(io.FileIO, name) for name in files}

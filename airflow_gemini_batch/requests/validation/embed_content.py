@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
-from airflow_gemini_batch.requests.validation.generate_content_fields import CONTENT
-from airflow_gemini_batch.requests.validation.proto_json import Message, Scalar, read
 
 TaskType = Literal[
     "RETRIEVAL_QUERY",
@@ -21,21 +19,6 @@ TaskType = Literal[
 ]
 TASK_TYPES: tuple[str, ...] = get_args(TaskType)
 
-_EMBED_CONTENT_REQUEST = Message(
-    {
-        "model": Scalar.STRING,
-        "content": CONTENT,
-        "embedContentConfig": Message(
-            {
-                "outputDimensionality": Scalar.INT32,
-                "taskType": Scalar.STRING,
-                "title": Scalar.STRING,
-                "autoTruncate": Scalar.BOOL,
-            }
-        ),
-    }
-)
-
 
 def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
     """Hold ``{"content", "task_type", "title"}`` against the rules of the text-embedding family."""
@@ -45,16 +28,8 @@ def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
     yield from _task_faults(instance.get("task_type"), instance.get("title"))
 
 
-def read_gemini_embedding_request(value: object) -> dict[str, Any]:
-    """Read the JSON of an EmbedContentRequest; returns it with camelCase names and without nulls.
-
-    Raises :class:`.WireError` for a field that does not exist or is of another type.
-    """
-    return read(value, _EMBED_CONTENT_REQUEST)
-
-
 def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
-    """Hold an EmbedContentRequest that was read against the rules of the gemini-embedding family."""
+    """Hold an EmbedContentRequest, once it is read, against the rules of the gemini-embedding family."""
     if any("text" not in part for part in _parts(request)):
         yield "Only text parts can be embedded."
     elif not embedded_text(request).strip():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from airflow_gemini_batch.requests.validation.generate_content_fields import (
-    GENERATE_CONTENT_REQUEST,
-    PART_DATA,
-)
+from airflow_gemini_batch.requests.validation.fields import PART_DATA
 from airflow_gemini_batch.requests.validation.labels import label_fault
-from airflow_gemini_batch.requests.validation.proto_json import read, snake_case
+from airflow_gemini_batch.requests.validation.proto_json import snake_case
 
 _ROLES = ("user", "model")
 _MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
@@ -41,18 +38,18 @@ _DEEPEST = 32
 _Faults = Iterator[str]
 
 
-def read_generation_request(value: object) -> dict[str, Any]:
-    """Read the JSON of a request; returns it with camelCase names, without nulls, with lists where they belong.
-
-    Raises :class:`.WireError` for a field that does not exist or is of another type.
-    """
-    return read(value, GENERATE_CONTENT_REQUEST)
-
-
 def generation_faults(request: dict[str, Any]) -> Iterator[str]:
-    """Hold a request that was read against the service's rules; yields what the service would say."""
-    for rule in _RULES:
-        yield from rule(request)
+    """Hold a GenerateContentRequest, once it is read, against the rules; yields what the service would say."""
+    yield from _contents(request)
+    if "systemInstruction" in request:
+        yield from _parts(request["systemInstruction"], "system_instruction")
+    yield from _generation_config(request)
+    yield from _tools(request)
+    yield from _safety_settings(request)
+    if fault := label_fault(request.get("labels", {}), longest=63):
+        yield fault
+    if "cachedContent" in request:
+        yield "Explicit context caching (cachedContent) is not supported in batch prediction."
 
 
 def _contents(request: dict[str, Any]) -> _Faults:
@@ -64,11 +61,6 @@ def _contents(request: dict[str, Any]) -> _Faults:
         if content.get("role") not in _ROLES:
             yield f"Please use a valid role: {', '.join(_ROLES)}."
         yield from _parts(content, f"contents[{position}]")
-
-
-def _system_instruction(request: dict[str, Any]) -> _Faults:
-    if "systemInstruction" in request:
-        yield from _parts(request["systemInstruction"], "system_instruction")
 
 
 def _parts(content: dict[str, Any], at: str) -> _Faults:
@@ -166,16 +158,6 @@ def _safety_settings(request: dict[str, Any]) -> _Faults:
         seen.add(setting.get("category"))
 
 
-def _labels(request: dict[str, Any]) -> _Faults:
-    if fault := label_fault(request.get("labels", {}), longest=63):
-        yield fault
-
-
-def _not_in_batch(request: dict[str, Any]) -> _Faults:
-    if "cachedContent" in request:
-        yield "Explicit context caching (cachedContent) is not supported in batch prediction."
-
-
 def _schema_fault(schema: object, *, at: str, depth: int = 0) -> str | None:
     """Say what is wrong with ``schema``, or nothing.
 
@@ -203,7 +185,8 @@ def _kind_fault(schema: Mapping[str, Any], at: str) -> str | None:
 
 
 def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
-    kinds = _types(schema)
+    listed = schema.get("type", [])
+    kinds = {str(kind).lower() for kind in ([listed] if isinstance(listed, str) else listed)}
     if not kinds and not schema.keys() & {"anyOf", "oneOf", "enum", "const", "$ref", "ref"}:
         return f"{at}.type: must be specified"
     properties = schema.get("properties")
@@ -220,32 +203,12 @@ def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
 
 
 def _nested_fault(schema: Mapping[str, Any], at: str, depth: int) -> str | None:
-    nested: list[tuple[str, object]] = []
+    nested: dict[str, object] = {}
     for group in ("properties", "$defs", "defs"):
-        nested += [(f'{at}.{group}["{name}"]', inner) for name, inner in schema.get(group, {}).items()]
+        nested |= {f'.{group}["{name}"]': inner for name, inner in schema.get(group, {}).items()}
     for group in ("anyOf", "oneOf", "prefixItems"):
-        nested += [
-            (f"{at}.{group}[{position}]", inner) for position, inner in enumerate(schema.get(group, []))
-        ]
+        nested |= {f".{group}[{position}]": inner for position, inner in enumerate(schema.get(group, []))}
     if "items" in schema:
-        nested.append((f"{at}.items", schema["items"]))
-    for path, inner in nested:
-        if fault := _schema_fault(inner, at=path, depth=depth + 1):
-            return fault
-    return None
-
-
-def _types(schema: Mapping[str, Any]) -> set[str]:
-    kinds = schema.get("type", [])
-    return {str(kind).lower() for kind in ([kinds] if isinstance(kinds, str) else kinds)}
-
-
-_RULES: tuple[Callable[[dict[str, Any]], _Faults], ...] = (
-    _contents,
-    _system_instruction,
-    _generation_config,
-    _tools,
-    _safety_settings,
-    _labels,
-    _not_in_batch,
-)
+        nested[".items"] = schema["items"]
+    faults = (_schema_fault(inner, at=at + path, depth=depth + 1) for path, inner in nested.items())
+    return next(filter(None, faults), None)

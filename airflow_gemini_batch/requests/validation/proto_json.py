@@ -28,7 +28,6 @@ class Scalar(Enum):
     INT64 = "TYPE_INT64"
     FLOAT = "TYPE_FLOAT"
     DURATION = "type.googleapis.com/google.protobuf.Duration"
-    TIMESTAMP = "type.googleapis.com/google.protobuf.Timestamp"
     STRUCT = "type.googleapis.com/google.protobuf.Struct"
     VALUE = "type.googleapis.com/google.protobuf.Value"
 
@@ -177,7 +176,6 @@ _FITS: dict[Scalar, Callable[[object], bool]] = {
     Scalar.INT64: lambda value: _is_whole(value, 64),
     Scalar.FLOAT: _is_float,
     Scalar.DURATION: _matches(r"-?\d+(\.\d{1,9})?s"),
-    Scalar.TIMESTAMP: _matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)"),
     Scalar.STRUCT: lambda value: isinstance(value, Mapping),
     Scalar.VALUE: lambda value: True,
 }

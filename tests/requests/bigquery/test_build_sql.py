@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
+from google.cloud.bigquery import SchemaField, Table
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.gcp.statements import Parameters
@@ -14,7 +16,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     preview_statement,
     request_columns,
 )
-from airflow_gemini_batch.requests.done import DoneRows
+from airflow_gemini_batch.requests.done import done_query
 from tests.requests.plans import plan
 
 TYPES = {"isbn": "STRING", "title": "STRING", "year": "FLOAT64", "cover": "STRING"}
@@ -24,8 +26,7 @@ NASTY = "'; DROP TABLE books; -- \" ` \\ \n @p0 ? 😀"
 
 
 def asked(**options):
-    done = options.pop("done", None)
-    return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES, done)
+    return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES)
 
 
 def statements(rows):
@@ -90,8 +91,9 @@ def test_fingerprint_is_of_the_plain_model_name_and_the_request():
 
 
 def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
-    done = DoneRows(TARGET, {"isbn": "INT64", "batch_fingerprint": "STRING"})
-    sql = preview_statement(asked(done=done)).sql
+    schema = [SchemaField("isbn", "INTEGER"), SchemaField("batch_fingerprint", "STRING")]
+    done = done_query(TARGET, Table(TARGET.dotted, schema), ("isbn",))
+    sql = preview_statement(replace(asked(), done=done)).sql
     assert (
         "done AS (\n  SELECT DISTINCT\n    CAST(`isbn` AS STRING) AS key_text,\n"
         "    `batch_fingerprint` AS fingerprint\n"

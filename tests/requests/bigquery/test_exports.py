@@ -11,8 +11,7 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.requests.bigquery.exports import RECORD, ExportBuild
-from airflow_gemini_batch.requests.bigquery.preview import Previewer
+from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
@@ -129,7 +128,7 @@ def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
     gemini_batch_stack, client, export, folder, table
 ):
     source = table([{"isbn": "a", "title": "x"}])
-    preview = Previewer(client, LOG).preview(gemini_embedding_plan(), source)
+    preview = export.preview(gemini_embedding_plan(), source, folder)
     fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
     with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
         export.write(preview, folder)

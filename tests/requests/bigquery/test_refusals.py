@@ -7,7 +7,7 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.requests.spec import BadRow
+from airflow_gemini_batch.requests.templates import BadRow
 from tests.requests.plans import BOOKS, plan, prompts
 from tests.support.tables import fill, make_dataset
 
@@ -82,12 +82,16 @@ def test_long_keys_are_shown_in_part(build, dataset, table):
             InvalidRequestError,
             r"names the column 'title', which the source query does not have",
         ),
-        ("SELECT x FROM (SELECT 1 AS isbn)", InvalidRequestError, "BigQuery refuses the source query: .*x"),
-        ("SELECT isbn title FROM", InvalidRequestError, "BigQuery refuses the source query"),
+        (
+            "SELECT x FROM (SELECT 1 AS isbn)",
+            InvalidRequestError,
+            "BigQuery can't make requests of the source query: .*x",
+        ),
+        ("SELECT isbn title FROM", InvalidRequestError, "BigQuery can't make requests of the source query"),
         (
             "SELECT * FROM `demo-project.no_such.books`",
             SourceNotReadyError,
-            "source query can't be run: .*no_such",
+            "source query can't be read: .*no_such",
         ),
         (
             "SELECT [1] AS isbn, 'x' AS title",

@@ -29,7 +29,7 @@ def test_columns_hold_what_python_would_write(gemini_batch_stack, client, build,
     assert found == {
         row["isbn"]: {
             **{
-                name: value if isinstance(value, str) else value.render(row)
+                name: value if isinstance(value, str) else value.render_all([row])[0]
                 for name, value in wanted.template.fields.items()
             },
             "batch_fingerprint": fingerprint_of(wanted.model, wanted.template.fill(row)),

@@ -18,8 +18,8 @@ from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.requests.spec import BadRow, BadRows
-from airflow_gemini_batch.requests.templates import RequestTemplate, TextSlot
+from airflow_gemini_batch.requests.spec import BadRows
+from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate, TextSlot
 from tests.requests.plans import MODEL, plan, prompts
 from tests.support.requests_data import storage_client
 

@@ -6,7 +6,8 @@ import pytest
 
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
 from airflow_gemini_batch.requests.forms import request_faults
-from airflow_gemini_batch.requests.validation.generate_content import read_generation_request
+from airflow_gemini_batch.requests.validation.fields import GENERATE_CONTENT_REQUEST
+from airflow_gemini_batch.requests.validation.proto_json import read
 
 
 def _faults(request: Any) -> list[str]:
@@ -196,7 +197,7 @@ def test_normalises_what_it_reads() -> None:
             "parts": {"file_data": {"file_uri": "gs://b/a", "mime_type": "a/b"}, "text": None},
         }
     }
-    assert read_generation_request(given) == {
+    assert read(given, GENERATE_CONTENT_REQUEST) == {
         "contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}]
     }
 

@@ -6,11 +6,8 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.embed_content import (
-    embedded_text,
-    gemini_embedding_faults,
-    read_gemini_embedding_request,
-)
+from airflow_gemini_batch.requests.validation.embed_content import embedded_text, gemini_embedding_faults
+from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUEST
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
@@ -46,7 +43,7 @@ class GeminiEmbeddingRows:
         line["request"] = row.content.get("request")
         error: RowError | None = None
         try:
-            request = as_read(read_gemini_embedding_request, line["request"])
+            request = as_read(EMBED_CONTENT_REQUEST, line["request"])
             line["request"] = echoed_request(request)
             line["response"] = self._respond(request, job)
         except RowError as raised:

@@ -8,10 +8,8 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.generate_content import (
-    generation_faults,
-    read_generation_request,
-)
+from airflow_gemini_batch.requests.validation.fields import GENERATE_CONTENT_REQUEST
+from airflow_gemini_batch.requests.validation.generate_content import generation_faults
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
@@ -55,7 +53,7 @@ class GenerationRows:
         error: RowError | None = None
         response: dict[str, Any] = {}
         try:
-            request = as_read(read_generation_request, echo)
+            request = as_read(GENERATE_CONTENT_REQUEST, echo)
             echo = echoed_request(request, with_labels=job.fault("no_labels") is None)
             refuse(generation_faults(request))
             response = self._respond(request, job)

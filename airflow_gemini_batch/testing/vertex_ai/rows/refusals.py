@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from airflow_gemini_batch.requests.validation.proto_json import WireError
+from airflow_gemini_batch.requests.validation.proto_json import Message, WireError, read
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 
 _STATUS = "INVALID_ARGUMENT"
 
 
-def as_read(read: Callable[[object], dict[str, Any]], value: object) -> dict[str, Any]:
-    """Return what ``read`` makes of a request.
+def as_read(message: Message, value: object) -> dict[str, Any]:
+    """Return a request as the service reads it.
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.RowError` when it does not fit the message.
     """
     try:
-        return read(value)
+        return read(value, message)
     except WireError as error:
         raise RowError(_STATUS, str(error)) from error
 

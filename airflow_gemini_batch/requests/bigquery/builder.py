@@ -1,0 +1,188 @@
+"""Requests out of BigQuery rows: tables by two statements, or files for models that read files only.
+
+Of an export, one folder belongs to one set of requests. Each try exports into a folder of its own below it, and names
+its files in a record that is written last, and by one try only. So an export that died half-way is never read, and the
+same requests are the same objects. What such an export left behind is for the bucket's lifecycle rules.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+
+from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.requests.bigquery.build_sql import build_statement, export_statement
+from airflow_gemini_batch.requests.bigquery.preview import (
+    CALL_TIMEOUT,
+    QUERY_TIMEOUT,
+    BigQueryBuild,
+    BuildPreview,
+    reading,
+    run_statement,
+)
+from airflow_gemini_batch.requests.spec import BuildReport
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
+
+_LEAST_LIFE = timedelta(days=5)
+"""A job may wait for four days before it reads its source; a table that ends sooner is written anew."""
+
+RECORD = "requests.json"
+"""Name of the object that names the files of an export: a list of addresses for each job."""
+
+JobFiles = list[list[str]]
+
+
+class TableBuild(BigQueryBuild[BigQueryAddress]):
+    """Builds request tables in a dataset."""
+
+    def write(self, preview: BuildPreview, destination: BigQueryAddress) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report.
+
+        The names of the tables tell their content. Tables with the same requests are kept as they are, so that a run
+        that is repeated submits the same source. They end by themselves after
+        :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
+        """
+        names = [f"requests_{preview.digest}"]
+        if (shards := preview.shards) != 1:
+            names = [f"{names[0]}_{shard + 1}_of_{shards}" for shard in range(shards)]
+        addresses = [destination.with_table(name) for name in names]
+        written = [self._write(preview, shard, address) for shard, address in enumerate(addresses)]
+        try:
+            preview.check_written(sum(table.num_rows for table in written))
+        except SourceNotReadyError:
+            for address in addresses:
+                self._client.delete_table(address.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
+            raise
+        # Chance may leave a table empty, and a job refuses an empty source.
+        filled = [address for address, table in zip(addresses, written, strict=True) if table.num_rows]
+        return replace(preview.report, sources=tuple(map(str, filled)))
+
+    def _write(self, preview: BuildPreview, shard: int, address: BigQueryAddress) -> bigquery.Table:
+        tables = Tables(self._client)
+        existing = tables.find(address)
+        soon = datetime.now(UTC) + _LEAST_LIFE
+        if existing is not None and (existing.expires is None or existing.expires >= soon):
+            self._log.info("%s holds these requests already", address)
+            return existing
+        statement = build_statement(
+            preview.request_rows, address, shard=shard, shards=preview.shards, replace=existing is not None
+        )
+        run_statement(self._client, statement, preview.location, preview.where)
+        written = tables.find(address)
+        if written is None:
+            raise SourceNotReadyError(f"{address} was deleted as soon as it was written: build it again")
+        self._log.info("wrote %s requests to %s", written.num_rows, address)
+        return written
+
+    def _location(self, destination: BigQueryAddress) -> str:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return str(self._client.get_dataset(destination.dotted, timeout=CALL_TIMEOUT).location)
+        except NotFound:
+            raise InvalidRequestError(
+                f"{destination}: there is no such dataset for the request tables; create it in the location of the job"
+            ) from None
+
+
+class ExportBuild(BigQueryBuild[GcsAddress]):
+    """Builds request files below a folder by ``EXPORT DATA``.
+
+    :param storage_client: of ``google-cloud-storage``.
+    """
+
+    def __init__(self, client: bigquery.Client, storage_client: storage.Client, log: Log) -> None:
+        super().__init__(client, log)
+        self._storage = storage_client
+
+    def _location(self, destination: GcsAddress) -> None:
+        StorageObjects(self._storage).check_destination(destination)
+
+    def write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report."""
+        jobs: JobFiles = []
+        if preview.shards:
+            home = destination.child(f"requests_{preview.digest}_for_{preview.shards}")
+            jobs = self._recorded(home) or self._record(home, self._export(preview, home))
+        sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
+        return replace(preview.report, sources=sources)
+
+    def _export(self, preview: BuildPreview, folder: GcsAddress) -> JobFiles:
+        """Write the files of all jobs and return them, when they hold what the preview counted."""
+        attempt = folder.child(uuid.uuid4().hex[:12])
+        rows, jobs = 0, JobFiles()
+        for shard in range(preview.shards):
+            pattern = attempt.child(f"{shard + 1}-*.jsonl")
+            statement = export_statement(preview.request_rows, pattern, shard=shard, shards=preview.shards)
+            with reading(preview.where):
+                job = self._client.query(
+                    statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
+                )
+                job.result(timeout=QUERY_TIMEOUT)
+            files = [file for file, size in self._files(pattern).items() if size]
+            rows += self._row_count(job, files)
+            jobs.append(files)
+        preview.check_written(rows)
+        self._log.info("wrote %s requests to %s", rows, attempt)
+        # Chance may leave a job without any request, and an empty source is refused.
+        return [files for files in jobs if files]
+
+    def _row_count(self, job: bigquery.QueryJob, files: Sequence[str]) -> int:
+        # The library has no property for it.
+        statistics = job._properties.get("statistics", {}).get("query", {})
+        rows = statistics.get("exportDataStatistics", {}).get("rowCount")
+        if rows is None:  # BigQuery does not promise it.
+            return StorageObjects(self._storage).count_requests([GcsAddress.parse(file) for file in files])
+        return int(rows)
+
+    def _files(self, folder: GcsAddress) -> dict[str, int]:
+        """Return the addresses and sizes of all objects below a folder, or before the ``*`` of a pattern."""
+        blobs = self._storage.list_blobs(folder.bucket, prefix=folder.path.partition("*")[0])
+        return {f"gs://{folder.bucket}/{blob.name}": blob.size for blob in blobs}
+
+    def _recorded(self, folder: GcsAddress) -> JobFiles | None:
+        """Return the files that an earlier try has written, ``None`` where none has, or one of them is gone."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        record = self._storage.bucket(folder.bucket).get_blob(folder.child(RECORD).path)
+        if record is None:
+            return None
+        jobs: JobFiles = orjson.loads(record.download_as_bytes())
+        existing = self._files(folder)
+        if not all(file in existing for files in jobs for file in files):
+            self._log.info("Some files of %s are gone; exporting them again", folder)
+            with suppress(NotFound, PreconditionFailed):
+                record.delete(if_generation_match=record.generation)
+            return None
+        self._log.info("%s holds these requests already", folder)
+        return jobs
+
+    def _record(self, folder: GcsAddress, jobs: JobFiles) -> JobFiles:
+        """Name the files for all later tries; returns those of another try that was faster."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        record = self._storage.bucket(folder.bucket).blob(folder.child(RECORD).path)
+        try:
+            record.upload_from_string(
+                orjson.dumps(jobs), content_type="application/json", if_generation_match=0
+            )
+        except PreconditionFailed:
+            earlier = self._recorded(folder)
+            if earlier is None:
+                raise SourceNotReadyError(
+                    f"{folder} was deleted as soon as it was written: build it again"
+                ) from None
+            return earlier
+        return jobs
