@@ -23,7 +23,10 @@ CONSOLE = {"echo", "secho", "print", "print_json", "Option", "Argument", "BadPar
 
 FORBIDDEN: tuple[tuple[str, str], ...] = (
     (r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b)[a-z]", "is not a …"),
-    (r"\b(?:is|are|be) none\b|\bwhat is none\b|\bfor none\b", "is not a …; returns None if …"),
+    (
+        r"(?<!there )(?<!There )\b(?:is|are) none\b|\bwhat is none\b|\bfor none\b",
+        "is not a …; returns None if …",
+    ),
     (r"\b(?:came|comes|become|became|becomes) of\b", "row counts and results of …"),
     (r"\b(?:told|tell|tells) (?:\w+ ){0,2}apart\b", "distinguish, identify"),
     (r"\bmend(?:s|ed|ing)?\b", "fix"),
@@ -52,9 +55,14 @@ class Message:
     @property
     def offences(self) -> list[str]:
         """Return the forbidden forms in the text, each with what to write instead."""
-        plain = re.sub(r"\s+", " ", re.sub(r"``.*?``|:\w+:`.*?`", "…", self.text))
+        plain = re.sub(r"\s+", " ", re.sub(r"``.*?``|:\w+:`.*?`|\{.*?\}", "…", self.text))
         found = ((re.search(pattern, plain, re.IGNORECASE), instead) for pattern, instead in FORBIDDEN)
-        return [f"{match[0]!r}: write {instead!r}" for match, instead in found if match]
+        return [
+            f"{match[0]!r}: write {instead!r}"
+            for match, instead in found
+            # A server that misbehaves on request injects faults: there it is the field's word.
+            if match and not (match[0].startswith("fault") and "testing/vertex_ai" in self.file)
+        ]
 
     def __str__(self) -> str:
         return f"{self.line:5} {self.kind:9} " + self.text.replace("\n", "\n" + " " * 16)

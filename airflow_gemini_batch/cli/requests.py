@@ -1,4 +1,4 @@
-"""``gemini-batch validate`` and ``estimate``: what becomes of a request file, told without Airflow."""
+"""``gemini-batch validate`` and ``estimate``: check and price a request file without Airflow."""
 
 from __future__ import annotations
 

@@ -13,6 +13,6 @@ screen = Console(stderr=True)
 
 
 def failed(error: GeminiBatchError) -> typer.Exit:
-    """Tell an error and return the way out: 2 when the caller can mend it, 1 otherwise."""
+    """Print an error and return the exit code: 2 if the caller can fix it, 1 otherwise."""
     screen.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
     return typer.Exit(2 if isinstance(error, InvalidRequestError) else 1)

@@ -34,7 +34,7 @@ class AnswerColumn:
 
 
 def response_schema_of(schema: Any) -> dict[str, Any] | None:
-    """Return a schema as a batch request takes it, ``None`` for none.
+    """Return a schema as a batch request takes it, None if no schema is given.
 
     :param schema: a Pydantic model, a dataclass or typed dict, a dict of names and Python types
         (``{"genre": str, "tags": list[str]}``), JSON Schema, or OpenAPI as Vertex AI reads it.

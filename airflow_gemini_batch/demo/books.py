@@ -60,7 +60,7 @@ def _book(path: Path, line: int, row: dict[str, str | None]) -> dict[str, Any]:
         try:
             book["original_publication_year"] = float(year)
         except ValueError:
-            raise InvalidRequestError(f"{path}, line {line}: {year!r} is no year") from None
+            raise InvalidRequestError(f"{path}, line {line}: {year!r} is not a year") from None
     return book
 
 

@@ -24,7 +24,7 @@ _LONGEST_ERROR = 2000
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What came of a run.
+    """Row counts and result location of a run.
 
     :param failed: books without an answer, for whatever reason.
     :param state: of the DAG run: ``success`` or ``failed``.

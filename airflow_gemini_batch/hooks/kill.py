@@ -43,7 +43,7 @@ def cancel_if_killed(
     try:
         state = _state_of(task_instance, answer_timeout)
     except Exception as error:
-        log.warning("%s continues: could not find out whether its task was killed (%s)", job_name, error)
+        log.warning("%s continues: could not ask whether its task was killed (%s)", job_name, error)
         return False
     if not _is_of_a_kill(state, waiting_state):
         log.info("%s continues: its task was not killed, its state is %s", job_name, state)

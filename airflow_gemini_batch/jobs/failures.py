@@ -107,14 +107,14 @@ HAS_ENDED = "It has ended and no longer bills. The next try finds it and takes i
 def timeout_message(name: JobName, reason: str, now: str, *, follow_up: bool = False) -> str:
     """Return the message about a job whose end was not waited for.
 
-    :param now: what has become of it.
+    :param now: what the job's state is now.
     """
     kept = "\nIt is a follow-up. The answers of the earlier rounds are kept." if follow_up else ""
     return f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.\n{now}{kept}\nConsole: {name.console_url}"
 
 
 def cancel_message(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:
-    """Return what has become of a job that was cancelled because it was over a limit.
+    """Return the message about a job that was cancelled because it was over a limit.
 
     :param answered: its rows with an answer.
     :param spent: tokens and cost of all jobs, as text; empty when not known.

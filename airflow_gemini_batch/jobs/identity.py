@@ -38,7 +38,7 @@ def fingerprint(
     """Return the digest of everything that changes the answers or their address.
 
     :param source_versions: one text for each file or table of requests, naming it and its version
-        (``gs://…#generation``, ``bq://…#etag``), so that requests built anew give another fingerprint.
+        (``gs://…#generation``, ``bq://…#etag``), so that rebuilt requests give another fingerprint.
     :param destination: where the user wants the output; empty for "beside the requests".
     """
     return _digest(

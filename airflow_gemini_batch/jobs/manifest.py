@@ -55,7 +55,7 @@ class Manifest:
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
     ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
-    :class:`.Usage`, over all rows of all rounds, whatever became of them) and ``cost``
+    :class:`.Usage`, over all rows of all rounds, answered or not) and ``cost``
     (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted). A failed job that
     another try has replaced is in no round: the error message of its own try has its cost.
     """

@@ -1,4 +1,4 @@
-"""How long to wait where nothing says what became of a job."""
+"""How long to wait where the state of a job is unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Pauses and limits where nothing says what became of a job; all in seconds.
+    """Pauses and limits where the state of a job is unknown; all in seconds.
 
     Operators and triggers have theirs in the class attribute ``patience``.
 

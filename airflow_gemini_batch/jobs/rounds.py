@@ -1,4 +1,4 @@
-"""The rounds of a submission: what became of the rows of its job and of each follow-up."""
+"""The rounds of a submission: the row outcomes of its job and of each follow-up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class EndedRound:
     """One round whose job has ended.
 
     :param requests: addresses of its requests.
-    :param summary: what became of them.
+    :param summary: their outcomes.
     :param has_output: whether the job's output exists.
     """
 

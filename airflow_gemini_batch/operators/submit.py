@@ -62,8 +62,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param cancel_on_kill: cancel the job when a user marks or clears the task while it waits; a restart of a
         worker or triggerer never does.
     :param max_row_retries: how many follow-up jobs there may be, each for the rows that the one before has left
-        unanswered; 0 for none. Answers are matched to requests by what the service returns of a request, so both have
-        to be files, or both tables.
+        unanswered; 0 turns them off. Answers are matched to requests by what the service returns of a request, so
+        both have to be files, or both tables.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from

@@ -16,7 +16,7 @@ import orjson
 
 
 class Outcome(StrEnum):
-    """What became of one request."""
+    """The outcome of one request."""
 
     OK = "ok"
     RETRYABLE = "retryable"

@@ -43,7 +43,7 @@ class OutputStore(Protocol):
         """
 
     def usage(self, output: Any) -> UsageByModel:
-        """Add up the tokens of a job's output, whatever became of its rows; returns nothing if there is none."""
+        """Add up the tokens of a job's output, answered or not; returns nothing if there is none."""
 
 
 class DataStore:

@@ -20,7 +20,7 @@ class OutputSummary:
     :param tally: the outcomes; they add up to the requests.
     :param write_follow_up: writes the requests that are worth another job to an address of the kind that they came
         from, and replaces what is there; None if rows cannot be matched with requests.
-    :param count_usage: counts the tokens of all rows by model version, whatever became of them: all are billed.
+    :param count_usage: counts the tokens of all rows by model version, answered or not: all are billed.
     """
 
     tally: Tally

@@ -26,7 +26,7 @@ EVENT_VERSION = 1
 class GeminiBatchJobTrigger(BaseTrigger):
     """Poll one batch job until it ends, or until a limit is reached.
 
-    It only reads: a trigger starts anew whenever its triggerer restarts, and may run twice at once, so it never
+    It only reads: a trigger starts again whenever its triggerer restarts, and may run twice at once, so it never
     creates a job. After an error of the service it asks again later.
 
     Its one event is a dict: ``version`` (1), ``outcome`` (``ended``, ``timed_out`` or ``lost``), ``job_name``,

@@ -143,7 +143,7 @@ def test_demo_of_a_failed_dag_run_says_why_and_exits_with_an_error(demos):
         (b"book_id,title\n", "holds no rows"),
         (b"book_id,title\n1,a\n,b\n", "line 3: book_id is empty"),
         (b"book_id,title\n1,a\n1,b\n", "book_id has to be unique, repeated are ['1']"),
-        (b"book_id,title,original_publication_year\n1,a,MCM\n", "line 2: 'MCM' is no year"),
+        (b"book_id,title,original_publication_year\n1,a,MCM\n", "line 2: 'MCM' is not a year"),
         (b"book_id,title\n1,\xff\xfe\n", "can't be read as a UTF-8 CSV file"),
         (None, "can't be read as a UTF-8 CSV file"),
     ],

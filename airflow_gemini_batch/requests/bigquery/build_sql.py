@@ -55,7 +55,7 @@ class RequestRows:
 
 
 def preview_statement(request_rows: RequestRows) -> Statement:
-    """Return the statement that counts the rows by what becomes of them.
+    """Return the statement that counts the rows by state.
 
     Columns of the result: ``state`` (``ASK``, ``DONE`` or the name of a
     :class:`~airflow_gemini_batch.requests.spec.BadRow`), ``row_count``, ``characters`` (of the texts),
@@ -88,7 +88,7 @@ def build_statement(
     """Return the statement that writes a request table.
 
     :param shard: which part of the rows, from 0; each row is in one.
-    :param replace: write it anew when it exists; otherwise an existing table is kept as it is.
+    :param replace: replace it when it exists; otherwise an existing table is kept as it is.
     """
     parameters = Parameters()
     create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
@@ -152,7 +152,7 @@ WHERE state = '{ASK}'{part}""",
 
 
 def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
-    """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it."""
+    """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked."""
     plan = request_rows.plan
     keys = _key_names(plan)
     slots = named_slots(plan.template)

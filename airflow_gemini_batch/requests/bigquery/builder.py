@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 _LEAST_LIFE = timedelta(days=5)
-"""A job may wait for four days before it reads its source; a table that ends sooner is written anew."""
+"""A job may wait for four days before it reads its source; a table that ends sooner is replaced."""
 
 RECORD = "requests.json"
 """Name of the object that names the files of an export: a list of addresses for each job."""

@@ -1,4 +1,4 @@
-"""A build from BigQuery: the rows are counted by what becomes of them, before anything is written."""
+"""A build from BigQuery: the rows are counted by state, before anything is written."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
     def preview(
         self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination
     ) -> BuildPreview:
-        """Count the rows by what becomes of them, and write nothing.
+        """Count the rows by state, and write nothing.
 
         Raises :class:`.InvalidRequestError` for columns or rows that can't become requests and for a query that
         BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.

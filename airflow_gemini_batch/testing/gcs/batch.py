@@ -15,7 +15,7 @@ from airflow_gemini_batch.testing.gcs.errors import StorageError
 async def batch(request: web.Request) -> web.Response:
     """Answer each request of a batch by sending it to this server, one after the other.
 
-    :raises StorageError: 400 when the body is no batch.
+    :raises StorageError: 400 when the body is not a batch.
     """
     head = f"Content-Type: {request.headers.get('Content-Type', '')}\r\n\r\n".encode()
     parts = message_from_bytes(head + await request.read()).get_payload()

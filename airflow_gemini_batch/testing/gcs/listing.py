@@ -63,7 +63,7 @@ class ListQuery:
     def from_query(cls, query: Mapping[str, str]) -> Self:
         """Read the parameters of a request.
 
-        :raises StorageError: 400 for a ``maxResults`` that is no positive number.
+        :raises StorageError: 400 for a ``maxResults`` that is not a positive number.
         """
         limit = integer(query, "maxResults")
         if limit is not None and limit < 1:

@@ -48,7 +48,7 @@ _DUAL_REGIONS = frozenset({"ASIA1", "EUR4", "EUR5", "EUR7", "EUR8", "NAM4"})
 def json_object(body: bytes) -> dict[str, Any]:
     """Parse a request body; an empty one stands for ``{}``.
 
-    :raises StorageError: 400 when it is no JSON object.
+    :raises StorageError: 400 when it is not a JSON object.
     """
     try:
         value = json.loads(body or b"{}")

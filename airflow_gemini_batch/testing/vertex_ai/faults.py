@@ -154,4 +154,4 @@ def _check_parameters(name: str, kind: Kind, parameters: Mapping[str, Any]) -> N
         if not isinstance(value, (int, float) if expected is float else expected):
             raise ValueError(f"{parameter} of fault {name!r} is {value!r}, not of type {expected.__name__}")
         if parameter == "status" and value not in CODES:
-            raise ValueError(f"{value!r} is no status of an error; there are: {', '.join(CODES)}")
+            raise ValueError(f"{value!r} is not an error status; there are: {', '.join(CODES)}")

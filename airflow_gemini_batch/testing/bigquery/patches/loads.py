@@ -2,7 +2,7 @@
 
 bqemulator hands each file to DuckDB's ``COPY`` and drops the options: a CSV file always had a header, a separator of
 DuckDB's choosing and no NULL marker; a field that the schema does not have vanished; ``WRITE_TRUNCATE`` kept the old
-schema. So load jobs are written anew here, on DuckDB's readers.
+schema. So load jobs are implemented here, on DuckDB's readers.
 """
 
 from __future__ import annotations

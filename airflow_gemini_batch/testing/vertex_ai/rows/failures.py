@@ -26,7 +26,7 @@ class RowFailures:
 
     Of the failing rows 40 % get 429, 20 % 503, 10 % 500 (all worth a retry), 20 % 400 and 10 % a blocked
     prompt (these two for ever). A row that got one of the first three and comes back in a later job is
-    judged anew, so that a retry succeeds as often as it would have the first time.
+    judged again, so that a retry succeeds as often as it would have the first time.
 
     :param rate: share of the rows that fail, 0 to 1.
     """
@@ -40,7 +40,7 @@ class RowFailures:
         self._lock = threading.Lock()
 
     def decide(self, row: bytes, *, can_block: bool = True) -> RowError | None:
-        """Return the failure of a row, given as its canonical bytes; the status :data:`BLOCKED` is no error code.
+        """Return the failure of a row, given as its canonical bytes; the status :data:`BLOCKED` is not an error code.
 
         :param can_block: whether the model knows blocked prompts; the row gets a 400 where it does not.
         """
