@@ -37,7 +37,7 @@ class BadRows:
     """
 
     count: int = 0
-    keys: Sequence[str] = ()
+    keys: tuple[str, ...] = ()
 
     def plus(self, count: int, keys: Iterable[str]) -> BadRows:
         """Return these rows and more.

@@ -63,8 +63,8 @@ def test_keys_of_several_columns_are_one_key_only_together(build, dataset, table
     ]
     report = build.preview(plan(key=("a", "b"), drop_bad_rows=True), table(rows, columns), dataset).report
     assert report.requests == 2
-    assert report.bad[BadRow.DUPLICATE_KEY].keys == ['["x","2"]']
-    assert report.bad[BadRow.NULL_KEY].keys == ['["x",null]']
+    assert report.bad[BadRow.DUPLICATE_KEY].keys == ('["x","2"]',)
+    assert report.bad[BadRow.NULL_KEY].keys == ('["x",null]',)
 
 
 def test_long_keys_are_shown_in_part(build, dataset, table):
