@@ -112,7 +112,7 @@ class LandResultsOperator(GeminiBatchOperator):
             return report.to_json()
 
     def _number_of_jobs(self) -> int | None:
-        """Return how many results there should be; None if that is not known. Skip the task when there should be none."""
+        """Return how many results there should be; None if that is not known. Skip the task when there are none."""
         if not self._expects_requests:
             return None
         if self.requests is None:
