@@ -9,7 +9,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.lander import FROM_LINES, TableLanding
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from airflow_gemini_batch.landing.files.lander import land_files
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
 
@@ -43,8 +43,7 @@ class Lander:
     ) -> LandingReport:
         """Land the answers of some jobs.
 
-        Answers in tables land in a table, by SQL. Answers in files pass through the worker's disk, except for those
-        of :data:`.FROM_LINES` that land in a table: BigQuery loads these from the bucket.
+        Answers in tables land in a table, by SQL. Answers in files pass through the worker's disk.
 
         :param target: a ``bq://`` table, or a file: ``gs://…`` or a local path.
         :param failed_target: where rows without a usable answer go; by default beside the target.
@@ -72,8 +71,7 @@ class Lander:
         landing = TableLanding(self._bigquery_client(), self._log)
         if in_tables:
             return landing.land(plan, manifests, table, failed_table)
-        way = landing.land_vector_files if plan.family in FROM_LINES else landing.land_files
-        return way(plan, manifests, self._storage_client(), table, failed_table)
+        return landing.land_files(plan, manifests, self._storage_client(), table, failed_table)
 
 
 def _lie_in_tables(manifests: Sequence[Manifest]) -> bool:

@@ -1,8 +1,8 @@
 """The statements that sort vectors into a staging table, one row for each request.
 
-First for the output tables of text-embedding models, with the columns ``content``, ``task_type`` and ``title`` where
-the model read them, ``predictions`` and ``status``. The key does not come back, so a vector belongs to every request
-for the same content. The clauses after ``answers`` serve the gemini-embedding family too.
+They read output tables of text-embedding models, with the columns ``content``, ``task_type`` and ``title`` where the
+model read them, ``predictions`` and ``status``. The key does not come back, so a vector belongs to every request for
+the same content.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ WITH all_requests AS (
   FROM all_requests
 ), answers AS (
 {_answers(answers, returned, parameters)}
-), {best_vectors(plan, returned)}
-{staged_vectors(plan, returned)}""",
+), {_best_vectors(plan, returned)}
+{_staged_vectors(plan, returned)}""",
         parameters.values,
     )
 
@@ -127,24 +127,24 @@ def _answers(answers: Sequence[AnswerTable], returned: Sequence[str], parameters
     TIMESTAMP({parameters.bind(table.created)}) AS answered_time,
     {ROWS}.status,
     JSON_QUERY({predictions}, '{_EMBEDDINGS}.values') AS vector,
-    {token_count(predictions, f"{_EMBEDDINGS}.statistics.token_count")} AS token_count,
-    {truncated(predictions, f"{_EMBEDDINGS}.statistics.truncated")} AS truncated
+    {_token_count(predictions, f"{_EMBEDDINGS}.statistics.token_count")} AS token_count,
+    {_truncated(predictions, f"{_EMBEDDINGS}.statistics.truncated")} AS truncated
   FROM {table.table.sql} AS {ROWS}""")
     return "\n  UNION ALL\n".join(selects)
 
 
-def token_count(content: str, path: str) -> str:
+def _token_count(content: str, path: str) -> str:
     """Return the expression for a number of tokens, NULL if there is none."""
     # A whole number, which the service writes as 8, as 8.0 or as '8'.
     return f"NULLIF(SAFE_CAST(SAFE_CAST(JSON_VALUE({content}, '{path}') AS FLOAT64) AS INT64), 0)"
 
 
-def truncated(content: str, path: str) -> str:
+def _truncated(content: str, path: str) -> str:
     """Return the expression that says whether a text has lost its end, NULL if the row does not say."""
     return f"SAFE_CAST(JSON_VALUE({content}, '{path}') AS BOOL)"
 
 
-def best_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
+def _best_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
     """Return the WITH clauses that sort the answers, measure their vectors, and leave one for each request.
 
     They read ``answers``, with the columns ``submission``, ``job``, ``model``, ``round``, ``answered_time``,
@@ -218,7 +218,7 @@ def _number(item: str) -> str:
     return f"IF(JSON_TYPE({item}) = 'number' AND ABS({number}) < {LONGEST}, {number}, NULL)"
 
 
-def staged_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
+def _staged_vectors(plan: LandingPlan, returned: Sequence[str]) -> str:
     """Return the query for the staging table's rows.
 
     It reads ``best`` of :func:`best_vectors`, and ``requests`` with the columns of :func:`.request_rows`,
