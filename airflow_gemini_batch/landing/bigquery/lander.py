@@ -29,13 +29,11 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
 from airflow_gemini_batch.landing.bigquery.targets import (
     check_columns,
     column_types,
-    failed_columns,
     prepare_statement,
     staging_address,
-    target_columns,
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_columns, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 

@@ -7,24 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.plan import LandingPlan, check_target_columns, column_type
+from airflow_gemini_batch.landing.plan import check_target_columns
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, SchemaField, Table
-
-
-def target_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that the target has to have, with GoogleSQL's types."""
-    answers = {column.name: column_type(column) for column in plan.columns}
-    return {**_key_columns(plan, key_types), **answers, **plan.bookkeeping_columns}
-
-
-def failed_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that the table of failures has to have, with GoogleSQL's types."""
-    return {**_key_columns(plan, key_types), **FAILED_COLUMNS}
 
 
 def check_columns(
@@ -64,10 +52,6 @@ def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
         field.name: f"ARRAY<{single_type(field)}>" if field.mode == "REPEATED" else single_type(field)
         for field in schema
     }
-
-
-def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    return {name: key_types[name] for name in plan.key}
 
 
 _CALL_TIMEOUT = 60.0

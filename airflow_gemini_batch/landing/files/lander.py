@@ -12,19 +12,13 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import GeminiBatchError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import connect, identifier
+from airflow_gemini_batch.landing.files.database import identifier
 from airflow_gemini_batch.landing.files.formats import TargetFormat, format_of_file
-from airflow_gemini_batch.landing.files.matching import TIME, answers, failures, stage_rows, staged
-from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, check_columns
+from airflow_gemini_batch.landing.files.matching import TIME, StagedRows, staged_rows
+from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge
 from airflow_gemini_batch.landing.files.storage import ReplacedMeanwhileError, TargetFile, target_file
-from airflow_gemini_batch.landing.files.vectors import (
-    VectorColumn,
-    vector_column,
-    vectors_aside,
-    warn_of_shortened,
-    without_vectors,
-)
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, newer_wins
+from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, check_target_columns, newer_wins
 from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
@@ -57,25 +51,15 @@ def land_files(
     :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     answers_format, failures_format = format_of_file(target), format_of_file(failed)
-    with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
-        folder = Path(name)
-        with (
-            connect(folder) as database,
-            vectors_aside(plan, database, folder, answers_format) as vectors,
-        ):
-            plan = without_vectors(plan)
-            tally = stage_rows(
-                plan, manifests, StorageObjects(storage_client), database, folder, log, vectors
-            )
-            column = vector_column(plan, database, staged(folder), vectors) if vectors else None
-            if vectors:
-                query = f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
-                ((shortened,),) = database.execute(query).fetchall()
-                warn_of_shortened(log, plan, shortened)
-            answers = _Target(target, target_file(target, storage_client), answers_format, column)
-            failures = _Target(failed, target_file(failed, storage_client), failures_format)
-            _FileLanding(plan, database, folder, log).land(answers, failures)
-    return LandingReport(target, failed, tally.counts, tally.samples)
+    with staged_rows(plan, manifests, StorageObjects(storage_client), log, answers_format) as rows:
+        if rows.vectors:
+            query = f"SELECT COUNT(*) FILTER (batch_shortened) FROM {rows.table}"
+            ((shortened,),) = rows.database.execute(query).fetchall()
+            warn_of_shortened(log, plan, shortened)
+        answers = _Target(target, target_file(target, storage_client), answers_format, rows.vectors)
+        failures = _Target(failed, target_file(failed, storage_client), failures_format)
+        _FileLanding(rows, rows.plan, rows.database, log).land(answers, failures)
+    return LandingReport(target, failed, rows.tally.counts, rows.tally.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +102,11 @@ class _Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _FileLanding:
-    """Lands the staged rows of a folder."""
+    """Lands staged rows."""
 
+    staged: StagedRows
     plan: LandingPlan
     database: DuckDBPyConnection
-    folder: Path
     log: Log
 
     def land(self, answers: _Target, failures: _Target) -> None:
@@ -145,11 +129,11 @@ class _FileLanding:
         )
 
     def _prepare_answers(self, target: _Target) -> _Prepared | None:
-        rows = answers(self.plan, self.folder, target.format)
+        rows = self.staged.answers(target.format)
         before = self._read(target, rows)
         time = TIME if self.plan.bookkeeping else None
         # When the present answers came; the failures have to know.
-        known = f"{staged(self.folder)} LIMIT 0"
+        known = f"{self.staged.table} LIMIT 0"
         if before.rows and time in before.columns:
             known = f"({before.rows.query})"
         keys = ", ".join(map(identifier, self.plan.key))
@@ -159,7 +143,7 @@ class _FileLanding:
         return self._prepare(target, rows, before, time)
 
     def _prepare_failures(self, target: _Target) -> _Prepared | None:
-        rows = failures(self.plan, self.folder, target.format)
+        rows = self.staged.failures(target.format)
         current = f"""SELECT rows.* FROM ({rows.query}) AS rows
 WHERE NOT EXISTS (
   FROM landed WHERE {self._same_key("landed", "rows")} AND NOT {newer_wins("rows.failed_time", "landed_time")}
@@ -167,7 +151,7 @@ WHERE NOT EXISTS (
         before = self._read(target, rows)
         failed_time = "old.failed_time" if "failed_time" in before.columns else "NULL"
         answered_now = f"""EXISTS (
-  FROM {staged(self.folder)} AS staged
+  FROM {self.staged.table} AS staged
   WHERE batch_outcome = '{Outcome.OK}' AND {self._same_key("staged", "old")}
     AND {newer_wins(f"staged.{TIME}", failed_time)}
 )"""
@@ -178,20 +162,20 @@ WHERE NOT EXISTS (
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't take them.
         """
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
         copy = folder / "old"
         generation = target.file.fetch(copy)
         if not generation:
             return _Before(generation, None)
         present = target.format.read(self.database, copy, target.name, rows.columns, folder, target.vectors)
-        check_columns(target.name, present.columns, rows.columns, self.plan.key)
+        check_target_columns(target.name, present.columns, rows.columns, self.plan.key, hint="move the file")
         return _Before(generation, present)
 
     def _prepare(
         self, target: _Target, rows: FileRows, before: _Before, time: str | None, gone: str = "FALSE"
     ) -> _Prepared | None:
         """Write the file that is to be; returns ``None`` when it is as it is already."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
         if before.rows is not None:
             merge = Merge(rows, before.rows, self.plan.key, time, gone)
             if not merge.changes(self.database):

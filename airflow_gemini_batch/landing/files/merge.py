@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, VECTOR, identifier, literal
-from airflow_gemini_batch.landing.plan import check_target_columns, newer_wins
+from airflow_gemini_batch.landing.plan import newer_wins
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -125,11 +125,3 @@ FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS o
             return wins
         time = identifier(self.time)
         return f"({wins} AND {newer_wins(f'new.{time}', f'old.{time}')})"
-
-
-def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[str]) -> None:
-    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a file can take columns.
-
-    :param where: the file, for messages.
-    """
-    check_target_columns(where, present, landing, key, hint="move the file")
