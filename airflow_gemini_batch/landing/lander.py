@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 
+@dataclass(frozen=True, slots=True)
 class Lander:
     """Merges the answers of batch jobs into a table or a file, by key.
 
@@ -24,15 +26,9 @@ class Lander:
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when a table is.
     """
 
-    def __init__(
-        self,
-        storage_client: Callable[[], storage.Client],
-        bigquery_client: Callable[[], bigquery.Client],
-        log: Log,
-    ) -> None:
-        self._storage_client = storage_client
-        self._bigquery_client = bigquery_client
-        self._log = log
+    storage_client: Callable[[], storage.Client]
+    bigquery_client: Callable[[], bigquery.Client]
+    log: Log
 
     def land(
         self,
@@ -67,11 +63,11 @@ class Lander:
                     if in_tables
                     else f"target {target}, failed_target {failed}: name two tables or two files"
                 )
-            return land_files(plan, manifests, target, failed, self._storage_client(), self._log)
-        landing = TableLanding(self._bigquery_client(), self._log)
+            return land_files(plan, manifests, target, failed, self.storage_client(), self.log)
+        landing = TableLanding(self.bigquery_client(), self.log)
         if in_tables:
             return landing.land(plan, manifests, table, failed_table)
-        return landing.land_files(plan, manifests, self._storage_client(), table, failed_table)
+        return landing.land_files(plan, manifests, self.storage_client(), table, failed_table)
 
 
 def _lie_in_tables(manifests: Sequence[Manifest]) -> bool:

@@ -12,14 +12,8 @@ from collections.abc import Sequence
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.landing.bigquery.staging_sql import (
-    ROWS,
-    AnswerTable,
-    RequestTable,
-    answer_rows,
-    request_rows,
-    staging_table,
-)
+from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
+from airflow_gemini_batch.landing.bigquery.staging_sql import ROWS, answer_rows, request_rows, staging_table
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, status_case, status_fields

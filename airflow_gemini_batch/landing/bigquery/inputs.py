@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, parse_address
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.targets import column_types
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types
 
-if TYPE_CHECKING:
-    from google.cloud.bigquery import Table
+
+@dataclass(frozen=True, slots=True)
+class RequestTable:
+    """Requests of one submission.
+
+    :param columns: GoogleSQL's types by name.
+    :param created: when the table was made, in ISO 8601; the time of rows that no job answered.
+    :param last_job: the job that its requests were sent with last.
+    :param last_round: that job's number, from 0.
+    :param submission: identity of the submission.
+    """
+
+    table: BigQueryAddress
+    columns: Mapping[str, str]
+    created: str
+    last_job: str
+    last_round: int
+    submission: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTable:
+    """The output of one job.
+
+    :param columns: GoogleSQL's types by name.
+    :param created: when the table was made, in ISO 8601; the time of rows that do not say when they came.
+    :param round: the job's number among those of its submission, from 0.
+    :param submission: identity of the submission.
+    :param model: plain name of the model.
+    """
+
+    table: BigQueryAddress
+    columns: Mapping[str, str]
+    created: str
+    job: str
+    round: int
+    submission: str
+    model: str
 
 
 def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> list[RequestTable]:
@@ -40,7 +75,9 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> li
         _check_present([*plan.key, plan.family.main_column], columns, address)
         check_key_types(plan.key, columns, where=str(address))
         last_job = manifest.rounds[last].job_name
-        found.append(RequestTable(address, columns, _created(table), last_job, last, manifest.identity))
+        found.append(
+            RequestTable(address, columns, table.created.isoformat(), last_job, last, manifest.identity)
+        )
     return found
 
 
@@ -61,7 +98,15 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
             _check_present(names, columns, address)
             model = short_model_name(manifest.model)
             found.append(
-                AnswerTable(address, columns, _created(table), one.job_name, number, manifest.identity, model)
+                AnswerTable(
+                    address,
+                    columns,
+                    table.created.isoformat(),
+                    one.job_name,
+                    number,
+                    manifest.identity,
+                    model,
+                )
             )
         elif address and one.had_answers:
             raise OutputNotReadyError(
@@ -99,7 +144,3 @@ def _check_present(names: Sequence[str], columns: Mapping[str, str], table: BigQ
             f"{table} has no column {', '.join(map(repr, absent))}; its columns are {', '.join(columns)}. "
             "The key of the landing has to be the one of the requests"
         )
-
-
-def _created(table: Table) -> str:
-    return str(table.created.isoformat())

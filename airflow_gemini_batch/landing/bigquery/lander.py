@@ -229,19 +229,17 @@ class TableLanding:
         """Run a statement that changes a table, again when another one came in between."""
         from google.api_core.exceptions import GoogleAPICallError
 
-        for pause in self._rival_pauses:
+        for pause in (*self._rival_pauses, None):
             try:
                 self._run(statement, location)
+                return
             except GoogleAPICallError as error:
-                if not any(sign in str(error) for sign in _RIVALRY):
+                if pause is None or not any(sign in str(error) for sign in _RIVALRY):
                     raise
                 self._log.warning(
                     "Another statement changed the table; trying again in %g s: %s", pause, error
                 )
                 time.sleep(pause)
-            else:
-                return
-        self._run(statement, location)
 
     def _run(self, statement: Statement, location: str) -> list[Row]:
         return list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.targets import recreate
 from airflow_gemini_batch.landing.files.database import identifier
 from airflow_gemini_batch.landing.files.formats import JSON_LINES
 from airflow_gemini_batch.landing.files.matching import staged_rows
@@ -20,6 +20,7 @@ from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
+_CALL_TIMEOUT = 60.0
 _LOAD_TIMEOUT = 3600.0
 
 
@@ -54,7 +55,7 @@ def stage_files(
 
 
 def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
-    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, WriteDisposition
+    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
 
     schema = [
         SchemaField(name, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
@@ -62,7 +63,11 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
         else SchemaField(name, kind)
         for name, kind in staging_columns(plan).items()
     ]
-    recreate(client, staging, schema)
+    table = Table(staging.dotted, schema=schema)
+    # A load job can't ask for a table that expires.
+    table.expires = datetime.now(UTC) + timedelta(days=1)
+    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
+    client.create_table(table, timeout=_CALL_TIMEOUT)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,

@@ -8,11 +8,11 @@ alias.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
     mismatch_expression,
@@ -29,45 +29,6 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 ROWS = "gemini_batch_rows"
 """Alias of a table with columns of users: an alias hides a column of the same name."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestTable:
-    """Requests of one submission.
-
-    :param columns: GoogleSQL's types by name.
-    :param created: when the table was made, in ISO 8601; the time of rows that no job answered.
-    :param last_job: the job that its requests were sent with last.
-    :param last_round: that job's number, from 0.
-    :param submission: identity of the submission.
-    """
-
-    table: BigQueryAddress
-    columns: Mapping[str, str]
-    created: str
-    last_job: str
-    last_round: int
-    submission: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTable:
-    """The output of one job.
-
-    :param columns: GoogleSQL's types by name.
-    :param created: when the table was made, in ISO 8601; the time of rows that do not say when they came.
-    :param round: the job's number among those of its submission, from 0.
-    :param submission: identity of the submission.
-    :param model: plain name of the model.
-    """
-
-    table: BigQueryAddress
-    columns: Mapping[str, str]
-    created: str
-    job: str
-    round: int
-    submission: str
-    model: str
 
 
 def unfit_keys_statement(

@@ -12,7 +12,7 @@ from airflow_gemini_batch.landing.plan import check_target_columns
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, SchemaField, Table
+    from google.cloud.bigquery import SchemaField, Table
 
 
 def check_columns(
@@ -54,24 +54,9 @@ def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
     }
 
 
-_CALL_TIMEOUT = 60.0
-
-
 def staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
     """Return a table beside the target that belongs to the answers of these jobs."""
     outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
     content = [*(manifest.identity for manifest in manifests), *outputs]
     digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
     return target.with_table(f"{target.table}__landing_{digest}")
-
-
-def recreate(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:
-    """Make an empty table that expires after a day, which a load job can't ask for."""
-    from datetime import UTC, datetime, timedelta
-
-    from google.cloud.bigquery import Table
-
-    table = Table(address.dotted, schema=schema)
-    table.expires = datetime.now(UTC) + timedelta(days=1)
-    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
-    client.create_table(table, timeout=_CALL_TIMEOUT)

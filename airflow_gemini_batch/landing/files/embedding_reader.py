@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, status_code
+from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, status_code, text_or_none
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.embeddings import (
@@ -49,8 +49,7 @@ class EmbeddingReader:
             vector = fit_vector(embedded.values, self._dimensions)
             landed, message = self._land(vector, embedded)
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
-        time = content.get("processed_time")
-        time = time if isinstance(time, str) else None
+        time = text_or_none(content.get("processed_time"))
         facts = Facts(self._model, None, embedded.token_count, None, None, None, time)
         code = status_code(content.get("status"))
         return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)

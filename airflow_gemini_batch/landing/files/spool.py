@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
-from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, AnswerRow, Facts
+from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, Facts
 from airflow_gemini_batch.landing.files.database import ParquetFile, read_in_batches
 from airflow_gemini_batch.landing.files.embedding_reader import EmbeddingReader
-from airflow_gemini_batch.landing.files.request_reader import RequestReader, RequestRow, line_digest
+from airflow_gemini_batch.landing.files.request_reader import RequestReader, line_digest
 from airflow_gemini_batch.landing.plan import LandingPlan
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def spool(
     ):
         for index, manifest in enumerate(manifests):
             sources = request_files(manifest, storage)
-            read_request, read_answer = _readers(plan, manifest, vectors)
+            model = model_key(manifest.model, plan.model_parameters)
+            read_request = RequestReader(model, plan.key, plan.family).read
+            reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
             for blob in sources:
                 for keyed, skipped in read_in_batches(storage.lines([blob]), read_request):
                     requests.write((index, blob.time_created), [row.cells for row in keyed])
@@ -73,7 +75,7 @@ def spool(
             keyless = False
             for number, round_ in enumerate(manifest.rounds):
                 for blob in answer_files(round_, storage):
-                    for rows, skipped in read_in_batches(storage.lines([blob]), read_answer):
+                    for rows, skipped in read_in_batches(storage.lines([blob]), reader.read):
                         constants = (index, number, blob.time_created)
                         answers.write(constants, [row.cells for row in rows])
                         unreadable.answers += skipped
@@ -82,15 +84,6 @@ def spool(
                 for pairs, _ in read_in_batches(storage.lines(sources), line_digest):
                     digests.write((index,), pairs)
     return unreadable
-
-
-def _readers(
-    plan: LandingPlan, manifest: Manifest, vectors: VectorFile | None
-) -> tuple[Callable[[bytes], RequestRow | None], Callable[[bytes], AnswerRow | None]]:
-    """Return what reads the lines of a manifest's requests, and those of its answers."""
-    model = model_key(manifest.model, plan.model_parameters)
-    answer_reader = EmbeddingReader(plan, manifest.model, vectors.add) if vectors else AnswerReader(plan)
-    return RequestReader(model, plan.key, plan.family).read, answer_reader.read
 
 
 def _schemas(plan: LandingPlan) -> tuple[pa.Schema, pa.Schema, pa.Schema]:
