@@ -32,7 +32,7 @@ def stage_files(
     bigquery_client: bigquery.Client,
     log: Log,
 ) -> None:
-    """Load what became of each request into a staging table, which is written anew when it exists.
+    """Load the outcome and the answer of each request into a staging table, which is replaced if it exists.
 
     Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, with text for keys. The rows
     pass through the worker's disk, in constant memory.

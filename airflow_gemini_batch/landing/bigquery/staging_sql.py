@@ -97,7 +97,7 @@ def staging_table(
     ties: str,
     values: Mapping[str, str],
 ) -> str:
-    """Return the statement that writes a staging table, anew when it exists; it expires after a day.
+    """Return the statement that writes a staging table, which is replaced if it exists and expires after a day.
 
     :param clauses: of WITH. They give ``requests`` with the columns of :func:`request_rows`, and ``checked_answers``
         with ``job``, ``round``, ``answered_time``, ``outcome``, ``status_text`` and ``status_code``.

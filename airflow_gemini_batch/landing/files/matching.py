@@ -1,4 +1,4 @@
-"""What became of each request, worked out by DuckDB on disk: memory does not grow with the number of rows."""
+"""The outcome and the answer of each request, found by DuckDB on disk: memory does not grow with the number of rows."""
 
 from __future__ import annotations
 
