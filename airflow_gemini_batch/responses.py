@@ -164,8 +164,8 @@ def _in_tables(manifest: Manifest) -> bool:
 def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
     """Return what reads the answers of a round from its files."""
     from airflow_gemini_batch.core.jsonl import tolerant_object
-    from airflow_gemini_batch.landing.files.inputs import answer_files, request_files
     from airflow_gemini_batch.landing.files.key_index import KeyIndex
+    from airflow_gemini_batch.landing.files.spool import answer_files, request_files
 
     storage = hook.store.files
     keys = KeyIndex(lambda: storage.lines(request_files(manifest, storage)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.lander import FROM_LINES, TableLanding
+from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from airflow_gemini_batch.landing.files.lander import land_files
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 
+@dataclass(frozen=True, slots=True)
 class Lander:
     """Merges the answers of batch jobs into a table or a file, by key.
 
@@ -24,15 +26,9 @@ class Lander:
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when a table is.
     """
 
-    def __init__(
-        self,
-        storage_client: Callable[[], storage.Client],
-        bigquery_client: Callable[[], bigquery.Client],
-        log: Log,
-    ) -> None:
-        self._storage_client = storage_client
-        self._bigquery_client = bigquery_client
-        self._log = log
+    storage_client: Callable[[], storage.Client]
+    bigquery_client: Callable[[], bigquery.Client]
+    log: Log
 
     def land(
         self,
@@ -43,8 +39,7 @@ class Lander:
     ) -> LandingReport:
         """Land the answers of some jobs.
 
-        Answers in tables land in a table, by SQL. Answers in files pass through the worker's disk, except for those
-        of :data:`.FROM_LINES` that land in a table: BigQuery loads these from the bucket.
+        Answers in tables land in a table, by SQL. Answers in files pass through the worker's disk.
 
         :param target: a ``bq://`` table, or a file: ``gs://…`` or a local path.
         :param failed_target: where rows without a usable answer go; by default beside the target.
@@ -68,12 +63,11 @@ class Lander:
                     if in_tables
                     else f"target {target}, failed_target {failed}: name two tables or two files"
                 )
-            return land_files(plan, manifests, target, failed, self._storage_client(), self._log)
-        landing = TableLanding(self._bigquery_client(), self._log)
+            return land_files(plan, manifests, target, failed, self.storage_client(), self.log)
+        landing = TableLanding(self.bigquery_client(), self.log)
         if in_tables:
             return landing.land(plan, manifests, table, failed_table)
-        way = landing.land_vector_files if plan.family in FROM_LINES else landing.land_files
-        return way(plan, manifests, self._storage_client(), table, failed_table)
+        return landing.land_files(plan, manifests, self.storage_client(), table, failed_table)
 
 
 def _lie_in_tables(manifests: Sequence[Manifest]) -> bool:

@@ -79,6 +79,20 @@ class LandingPlan:
         return self.known_bookkeeping if self.bookkeeping else {}
 
 
+def target_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the columns that the target has to have, and their types.
+
+    :param key_types: BigQuery's types of the key columns; ``STRING`` where none is given, as in files.
+    """
+    answers = {column.name: column_type(column) for column in plan.columns}
+    return {**_key_columns(plan, key_types), **answers, **plan.bookkeeping_columns}
+
+
+def failed_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the columns that the table of failures has to have, as :func:`target_columns` does."""
+    return {**_key_columns(plan, key_types), **FAILED_COLUMNS}
+
+
 def staging_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the columns of the table that answers pass through on their way to the target, and their types.
 
@@ -87,15 +101,19 @@ def staging_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = Non
     which of two answers is newer, so every row has it; of a row without an answer, ``batch_job`` and ``batch_round``
     are the last ones that it was sent with.
 
-    :param key_types: BigQuery's types of the key columns; ``STRING`` where none is given, as in files.
+    :param key_types: as for :func:`target_columns`.
     """
     return {
-        **{name: (key_types or {}).get(name, "STRING") for name in plan.key},
+        **_key_columns(plan, key_types),
         **{column.name: column_type(column) for column in plan.columns},
         **plan.known_bookkeeping,
         **STAGED_OUTCOME,
         **(STAGED_VECTOR if plan.embeds else {}),
     }
+
+
+def _key_columns(plan: LandingPlan, key_types: Mapping[str, str] | None) -> dict[str, str]:
+    return {name: (key_types or {}).get(name, "STRING") for name in plan.key}
 
 
 def staged_items(plan: LandingPlan, values: Mapping[str, str], quote: Callable[[str], str]) -> str:

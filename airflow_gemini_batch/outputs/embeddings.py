@@ -137,7 +137,7 @@ def fit_vector(values: Any, dimensions: int | None = None) -> Vector:
 
     A longer vector is cut and brought to length 1 (L2) again; these models put what matters most first. A shorter
     one, a zero vector, and one with anything but finite numbers have an error. The twin in SQL is
-    :func:`airflow_gemini_batch.landing.bigquery.embedding_sql.best_vectors`.
+    :func:`airflow_gemini_batch.landing.bigquery.embedding_sql.embedding_staging_statement`.
 
     :param dimensions: as asked for; ``None`` takes the vector as long as it is.
     """

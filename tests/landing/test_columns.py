@@ -7,7 +7,8 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import BOOKKEEPING, STAGED_OUTCOME
 from airflow_gemini_batch.landing.bigquery.embedding_sql import embedding_staging_statement
-from airflow_gemini_batch.landing.bigquery.staging_sql import RequestTable, staging_statement
+from airflow_gemini_batch.landing.bigquery.inputs import RequestTable
+from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement
 from airflow_gemini_batch.landing.files.matching import staged_query
 from tests.landing.landings import TEXT
 from tests.landing.vectors import vector_plan

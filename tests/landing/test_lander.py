@@ -36,12 +36,12 @@ def land(source: str, output: str, target: str, failed: str | None = None, plan:
         ("land", TABLE, TEXT),
         ("land_files", FILES, TEXT),
         ("land_files", FILES, vector_plan()),
-        ("land_vector_files", FILES, vector_plan(family=KEYED)),
+        ("land_files", FILES, vector_plan(family=KEYED)),
     ],
 )
 def test_answers_find_their_way_into_a_table(monkeypatch, way: str, place: str, plan: Any) -> None:
     went: list[tuple[str, Sequence[Any]]] = []
-    for name in ("land", "land_files", "land_vector_files"):
+    for name in ("land", "land_files"):
         monkeypatch.setattr(TableLanding, name, lambda *given, name=name: went.append((name, given[-2:])))
     land(place, place, TARGET, plan=plan)
     ((name, tables),) = went

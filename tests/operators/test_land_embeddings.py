@@ -14,7 +14,6 @@ from airflow_gemini_batch import (
     LandEmbeddingsOperator,
     SubmitTextEmbeddingBatchOperator,
 )
-from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from tests.operators.steps import BOOKS, book
 from tests.support.requests_data import lines
 from tests.support.tables import bigquery_client, fill, make_dataset, read
@@ -136,9 +135,8 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
     ids=["nothing", "length", "title"],
 )
 def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
-    gemini_batch_stack, bucket, dataset, settings, monkeypatch
+    gemini_batch_stack, bucket, dataset, settings
 ):
-    monkeypatch.setattr(TableLanding, "land_files", None)  # by way of the worker
     shelves = fill(gemini_batch_stack, f"{dataset}.shelves", SHELVES, SHELVED)
     target = f"{dataset}.vectors"
     two_columns = {"key": ["shop", "number"], "text": "[[ blurb ]]", "target": target, **settings}

@@ -1,4 +1,4 @@
-"""Landing in BigQuery: statements sort the answers and merge them, no row passes through here."""
+"""Landing in BigQuery: one staging table with a row for each request, then one merge in a transaction."""
 
 from __future__ import annotations
 
@@ -9,30 +9,17 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.embedding_lines_sql import (
-    line_staging_statement,
-    unreadable_statement,
-)
 from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     embedding_staging_statement,
     other_length_statement,
     shortened_statement,
 )
-from airflow_gemini_batch.landing.bigquery.inputs import (
-    LineTable,
-    answer_lines,
-    answer_tables,
-    load_lines,
-    request_lines,
-    request_tables,
-    shared_key_types,
-)
+from airflow_gemini_batch.landing.bigquery.inputs import answer_tables, request_tables, shared_key_types
 from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
 from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
@@ -42,13 +29,11 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
 from airflow_gemini_batch.landing.bigquery.targets import (
     check_columns,
     column_types,
-    failed_columns,
     prepare_statement,
     staging_address,
-    target_columns,
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_columns, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 
@@ -63,10 +48,8 @@ _QUERY_TIMEOUT = 3600.0
 _RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 RIVAL_PAUSES = (5.0, 20.0)
 
-
-# The statements that sort the answers of each family into a staging table: from tables, and from lines of files.
-_FROM_TABLES = {GENERATE_CONTENT: staging_statement, TEXT_EMBEDDING: embedding_staging_statement}
-FROM_LINES = {GEMINI_EMBEDDING: line_staging_statement}
+# The statements that sort the answers of each family into a staging table.
+_STAGING_STATEMENTS = {GENERATE_CONTENT: staging_statement, TEXT_EMBEDDING: embedding_staging_statement}
 
 
 class TableLanding:
@@ -107,46 +90,13 @@ class TableLanding:
         requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
         answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
         key_types = shared_key_types(plan, requests)
-        statement = _FROM_TABLES[plan.family]
+        statement = _STAGING_STATEMENTS[plan.family]
 
         def stage(staging: BigQueryAddress, location: str) -> None:
             self._run(statement(plan, staging, requests, answers), location)
 
         staging = staging_address(target, manifests)
         return self._land_staged(plan, staging, target, failed, key_types, stage)
-
-    def land_vector_files(
-        self,
-        plan: LandingPlan,
-        manifests: Sequence[Manifest],
-        storage_client: storage.Client,
-        target: BigQueryAddress,
-        failed: BigQueryAddress,
-    ) -> LandingReport:
-        """Land the vectors of jobs from files to files, of the gemini-embedding family, as :meth:`land` does.
-
-        BigQuery loads the files from the bucket into tables of lines, which are dropped afterwards: of this family a
-        job has up to a million vectors, which need not pass through the worker.
-
-        Raises what :meth:`land` and :mod:`~airflow_gemini_batch.landing.bigquery.inputs` raise.
-        """
-        staging = staging_address(target, manifests)
-        objects = StorageObjects(storage_client)
-        requests = request_lines(plan, manifests, objects, staging)
-        answers = answer_lines(manifests, objects, staging)
-        lines = (*requests, *answers)
-
-        def stage(staging: BigQueryAddress, location: str) -> None:
-            load_lines(lines, self._client)
-            self._run(FROM_LINES[plan.family](plan, staging, requests, answers), location)
-
-        key_types = dict.fromkeys(plan.key if requests else (), "STRING")
-        with self._dropped_afterwards(*(table.table for table in lines)):
-            report = self._land_staged(plan, staging, target, failed, key_types, stage)
-            if requests:
-                missing = report.counts[Outcome.MISSING]
-                self._warn_of_unreadable(requests, answers if missing else (), self._location(target))
-            return report
 
     def land_files(
         self,
@@ -159,7 +109,7 @@ class TableLanding:
         """Land the answers of jobs from files to files, as :meth:`land` does.
 
         The rows pass through the worker's disk, in constant memory, and are loaded by one load job. SQL could not
-        read them: a request whose answer came back without its key is found by a digest that GoogleSQL can't compute.
+        read them: an answer that came back without its key is matched by a digest that GoogleSQL can't compute.
 
         Raises what :meth:`land` and :func:`~airflow_gemini_batch.landing.bigquery.staging.stage_files` raise.
         """
@@ -263,55 +213,33 @@ class TableLanding:
             for row in self._run(other_length_statement(staging, target), location):
                 raise other_length(str(target), row["staged"], row["landed"])
 
-    def _warn_of_unreadable(
-        self, requests: Sequence[LineTable], answers: Sequence[LineTable], location: str
-    ) -> None:
-        """Log how many lines could not be read.
-
-        :param answers: none where no request lacks one, since they are read once more for this.
-        """
-        for lines, path, what in (
-            (requests, "$.request", "lines of the request files do not hold a request and are left out"),
-            (answers, "$", "lines of the answers are not JSON objects; their requests count as missing"),
-        ):
-            if lines:
-                ((count,),) = self._run(unreadable_statement(lines, path), location)
-                if count:
-                    self._log.warning("%d %s", count, what)
-
     @contextmanager
-    def _dropped_afterwards(self, *tables: BigQueryAddress) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            for table in tables:
-                self._drop(table)
-
-    def _drop(self, table: BigQueryAddress) -> None:
+    def _dropped_afterwards(self, table: BigQueryAddress) -> Iterator[None]:
         from google.api_core.exceptions import GoogleAPICallError
 
         try:
-            self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
-        except GoogleAPICallError as error:
-            self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
+            yield
+        finally:
+            try:
+                self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
+            except GoogleAPICallError as error:
+                self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
 
     def _run_past_rivals(self, statement: Statement, location: str) -> None:
         """Run a statement that changes a table, again when another one came in between."""
         from google.api_core.exceptions import GoogleAPICallError
 
-        for pause in self._rival_pauses:
+        for pause in (*self._rival_pauses, None):
             try:
                 self._run(statement, location)
+                return
             except GoogleAPICallError as error:
-                if not any(sign in str(error) for sign in _RIVALRY):
+                if pause is None or not any(sign in str(error) for sign in _RIVALRY):
                     raise
                 self._log.warning(
                     "Another statement changed the table; trying again in %g s: %s", pause, error
                 )
                 time.sleep(pause)
-            else:
-                return
-        self._run(statement, location)
 
     def _run(self, statement: Statement, location: str) -> list[Row]:
         return list(

@@ -116,7 +116,7 @@ class _Value:
 
     @property
     def json(self) -> str:
-        return self.root if self.path == "$" else f"JSON_QUERY({self.root}, {self._literal})"
+        return self.root if self.path == "$" else f"JSON_QUERY({self.root}, '{self.path}')"
 
     @property
     def type(self) -> str:
@@ -124,15 +124,11 @@ class _Value:
 
     @property
     def scalar(self) -> str:
-        return f"JSON_VALUE({self.root}, {self._literal})"
+        return f"JSON_VALUE({self.root}, '{self.path}')"
 
     @property
     def items(self) -> str:
-        return f"JSON_QUERY_ARRAY({self.root}, {self._literal})"
-
-    @property
-    def _literal(self) -> str:
-        return f"'{self.path}'"
+        return f"JSON_QUERY_ARRAY({self.root}, '{self.path}')"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,16 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.bigquery.targets import recreate
-from airflow_gemini_batch.landing.files.database import connect, identifier
+from airflow_gemini_batch.landing.files.database import identifier
 from airflow_gemini_batch.landing.files.formats import JSON_LINES
-from airflow_gemini_batch.landing.files.matching import stage_rows, staged
+from airflow_gemini_batch.landing.files.matching import staged_rows
 from airflow_gemini_batch.landing.files.merge import FileRows
-from airflow_gemini_batch.landing.files.vectors import vector_column, vectors_aside, without_vectors
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
+_CALL_TIMEOUT = 60.0
 _LOAD_TIMEOUT = 3600.0
 
 
@@ -33,38 +32,30 @@ def stage_files(
     bigquery_client: bigquery.Client,
     log: Log,
 ) -> None:
-    """Load what became of each request into a staging table, which is written anew when it exists.
+    """Load the outcome and the answer of each request into a staging table, which is replaced if it exists.
 
     Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, with text for keys. The rows
     pass through the worker's disk, in constant memory.
 
-    Raises what :func:`~airflow_gemini_batch.landing.files.matching.stage_rows` raises.
+    Raises what :func:`~airflow_gemini_batch.landing.files.matching.staged_rows` raises.
     """
-    with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
-        folder = Path(name)
-        file = folder / "load.jsonl"
-        with connect(folder) as database, vectors_aside(plan, database, folder, JSON_LINES) as vectors:
-            thin = without_vectors(plan)
-            stage_rows(thin, manifests, StorageObjects(storage_client), database, folder, log, vectors)
-            column = vector_column(thin, database, staged(folder), vectors) if vectors else None
-            JSON_LINES.write(database, _rows(thin, folder), plan.key, file, column)
+    with staged_rows(plan, manifests, StorageObjects(storage_client), log, JSON_LINES) as rows:
+        columns = staging_columns(rows.plan)
+        # A repeated column takes an empty list, and no null.
+        values = ", ".join(
+            f"COALESCE({identifier(name)}, []) AS {identifier(name)}"
+            if kind.startswith("ARRAY<")
+            else identifier(name)
+            for name, kind in columns.items()
+        )
+        staged = FileRows(f"SELECT {values} FROM {rows.table}", columns)
+        file = rows.folder / "load.jsonl"
+        JSON_LINES.write(rows.database, staged, plan.key, file, rows.vectors)
         _load(plan, file, staging, bigquery_client)
 
 
-def _rows(plan: LandingPlan, folder: Path) -> FileRows:
-    columns = staging_columns(plan)
-    # A repeated column takes an empty list, and no null.
-    values = ", ".join(
-        f"COALESCE({identifier(name)}, []) AS {identifier(name)}"
-        if kind.startswith("ARRAY<")
-        else identifier(name)
-        for name, kind in columns.items()
-    )
-    return FileRows(f"SELECT {values} FROM {staged(folder)}", columns)
-
-
 def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
-    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, WriteDisposition
+    from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
 
     schema = [
         SchemaField(name, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
@@ -72,7 +63,11 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
         else SchemaField(name, kind)
         for name, kind in staging_columns(plan).items()
     ]
-    recreate(client, staging, schema)
+    table = Table(staging.dotted, schema=schema)
+    # A load job can't ask for a table that expires.
+    table.expires = datetime.now(UTC) + timedelta(days=1)
+    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
+    client.create_table(table, timeout=_CALL_TIMEOUT)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,

@@ -8,11 +8,11 @@ alias.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
+from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
     mismatch_expression,
@@ -29,45 +29,6 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 ROWS = "gemini_batch_rows"
 """Alias of a table with columns of users: an alias hides a column of the same name."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestTable:
-    """Requests of one submission.
-
-    :param columns: GoogleSQL's types by name.
-    :param created: when the table was made, in ISO 8601; the time of rows that no job answered.
-    :param last_job: the job that its requests were sent with last.
-    :param last_round: that job's number, from 0.
-    :param submission: identity of the submission.
-    """
-
-    table: BigQueryAddress
-    columns: Mapping[str, str]
-    created: str
-    last_job: str
-    last_round: int
-    submission: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTable:
-    """The output of one job.
-
-    :param columns: GoogleSQL's types by name.
-    :param created: when the table was made, in ISO 8601; the time of rows that do not say when they came.
-    :param round: the job's number among those of its submission, from 0.
-    :param submission: identity of the submission.
-    :param model: plain name of the model.
-    """
-
-    table: BigQueryAddress
-    columns: Mapping[str, str]
-    created: str
-    job: str
-    round: int
-    submission: str
-    model: str
 
 
 def unfit_keys_statement(
@@ -102,36 +63,76 @@ def staging_statement(
 ) -> Statement:
     """Return the statement that writes the staging table of generated content, with one row for each request."""
     parameters = Parameters()
-    return Statement(
-        f"""{new_staging_table(plan, staging, requests[0].columns)}
-WITH requests AS (
+    keys = key_aliases(plan.key)
+    clauses = f"""requests AS (
 {request_rows(plan, requests, parameters)}
 ), answers AS (
-{_answers(plan, answers, parameters)}
-), {_checked_answers(plan, parameters)}
-SELECT
-  {_staged_values(plan)}
-FROM requests
-LEFT JOIN best ON {_equal_keys("best", "requests", plan)}""",
-        parameters.values,
-    )
+{answer_rows(plan, answers, parameters, keys, lambda _: [_named_keys(plan.key)])}
+), {_checked_answers(plan, parameters)}"""
+    values = {
+        **{
+            column.name: "best.answer" if plan.schema is None else value_expression(column, "best.answer")
+            for column in plan.columns
+        },
+        "batch_model": "JSON_VALUE(best.response, '$.modelVersion')",
+        "batch_finish_reason": "best.finish_reason",
+        **{
+            name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
+            for name, field in TOKEN_COLUMNS.items()
+        },
+        "batch_outcome": f"COALESCE(best.outcome, '{Outcome.MISSING}')",
+        "batch_message": _message(),
+    }
+    ties = "TO_JSON_STRING(response)"
+    sql = staging_table(plan, staging, requests[0].columns, clauses, keys, ties, values)
+    return Statement(sql, parameters.values)
 
 
-def new_staging_table(
-    plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str] | None = None
+def staging_table(
+    plan: LandingPlan,
+    staging: BigQueryAddress,
+    key_types: Mapping[str, str],
+    clauses: str,
+    identity: Sequence[str],
+    ties: str,
+    values: Mapping[str, str],
 ) -> str:
-    """Return the head of a statement that writes a staging table, anew when it exists; it expires after a day.
+    """Return the statement that writes a staging table, which is replaced if it exists and expires after a day.
 
-    :param key_types: as for :func:`airflow_gemini_batch.landing.plan.staging_columns`.
+    :param clauses: of WITH. They give ``requests`` with the columns of :func:`request_rows`, and ``checked_answers``
+        with ``job``, ``round``, ``answered_time``, ``outcome``, ``status_text`` and ``status_code``.
+    :param identity: the columns that say to which request an answer belongs.
+    :param ties: items of an ORDER BY that decide between answers of the same rank.
+    :param values: expressions over ``requests`` and ``best``, the answer that counts, by column; those that all
+        families share come on top.
     """
     columns = ",\n  ".join(
         f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
     )
+    order = best_first("outcome", round_="round", time="answered_time", ties=ties)
+    shared = {
+        **{name: f"requests.{alias}" for name, alias in zip(plan.key, key_aliases(plan.key), strict=True)},
+        "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
+        "batch_job": "COALESCE(best.job, requests.last_job)",
+        FINGERPRINT_COLUMN: "requests.fingerprint",
+        "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
+        "batch_round": "COALESCE(best.round, requests.last_round)",
+    }
     return f"""CREATE OR REPLACE TABLE {staging.sql} (
   {columns}
 )
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))
-AS"""
+AS
+WITH {clauses}, best AS (
+  SELECT *
+  FROM checked_answers
+  WHERE TRUE
+  QUALIFY ROW_NUMBER() OVER (PARTITION BY {", ".join(identity)} ORDER BY {order}) = 1
+)
+SELECT
+  {staged_items(plan, {**shared, **values}, quoted)}
+FROM requests
+LEFT JOIN best ON {" AND ".join(f"best.{name} = requests.{name}" for name in identity)}"""
 
 
 def request_rows(
@@ -162,24 +163,38 @@ def request_rows(
     return "\n  UNION ALL\n".join(selects)
 
 
-def _answers(plan: LandingPlan, answers: Sequence[AnswerTable], parameters: Parameters) -> str:
+def answer_rows(
+    plan: LandingPlan,
+    answers: Sequence[AnswerTable],
+    parameters: Parameters,
+    identity: Sequence[str],
+    items: Callable[[AnswerTable], Sequence[str]],
+) -> str:
+    """Return the query for all answers.
+
+    Its columns are those of the identity, ``job``, ``model``, ``round``, ``answered_time``, ``status`` and
+    ``response``, the family's answer column as JSON.
+
+    :param items: gives the items of a SELECT from a table for the identity.
+    """
     if not answers:
-        keys = ", ".join(key_aliases(plan.key))
         return f"""  SELECT
-    {keys}, '' AS job, 0 AS round, request_time AS answered_time, '' AS status, JSON 'null' AS response
+    {", ".join(identity)}, '' AS job, '' AS model, 0 AS round, request_time AS answered_time, '' AS status,
+    JSON 'null' AS response
   FROM requests
   WHERE FALSE"""
     selects = []
     for table in answers:
         time = f"TIMESTAMP({parameters.bind(table.created)})"
-        if "processed_time" in table.columns:
+        if not plan.embeds and "processed_time" in table.columns:
             time = f"COALESCE(SAFE_CAST({ROWS}.processed_time AS TIMESTAMP), {time})"
-        response = f"{ROWS}.response"
-        if table.columns["response"] != "JSON":
+        response = f"{ROWS}.{plan.family.answer_column}"
+        if table.columns[plan.family.answer_column] != "JSON":
             response = parsed_json(response)
         selects.append(f"""  SELECT
-    {_named_keys(plan.key)},
+    {", ".join(items(table))},
     {parameters.bind(table.job)} AS job,
+    {parameters.bind(table.model)} AS model,
     {table.round} AS round,
     {time} AS answered_time,
     {ROWS}.status,
@@ -189,7 +204,7 @@ def _answers(plan: LandingPlan, answers: Sequence[AnswerTable], parameters: Para
 
 
 def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
-    """Return the WITH clauses that sort the answers, read them, and leave in ``best`` one for each key."""
+    """Return the WITH clauses that sort the answers and read them; the last one is ``checked_answers``."""
     keys = ", ".join(key_aliases(plan.key))
     answer, mismatch = "answer_text", "CAST(NULL AS STRING)"
     if plan.schema is not None:
@@ -197,8 +212,6 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
         answer = f"IF({good}, {parsed_answer('answer_text')}, NULL)"
         mismatch = mismatch_expression(plan.schema, "answer_text", "answer", parameters)
         mismatch = f"IF({good}, {mismatch}, NULL)"
-    ties = "TO_JSON_STRING(response)"
-    order = best_first("outcome", round_="round", time="answered_time", ties=ties)
     return f"""sorted_answers AS (
   SELECT
     {keys}, job, round, answered_time, response,
@@ -215,48 +228,17 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
     *,
     {answer} AS answer
   FROM read_answers
-), checked_answers AS (
+), compared_answers AS (
   SELECT
     *,
     {mismatch} AS mismatch
   FROM parsed_answers
-), judged_answers AS (
+), checked_answers AS (
   SELECT
     * REPLACE (IF(mismatch IS NULL, answer, NULL) AS answer),
     IF(mismatch IS NULL, first_outcome, '{Outcome.INVALID}') AS outcome
-  FROM checked_answers
-), best AS (
-  SELECT *
-  FROM judged_answers
-  WHERE TRUE
-  QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}) = 1
+  FROM compared_answers
 )"""
-
-
-def _staged_values(plan: LandingPlan) -> str:
-    """Return the SELECT's items, in the order of the staging table's columns."""
-    answers = {
-        column.name: "best.answer" if plan.schema is None else value_expression(column, "best.answer")
-        for column in plan.columns
-    }
-    values = {
-        **{name: f"requests.{alias}" for name, alias in zip(plan.key, key_aliases(plan.key), strict=True)},
-        **answers,
-        "batch_model": "JSON_VALUE(best.response, '$.modelVersion')",
-        "batch_finish_reason": "best.finish_reason",
-        **{
-            name: f"SAFE_CAST(JSON_VALUE(best.response, '$.usageMetadata.{field}') AS INT64)"
-            for name, field in TOKEN_COLUMNS.items()
-        },
-        "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
-        "batch_job": "COALESCE(best.job, requests.last_job)",
-        FINGERPRINT_COLUMN: "requests.fingerprint",
-        "batch_outcome": f"COALESCE(best.outcome, '{Outcome.MISSING}')",
-        "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
-        "batch_message": _message(),
-        "batch_round": "COALESCE(best.round, requests.last_round)",
-    }
-    return staged_items(plan, values, quoted)
 
 
 def _message() -> str:
@@ -287,7 +269,3 @@ def _named_keys(key: Sequence[str]) -> str:
     return ", ".join(
         f"{ROWS}.{quoted(name)} AS {alias}" for name, alias in zip(key, key_aliases(key), strict=True)
     )
-
-
-def _equal_keys(left: str, right: str, plan: LandingPlan) -> str:
-    return " AND ".join(f"{left}.{alias} = {right}.{alias}" for alias in key_aliases(plan.key))

@@ -7,24 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.plan import LandingPlan, check_target_columns, column_type
+from airflow_gemini_batch.landing.plan import check_target_columns
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, SchemaField, Table
-
-
-def target_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that the target has to have, with GoogleSQL's types."""
-    answers = {column.name: column_type(column) for column in plan.columns}
-    return {**_key_columns(plan, key_types), **answers, **plan.bookkeeping_columns}
-
-
-def failed_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    """Return the columns that the table of failures has to have, with GoogleSQL's types."""
-    return {**_key_columns(plan, key_types), **FAILED_COLUMNS}
+    from google.cloud.bigquery import SchemaField, Table
 
 
 def check_columns(
@@ -66,28 +54,9 @@ def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
     }
 
 
-def _key_columns(plan: LandingPlan, key_types: Mapping[str, str]) -> dict[str, str]:
-    return {name: key_types[name] for name in plan.key}
-
-
-_CALL_TIMEOUT = 60.0
-
-
 def staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
     """Return a table beside the target that belongs to the answers of these jobs."""
     outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
     content = [*(manifest.identity for manifest in manifests), *outputs]
     digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
     return target.with_table(f"{target.table}__landing_{digest}")
-
-
-def recreate(client: Client, address: BigQueryAddress, schema: Sequence[SchemaField]) -> None:
-    """Make an empty table that expires after a day, which a load job can't ask for."""
-    from datetime import UTC, datetime, timedelta
-
-    from google.cloud.bigquery import Table
-
-    table = Table(address.dotted, schema=schema)
-    table.expires = datetime.now(UTC) + timedelta(days=1)
-    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
-    client.create_table(table, timeout=_CALL_TIMEOUT)

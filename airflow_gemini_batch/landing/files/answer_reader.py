@@ -180,7 +180,7 @@ class AnswerReader:
         if outcome is Outcome.OK:
             values, message = self._values(answer_text(response))
             outcome = Outcome.INVALID if message else outcome
-        facts = _facts(response, _text(content.get("processed_time")))
+        facts = _facts(response, text_or_none(content.get("processed_time")))
         return AnswerRow(label, digest, outcome.value, status_code(status), message, values, facts)
 
     def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
@@ -205,19 +205,11 @@ class AnswerReader:
 def _conversion(column: AnswerColumn) -> Callable[[Any], Any] | None:
     """Return what makes a column's value of a checked one, ``None`` when it is one."""
     if column.type == "JSON":
-        return _json
+        return lambda value: orjson.dumps(value).decode()
     if column.type == "FLOAT64":
         # 1 fits a schema that asks for a number.
-        return _floats if column.repeated else float
+        return (lambda values: list(map(float, values))) if column.repeated else float
     return None
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _floats(values: list[Any]) -> list[float]:
-    return [float(value) for value in values]
 
 
 def status_code(status: Any) -> int | None:
@@ -233,8 +225,8 @@ def _facts(response: Mapping[str, Any], processed_time: str | None) -> Facts:
     usage = _object(response.get("usageMetadata"))
     tokens = {column: _count(usage.get(field)) for column, field in TOKEN_COLUMNS.items()}
     return Facts(
-        _text(response.get("modelVersion")),
-        _text(first.get("finishReason")),
+        text_or_none(response.get("modelVersion")),
+        text_or_none(first.get("finishReason")),
         processed_time=processed_time,
         **tokens,
     )
@@ -246,7 +238,8 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
+    """Return a text; ``None`` for any other value."""
     return value if isinstance(value, str) else None
 
 

@@ -1,11 +1,13 @@
-"""DuckDB for data that is larger than memory, and how names stand in its statements."""
+"""The worker's disk: DuckDB for data that is larger than memory, and Parquet files that lines are spooled to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "256MB"
@@ -46,3 +48,66 @@ def literal(path: Path) -> str:
 
 VECTOR = "VECTOR"
 """Type of a column of rows whose vectors are kept aside; each row has the digest of its own."""
+
+# What is held in memory at a time: the rows of so many lines, or of lines of so many bytes.
+_LINES = 4_000
+_BYTES = 32 * 1024 * 1024
+
+_Row = TypeVar("_Row")
+
+
+def read_in_batches(
+    lines: Iterable[bytes], read: Callable[[bytes], _Row | None]
+) -> Iterator[tuple[list[_Row], int]]:
+    """Yield the rows of some lines at a time, and how many of these lines can't be read."""
+    rows: list[_Row] = []
+    count = size = 0
+    # Each line is read while the processor has it at hand, and then forgotten.
+    for line in lines:
+        if (row := read(line)) is not None:
+            rows.append(row)
+        count += 1
+        size += len(line)
+        if size >= _BYTES or count >= _LINES:
+            yield rows, count - len(rows)
+            rows, count, size = [], 0, 0
+    yield rows, count - len(rows)
+
+
+class ParquetFile:
+    """A file that rows are appended to."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        from pyarrow.parquet import ParquetWriter
+
+        self._schema = schema
+        self._writer = ParquetWriter(path, schema, compression="lz4", use_dictionary=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, constants: Sequence[Any], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Append rows; the constants are the first columns of each."""
+        import pyarrow as pa
+
+        if not rows:
+            return
+        first, others = self._schema.types[: len(constants)], self._schema.types[len(constants) :]
+        columns = [
+            pa.repeat(pa.scalar(value, kind), len(rows)) for value, kind in zip(constants, first, strict=True)
+        ]
+        columns += map(_array, zip(*rows, strict=True), others)
+        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+
+
+def _array(column: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    import pyarrow as pa
+
+    first = column[0]
+    # Most columns beside the answer hold one value over and over, which takes a tenth of the time to tell.
+    if column.count(first) == len(column):
+        return pa.repeat(pa.scalar(first, kind), len(column))
+    return pa.array(column, kind)

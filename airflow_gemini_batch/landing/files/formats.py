@@ -86,16 +86,18 @@ class TargetFormat(ABC):
         :param vectors: the column whose digests become vectors again.
         """
         values = {name: self.written_value(name, type_) for name, type_ in rows.columns.items()}
-        if vectors is None:
-            query = f"SELECT {', '.join(values.values())} FROM ({rows.query})"
-            copy_sorted(database, query, key, path, self.copy_options)
-            return
-        from pyarrow.parquet import ParquetFile as ParquetReader
+        query = f"SELECT {', '.join(values.values())} FROM ({rows.query})"
+        copy, options = path, self.copy_options
+        if vectors:
+            query = vectors.placed_query(rows, values)
+            copy, options = path.with_name(f"{path.name}.placed"), PARQUET_OPTIONS
+        order = ", ".join(map(identifier, key))
+        database.execute(f"COPY ({query} ORDER BY {order}) TO {literal(copy)} ({options})")
+        if vectors:
+            from pyarrow.parquet import ParquetFile as ParquetReader
 
-        placed = path.with_name(f"{path.name}.placed")
-        copy_sorted(database, vectors.placed_query(rows, values), key, placed, PARQUET_OPTIONS)
-        with ParquetReader(placed) as source:
-            self._write_vectors(source, path, rows.columns, vectors)
+            with ParquetReader(copy) as source:
+                self._write_vectors(source, path, rows.columns, vectors)
 
     @abstractmethod
     def _rows(
@@ -112,14 +114,6 @@ class TargetFormat(ABC):
         self, source: ParquetReader, path: Path, columns: Columns, vectors: VectorColumn
     ) -> None:
         """Write rows that have the offset of each vector in its column."""
-
-
-def copy_sorted(
-    database: DuckDBPyConnection, query: str, key: Sequence[str], path: Path, options: str
-) -> None:
-    """Write the rows of a query to a file, in the order of their keys."""
-    order = ", ".join(map(identifier, key))
-    database.execute(f"COPY ({query} ORDER BY {order}) TO {literal(path)} ({options})")
 
 
 class ParquetFormat(TargetFormat):

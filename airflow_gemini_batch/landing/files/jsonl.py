@@ -10,9 +10,14 @@ import orjson
 from airflow_gemini_batch.core.jsonl import LineError, read_object, without_mark
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.landing.files.database import VECTOR, identifier, literal
+from airflow_gemini_batch.landing.files.database import (
+    VECTOR,
+    ParquetFile,
+    identifier,
+    literal,
+    read_in_batches,
+)
 from airflow_gemini_batch.landing.files.merge import DUCKDB_TYPES, Columns, FileRows
-from airflow_gemini_batch.landing.files.parquet import ParquetFile, read_in_batches
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

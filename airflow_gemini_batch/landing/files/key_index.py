@@ -35,10 +35,8 @@ class KeyIndex:
         label = line_key(answer)
         if label is None:
             return self._take(request_digest(answer.get("request")))
-        # Most labels are the key itself.
-        return label if label == key_label(label) else self._find(label)
-
-    def _find(self, label: str) -> str | None:
+        if label == key_label(label):  # as most are, it is the key itself
+            return label
         row = self._labels.execute("SELECT key FROM keys WHERE id = ?", [label]).fetchone()
         return row[0] if row else None
 

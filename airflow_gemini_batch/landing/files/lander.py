@@ -1,34 +1,33 @@
-"""Landing in files: answers in JSON Lines files on Cloud Storage → one Parquet or JSON Lines file, merged by key."""
+"""Landing in files: answers in JSON Lines files on Cloud Storage → one Parquet or JSON Lines file, merged by key.
+
+The file is replaced in one step: a reader sees the old one or the new one.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.exceptions import GeminiBatchError
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import connect, identifier
+from airflow_gemini_batch.landing.files.database import identifier
 from airflow_gemini_batch.landing.files.formats import TargetFormat, format_of_file
-from airflow_gemini_batch.landing.files.matching import TIME, answers, failures, stage_rows, staged
-from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, check_columns
-from airflow_gemini_batch.landing.files.storage import ReplacedMeanwhileError, TargetFile, target_file
-from airflow_gemini_batch.landing.files.vectors import (
-    VectorColumn,
-    vector_column,
-    vectors_aside,
-    warn_of_shortened,
-    without_vectors,
-)
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, newer_wins
+from airflow_gemini_batch.landing.files.matching import TIME, StagedRows, staged_rows
+from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, same_key
+from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, check_target_columns, newer_wins
 from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
     from google.cloud.storage import Client
 
 _TRIES = 5
@@ -57,25 +56,15 @@ def land_files(
     :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     answers_format, failures_format = format_of_file(target), format_of_file(failed)
-    with tempfile.TemporaryDirectory(prefix="gemini-batch-landing-") as name:
-        folder = Path(name)
-        with (
-            connect(folder) as database,
-            vectors_aside(plan, database, folder, answers_format) as vectors,
-        ):
-            plan = without_vectors(plan)
-            tally = stage_rows(
-                plan, manifests, StorageObjects(storage_client), database, folder, log, vectors
-            )
-            column = vector_column(plan, database, staged(folder), vectors) if vectors else None
-            if vectors:
-                query = f"SELECT COUNT(*) FILTER (batch_shortened) FROM {staged(folder)}"
-                ((shortened,),) = database.execute(query).fetchall()
-                warn_of_shortened(log, plan, shortened)
-            answers = _Target(target, target_file(target, storage_client), answers_format, column)
-            failures = _Target(failed, target_file(failed, storage_client), failures_format)
-            _FileLanding(plan, database, folder, log).land(answers, failures)
-    return LandingReport(target, failed, tally.counts, tally.samples)
+    with staged_rows(plan, manifests, StorageObjects(storage_client), log, answers_format) as rows:
+        if rows.vectors:
+            query = f"SELECT COUNT(*) FILTER (batch_shortened) FROM {rows.table}"
+            ((shortened,),) = rows.database.execute(query).fetchall()
+            warn_of_shortened(log, plan, shortened)
+        answers = _Target(target, target_file(target, storage_client), answers_format, rows.vectors)
+        failures = _Target(failed, target_file(failed, storage_client), failures_format)
+        _FileLanding(rows, log).land(answers, failures)
+    return LandingReport(target, failed, rows.tally.counts, rows.tally.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +97,10 @@ class _Before:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A file that is ready to take the place of a generation."""
-
-    target: _Target
-    generation: int
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
 class _FileLanding:
-    """Lands the staged rows of a folder."""
+    """Lands staged rows."""
 
-    plan: LandingPlan
-    database: DuckDBPyConnection
-    folder: Path
+    staged: StagedRows
     log: Log
 
     def land(self, answers: _Target, failures: _Target) -> None:
@@ -133,8 +111,8 @@ class _FileLanding:
         for _ in range(_TRIES):
             prepared = [self._prepare_answers(answers), self._prepare_failures(failures)]
             try:
-                for one in filter(None, prepared):
-                    one.target.file.put(one.path, one.generation)
+                for put in filter(None, prepared):
+                    put()
             except ReplacedMeanwhileError:
                 self.log.info("Another writer replaced %s or %s; merging again", answers.name, failures.name)
             else:
@@ -144,66 +122,143 @@ class _FileLanding:
             "merged into it: let one task at a time land there (a pool of one slot, or max_active_tis_per_dag=1)"
         )
 
-    def _prepare_answers(self, target: _Target) -> _Prepared | None:
-        rows = answers(self.plan, self.folder, target.format)
+    def _prepare_answers(self, target: _Target) -> Callable[[], None] | None:
+        rows = self.staged.answers(target.format)
         before = self._read(target, rows)
-        time = TIME if self.plan.bookkeeping else None
+        time = TIME if self.staged.plan.bookkeeping else None
         # When the present answers came; the failures have to know.
-        known = f"{staged(self.folder)} LIMIT 0"
+        known = f"{self.staged.table} LIMIT 0"
         if before.rows and time in before.columns:
             known = f"({before.rows.query})"
-        keys = ", ".join(map(identifier, self.plan.key))
-        self.database.execute(
+        keys = ", ".join(map(identifier, self.staged.plan.key))
+        self.staged.database.execute(
             f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {keys}, {TIME} AS landed_time FROM {known}"
         )
         return self._prepare(target, rows, before, time)
 
-    def _prepare_failures(self, target: _Target) -> _Prepared | None:
-        rows = failures(self.plan, self.folder, target.format)
+    def _prepare_failures(self, target: _Target) -> Callable[[], None] | None:
+        rows = self.staged.failures(target.format)
         current = f"""SELECT rows.* FROM ({rows.query}) AS rows
 WHERE NOT EXISTS (
-  FROM landed WHERE {self._same_key("landed", "rows")} AND NOT {newer_wins("rows.failed_time", "landed_time")}
+  FROM landed WHERE {same_key(self.staged.plan.key, "landed", "rows")}
+    AND NOT {newer_wins("rows.failed_time", "landed_time")}
 )"""
         before = self._read(target, rows)
         failed_time = "old.failed_time" if "failed_time" in before.columns else "NULL"
         answered_now = f"""EXISTS (
-  FROM {staged(self.folder)} AS staged
-  WHERE batch_outcome = '{Outcome.OK}' AND {self._same_key("staged", "old")}
+  FROM {self.staged.table} AS staged
+  WHERE batch_outcome = '{Outcome.OK}' AND {same_key(self.staged.plan.key, "staged", "old")}
     AND {newer_wins(f"staged.{TIME}", failed_time)}
 )"""
         return self._prepare(target, FileRows(current, rows.columns), before, "failed_time", answered_now)
 
     def _read(self, target: _Target, rows: FileRows) -> _Before:
-        """Read a file that rows are to land in.
-
-        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't take them.
-        """
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        """Read a file that rows are to land in, once it is sure that it can take them."""
+        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
         copy = folder / "old"
         generation = target.file.fetch(copy)
         if not generation:
             return _Before(generation, None)
-        present = target.format.read(self.database, copy, target.name, rows.columns, folder, target.vectors)
-        check_columns(target.name, present.columns, rows.columns, self.plan.key)
+        present = target.format.read(
+            self.staged.database, copy, target.name, rows.columns, folder, target.vectors
+        )
+        check_target_columns(
+            target.name, present.columns, rows.columns, self.staged.plan.key, hint="move the file"
+        )
         return _Before(generation, present)
 
     def _prepare(
         self, target: _Target, rows: FileRows, before: _Before, time: str | None, gone: str = "FALSE"
-    ) -> _Prepared | None:
-        """Write the file that is to be; returns ``None`` when it is as it is already."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+    ) -> Callable[[], None] | None:
+        """Write the file that is to be and return what puts it in place; ``None`` when it is there already."""
+        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
         if before.rows is not None:
-            merge = Merge(rows, before.rows, self.plan.key, time, gone)
-            if not merge.changes(self.database):
+            merge = Merge(rows, before.rows, self.staged.plan.key, time, gone)
+            if not merge.changes(self.staged.database):
                 self.log.info("%s holds all of it already", target.name)
                 return None
-            rows = merge.rows.kept(self.database, folder / "merged.parquet")
+            rows = merge.rows.kept(self.staged.database, folder / "merged.parquet")
         if target.vectors and target.vectors.dimensions is None:
             return None
-        target.format.write(self.database, rows, self.plan.key, folder / "new", target.vectors)
-        return _Prepared(target, before.generation, folder / "new")
+        target.format.write(self.staged.database, rows, self.staged.plan.key, folder / "new", target.vectors)
+        return partial(target.file.put, folder / "new", before.generation)
 
-    def _same_key(self, left: str, right: str) -> str:
-        return " AND ".join(
-            f"{left}.{identifier(name)} = {right}.{identifier(name)}" for name in self.plan.key
-        )
+
+_ABSENT = 0
+_PRESENT = 1  # the only generation that is known of a local file
+
+
+class ReplacedMeanwhileError(Exception):
+    """Another writer replaced the file since it was read."""
+
+
+class TargetFile(Protocol):
+    """A file on Cloud Storage or on a disk, there or not."""
+
+    def fetch(self, copy: Path) -> int:
+        """Copy the file and return its generation, 0 when there is none."""
+
+    def put(self, file: Path, generation: int) -> None:
+        """Put a file in the place of a generation; raises :class:`ReplacedMeanwhileError` when there is another."""
+
+
+def target_file(target: str, client: Client) -> TargetFile:
+    """Return the file that a ``gs://`` address or a local path names."""
+    if "://" not in target:
+        return _LocalFile(Path(target))
+    with as_invalid_request():
+        address = parse_address(target)
+    if not isinstance(address, GcsAddress):
+        raise InvalidRequestError(f"{target} is not a file: give gs://BUCKET/PATH or a local path")
+    return _StoredFile(address, client)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredFile:
+    address: GcsAddress
+    client: Client
+
+    def fetch(self, copy: Path) -> int:
+        blob = self.client.bucket(self.address.bucket).get_blob(self.address.path)
+        if blob is None:
+            return _ABSENT
+        blob.download_to_filename(str(copy), if_generation_match=blob.generation)
+        return int(blob.generation)
+
+    def put(self, file: Path, generation: int) -> None:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        blob = self.client.bucket(self.address.bucket).blob(self.address.path)
+        try:
+            blob.upload_from_filename(str(file), if_generation_match=generation)
+        except PreconditionFailed as error:
+            raise ReplacedMeanwhileError from error
+        except NotFound:
+            raise InvalidRequestError(f"target {self.address}: the bucket does not exist") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalFile:
+    """A file on the worker's disk, or on one that it shares.
+
+    Of two tasks that land in it at the same time the later one wins: there are no conditions here.
+    """
+
+    path: Path
+
+    def fetch(self, copy: Path) -> int:
+        try:
+            shutil.copyfile(self.path, copy)
+        except FileNotFoundError:
+            return _ABSENT
+        return _PRESENT
+
+    def put(self, file: Path, generation: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, since only within one disk a file is replaced in one step.
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            shutil.copyfile(file, beside)
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)

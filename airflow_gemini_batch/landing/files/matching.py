@@ -1,23 +1,32 @@
-"""What became of each request, worked out by DuckDB on disk: memory does not grow with the number of rows."""
+"""The outcome and the answer of each request, found by DuckDB on disk: memory does not grow with the number of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.core.columns import FAILED_COLUMNS, FINGERPRINT_COLUMN, STAGED_AS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.answer_reader import Facts
-from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, identifier, literal
+from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, connect, identifier, literal
 from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
-from airflow_gemini_batch.landing.files.vectors import of_one_length
-from airflow_gemini_batch.landing.plan import LandingPlan, column_type, staged_items
+from airflow_gemini_batch.landing.files.vectors import (
+    VectorColumn,
+    VectorFile,
+    of_one_length,
+    vector_column,
+    without_vectors,
+)
+from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
@@ -25,26 +34,108 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from airflow_gemini_batch.landing.files.vectors import VectorFile
-
-
-STAGED = "staged.parquet"
-
+TIME = "batch_processed_time"
 _TIME = "COALESCE(TRY_CAST(answers.processed_time AS TIMESTAMPTZ), answers.written)"
 
 
-def sort_rows(
+@dataclass(frozen=True, slots=True)
+class StagedRows:
+    """One row for each request, in a Parquet file on disk.
+
+    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text.
+
+    :param plan: what to land, with digests of vectors in place of these.
+    :param tally: the outcomes, which add up to the requests.
+    :param vectors: the column of vectors; ``None`` if the answers are not vectors.
+    """
+
+    plan: LandingPlan
+    database: DuckDBPyConnection
+    folder: Path
+    tally: Tally
+    vectors: VectorColumn | None
+
+    @property
+    def table(self) -> str:
+        """The rows as they stand in a statement."""
+        return _staged(self.folder)
+
+    def answers(self, format_: TargetFormat) -> FileRows:
+        """Return the good rows with the columns of a target."""
+        types = target_columns(self.plan)
+        return self._rows(types, {}, f"batch_outcome = '{Outcome.OK}'", format_)
+
+    def failures(self, format_: TargetFormat) -> FileRows:
+        """Return the other rows with the columns of a file of failures."""
+        types = failed_columns(self.plan)
+        return self._rows(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
+
+    def _rows(
+        self, types: Columns, staged_as: Mapping[str, str], condition: str, format_: TargetFormat
+    ) -> FileRows:
+        """Return rows with some columns.
+
+        :param staged_as: names that columns have here, where these differ.
+        """
+        selected = [
+            f"{format_.staged_value(staged_as.get(name, name), type_)} AS {identifier(name)}"
+            for name, type_ in types.items()
+        ]
+        return FileRows(
+            f"SELECT {', '.join(selected)} FROM {self.table} WHERE {condition}",
+            {name: format_.landed_type(type_) for name, type_ in types.items()},
+        )
+
+
+@contextmanager
+def staged_rows(
+    plan: LandingPlan,
+    manifests: Sequence[Manifest],
+    storage: StorageObjects,
+    log: Log,
+    format_: TargetFormat,
+) -> Iterator[StagedRows]:
+    """Read the files of some manifests and give one row for each request; the files on disk are removed afterwards.
+
+    What is counted in no outcome is logged.
+
+    :param format_: of the file that answers land in.
+
+    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key, and what
+    :func:`~airflow_gemini_batch.landing.files.spool.spool` raises.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemini-batch-landing-")))
+        database = stack.enter_context(connect(folder))
+        vectors = None
+        if plan.embeds:
+            vectors = stack.enter_context(VectorFile(database, folder / "vectors", format_.vector_type))
+        plan = without_vectors(plan)
+        unreadable = spool(plan, manifests, storage, folder, vectors)
+        tally = _sort_rows(database, plan, manifests, folder)
+        log.info("%s", tally)
+        for count, what in (
+            (unreadable.requests, "lines of the request files do not hold a request and are left out"),
+            (
+                unreadable.answers,
+                "lines of the answers are not JSON objects; their requests count as missing",
+            ),
+            (tally.unknown, "answers belong to no request and are left out"),
+        ):
+            if count:
+                log.warning("%d %s", count, what)
+        column = vector_column(plan, database, _staged(folder), vectors) if vectors else None
+        yield StagedRows(plan, database, folder, tally, column)
+
+
+def _staged(folder: Path) -> str:
+    return f"read_parquet({literal(folder / 'staged.parquet')})"
+
+
+def _sort_rows(
     database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
 ) -> Tally:
-    """Find the one answer to each request, and write :data:`STAGED` from what was spooled to the folder.
-
-    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text. Which of
-    several answers to a request counts, :func:`~airflow_gemini_batch.outputs.classify_sql.best_first` says.
-
-    Returns the outcomes, which add up to the requests.
-
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key.
-    """
+    """Find the one answer to each request, as :func:`.best_first` says, and write the staged rows."""
     _load(database, plan, manifests, folder)
     _check_keys(database, plan)
     database.execute(f"""CREATE TEMP TABLE losers AS
@@ -62,7 +153,7 @@ QUALIFY ROW_NUMBER() OVER (
     )
     database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
     database.execute(
-        f"COPY ({staged_query(plan)}) TO {literal(folder / STAGED)} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
+        f"COPY ({staged_query(plan)}) TO {literal(folder / 'staged.parquet')} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
     )
     return _counted(database, folder)
 
@@ -126,7 +217,7 @@ LEFT JOIN jobs ON jobs.manifest = answers.manifest AND jobs.round = answers.roun
 
 
 def _counted(database: DuckDBPyConnection, folder: Path) -> Tally:
-    staged = f"read_parquet({literal(folder / STAGED)})"
+    staged = _staged(folder)
     tally = Tally()
     for outcome, count in database.execute(
         f"SELECT batch_outcome, COUNT(*) FROM {staged} GROUP BY ALL"
@@ -145,74 +236,3 @@ def _counted(database: DuckDBPyConnection, folder: Path) -> Tally:
         "SELECT COUNT(*) FROM answers ANTI JOIN requests USING (manifest, label)"
     ).fetchall()
     return tally
-
-
-TIME = "batch_processed_time"
-
-
-def stage_rows(
-    plan: LandingPlan,
-    manifests: Sequence[Manifest],
-    storage: StorageObjects,
-    database: DuckDBPyConnection,
-    folder: Path,
-    log: Log,
-    vectors: VectorFile | None = None,
-) -> Tally:
-    """Read the files of some manifests and leave one row for each request in the folder.
-
-    :param vectors: where vectors are kept; the rows have their digests.
-
-    Returns the outcomes; what was counted in none of them is logged. Raises what
-    :func:`~airflow_gemini_batch.landing.files.spool.spool` and
-    :func:`~airflow_gemini_batch.landing.files.matching.sort_rows` raise.
-    """
-    unreadable = spool(plan, manifests, storage, folder, vectors)
-    tally = sort_rows(database, plan, manifests, folder)
-    log.info("%s", tally)
-    for count, what in (
-        (unreadable.requests, "lines of the request files do not hold a request and are left out"),
-        (unreadable.answers, "lines of the answers are not JSON objects; their requests count as missing"),
-        (tally.unknown, "answers belong to no request and are left out"),
-    ):
-        if count:
-            log.warning("%d %s", count, what)
-    return tally
-
-
-def staged(folder: Path) -> str:
-    """Return the staged rows as they stand in a statement."""
-    return f"read_parquet({literal(folder / STAGED)})"
-
-
-def answers(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
-    """Return the good rows with the columns of a target."""
-    types = {
-        **dict.fromkeys(plan.key, "STRING"),
-        **{column.name: column_type(column) for column in plan.columns},
-        **plan.bookkeeping_columns,
-    }
-    return _rows({name: name for name in types}, types, folder, f"batch_outcome = '{Outcome.OK}'", format_)
-
-
-def failures(plan: LandingPlan, folder: Path, format_: TargetFormat) -> FileRows:
-    """Return the other rows with the columns of a file of failures."""
-    types = {**dict.fromkeys(plan.key, "STRING"), **FAILED_COLUMNS}
-    names = {name: STAGED_AS.get(name, name) if name in FAILED_COLUMNS else name for name in types}
-    return _rows(names, types, folder, f"batch_outcome != '{Outcome.OK}'", format_)
-
-
-def _rows(
-    names: dict[str, str], types: Columns, folder: Path, condition: str, format_: TargetFormat
-) -> FileRows:
-    """Return rows with some columns.
-
-    :param names: of the columns, and as they are staged.
-    """
-    selected = [
-        f"{format_.staged_value(column, types[name])} AS {identifier(name)}" for name, column in names.items()
-    ]
-    return FileRows(
-        f"SELECT {', '.join(selected)} FROM {staged(folder)} WHERE {condition}",
-        {name: format_.landed_type(type_) for name, type_ in types.items()},
-    )

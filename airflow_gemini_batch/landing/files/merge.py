@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, VECTOR, identifier, literal
-from airflow_gemini_batch.landing.plan import check_target_columns, newer_wins
+from airflow_gemini_batch.landing.plan import newer_wins
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -80,8 +80,8 @@ class Merge:
         new, old = (", ".join(f"{side}.{identifier(name)}" for name in names) for side in ("new", "old"))
         statement = f"""SELECT
   EXISTS (
-    SELECT 1 FROM ({self.new.query}) AS new LEFT JOIN ({self.old.query}) AS old ON {self._same_key}
-    WHERE {self._wins} AND (old.{self._first_key} IS NULL OR ROW({new}) IS DISTINCT FROM ROW({old}))
+    SELECT 1 FROM ({self.new.query}) AS new LEFT JOIN ({self.old.query}) AS old ON {same_key(self.key, "new", "old")}
+    WHERE {self._wins} AND (old.{identifier(self.key[0])} IS NULL OR ROW({new}) IS DISTINCT FROM ROW({old}))
   )
   OR EXISTS (SELECT 1 FROM ({self.old.query}) AS old WHERE {self.gone})"""
         ((changes,),) = database.execute(statement).fetchall()
@@ -100,36 +100,25 @@ class Merge:
                 value = f"COALESCE(new.{column}, old.{column})"
             elif name.lower() not in in_new:
                 value = f"old.{column}"
-            elif name.lower() not in in_old:
-                value = f"CASE WHEN {self._wins} THEN new.{column} END"
             else:
-                value = f"CASE WHEN {self._wins} THEN new.{column} ELSE old.{column} END"
+                present = f"old.{column}" if name.lower() in in_old else "NULL"
+                value = f"CASE WHEN {self._wins} THEN new.{column} ELSE {present} END"
             selected.append(f"{value} AS {column}")
         query = f"""SELECT {", ".join(selected)}
 FROM ({self.new.query}) AS new
-FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS old ON {self._same_key}"""
+FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS old
+  ON {same_key(self.key, "new", "old")}"""
         return FileRows(query, self.columns)
 
     @property
-    def _first_key(self) -> str:
-        return identifier(self.key[0])
-
-    @property
-    def _same_key(self) -> str:
-        return " AND ".join(f"new.{identifier(name)} = old.{identifier(name)}" for name in self.key)
-
-    @property
     def _wins(self) -> str:
-        wins = f"new.{self._first_key} IS NOT NULL"
+        wins = f"new.{identifier(self.key[0])} IS NOT NULL"
         if self.time is None or self.time.lower() not in {name.lower() for name in self.old.columns}:
             return wins
         time = identifier(self.time)
         return f"({wins} AND {newer_wins(f'new.{time}', f'old.{time}')})"
 
 
-def check_columns(where: str, present: Columns, landing: Columns, key: Sequence[str]) -> None:
-    """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a file can take columns.
-
-    :param where: the file, for messages.
-    """
-    check_target_columns(where, present, landing, key, hint="move the file")
+def same_key(key: Sequence[str], left: str, right: str) -> str:
+    """Return the condition that two rows have the same key."""
+    return " AND ".join(f"{left}.{identifier(name)} = {right}.{identifier(name)}" for name in key)

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix, spelled_as_in_sql
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_values
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.outputs.matching import line_key, request_digest
+from airflow_gemini_batch.outputs.matching import content_id, line_key, request_digest
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 
 # A line as requests.lines.request_line writes it, which most are: the request in it is as it was filled.
@@ -24,7 +25,8 @@ _END = b'"}}}'
 class RequestRow(NamedTuple):
     """What a landing needs to know of one request.
 
-    :param label: the key as :func:`.line_key` gives it.
+    :param label: the key as :func:`.line_key` gives it; of a family that returns no keys a digest of the content,
+        which equal requests share.
     :param key: the key's columns.
     """
 
@@ -45,9 +47,10 @@ class RequestReader:
     :param key: the key's columns.
     """
 
-    def __init__(self, model: str, key: Sequence[str]) -> None:
+    def __init__(self, model: str, key: Sequence[str], family: ModelFamily = GENERATE_CONTENT) -> None:
         self._model = model
         self._key = key
+        self._family = family
         self._prefix = hashlib.sha256(fingerprint_prefix(model))
 
     def read(self, line: bytes) -> RequestRow | None:
@@ -74,15 +77,18 @@ class RequestReader:
         return RequestRow(label.decode(errors="replace"), fingerprint, columns)
 
     def _read_odd(self, line: bytes) -> RequestRow | None:
-        content = tolerant_object(line)
-        if content is None or not isinstance(content.get("request"), dict):
+        content, main = tolerant_object(line), self._family.main_column
+        if content is None or not (
+            main in content if self._family.is_flat else isinstance(content.get(main), dict)
+        ):
             return None
-        label = line_key(content)
+        label = line_key(content) if self._family.returns_keys else content_id(content, self._family)
         key = content.get("key")
         if label is None or key is None:
+            kind = "Embedding" if self._family.embeds else "Gemini"
             raise InvalidRequestError(
-                'a request has no key, so its answer belongs to no row: give each line a "key" beside its "request", '
-                'as in {"key": "42", "request": {…}}, or build the requests with BuildGeminiRequestsOperator. '
+                f'a request has no key, so its answer belongs to no row: give each line a "key" beside its "{main}", '
+                f'as in {{"key": "42", "{main}": …}}, or build the requests with Build{kind}RequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
         return RequestRow(label, fingerprint_of_line(self._model, content), self._columns(text_of(key)))

@@ -7,7 +7,6 @@ import hashlib
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,8 +23,6 @@ from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-    from airflow_gemini_batch.landing.files.formats import TargetFormat
 
 
 def warn_of_shortened(log: Log, plan: LandingPlan, count: int) -> None:
@@ -80,18 +77,6 @@ def of_one_length(database: DuckDBPyConnection, plan: LandingPlan, rows: str) ->
 _PENDING = 4_000
 _DIGEST_LENGTH = 32
 _BUFFER = 1024 * 1024
-
-
-def vectors_aside(
-    plan: LandingPlan, database: DuckDBPyConnection, folder: Path, format_: TargetFormat
-) -> AbstractContextManager[VectorFile | None]:
-    """Return a file for the vectors of a landing; ``None`` if its answers are not vectors.
-
-    :param format_: of the file that they land in.
-    """
-    if not plan.embeds:
-        return nullcontext()
-    return VectorFile(database, folder / "vectors", format_.vector_type)
 
 
 class VectorFile:

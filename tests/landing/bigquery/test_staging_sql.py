@@ -7,8 +7,9 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.merge_sql import merge_statement
-from airflow_gemini_batch.landing.bigquery.staging_sql import AnswerTable, RequestTable, staging_statement
+from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement
 from airflow_gemini_batch.outputs.classify import Outcome, classify_row
 from tests.landing.landings import DAY, Landing, plan_of
 from tests.outputs.row_shapes import SHAPES

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
-from airflow_gemini_batch.landing.files import parquet as parquet_file
+from airflow_gemini_batch.landing.files import database
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.answer_files import EXPIRED, AnswerFiles, asked, jsonl, line, parquet
 from tests.landing.landings import DAY, GENRE, JOB, NASTY, TEXT, bad, genre, good, later, plan_of
@@ -278,8 +278,8 @@ def test_line_of_20_megabytes_lands(files):
 
 
 def test_more_lines_than_are_held_at_a_time_land(files, monkeypatch):
-    monkeypatch.setattr(parquet_file, "_LINES", 7)
-    monkeypatch.setattr(parquet_file, "_BYTES", 3000)
+    monkeypatch.setattr(database, "_LINES", 7)
+    monkeypatch.setattr(database, "_BYTES", 3000)
     rows = [(f"{number:03}", good(f"about {number}")) for number in range(100)]
     assert files.land(rows).landed == 100
     assert parquet(files.target, "isbn", "answer") == [(key, f"about {int(key)}") for key, _ in rows]

@@ -1,4 +1,4 @@
-"""Vectors in files of the gemini-embedding family land in a table by load jobs, against the local servers."""
+"""Vectors in files land in a table, with the real clients, against the local servers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
-from google.api_core.exceptions import Forbidden
-from google.cloud import bigquery
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from airflow_gemini_batch.outputs.classify import Outcome
-from tests.landing.landings import DAY, JOB, NASTY
-from tests.landing.vector_files import KEYED, MODELS, VectorFiles, asked
+from tests.landing.landings import JOB, NASTY
+from tests.landing.vector_files import KEYED, MODELS, TEXT, VectorFiles, asked
 from tests.landing.vectors import vector_plan
 from tests.outputs.vector_cases import CASES, LENGTH
 from tests.support.tables import bigquery_client, fill, make_dataset, read
@@ -34,10 +32,10 @@ class Landing(VectorFiles):
         self.bigquery = bigquery_client(stack)
 
     def load(self, *manifests, dimensions=None, key=("isbn",)):
-        plan = vector_plan(dimensions, key, family=KEYED)
+        plan = vector_plan(dimensions, key, family=self.family)
         landing = TableLanding(self.bigquery, logging.getLogger(__name__))
         failed = self.table.with_table("vectors__failed")
-        return landing.land_vector_files(plan, manifests, self.client, self.table, failed)
+        return landing.land_files(plan, manifests, self.client, self.table, failed)
 
     def landed(self, *columns: str) -> dict[Any, Any]:
         return _by_key(read(self.stack, str(self.table)), columns)
@@ -65,53 +63,45 @@ def files(gemini_batch_stack, bucket, tmp_path):
     return Landing(gemini_batch_stack, bucket, tmp_path)
 
 
-def test_vectors_land_with_all_digits_and_failures_apart(files):
-    source = files.texts({NASTY: NASTY, "978-2": "B", "978-3": "C"})
-    lines = [files.vector(NASTY, NASTY, VECTOR, 8), files.refusal("978-2", "B")]
-    manifest = files.submission(source, files.output(*lines))
+@pytest.fixture(params=[TEXT, KEYED])
+def any_files(request, files):
+    files.family = request.param
+    return files
+
+
+def test_vectors_land_with_all_digits_and_failures_apart(any_files):
+    source = any_files.texts({NASTY: NASTY, "978-2": "B", "978-3": "C"})
+    lines = [any_files.vector(NASTY, NASTY, VECTOR, 8), any_files.refusal("978-2", "B")]
+    manifest = any_files.submission(source, any_files.output(*lines))
     for _ in range(2):
-        report = files.load(manifest)
+        report = any_files.load(manifest)
         assert (report.landed, report.failed) == (1, 2)
-        assert files.landed("embedding", "token_count", "dimensions", "truncated", "batch_job") == {
-            NASTY: (VECTOR, 8, 3, None, f"{JOB}/0")
+        truncated = False if any_files.family is TEXT else None
+        assert any_files.landed("embedding", "token_count", "dimensions", "truncated", "batch_job") == {
+            NASTY: (VECTOR, 8, 3, truncated, f"{JOB}/0")
         }
-        assert files.landed("batch_model") == {NASTY: MODELS[KEYED]}
-        assert files.failures("outcome", "code") == {"978-2": ("rejected", 400), "978-3": ("missing", None)}
-    assert files.table_names() == {"vectors", "vectors__failed"}
+        assert any_files.landed("batch_model") == {NASTY: MODELS[any_files.family]}
+        failures = {"978-2": ("rejected", 400), "978-3": ("missing", None)}
+        assert any_files.failures("outcome", "code") == failures
+    assert any_files.table_names() == {"vectors", "vectors__failed"}
 
 
-def test_rows_are_staged_as_those_that_pass_through_the_worker(files, monkeypatch):
-    texts = {f"978-{number}": f"Text {number}" for number in range(7)}
-    lines = [
-        files.vector("978-0", "Text 0", [3.0, 4.0, 12.0], 8),
-        files.refusal("978-1", "Text 1", 429),
-        answer("978-2", {}, status={"code": 3, "message": "bad"}),
-        files.vector("978-3", "Text 3", [0, 0.0]),
-        files.vector("978-4", "Text 4", [1.0, None]),
-        answer("978-5", {"embeddings": [{"values": [0.6, -0.8]}]}, processed_time=DAY),
-        files.vector("nobody", "Nobody's text", [1.0, 0.0]),
+def test_cutting_is_said_once(any_files, caplog):
+    with caplog.at_level("WARNING"):
+        any_files.load(any_files.embed({"a": [3.0, 4.0, 5.0], "b": [0.6, 0.8]}), dimensions=2)
+    assert any_files.landed("embedding") == {"a": [0.6, 0.8], "b": [0.6, 0.8]}
+    assert [one.getMessage() for one in caplog.records] == [
+        "1 vectors had more than the 2 dimensions asked for: they were cut and normalised again"
     ]
-    manifest = files.submission(files.texts(texts), files.output(*lines))
-    staged = []
 
-    def keep(_self, _plan, staging, *_):
-        staged.append(read(files.stack, str(staging)))
-        raise StopIteration
 
-    monkeypatch.setattr(TableLanding, "_check_keys", keep)
-    plan, log = vector_plan(2, family=KEYED), logging.getLogger(__name__)
-    landing = TableLanding(files.bigquery, log)
-    for way in (landing.land_vector_files, landing.land_files):
-        with pytest.raises(StopIteration):
-            way(plan, [manifest], files.client, files.table, files.table.with_table("failed"))
-    loaded, streamed = (sorted(rows, key=lambda row: row["isbn"]) for rows in staged)
-    assert len(loaded) == 7
-    for one, other in zip(loaded, streamed, strict=True):
-        times = [row.pop("batch_processed_time").replace(microsecond=0) for row in (one, other)]
-        assert times[0] == times[1]
-        # What is not landed has no vector that could have been shortened.
-        assert bool(one.pop("batch_shortened")) == bool(other.pop("batch_shortened"))
-        assert one == {**other, "embedding": pytest.approx(other["embedding"])}
+def test_target_with_vectors_of_another_length_takes_no_more(any_files):
+    any_files.load(any_files.embed({"a": [1.0, 0.0]}))
+    with pytest.raises(
+        InvalidRequestError, match=r"the vectors have 3 dimensions, and those in .*vectors have 2"
+    ):
+        any_files.load(any_files.embed({"b": VECTOR}))
+    assert any_files.landed("dimensions") == {"a": 2}
 
 
 @pytest.mark.parametrize(
@@ -224,28 +214,10 @@ def test_answers_that_are_gone_are_told(files):
     assert not files.table_names()
 
 
-def test_cutting_is_said_once(files, caplog):
-    with caplog.at_level("WARNING"):
-        files.load(files.embed({"a": [3.0, 4.0, 5.0], "b": [0.6, 0.8]}), dimensions=2)
-    assert files.landed("embedding") == {"a": [0.6, 0.8], "b": [0.6, 0.8]}
-    assert [one.getMessage() for one in caplog.records] == [
-        "1 vectors had more than the 2 dimensions asked for: they were cut and normalised again"
-    ]
-
-
 def test_vectors_are_of_one_length(files):
     files.load(files.embed({"a": [1.0, 2.0], "b": [1.0, 2.0, 3.0], "c": [2.0, 1.0]}))
     assert files.landed("dimensions") == {"a": 2, "c": 2}
     assert files.failures("message") == {"b": "the vector has 3 dimensions, not the 2 of most"}
-
-
-def test_target_with_vectors_of_another_length_takes_no_more(files):
-    files.load(files.embed({"a": [1.0, 0.0]}))
-    with pytest.raises(
-        InvalidRequestError, match=r"the vectors have 3 dimensions, and those in .*vectors have 2"
-    ):
-        files.load(files.embed({"b": VECTOR}))
-    assert files.landed("dimensions") == {"a": 2}
 
 
 def test_key_of_several_columns_is_taken_apart(files):
@@ -261,10 +233,14 @@ def test_key_of_several_columns_is_taken_apart(files):
 @pytest.mark.parametrize(
     ("keys", "key", "message"),
     [
-        (['"a"', '"a"'], ("isbn",), "1 keys occur more than once: a"),
-        (["null"], ("isbn",), "1 keys hold NULL"),
-        (['"a"'], ("isbn", "page"), "1 keys hold NULL"),
-        (['"[\\"a\\",\\"b\\",\\"c\\"]"'], ("isbn", "page"), "1 keys hold NULL"),
+        (['"a"', '"a"'], ("isbn",), r"several requests have the same key \(isbn: a\)"),
+        (["null"], ("isbn",), "a request has no key"),
+        (['"a"'], ("isbn", "page"), "give the same key as where the requests were built"),
+        (
+            ['"[\\"a\\",\\"b\\",\\"c\\"]"'],
+            ("isbn", "page"),
+            "give the same key as where the requests were built",
+        ),
     ],
 )
 def test_key_that_does_not_tell_the_requests_apart_is_told(files, keys, key, message):
@@ -274,18 +250,6 @@ def test_key_that_does_not_tell_the_requests_apart_is_told(files, keys, key, mes
     )
     with pytest.raises(InvalidRequestError, match=message):
         files.load(files.submission(source, files.output(files.vector("a", "A", [1.0]))), key=key)
-    assert not files.table_names()
-
-
-def test_bucket_that_bigquery_may_not_read_is_told(files, monkeypatch):
-    def refuse(*_arguments, **_settings):
-        raise Forbidden("Access Denied: BigQuery: Permission denied while globbing file pattern")
-
-    monkeypatch.setattr(bigquery.Client, "load_table_from_uri", refuse)
-    with pytest.raises(
-        InvalidRequestError, match=r"Permission denied while(.|\n)* roles/storage.objectViewer"
-    ):
-        files.load(files.embed({"a": [1.0]}))
     assert not files.table_names()
 
 
