@@ -8,6 +8,7 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.files.request_reader import RequestReader, line_digest
 from airflow_gemini_batch.outputs.matching import request_digest
@@ -96,6 +97,20 @@ def test_key_of_other_columns_is_refused(key: str) -> None:
 def test_line_without_a_key_is_refused(line: Any) -> None:
     with pytest.raises(InvalidRequestError, match='a "key" beside its "request"'):
         RequestReader(MODEL, ("isbn",)).read(orjson.dumps(line))
+
+
+@pytest.mark.parametrize(
+    ("family", "line", "operator"),
+    [
+        (GENERATE_CONTENT, {"request": REQUEST}, "BuildGeminiRequestsOperator"),
+        (GEMINI_EMBEDDING, {"request": {"content": {}}}, "BuildEmbeddingRequestsOperator"),
+        (TEXT_EMBEDDING, {"content": "A"}, "BuildEmbeddingRequestsOperator"),
+    ],
+    ids=str,
+)
+def test_line_without_a_key_names_the_operator_that_gives_one(family: Any, line: Any, operator: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"build the requests with {operator}"):
+        RequestReader(MODEL, ("isbn",), family).read(orjson.dumps(line))
 
 
 @pytest.mark.parametrize("line", [b"{", b"[]", b"{}", b'{"key": "a", "request": "text"}', b"\xff"])
