@@ -1,4 +1,4 @@
-"""``gemini-batch``, the command."""
+"""The command ``gemini-batch``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_gemini_batch.cli.requests import estimate, validate
 
 app = typer.Typer(
     name="gemini-batch",
-    help="Gemini batch jobs in Airflow: check and price requests, and try the whole pipeline on this machine.",
+    help="Gemini batch jobs in Airflow: check request files, estimate their cost, and try the whole pipeline locally.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )

@@ -1,4 +1,4 @@
-"""``gemini-batch demo`` and ``gemini-batch up``: the whole pipeline on this machine."""
+"""``gemini-batch demo`` and ``gemini-batch up``: the whole pipeline on local servers."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.demo.workspace import Workspace
 
 _DEFAULT_FOLDER = Path("gemini-batch-local")
-_SHOWN_ROWS = 5
-_SHOWN_FAILURES = 10
-_SHOWN_CHARACTERS = 120
+_MAX_ROWS = 5
+_MAX_FAILURES = 10
+_MAX_CHARACTERS = 120
 
-FolderOption = Annotated[
-    Path, typer.Option(help="Everything is written below this folder, nothing elsewhere.")
-]
+FolderOption = Annotated[Path, typer.Option(help="Folder for everything that the run writes.")]
 FailRateOption = Annotated[
     float,
-    typer.Option(min=0.0, max=1.0, help="Share of the rows, 0 to 1, that the local Vertex AI lets fail."),
+    typer.Option(min=0.0, max=1.0, help="Share of the rows that fail, from 0 to 1."),
 ]
 
 
 def demo(
     input_: Annotated[
         Path | None,
-        typer.Option("--input", help="CSV file with your own books: columns book_id and title at the least."),
+        typer.Option("--input", help="CSV file with your own books. It needs the columns book_id and title."),
     ] = None,
     example: Annotated[
         Example,
-        typer.Option(help="Which nightly example: descriptions of books, or vectors to search them by."),
+        typer.Option(help="Which example to run: descriptions of books, or embeddings to search them."),
     ] = Example.DESCRIPTIONS,
     fail_rate: FailRateOption = 0.0,
     folder: FolderOption = _DEFAULT_FOLDER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line last.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON line on stdout.")
+    ] = False,
 ) -> None:
-    """Run a nightly example DAG once: books → requests → a batch job → answers beside the books."""
+    """Run an example DAG once: build requests from books, run a batch job, write the answers to a table."""
     _require_local_extra()
     from airflow_gemini_batch.demo.books import SAMPLE, read_books
     from airflow_gemini_batch.demo.run import run_demo
@@ -61,7 +61,7 @@ def demo(
                 books,
                 example,
                 fail_rate=fail_rate,
-                tell=lambda text: status.update(escape(text)),
+                report=lambda text: status.update(escape(text)),
             )
     except GeminiBatchError as error:
         raise failed(error) from None
@@ -74,15 +74,19 @@ def demo(
 
 def up(
     fail_rate: FailRateOption = 0.0,
-    port: Annotated[int, typer.Option(help="Port of Airflow's web page.")] = 8080,
-    queue_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job waits to start.")] = 10.0,
-    run_seconds: Annotated[float, typer.Option(min=0.0, help="How long a job runs.")] = 30.0,
+    port: Annotated[int, typer.Option(help="Port of Airflow's web interface.")] = 8080,
+    queue_seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that a job waits before it runs.")
+    ] = 10.0,
+    run_seconds: Annotated[float, typer.Option(min=0.0, help="Seconds that a job runs.")] = 30.0,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Keep all files here; by default in a temporary folder, removed at the end."),
+        typer.Option(
+            help="Folder to keep all files in. By default, a temporary folder that is removed at the end."
+        ),
     ] = None,
 ) -> None:
-    """Start the local stack and Airflow with the example DAGs; Ctrl-C stops and removes all of it."""
+    """Start the local servers and Airflow with the example DAGs, until Ctrl-C."""
     _require_local_extra()
     from airflow_gemini_batch.demo.up import run_until_interrupted
 
@@ -93,7 +97,7 @@ def up(
             fail_rate=fail_rate,
             queue_seconds=queue_seconds,
             run_seconds=run_seconds,
-            tell=lambda text: screen.print(escape(text)),
+            report=lambda text: screen.print(escape(text)),
         )
     except GeminiBatchError as error:
         raise failed(error) from None
@@ -103,7 +107,9 @@ def _require_local_extra() -> None:
     from importlib.util import find_spec
 
     if find_spec("bqemulator") is None:
-        screen.print(escape("The local servers are missing: pip install 'airflow-gemini-batch[local]'"))
+        screen.print(
+            escape("The local servers are not installed. Run: pip install 'airflow-gemini-batch[local]'")
+        )
         raise typer.Exit(2)
 
 
@@ -114,38 +120,38 @@ def _workspace(folder: Path, kind: str) -> Workspace:
 
 
 def _show(result: DemoResult, workspace: Workspace, example: Example) -> None:
-    """Print some rows of each kind, then the sum of it."""
-    left = example.results
+    """Print some of the rows, then the totals."""
+    results = example.results
     if result.enriched:
-        _print_table(f"Some of the books that were {left.done}", left.columns, result.enriched[:_SHOWN_ROWS])
+        _print_table(
+            f"Some of the books that were {results.done}", results.columns, result.enriched[:_MAX_ROWS]
+        )
     if result.nearest:
         title = f"The books nearest to {result.nearest[0]['phrase']!r}"
-        _print_table(title, ("distance",), result.nearest[:_SHOWN_ROWS])
+        _print_table(title, ("distance",), result.nearest[:_MAX_ROWS])
     if result.failures:
-        _print_table(f"Books that were not {left.done}", ("failure",), result.failures[:_SHOWN_FAILURES])
-        if (more := len(result.failures) - _SHOWN_FAILURES) > 0:
+        _print_table(f"Books that were not {results.done}", ("failure",), result.failures[:_MAX_FAILURES])
+        if (more := len(result.failures) - _MAX_FAILURES) > 0:
             screen.print(f"… and {more} more")
     if result.error:
         screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
     colour = "green" if result.state == "success" else "red"
     screen.print(
-        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} {left.done}, "
+        f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} {results.done}, "
         f"{result.failed} failed, in {result.seconds:.0f} s"
     )
-    screen.print(
-        f"Rows: {escape(result.output)}\nAirflow's log: {escape(str(workspace.log))}", soft_wrap=True
-    )
+    screen.print(f"Rows: {escape(result.output)}\nAirflow log: {escape(str(workspace.log))}", soft_wrap=True)
     if result.state == "success":
-        screen.print(left.stand_in)
+        screen.print(results.stand_in)
 
 
 def _print_table(title: str, columns: Sequence[str], books: Sequence[Mapping[str, Any]]) -> None:
     table = Table("book", "title", *columns, title=escape(title), title_justify="left")
     for book in books:
-        table.add_row(*(escape(_shown(book[name])) for name in ("book_id", "title", *columns)))
+        table.add_row(*(escape(_shortened(book[name])) for name in ("book_id", "title", *columns)))
     screen.print(table)
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[: _MAX_CHARACTERS - 1]}…"

@@ -1,4 +1,4 @@
-"""``gemini-batch validate`` and ``estimate``: check and price a request file without Airflow."""
+"""``gemini-batch validate`` and ``gemini-batch estimate``: check and price a request file, without Airflow."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestErro
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 
-_File = Annotated[str, typer.Argument(help="JSON Lines file on this machine, or gs://bucket/file.jsonl.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON line last.")]
+_File = Annotated[
+    str, typer.Argument(help="Request file: a local JSON Lines file, or gs://bucket/file.jsonl.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON line on stdout.")]
 
 
 def _family_named(name: str | ModelFamily) -> ModelFamily:
@@ -37,7 +39,7 @@ def _family_named(name: str | ModelFamily) -> ModelFamily:
 
 _Format = typer.Option(
     "--format",
-    help="What the model reads; estimate tells it by the model's name.",
+    help="Request format. By default, estimate takes it from the model's name.",
     parser=_family_named,
     metavar="|".join(FAMILIES),
 )
@@ -48,14 +50,14 @@ def validate(
     file: _File,
     family: Annotated[ModelFamily, _Format] = GENERATE_CONTENT,
     check_all: Annotated[
-        bool, typer.Option("--all", help=f"Check every line, not the first {SAMPLE_ROWS:,} only.")
+        bool, typer.Option("--all", help=f"Check all lines instead of the first {SAMPLE_ROWS:,}.")
     ] = False,
     max_failed_fraction: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the requests, 0 to 1, that may be rejected.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of the requests that may be invalid, from 0 to 1.")
     ] = DEFAULT_MAX_FAILED_FRACTION,
     as_json: _AsJson = False,
 ) -> None:
-    """Check a file of requests as Vertex AI will; exits with 1 when a job would fail on it."""
+    """Check a request file by Vertex AI's rules. Exits with 1 if a job would fail."""
     sample = RequestSample(family)
     try:
         with _opened(file) as (size, lines):
@@ -86,37 +88,40 @@ def validate(
 
 def estimate(
     file: _File,
-    model: Annotated[str, typer.Option(help="Plain or resource name of the model.")],
+    model: Annotated[
+        str, typer.Option(help="Name of the model, such as gemini-2.5-flash, or its resource name.")
+    ],
     family: Annotated[ModelFamily | None, _Format] = None,
     prices: Annotated[
-        str | None, typer.Option(help="CSV file with rates that go before those of this release.")
+        str | None, typer.Option(help="CSV file with prices that override the built-in ones.")
     ] = None,
     sample_rows: Annotated[
-        int, typer.Option("--sample", min=1, help="How many requests to look at.")
+        int, typer.Option("--sample", min=1, help="Number of requests to sample.")
     ] = SAMPLE_ROWS,
     max_cost_usd: Annotated[
-        float | None, typer.Option(min=0.0, help="Exit with 1 when more is expected, in US dollars.")
+        float | None,
+        typer.Option(min=0.0, help="Ceiling in US dollars. Exits with 1 if the estimate is above it."),
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Tell what a file of requests will cost as a batch job, about; exits with 1 above the ceiling."""
+    """Estimate what a request file costs as a batch job."""
     try:
         table = PriceTable.load(prices)
         sample = SizeSample(family or _family_of(model))
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, sample_rows)
         if not sample.lines:
-            raise InvalidRequestError(f"{file} holds no requests")
-        found = sample.estimate(model, table, file_bytes=None if is_whole else size)
+            raise InvalidRequestError(f"{file} contains no requests")
+        result = sample.estimate(model, table, file_bytes=None if is_whole else size)
     except GeminiBatchError as error:
         raise failed(error) from None
-    _show_estimate(found)
+    _show_estimate(result)
     if as_json:
         summary = {"file": file, "sampled": sample.rows, "complete": is_whole, "max_cost_usd": max_cost_usd}
-        print(json.dumps({**found.to_json(), **summary}))
+        print(json.dumps({**result.to_json(), **summary}))
     try:
-        if told := check_ceiling(found, max_cost_usd):
-            screen.print(f"[yellow]{escape(told)}[/]")
+        if warning := check_ceiling(result, max_cost_usd):
+            screen.print(f"[yellow]{escape(warning)}[/]")
     except InvalidRequestError as above:
         screen.print(f"[red]{escape(str(above))}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -128,12 +133,12 @@ def _family_of(model: str) -> ModelFamily:
             return family
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
-    raise InvalidRequestError(f"what the model {model} reads is not known: give --format")
+    raise InvalidRequestError(f"The request format of the model {model} is unknown. Set --format.")
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Open a file; gives its size in bytes and its lines.
+    """Yield the size of a file in bytes, and its lines.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it can't be read.
     """
@@ -147,7 +152,7 @@ def _opened(file: str) -> Iterator[tuple[int, Iterator[bytes]]]:
         with Path(file).open("rb") as stream:
             yield Path(file).stat().st_size, raw_lines(stream, LONGEST_LINE)
     except OSError as error:
-        raise InvalidRequestError(f"{file} can't be read: {error.strerror or error}") from None
+        raise InvalidRequestError(f"Could not read {file}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -167,18 +172,18 @@ def _reading_from_google(uri: str) -> Iterator[tuple[int, Iterator[bytes]]]:
         storage = StorageObjects(Client())
         blobs = list(storage.objects([address]))
         if len(blobs) > 1:
-            raise InvalidRequestError(f"{uri} names {len(blobs)} files: name one of them")
+            raise InvalidRequestError(f"{uri} matches {len(blobs)} files. Name one of them.")
         yield blobs[0].size, storage.raw_lines(blobs[0], LONGEST_LINE)
     except SourceNotReadyError as error:
         raise InvalidRequestError(str(error)) from None
     except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
-        raise InvalidRequestError(f"{uri} can't be read: {error}") from None
+        raise InvalidRequestError(f"Could not read {uri}: {error}") from None
 
 
 def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole: bool) -> None:
-    """Print the findings, then the sum of it."""
+    """Print the findings, then the totals."""
     if findings:
-        table = Table("where", "what is wrong", "what to do")
+        table = Table("where", "problem", "what to do")
         for finding in findings:
             colour = _COLOURS[finding.severity]
             what = f"[{colour}]{finding.severity}:[/] {escape(finding.message)}"
@@ -188,22 +193,20 @@ def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole
         checked = f"{sample.rows:,} of {sample.rows:,} lines checked"
     else:
         about = round(size * sample.rows / sample.bytes) if sample.bytes else 0
-        checked = (
-            f"{sample.rows:,} of about {max(about, sample.rows):,} lines checked (--all checks every one)"
-        )
-    screen.print(f"{checked}; would be rejected: {sample.rejected:,}; findings: {len(findings)}")
+        checked = f"{sample.rows:,} of about {max(about, sample.rows):,} lines checked (--all checks all)"
+    screen.print(f"{checked}; invalid: {sample.rejected:,}; findings: {len(findings)}")
 
 
-def _show_estimate(found: Estimate) -> None:
-    table = Table("model", "rows", "prompt tokens", "output tokens", "cost", "rates of")
-    amount = found.cost.amount
+def _show_estimate(result: Estimate) -> None:
+    table = Table("model", "rows", "prompt tokens", "output tokens", "cost", "prices of")
+    amount = result.cost.amount
     table.add_row(
-        escape(found.model),
-        f"{found.rows:,}",
-        f"{found.prompt_tokens:,}",
-        f"{found.output_tokens:,}",
+        escape(result.model),
+        f"{result.rows:,}",
+        f"{result.prompt_tokens:,}",
+        f"{result.output_tokens:,}",
         "unknown" if amount is None else dollars(amount),
-        found.cost.rates_as_of or "-",
+        result.cost.rates_as_of or "-",
     )
     screen.print(table)
-    screen.print(escape(found.basis))
+    screen.print(escape(result.basis))

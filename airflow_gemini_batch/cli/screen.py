@@ -1,4 +1,4 @@
-"""What the commands show to people."""
+"""What the commands print for people."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rich.markup import escape
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 
-# What is for people goes to stderr, so that the line of --json can be read by a program.
+# stderr, so that stdout holds nothing but the JSON line.
 screen = Console(stderr=True)
 
 
 def failed(error: GeminiBatchError) -> typer.Exit:
-    """Print an error and return the exit code: 2 if the caller can fix it, 1 otherwise."""
+    """Print an error and return the exit: with code 2 if the caller can fix it, else 1."""
     screen.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)
     return typer.Exit(2 if isinstance(error, InvalidRequestError) else 1)

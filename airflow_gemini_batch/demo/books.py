@@ -1,4 +1,4 @@
-"""Rows for the bookshop's table: the sample that comes along, or the user's own CSV file."""
+"""Rows of the bookshop's table: the sample in the package, or the user's own CSV file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REQUIRED = ("book_id", "title")
 
 
 def read_books(path: Path) -> list[dict[str, Any]]:
-    """Read a CSV file with a header; empty cells become NULL, columns that it lacks are NULL throughout.
+    """Read a CSV file with a header. Empty cells and missing columns become NULL.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the file, line and column.
     """
@@ -36,18 +36,20 @@ def read_books(path: Path) -> list[dict[str, Any]]:
             missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
             if missing:
                 raise InvalidRequestError(
-                    f"{path} has no column {', '.join(missing)}; its header is {reader.fieldnames}. "
-                    f"Needed are {', '.join(REQUIRED)}; used too, if there, are {', '.join(COLUMNS)}."
+                    f"{path} lacks the column {', '.join(missing)}: its header is {reader.fieldnames}. "
+                    f"Required: {', '.join(REQUIRED)}. Used if present: {', '.join(COLUMNS)}."
                 )
             books = [_book(path, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequestError(f"{path} can't be read as a UTF-8 CSV file: {error}") from error
+        raise InvalidRequestError(f"Could not read {path} as a UTF-8 CSV file: {error}") from error
     if not books:
-        raise InvalidRequestError(f"{path} holds no rows")
+        raise InvalidRequestError(f"{path} contains no rows")
     seen: set[str] = set()
     repeated = {book["book_id"] for book in books if book["book_id"] in seen or seen.add(book["book_id"])}  # type: ignore[func-returns-value]
     if repeated:
-        raise InvalidRequestError(f"{path}: book_id has to be unique, repeated are {sorted(repeated)[:5]}")
+        raise InvalidRequestError(
+            f"{path}: book_id must be unique, but these values are repeated: {sorted(repeated)[:5]}"
+        )
     return books
 
 
@@ -60,7 +62,9 @@ def _book(path: Path, line: int, row: dict[str, str | None]) -> dict[str, Any]:
         try:
             book["original_publication_year"] = float(year)
         except ValueError:
-            raise InvalidRequestError(f"{path}, line {line}: {year!r} is not a year") from None
+            raise InvalidRequestError(
+                f"{path}, line {line}: original_publication_year: expected a number, got {year!r}"
+            ) from None
     return book
 
 
@@ -77,7 +81,7 @@ def bigquery_client(stack: LocalStack) -> Client:
 
 
 def load_books(stack: LocalStack, dataset: str, books: list[dict[str, Any]]) -> None:
-    """Make the dataset and its table ``books``."""
+    """Create the dataset and fill its table ``books``."""
     from google.cloud.bigquery import Dataset, LoadJobConfig, SchemaField
 
     client = bigquery_client(stack)

@@ -1,4 +1,4 @@
-"""The example DAGs that ``gemini-batch demo`` runs, and what they leave behind."""
+"""The example DAGs that ``gemini-batch demo`` runs, and the tables that they write."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class Example(StrEnum):
 
     @property
     def results(self) -> ExampleResults:
-        """What the example's DAG leaves behind."""
+        """What the example's DAG writes."""
         return _RESULTS[self]
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleResults:
-    """What a DAG over the table ``books`` leaves behind in its dataset.
+    """What a DAG over the table ``books`` writes into its dataset.
 
     :param table: answers by ``book_id``; failures are in ``<table>__failed``.
     :param columns: the answers' columns to show.
-    :param done: what is said of a book that has its answer.
-    :param stand_in: what to say of answers that no model gave.
+    :param done: the word for a book that has its answer.
+    :param stand_in: the note that the answers come from no model.
     """
 
     dag_id: str
@@ -41,7 +41,7 @@ _RESULTS = {
         table="book_descriptions",
         columns=("description", "genres", "for_children"),
         done="described",
-        stand_in="The descriptions are stand-ins made on this machine: no model was asked.",
+        stand_in="The descriptions are placeholders from the local server. No model was called.",
     ),
     Example.EMBEDDINGS: ExampleResults(
         dag_id="nightly_book_embeddings",
@@ -49,8 +49,8 @@ _RESULTS = {
         columns=("dimensions", "token_count"),
         done="embedded",
         stand_in=(
-            "The vectors are stand-ins made on this machine of hashed n-grams: near is what shares letters, not what "
-            "shares meaning. No model was asked."
+            "The vectors are placeholders from the local server, made of hashed n-grams: near titles share "
+            "letters, not meaning. No model was called."
         ),
     ),
 }

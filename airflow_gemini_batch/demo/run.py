@@ -1,4 +1,4 @@
-"""A nightly example DAG, once, on the local stack."""
+"""Run an example DAG once on the local servers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_ERROR = 2000
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """Row counts and result location of a run.
+    """Row counts and result locations of a demo run.
 
     :param failed: books without an answer, for whatever reason.
     :param state: of the DAG run: ``success`` or ``failed``.
@@ -51,12 +51,12 @@ class DemoResult:
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
 
-Tell = Callable[[str], None]
-"""Called with what is being done, each time that changes."""
+Report = Callable[[str], None]
+"""Called with the step that runs now, each time it changes."""
 
 
 def run_demo(
-    workspace: Workspace, books: list[dict[str, Any]], example: Example, *, fail_rate: float, tell: Tell
+    workspace: Workspace, books: list[dict[str, Any]], example: Example, *, fail_rate: float, report: Report
 ) -> DemoResult:
     """Start the stack, load the books, run the DAG through Airflow, and collect what it wrote.
 
@@ -64,20 +64,20 @@ def run_demo(
     """
     started = time.monotonic()
     workspace.create()
-    tell("starting Cloud Storage, BigQuery and Vertex AI on 127.0.0.1")
+    report("Starting Cloud Storage, BigQuery and Vertex AI on 127.0.0.1")
     with workspace.stack(queue_seconds=2.0, run_seconds=4.0, fail_rate=fail_rate) as stack:
-        tell(f"loading {len(books)} books")
+        report(f"Loading {len(books)} books")
         load_books(stack, DATASET, books)
         environment = workspace.environment(stack)
-        tell("setting up Airflow's database")
+        report("Setting up Airflow's database")
         migration = workspace.airflow("db", "migrate", environment=environment)
         if migration.wait() != 0:
-            raise GeminiBatchError(f"Airflow's database could not be set up; see {workspace.log}")
-        left = example.results
-        state = _run_dag(left.dag_id, workspace, environment, tell)
-        answers, failures = _results(stack, left)
+            raise GeminiBatchError(f"Could not set up Airflow's database. See {workspace.log}")
+        written = example.results
+        state = _run_dag(written.dag_id, workspace, environment, report)
+        answers, failures = _results(stack, written)
         nearest = [dict(row.items()) for row in _rows(stack, "nearest_books")]
-    nothing = dict.fromkeys(left.columns)
+    nothing = dict.fromkeys(written.columns)
     enriched = [
         {**book, **answers.get(book["book_id"], nothing), "failure": failures.get(book["book_id"])}
         for book in books
@@ -98,15 +98,15 @@ def run_demo(
     )
 
 
-def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], tell: Tell) -> str:
+def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], report: Report) -> str:
     """Run the DAG to its end and return its state."""
     run = workspace.airflow("dags", "test", dag_id, environment=environment)
     try:
         while run.poll() is None:
             states = _task_states(dag_id, workspace)
             if "up_for_retry" in states.values():
-                return "failed"  # nothing here gets better by waiting for the retry
-            tell(f"running {dag_id}: {_progress(states)}")
+                return "failed"  # a retry cannot succeed here
+            report(f"Running {dag_id}: {_progress(states)}")
             time.sleep(_LOOK_EVERY)
     finally:
         if run.poll() is None:
@@ -116,7 +116,7 @@ def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], tel
 
 
 def _first_error(log: Path) -> str:
-    """Return the first exception of a log, which the others come of: its message, up to the next entry."""
+    """Return the message of the first exception in a log, since it causes the others; empty if there is none."""
     errors = re.findall(
         r"^[\w.]*(?:Error|Exception|Timeout): .*?(?=^\[?\d{4}-\d\d-\d\d|\Z)",
         log.read_text(errors="replace"),
@@ -126,7 +126,7 @@ def _first_error(log: Path) -> str:
 
 
 def _task_states(dag_id: str, workspace: Workspace) -> dict[str, str | None]:
-    """Return the state of each task, as Airflow's database has it; empty while there is nothing to read."""
+    """Return the state of each task, from Airflow's database; empty until it can be read."""
     database = f"file:{workspace.airflow_home / 'airflow.db'}?mode=ro"
     try:
         with closing(sqlite3.connect(database, uri=True)) as connection:
@@ -138,16 +138,17 @@ def _task_states(dag_id: str, workspace: Workspace) -> dict[str, str | None]:
 
 def _progress(states: dict[str, str | None]) -> str:
     done = sum(state == "success" for state in states.values())
-    at_work = [task_id for task_id, state in states.items() if state in ("running", "deferred")]
-    return f"{done} of {len(states)} tasks done" + (f", {', '.join(at_work)} at work" if at_work else "")
+    active = [task_id for task_id, state in states.items() if state in ("running", "deferred")]
+    return f"{done} of {len(states)} tasks done" + (f", running {', '.join(active)}" if active else "")
 
 
-def _results(stack: LocalStack, left: ExampleResults) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _results(stack: LocalStack, written: ExampleResults) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Return the answers and the reasons of failures, each by book."""
     answers = {
-        row["book_id"]: {name: _cell(row[name]) for name in left.columns} for row in _rows(stack, left.table)
+        row["book_id"]: {name: _cell(row[name]) for name in written.columns}
+        for row in _rows(stack, written.table)
     }
-    failures = {row["book_id"]: row["message"] for row in _rows(stack, f"{left.table}__failed")}
+    failures = {row["book_id"]: row["message"] for row in _rows(stack, f"{written.table}__failed")}
     return answers, failures
 
 

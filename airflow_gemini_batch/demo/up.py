@@ -1,4 +1,4 @@
-"""The local stack and Airflow, until Ctrl-C."""
+"""Run the local servers and Airflow until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from airflow_gemini_batch.testing.server_thread import HOST
 _READY_WITHIN = 180.0
 _STOPPED_WITHIN = 20.0
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def run_until_interrupted(
@@ -33,7 +33,7 @@ def run_until_interrupted(
     fail_rate: float,
     queue_seconds: float,
     run_seconds: float,
-    tell: Tell,
+    report: Report,
 ) -> None:
     """Run everything until the process is interrupted or terminated, then stop it and clean up.
 
@@ -42,11 +42,11 @@ def run_until_interrupted(
     Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow does not start or ends by itself.
     """
     if _answers(port):
-        raise InvalidRequestError(f"port {port} is in use: choose another with --port")
+        raise InvalidRequestError(f"Port {port} is in use. Choose another one with --port.")
     books = read_books(SAMPLE)
     with _workspace(folder) as workspace, _interruptible():
         try:
-            tell(f"Everything is written below {workspace.folder}")
+            report(f"Folder: {workspace.folder}")
             with workspace.stack(
                 queue_seconds=queue_seconds, run_seconds=run_seconds, fail_rate=fail_rate
             ) as stack:
@@ -54,20 +54,20 @@ def run_until_interrupted(
                 stack.storage.create_bucket(BUCKET, exist_ok=True)
                 environment = workspace.environment(stack, **_airflow_settings(port))
                 with _airflow(workspace, environment) as airflow:
-                    _wait_until_ready(airflow, port, workspace, tell)
-                    tell(f"Airflow: http://{HOST}:{port}{_login(workspace)}")
-                    tell(f"Cloud Storage: {stack.storage.url}")
-                    tell(f"BigQuery: {stack.bigquery.url}")
-                    tell(f"Vertex AI: {stack.vertex.url}")
-                    tell(
-                        "Ctrl-C stops and removes everything."
+                    _wait_until_ready(airflow, port, workspace, report)
+                    report(f"Airflow: http://{HOST}:{port}{_login(workspace)}")
+                    report(f"Cloud Storage: {stack.storage.url}")
+                    report(f"BigQuery: {stack.bigquery.url}")
+                    report(f"Vertex AI: {stack.vertex.url}")
+                    report(
+                        "Press Ctrl-C to stop and remove everything."
                         if folder is None
-                        else "Ctrl-C stops everything."
+                        else "Press Ctrl-C to stop."
                     )
                     airflow.wait()
-                    raise GeminiBatchError(f"Airflow ended by itself; see {workspace.log}")
+                    raise GeminiBatchError(f"Airflow stopped unexpectedly. See {workspace.log}")
         except KeyboardInterrupt:
-            tell("Stopped.")
+            report("Stopped.")
 
 
 def _airflow_settings(port: int) -> dict[str, str]:
@@ -93,9 +93,9 @@ def _airflow_settings(port: int) -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(closing(socket.create_server((HOST, 0)))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(closing(socket.create_server((HOST, 0)))) for _ in range(count)]
+        return [server.getsockname()[1] for server in sockets]
 
 
 def _login(workspace: Workspace) -> str:
@@ -146,12 +146,14 @@ def _airflow(workspace: Workspace, environment: dict[str, str]) -> Iterator[subp
         airflow.wait()
 
 
-def _wait_until_ready(airflow: subprocess.Popen[bytes], port: int, workspace: Workspace, tell: Tell) -> None:
-    tell("Starting Airflow, which takes about half a minute …")
+def _wait_until_ready(
+    airflow: subprocess.Popen[bytes], port: int, workspace: Workspace, report: Report
+) -> None:
+    report("Starting Airflow. This takes about half a minute …")
     deadline = time.monotonic() + _READY_WITHIN
     while not _answers(port):
         if airflow.poll() is not None or time.monotonic() > deadline:
-            raise GeminiBatchError(f"Airflow did not start; see {workspace.log}")
+            raise GeminiBatchError(f"Airflow did not start. See {workspace.log}")
         time.sleep(0.5)
 
 

@@ -1,4 +1,4 @@
-"""One folder that holds all that a local run writes, and an Airflow that lives in it."""
+"""The folder of a local run, and the Airflow in it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,15 @@
-"""Fixtures for pytest: the local stack, for the tests of your own DAGs.
+"""Fixtures for pytest: the local servers, for the tests of your own DAGs.
 
 Name this module in a ``conftest.py``::
 
     pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
 
-and run pytest with ``-p no:bqemulator``: the plugin that comes with bqemulator starts a server of its own.
+and run pytest with ``-p no:bqemulator``, since bqemulator's own plugin needs a package that it does not install.
+
+- ``gemini_batch_stack`` leads the clients of the test process to the servers, and is a
+  :class:`~airflow_gemini_batch.testing.LocalStack`
+- ``bucket`` is the name of a new bucket
+- ``local_stack`` is the same stack for fixtures with the scope of a session; it sets no environment variable
 """
 
 from __future__ import annotations
@@ -16,10 +21,12 @@ import pytest
 
 from airflow_gemini_batch.testing.stack import LocalStack
 
+__all__ = ["bucket", "gemini_batch_stack", "local_stack"]
+
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Run the three servers, one set for the whole session; jobs end within a second."""
+    """Run the three servers for the whole session; jobs end within a second."""
     folder = tmp_path_factory.mktemp("local-stack")
     with LocalStack(folder, queue_seconds=0.1, run_seconds=0.2, cancel_seconds=0.1) as stack:
         yield stack
@@ -27,7 +34,7 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
 
 @pytest.fixture
 def gemini_batch_stack(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """Lead every client in this process to the local stack."""
+    """Lead every client in this process to the local servers, and return them."""
     for name, value in local_stack.environment().items():
         monkeypatch.setenv(name, value)
     return local_stack
@@ -35,7 +42,7 @@ def gemini_batch_stack(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def bucket(gemini_batch_stack: LocalStack) -> str:
-    """Make a fresh bucket on the local stack and return its name."""
+    """Create a bucket and return its name."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     gemini_batch_stack.storage.create_bucket(name)
     return name

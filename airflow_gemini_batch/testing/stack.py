@@ -1,7 +1,6 @@
 """Cloud Storage, BigQuery and Vertex AI on 127.0.0.1, together.
 
-For trying and for tests, never for production: nobody is asked for credentials, and the answers come from no
-model.
+For trying and for tests, never for production: the servers check no credentials, and the answers come from no model.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ class LocalStack:
 
     @property
     def vertex(self) -> LocalVertex:
-        """The Vertex AI server; it needs the others' addresses, so it is there once they have started."""
+        """The Vertex AI server; it exists once the stack has started, since it needs the others' addresses."""
         if self._vertex is None:
-            raise RuntimeError("The local stack is not running: call start() first")
+            raise RuntimeError("The local servers are not running. Call start() first.")
         return self._vertex
 
     def start(self) -> Self:

@@ -138,14 +138,17 @@ def test_demo_of_a_failed_dag_run_says_why_and_exits_with_an_error(demos):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "has no column book_id, title; its header is None"),
-        (b"id,name\n1,x\n", "has no column book_id, title; its header is ['id', 'name']"),
-        (b"book_id,title\n", "holds no rows"),
+        (b"", "lacks the column book_id, title; its header is None"),
+        (b"id,name\n1,x\n", "lacks the column book_id, title; its header is ['id', 'name']"),
+        (b"book_id,title\n", "contains no rows"),
         (b"book_id,title\n1,a\n,b\n", "line 3: book_id is empty"),
-        (b"book_id,title\n1,a\n1,b\n", "book_id has to be unique, repeated are ['1']"),
-        (b"book_id,title,original_publication_year\n1,a,MCM\n", "line 2: 'MCM' is not a year"),
-        (b"book_id,title\n1,\xff\xfe\n", "can't be read as a UTF-8 CSV file"),
-        (None, "can't be read as a UTF-8 CSV file"),
+        (b"book_id,title\n1,a\n1,b\n", "book_id must be unique, but these values are repeated: ['1']"),
+        (
+            b"book_id,title,original_publication_year\n1,a,MCM\n",
+            "line 2: original_publication_year: expected a number, got 'MCM'",
+        ),
+        (b"book_id,title\n1,\xff\xfe\n", "as a UTF-8 CSV file: "),
+        (None, "mine.csv as a UTF-8 CSV file: "),
     ],
 )
 def test_demo_names_what_is_wrong_with_the_input(tmp_path, content, message):
@@ -162,4 +165,4 @@ def test_up_refuses_a_port_in_use(gemini_batch_stack):
     port = gemini_batch_stack.storage.port
     result = CliRunner().invoke(app, ["up", "--port", str(port)])
     assert result.exit_code == 2
-    assert f"port {port} is in use" in result.stderr
+    assert f"Port {port} is in use" in result.stderr

@@ -88,13 +88,13 @@ def test_model_decides_what_a_request_is(run, write):
     file = write([{"content": "x" * 40}])
     assert json.loads(run(file, "--json", model="text-embedding-005").stdout)["output_tokens"] == 0
     result = run(file, model="embedding-x")
-    assert (result.exit_code, "give --format" in result.stderr) == (2, True)
+    assert (result.exit_code, "Set --format" in result.stderr) == (2, True)
     assert run(file, "--format", "text_embedding", model="embedding-x").exit_code == 0
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "holds no requests"), ("\n\n", "holds no requests"), ("oops\n", "is a request for pro")],
+    [("", "contains no requests"), ("\n\n", "contains no requests"), ("oops\n", "is a request for pro")],
 )
 def test_unusable_file_ends_with_2(run, tmp_path, content, message):
     (tmp_path / "bad.jsonl").write_text(content)
@@ -118,7 +118,7 @@ def test_unusable_option_ends_with_2(run, write, arguments, message):
 
 def test_missing_file_ends_with_2(run):
     result = run("/nowhere/requests.jsonl")
-    assert (result.exit_code, "can't be read" in result.stderr) == (2, True)
+    assert (result.exit_code, "Could not read" in result.stderr) == (2, True)
 
 
 def test_file_on_cloud_storage_is_read(run, gemini_batch_stack, bucket):

@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 def test_file_in_order_ends_with_0(write):
     result = run(write(GOOD + b"\r\n" + GOOD))
     assert result.exit_code == 0
-    assert "2 of 2 lines checked; would be rejected: 0; findings: 0" in result.stderr
+    assert "2 of 2 lines checked; invalid: 0; findings: 0" in result.stderr
     assert result.stdout == ""
 
 
@@ -101,7 +101,7 @@ def test_all_lines_are_checked_on_request_only(write):
     file = write(b"\n".join([GOOD] * 1000 + [b"oops"]))
     first = run(file)
     assert first.exit_code == 0
-    assert "1,000 of about 1,000 lines checked (--all checks every one)" in one_line(first.stderr)
+    assert "1,000 of about 1,000 lines checked (--all checks all)" in one_line(first.stderr)
     assert run(file, "--all").exit_code == 1
 
 
@@ -128,7 +128,7 @@ def test_file_on_cloud_storage_is_read_there(gemini_batch_stack, bucket):
     assert missing.exit_code == 2
     assert "there is no such object" in one_line(missing.stderr)
     upload(gemini_batch_stack, bucket, "more.jsonl", [request("Hello")])
-    assert "names 2 files" in one_line(run(f"gs://{bucket}/*.jsonl").stderr)
+    assert "matches 2 files" in one_line(run(f"gs://{bucket}/*.jsonl").stderr)
 
 
 @pytest.mark.slow

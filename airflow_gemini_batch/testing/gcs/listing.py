@@ -99,16 +99,16 @@ class ListQuery:
             folder = self._folder(name)
             if self._was_listed(name) or not self._matches(name):
                 continue
-            shown = folder is None or (self.trailing_delimiter and name == folder)
+            is_listed = folder is None or (self.trailing_delimiter and name == folder)
             unseen = folder is not None and ("prefix", folder) != newest
-            if not shown and not unseen:
+            if not is_listed and not unseen:
                 continue
             if newest is not None and len(page.items) + len(page.prefixes) >= self.limit:
                 page.next_token = _encoded(*newest)
                 break
             if folder is not None and unseen:
                 page.prefixes.append(folder)
-            if shown:
+            if is_listed:
                 page.items.append(candidate)
             newest = ("object", name) if folder is None else ("prefix", folder)
         return page

@@ -41,7 +41,7 @@ def boundary_of(content_type: str) -> bytes:
 async def multipart_head(stream: StreamReader, boundary: bytes) -> tuple[Fields, str | None, bytes]:
     """Read up to the content: the metadata, the content's type, and the line ending in use.
 
-    Clients differ in the line ending, and the one before the closing delimiter does not belong to the content.
+    Clients differ in the line ending, and the one before the closing delimiter is not part of the content.
     """
     delimiter = b"--" + boundary
     line = await _line(stream)

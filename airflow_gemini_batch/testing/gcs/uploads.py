@@ -2,7 +2,7 @@
 
 Content goes to a staged file block by block and becomes an object only when all of it is there, so neither
 its size nor a dropped connection does any harm. Resumable sessions live as long as the server: after a restart
-they answer 404, upon which a client restarts its upload.
+they answer 404, and a client starts its upload again.
 """
 
 from __future__ import annotations

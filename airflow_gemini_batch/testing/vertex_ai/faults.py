@@ -152,6 +152,8 @@ def _check_parameters(name: str, kind: Kind, parameters: Mapping[str, Any]) -> N
     for parameter, value in parameters.items():
         expected = type(kind.parameters[parameter])
         if not isinstance(value, (int, float) if expected is float else expected):
-            raise ValueError(f"{parameter} of fault {name!r} is {value!r}, not of type {expected.__name__}")
+            raise ValueError(
+                f"{parameter} of fault {name!r} must be of type {expected.__name__}, got {value!r}"
+            )
         if parameter == "status" and value not in CODES:
-            raise ValueError(f"{value!r} is not an error status; there are: {', '.join(CODES)}")
+            raise ValueError(f"{value!r} is not an error status. Choose one of: {', '.join(CODES)}")

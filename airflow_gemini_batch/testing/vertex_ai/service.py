@@ -15,7 +15,7 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller, read_crea
 from airflow_gemini_batch.testing.vertex_ai.jobs.filter import parse_filter
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock, Life, Work
-from airflow_gemini_batch.testing.vertex_ai.jobs.places import check_places
+from airflow_gemini_batch.testing.vertex_ai.jobs.locations import check_locations
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
 from airflow_gemini_batch.testing.vertex_ai.jobs.store import JobStore
 
@@ -43,7 +43,7 @@ class JobService:
         """Check a job, look at its buckets and datasets, and start its life."""
         request = read_create(body, caller)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._workers, check_places, request, self._clients)
+        await loop.run_in_executor(self._workers, check_locations, request, self._clients)
         name = str(request.body["displayName"])
         job = Job(request, caller.project_number, self._faults.strike_job(name))
         self._begin(job, self._runner)
@@ -65,7 +65,7 @@ class JobService:
         life.add_done_callback(self._lives.discard)
 
     def get(self, caller: Caller, job_id: str) -> Job:
-        """Return the job of that id; ``NOT_FOUND`` when there is none."""
+        """Return a job by its id; raises ``NOT_FOUND`` if it does not exist."""
         job = self.store.get(caller.location, job_id)
         if job is None:
             raise CallError(

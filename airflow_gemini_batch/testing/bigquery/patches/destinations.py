@@ -49,7 +49,7 @@ class Destination:
         return str(quoted_table_ref(*self.key))
 
     def replaces(self, existing: Any | None) -> bool:
-        """Tell whether the job replaces the table rather than adds to it."""
+        """Return whether the job replaces the table instead of adding to it."""
         return existing is None or self.write == "WRITE_TRUNCATE"
 
     def find(self, context: Any) -> Any | None:

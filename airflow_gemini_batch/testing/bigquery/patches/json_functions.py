@@ -40,7 +40,7 @@ def refuse_almost_json(tree: exp.Expr, _project: str, _catalog: Any) -> None:
 
 
 def query_lists_only(tree: exp.Expr, _project: str, _catalog: Any) -> None:
-    """Answer NULL to ``JSON_QUERY_ARRAY`` of a value that is not a list; it was an error."""
+    """Answer NULL to ``JSON_QUERY_ARRAY`` of anything but a list; it was an error."""
     for node in _innermost_first(tree, exp.JSONExtractArray):
         path = node.expression or _literal("$")
         found = exp.JSONExtract(this=node.this.copy(), expression=path.copy())

@@ -2,7 +2,7 @@
 
 bqemulator hands each file to DuckDB's ``COPY`` and drops the options: a CSV file always had a header, a separator of
 DuckDB's choosing and no NULL marker; a field that the schema does not have vanished; ``WRITE_TRUNCATE`` kept the old
-schema. So load jobs are implemented here, on DuckDB's readers.
+schema. So load jobs are implemented again here, on DuckDB's readers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ async def execute_load(project: str, job_id: str, config: dict[str, Any], contex
     reference = config.get("jobReference", {})  # of an upload; see jobs.keep_upload_reference
     job_id = reference.get("jobId") or job_id
     load = config["load"]
-    shown = {name: value for name, value in load.items() if not (reference and name == "sourceUris")}
-    config = {"load": shown} | ({"labels": config["labels"]} if "labels" in config else {})
+    public = {name: value for name, value in load.items() if not (reference and name == "sourceUris")}
+    config = {"load": public} | ({"labels": config["labels"]} if "labels" in config else {})
     started = context.clock.now()
     try:
         with objects.local_files(load["sourceUris"], context.settings.upload_staging_dir) as fetching:

@@ -13,14 +13,42 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.requests.forms import column_faults
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
-from airflow_gemini_batch.testing.vertex_ai.data.table_rules import check_table
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 
 _EMBEDDING_COLUMNS = frozenset({"content", "task_type", "title"})
 _PAGE_ROWS = 10_000
+
+
+def _checked_table(address: BigQueryAddress, family: ModelFamily, location: str, clients: DataClients) -> Any:
+    """Return the ``google.cloud.bigquery.Table`` if the job can read it.
+
+    The service checks it when the job imports its data.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.JobError`, as the service fails the job.
+    """
+    from google.api_core.exceptions import NotFound
+
+    dataset_name = f"{address.project}:{address.dataset}"
+    try:
+        dataset = clients.bigquery.get_dataset(f"{address.project}.{address.dataset}", retry=None)
+        table = clients.bigquery.get_table(address.dotted, retry=None)
+    except NotFound as error:
+        raise import_error(
+            f"Not found: Table {dataset_name}.{address.table} was not found in location {location}",
+            status="NOT_FOUND",
+        ) from error
+    if location not in ("global", dataset.location.lower()):
+        raise import_error(f"Not found: Dataset {dataset_name} was not found in location {location} at [2:1]")
+    if table.table_type == "VIEW":
+        raise import_error('Syntax error: Expected end of input but got identifier "_vertex_row_id"')
+    columns = [(item.name, "ARRAY" if item.mode == "REPEATED" else item.field_type) for item in table.schema]
+    for problem in column_faults(columns, family):
+        raise import_error(f"Table {address.dotted}: {problem}.")
+    return table
 
 
 class TableSource:
@@ -32,7 +60,7 @@ class TableSource:
         self._address = address
         self._family = family
         self._clients = clients
-        self._table = check_table(address, family, location, clients)
+        self._table = _checked_table(address, family, location, clients)
 
     @property
     def columns(self) -> list[Column]:

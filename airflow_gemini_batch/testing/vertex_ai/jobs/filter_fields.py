@@ -29,7 +29,7 @@ def comparison(field: str, sign: str, value: str) -> Callable[[Job], bool]:
     """Return the test that ``field sign value`` stands for.
 
     Raises :class:`ValueError` for an unknown field, an operator that the field does not take, or a value that
-    the field does not have.
+    the field cannot have.
     """
     if field in _TEXT_FIELDS:
         return _text(_TEXT_FIELDS[field], field, sign, value)

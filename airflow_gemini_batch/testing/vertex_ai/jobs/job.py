@@ -1,4 +1,4 @@
-"""The job resource: what it was asked to do, its state, and how the API shows it."""
+"""The job resource: what was requested, its state and results, and how the API shows it."""
 
 from __future__ import annotations
 

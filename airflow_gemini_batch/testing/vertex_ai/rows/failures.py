@@ -33,7 +33,7 @@ class RowFailures:
 
     def __init__(self, *, rate: float, seed: int) -> None:
         if not 0 <= rate <= 1:
-            raise ValueError(f"fail_rate is a share between 0 and 1, not {rate}")
+            raise ValueError(f"fail_rate must be between 0 and 1, got {rate}")
         self._rate = rate
         self._seed = seed
         self._failed_before: Counter[bytes] = Counter()

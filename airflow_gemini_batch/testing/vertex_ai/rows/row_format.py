@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Protocol
 
+from airflow_gemini_batch.requests.validation.proto_json import Message, WireError, read
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 
+_INVALID = "INVALID_ARGUMENT"
 _REASONS = {
     400: "Bad Request: ",
     403: "Forbidden: ",
@@ -57,3 +60,20 @@ def row_status(error: RowError | None, job: Job) -> str | dict[str, Any]:
             return error.message
         case _:
             return _REASONS.get(error.http_status, "") + json.dumps(error.envelope)
+
+
+def as_read(message: Message, value: object) -> dict[str, Any]:
+    """Return a request as the service reads it.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.RowError` when it does not fit the message.
+    """
+    try:
+        return read(value, message)
+    except WireError as error:
+        raise RowError(_INVALID, str(error)) from error
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise :class:`~airflow_gemini_batch.testing.vertex_ai.errors.RowError` with the first problem, if any."""
+    for problem in problems:
+        raise RowError(_INVALID, problem)

@@ -12,10 +12,8 @@ from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, Ou
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
-from airflow_gemini_batch.testing.vertex_ai.rows.refusals import refuse
-from airflow_gemini_batch.testing.vertex_ai.rows.row_format import planned_failure, row_status
-from airflow_gemini_batch.testing.vertex_ai.rows.tokens import MOST_TOKENS, count_tokens
-from airflow_gemini_batch.testing.vertex_ai.rows.vectors import embed
+from airflow_gemini_batch.testing.vertex_ai.rows.row_format import planned_failure, refuse, row_status
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed
 
 _READ = ("content", "task_type", "title")
 

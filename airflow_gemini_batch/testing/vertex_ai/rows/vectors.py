@@ -1,4 +1,4 @@
-"""Text vectors without a model: hashed n-grams, so that similar texts get similar vectors."""
+"""Text vectors without a model: hashed n-grams, so that similar texts get similar vectors; and counts of tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import unicodedata
 import zlib
 from collections.abc import Iterator
 
+MOST_TOKENS = 2048
+_CHARACTERS_PER_TOKEN = 4
 _GRAM = 3
 # Each n-gram touches several dimensions, so that no two texts meet in one by accident.
 _SPREAD = 4
@@ -27,6 +29,11 @@ def embed(text: str, dimensions: int) -> list[float]:
         # Every gram cancelled out, which only a few characters can do.
         values[zlib.crc32(text.encode()) % dimensions] = length = 1.0
     return [round(value / length, _DECIMALS) for value in values]
+
+
+def count_tokens(text: str) -> int:
+    """Estimate tokens from characters, four to one."""
+    return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
 
 def _grams(text: str) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Looking at a job's buckets and datasets when it is created. Blocking; runs in a worker thread.
+"""Check a job's buckets and datasets when it is created. Blocking; runs in a worker thread.
 
-The service tells some faults at once and others when the job imports its data. Told at once: a bucket that
-does not exist or lies elsewhere, a destination dataset that does not exist or lies elsewhere, a destination
-table that exists. Told later, by the job's end: everything about the objects and tables to read.
+The service reports some errors at once and others when the job imports its data. At once: a bucket or a destination
+dataset that does not exist or is in another location, a destination table that exists. Later, as the job's error:
+everything about the objects and tables to read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
 _ANYWHERE = "global"
 
 
-def check_places(request: JobRequest, clients: DataClients) -> None:
-    """Refuse a job that could not read or write where it says.
+def check_locations(request: JobRequest, clients: DataClients) -> None:
+    """Refuse a job that cannot read its input or write its output.
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`.
     """
@@ -39,11 +39,11 @@ def _check_bucket(address: GcsAddress, location: str, clients: DataClients) -> N
     bucket: Any = clients.storage.lookup_bucket(address.bucket, retry=None)
     if bucket is None:
         raise CallError("NOT_FOUND", f"The Cloud Storage bucket of `{address}` does not exist.")
-    found = (bucket.location or "").lower()
-    if location not in (_ANYWHERE, found):
+    actual = (bucket.location or "").lower()
+    if location not in (_ANYWHERE, actual):
         raise CallError(
             "FAILED_PRECONDITION",
-            f"The Cloud Storage bucket of `{address}` is in location `{found}`. "
+            f"The Cloud Storage bucket of `{address}` is in location `{actual}`. "
             f"It must be in the same regional location as the service location `{location}`.",
         )
 
@@ -56,11 +56,11 @@ def _check_dataset(address: BigQueryAddress, location: str, clients: DataClients
         dataset = clients.bigquery.get_dataset(f"{address.project}.{address.dataset}", retry=None)
     except NotFound as error:
         raise CallError("NOT_FOUND", f"Not found: Dataset {name} was not found.") from error
-    found = (dataset.location or "").lower()
-    if location not in (_ANYWHERE, found):
+    actual = (dataset.location or "").lower()
+    if location not in (_ANYWHERE, actual):
         raise CallError(
             "FAILED_PRECONDITION",
-            f"The BigQuery dataset {name} is in location `{found}`. "
+            f"The BigQuery dataset {name} is in location `{actual}`. "
             f"It must be in the same location as the service location `{location}`.",
         )
     if address.is_table:
