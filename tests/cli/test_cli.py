@@ -138,8 +138,8 @@ def test_demo_of_a_failed_dag_run_says_why_and_exits_with_an_error(demos):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "lacks the column book_id, title; its header is None"),
-        (b"id,name\n1,x\n", "lacks the column book_id, title; its header is ['id', 'name']"),
+        (b"", "lacks the column book_id, title: its header is None"),
+        (b"id,name\n1,x\n", "lacks the column book_id, title: its header is ['id', 'name']"),
         (b"book_id,title\n", "contains no rows"),
         (b"book_id,title\n1,a\n,b\n", "line 3: book_id is empty"),
         (b"book_id,title\n1,a\n1,b\n", "book_id must be unique, but these values are repeated: ['1']"),

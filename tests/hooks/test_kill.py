@@ -90,7 +90,7 @@ def test_leaves_the_job_alone_when_airflow_can_not_be_asked(job_name, says, erro
     says(error)
     with caplog.at_level(logging.WARNING):
         assert not cancel(job_name)
-    assert "could not find out whether its task was killed" in caplog.text
+    assert "could not ask whether its task was killed" in caplog.text
     assert state_of(job_name) is JobState.PENDING
 
 
