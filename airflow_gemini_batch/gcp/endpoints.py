@@ -57,9 +57,9 @@ def check_endpoints(vertex: str | None, vertex_name: str, *, anonymous: bool, co
         absent = [name for name in _EMULATORS if name not in emulated] + ([] if vertex else [VERTEX_VARIABLE])
         if there and absent:
             raise InvalidRequestError(
-                f"{' and '.join(there)} lead to local servers, but {' and '.join(absent)} {_is(absent)} not set, so "
-                f"requests of the anonymous connection {connection!r} would go to Google as well. Set all of them, "
-                "or none"
+                f"{' and '.join(there)} {_is(there)} set, but {' and '.join(absent)} {_is(absent)} not set, so "
+                f"requests of the anonymous connection {connection!r} would go partly to local servers and partly to "
+                "Google. Set all of them, or none"
             )
         return
     unsafe = [*emulated, *([_OVERRIDE] if _is_http(os.environ.get(_OVERRIDE, "")) else [])]
