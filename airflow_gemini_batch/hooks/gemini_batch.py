@@ -78,13 +78,7 @@ class GeminiBatchHook(BaseHook):
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, before it touches them, for a project or
         location that Google does not allow, and for an address that they must not be sent to.
         """
-        self._check_places()
-        check_endpoints(
-            self.base_url,
-            self._base_url_name,
-            anonymous=bool(self._extra("is_anonymous")),
-            connection=self.gcp_conn_id,
-        )
+        self._check()
         return self._credentials
 
     @cached_property
@@ -100,7 +94,7 @@ class GeminiBatchHook(BaseHook):
     @property
     def project_id(self) -> str:
         """Project of the jobs; raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` without one."""
-        self._check_places()
+        self._check()
         project = self._project_id or self.google.get_credentials_and_project_id()[1]
         if not project:
             raise InvalidRequestError(
@@ -120,6 +114,16 @@ class GeminiBatchHook(BaseHook):
                 f"{self.gcp_conn_id!r} as 'location'"
             )
         return str(location)
+
+    def _check(self) -> None:
+        """Refuse places and addresses before credentials are touched, which some connections fetch from a service."""
+        self._check_places()
+        check_endpoints(
+            self.base_url,
+            self._base_url_name,
+            anonymous=bool(self._extra("is_anonymous")),
+            connection=self.gcp_conn_id,
+        )
 
     def _check_places(self) -> None:
         """Refuse what is not a project or location wherever it is given, also where another one is used instead."""
