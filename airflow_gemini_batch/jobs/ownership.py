@@ -45,12 +45,15 @@ def differences(submission: Submission, round_: RoundId, job: BatchJob) -> list[
 
 
 def _difference(field: str, expected: str, found: str) -> str:
-    return f"{field}: expected {expected}, found {found or 'nothing'}"
+    # What somebody else has written may hold line breaks and escape sequences.
+    return f"{field}: expected {expected}, found {ascii(found)[1:-1] or 'nothing'}"
 
 
 def _same(found: Sequence[str], expected: Sequence[Address]) -> bool:
-    return len(found) == len(expected) and all(
-        any(_is_address(text, address) for text in found) for address in expected
+    return (
+        len(found) == len(expected)
+        and all(any(_is_address(text, address) for text in found) for address in expected)
+        and all(any(_is_address(text, address) for address in expected) for text in found)
     )
 
 
