@@ -82,6 +82,12 @@ class SubmissionUnknownError(GeminiBatchError):
     """It is not known whether the create call made a job; the next try looks for it before it creates one."""
 
 
+class ForeignJobError(GeminiBatchError):
+    """A job carries the label of this submission, but is another job; it was not touched, and none was created."""
+
+    retryable = False
+
+
 class JobFailedError(GeminiBatchError):
     """The batch job ended without a usable result; the next try submits a new one."""
 

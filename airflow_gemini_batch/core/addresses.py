@@ -7,11 +7,10 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Self
 
+from airflow_gemini_batch.core.places import PROJECT
+
 # https://cloud.google.com/storage/docs/buckets#naming
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-# https://cloud.google.com/resource-manager/docs/creating-managing-projects, domain-scoped ids included
-# or the project's number, which the service answers with.
-_PROJECT = re.compile(r"(?:[a-z0-9.-]+\.[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d+")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}")
 
 # Letters, marks and numbers, connectors, dashes and spaces: https://cloud.google.com/bigquery/docs/tables
@@ -88,7 +87,7 @@ class BigQueryAddress:
         if len(parts) not in (1, 2):
             raise ValueError(f"{uri!r} is incomplete: bq://PROJECT.DATASET or bq://PROJECT.DATASET.TABLE")
         dataset, table = parts[0], parts[1] if len(parts) == 2 else ""
-        if not _PROJECT.fullmatch(project):
+        if not PROJECT.fullmatch(project):
             raise ValueError(f"{uri!r}: {project!r} is not a project id")
         if not _DATASET.fullmatch(dataset):
             raise ValueError(f"{uri!r}: {dataset!r} is not a dataset name (letters, digits and _)")

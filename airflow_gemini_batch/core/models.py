@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 
+from airflow_gemini_batch.core.places import may_be_same_project
+
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._@-]*")
 _PUBLISHER = re.compile(r"publishers/[a-z0-9-]+/models/[A-Za-z0-9._@-]+")
 _OWN = re.compile(
     r"projects/[^/\s]+/locations/[a-z0-9-]+/"
     r"(?:models/[^/\s]+|endpoints/[^/\s]+|publishers/[a-z0-9-]+/models/[A-Za-z0-9._@-]+)"
+)
+
+# Publisher's or own model, project and location, version.
+_NAMED = re.compile(
+    r"(?:projects/(?P<project>[^/\s]+)/locations/(?P<location>[a-z0-9-]+)/)?"
+    r"(?P<model>(?:publishers/[a-z0-9-]+/)?(?:models|endpoints)/[^/\s@]+)(?:@(?P<version>[^/\s@]+))?"
 )
 
 
@@ -33,6 +41,26 @@ def model_resource_name(model: str) -> str:
     raise ValueError(
         f"model {model!r} is not a name that a batch job takes: expected a plain name (gemini-2.5-flash), "
         "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models|endpoints/ID"
+    )
+
+
+def is_model(found: str, asked: str) -> bool:
+    """Whether the model of a job can be the one that was asked for.
+
+    Names are compared by their meaning: a publisher's model may be named with or without project and location, a
+    project by its id or its number, and the service may add a version where none was asked for.
+    """
+    names = (
+        f"publishers/google/models/{name}" if _PLAIN.fullmatch(name) else name for name in (found, asked)
+    )
+    first, second = map(_NAMED.fullmatch, names)
+    if first is None or second is None:
+        return False
+    if first["model"] != second["model"] or second["version"] not in (None, first["version"]):
+        return False
+    return second["model"].startswith("publishers/") or (
+        first["location"] == second["location"]
+        and may_be_same_project(first["project"] or "", second["project"] or "")
     )
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.core.places import checked_location, checked_project
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
+from airflow_gemini_batch.gcp.endpoints import VERTEX_VARIABLE, check_endpoints, checked_url
 from airflow_gemini_batch.vertex.rest import READ_TIMEOUT
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
     from airflow_gemini_batch.vertex.client import BatchJobClient
     from airflow_gemini_batch.vertex.resource import VertexJobName
-
-# The variable that google-genai itself reads.
-_BASE_URL_VARIABLE = "GOOGLE_VERTEX_BASE_URL"
 
 
 class GeminiBatchHook(BaseHook):
@@ -72,9 +71,18 @@ class GeminiBatchHook(BaseHook):
 
         return GoogleBaseHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
 
-    @cached_property
+    @property
     def credentials(self) -> Credentials:
-        """The connection's credentials."""
+        """The connection's credentials, for the addresses that this process leads them to.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError`, before it touches them, for a project or
+        location that Google does not allow, and for an address that they must not be sent to.
+        """
+        self._check()
+        return self._credentials
+
+    @cached_property
+    def _credentials(self) -> Credentials:
         if self._extra("is_anonymous"):
             # google-genai and google-auth refuse AnonymousCredentials ("cannot be refreshed"). A server without
             # authentication takes any token.
@@ -86,16 +94,19 @@ class GeminiBatchHook(BaseHook):
     @property
     def project_id(self) -> str:
         """Project of the jobs; raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` without one."""
+        self._check()
         project = self._project_id or self.google.get_credentials_and_project_id()[1]
         if not project:
             raise InvalidRequestError(
                 f"no project is set. Give project_id, or set it in the connection {self.gcp_conn_id!r}"
             )
-        return str(project)
+        with as_invalid_request():
+            return checked_project(project, f"project of the connection {self.gcp_conn_id!r}")
 
     @property
     def location(self) -> str:
         """Location of the jobs; raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` without one."""
+        self._check_places()
         location = self._location or self._extra("location")
         if not location:
             raise InvalidRequestError(
@@ -103,6 +114,33 @@ class GeminiBatchHook(BaseHook):
                 f"{self.gcp_conn_id!r} as 'location'"
             )
         return str(location)
+
+    def _check(self) -> None:
+        """Refuse places and addresses before credentials are touched, which some connections fetch from a service."""
+        self._check_places()
+        check_endpoints(
+            self.base_url,
+            self._base_url_name,
+            anonymous=bool(self._extra("is_anonymous")),
+            connection=self.gcp_conn_id,
+        )
+
+    def _check_places(self) -> None:
+        """Refuse what is not a project or location wherever it is given, also where another one is used instead."""
+        of_connection = f"of the connection {self.gcp_conn_id!r}"
+        with as_invalid_request():
+            for project, name in (
+                (self._project_id, "project_id"),
+                (self._extra("project"), f"project {of_connection}"),
+            ):
+                if project:
+                    checked_project(project, name)
+            for location, name in (
+                (self._location, "location"),
+                (self._extra("location"), f"location {of_connection}"),
+            ):
+                if location:
+                    checked_location(location, name)
 
     @staticmethod
     def job_name(text: str) -> VertexJobName:
@@ -115,7 +153,7 @@ class GeminiBatchHook(BaseHook):
         """Return the client for the project and location of a job, or for those of the hook."""
         from airflow_gemini_batch.vertex.client import BatchJobClient
 
-        project, location = self._location_of(name) if name else (self.project_id, self.location)
+        location, project = self._place_of(name) if name else (self.location, self.project_id)
         if (project, location) not in self._clients:
             self._clients[project, location] = BatchJobClient(**self._settings(project, location))
         return self._clients[project, location]
@@ -124,11 +162,12 @@ class GeminiBatchHook(BaseHook):
         """Return a client for the event loop, for the project and location of a job."""
         from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 
-        return AsyncBatchJobClient(**self._settings(*self._location_of(name)))
+        location, project = self._place_of(name)
+        return AsyncBatchJobClient(**self._settings(project, location))
 
-    def _location_of(self, name: JobName) -> tuple[str, str]:
+    def _place_of(self, name: JobName) -> tuple[str, str]:
         vertex_name = self.job_name(str(name))
-        return vertex_name.project, vertex_name.location
+        return vertex_name.location, vertex_name.project
 
     def _settings(self, project: str, location: str) -> dict[str, Any]:
         return {
@@ -163,9 +202,18 @@ class GeminiBatchHook(BaseHook):
 
     @property
     def base_url(self) -> str | None:
-        """Address of Vertex AI if it is not the location's own."""
-        url = self._extra("vertex_base_url") or os.environ.get(_BASE_URL_VARIABLE)
-        return str(url).rstrip("/") if url else None
+        """Address of Vertex AI if it is not the location's own.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a text that is not just a base address.
+        """
+        url = self._extra("vertex_base_url") or os.environ.get(VERTEX_VARIABLE)
+        return checked_url(str(url), self._base_url_name) if url else None
+
+    @property
+    def _base_url_name(self) -> str:
+        if self._extra("vertex_base_url"):
+            return f"vertex_base_url of the connection {self.gcp_conn_id!r}"
+        return VERTEX_VARIABLE
 
     def test_connection(self) -> tuple[bool, str]:
         """List one page of jobs, which needs credentials, project, location and the permission to list."""

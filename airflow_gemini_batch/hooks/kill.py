@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.exceptions import JobServiceError
+from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
 from airflow_gemini_batch.version_compat import task_state
 
 if TYPE_CHECKING:
@@ -41,17 +41,21 @@ def cancel_if_killed(
     :returns: whether cancellation was requested.
     """
     try:
+        name = hook.job_name(job_name)
+    except ValueError as error:
+        log.error("There is nothing to cancel: %s", error)
+        return False
+    try:
         state = _state_of(task_instance, answer_timeout)
     except Exception as error:
-        log.warning("%s continues: could not ask whether its task was killed (%s)", job_name, error)
+        log.warning("%s continues: could not ask whether its task was killed (%s)", name, error)
         return False
     if not _is_of_a_kill(state, waiting_state):
-        log.info("%s continues: its task was not killed, its state is %s", job_name, state)
+        log.info("%s continues: its task was not killed, its state is %s", name, state)
         return False
-    name = hook.job_name(job_name)
     try:
         hook.get_conn(name).cancel(name)
-    except (JobServiceError, OSError) as error:
+    except (JobServiceError, OSError, InvalidRequestError) as error:
         log.error("Could not cancel %s. It may still bill: %s\n%s", name, error, name.console_url)
         return False
     log.warning("Cancelled %s: its task was killed (its state is %s)", name, state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow_gemini_batch.core.labels import airflow_labels
@@ -23,6 +24,7 @@ from airflow_gemini_batch.jobs.failures import (
 )
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.jobs.ownership import differences
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.polling import (
     SHORTEST_INTERVAL,
@@ -142,6 +144,7 @@ class BatchRun:
             self._log,
             first_try=self._first_try,
             is_worth_keeping=self._has_result,
+            differences=partial(differences, self._submission, round_),
             patience=self._patience,
         )
 

@@ -105,7 +105,8 @@ class JobError:
 class BatchJob:
     """One answer of the service about one job.
 
-    Times are aware datetimes in UTC; a field that the service left out is ``None`` or empty.
+    Times are aware datetimes in UTC; a field that the service left out is ``None`` or empty. ``destination`` is the
+    prefix or table that the job was given, ``output`` the folder or table that it writes.
     """
 
     name: JobName
@@ -114,6 +115,7 @@ class BatchJob:
     model: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     requests: tuple[str, ...] = ()
+    destination: str = ""
     output: Address | None = None
     error: JobError | None = None
     successful_count: int | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.exceptions import JobServiceError, SubmissionUnknownError
+from airflow_gemini_batch.exceptions import ForeignJobError, JobServiceError, SubmissionUnknownError
 from airflow_gemini_batch.jobs.client import JobClient, JobQuery
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.state import BatchJob, JobState, Stage
@@ -26,6 +26,8 @@ class Submitted:
     adopted: bool
 
 
+OwnJobs = Callable[[Sequence[BatchJob]], list[BatchJob]]
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -37,6 +39,7 @@ def submit_once(
     *,
     first_try: bool = True,
     is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
+    differences: Callable[[BatchJob], Sequence[str]] = lambda _: (),
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Submitted:
     """Return the job with this identity: an existing one, or a new one.
@@ -47,20 +50,31 @@ def submit_once(
     :param make_request: makes the request from the number of earlier jobs with this identity.
     :param first_try: whether no try came before; a later try that finds no job looks again for a while.
     :param is_worth_keeping: whether an expired job is taken over as well, for the rows that it has finished.
+    :param differences: in what a job differs from the one that would be created. A job that differs belongs to somebody
+        else, whatever its label says, and is neither taken over nor cancelled.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.JobServiceError` when the jobs could not be listed (then
-    nothing was submitted) or the service refused the job, and
+    Raises :class:`~airflow_gemini_batch.exceptions.ForeignJobError` when there are only jobs that differ,
+    :class:`~airflow_gemini_batch.exceptions.JobServiceError` when the jobs could not be listed (then nothing was
+    submitted) or the service refused the job, and
     :class:`~airflow_gemini_batch.exceptions.SubmissionUnknownError` when it is not known whether a job exists.
     """
+
+    def own_of(jobs: Sequence[BatchJob]) -> list[BatchJob]:
+        return [job for job in jobs if not differences(job)]
+
     earlier = jobs_of(client, identity)
     for pause in () if first_try else patience.before_create:
-        if earlier:
+        if own_of(earlier):
             break
         log.info("Found no job of an earlier try; looking again in %g s", pause)
         patience.sleep(pause)
         earlier = jobs_of(client, identity)
-    job = _usable(client, earlier, log) or _expired(earlier, is_worth_keeping)
+    own = own_of(earlier)
+    foreign = [job for job in earlier if job not in own and _looks_usable(job)]
+    job = _usable(client, own, log) or _expired(own, is_worth_keeping)
     if job:
+        for other in foreign:
+            log.error("%s", _foreign_message(other, differences(other), "It was left alone"))
         log.info(
             "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, set "
             "force_rerun=True.",
@@ -68,6 +82,16 @@ def submit_once(
             job.name.console_url,
         )
         return Submitted(job, adopted=True)
+    if foreign:
+        raise ForeignJobError(
+            _foreign_message(
+                foreign[0],
+                differences(foreign[0]),
+                "It was neither taken over nor cancelled, and no job was created. Cancel it and delete it, if it is a "
+                "copy that nobody needs, and clear this task. Or set force_rerun=True to pay for a job with another "
+                f"identity\nConsole: {foreign[0].name.console_url}",
+            )
+        )
     for job in earlier:
         log.info("An earlier job of this submission cannot be used: %s", job)
 
@@ -78,9 +102,10 @@ def submit_once(
         if not error.transient:
             raise
         log.warning("It is not known whether the job was created; looking for it. %s", error)
-        job = _look_again(client, identity, {job.name.job_id for job in earlier}, error, log, patience)
+        known = {job.name.job_id for job in earlier}
+        job = _look_again(client, identity, known, own_of, error, log, patience)
     log.info("Created %s\n%s", job, job.name.console_url)
-    return _keep_one(client, identity, job, log)
+    return _keep_one(client, identity, job, own_of, log)
 
 
 def jobs_of(client: JobClient, identity: str) -> list[BatchJob]:
@@ -88,7 +113,21 @@ def jobs_of(client: JobClient, identity: str) -> list[BatchJob]:
     listed = client.list(JobQuery(labels={IDENTITY_LABEL: identity}))
     # A filter that the service did not apply must not hand us the job of another submission.
     own = [job for job in listed if job.labels.get(IDENTITY_LABEL) == identity]
-    return sorted(own, key=lambda job: (job.create_time or _LONG_AGO, job.name.job_id))
+    return sorted(own, key=_age)
+
+
+def _age(job: BatchJob) -> tuple[datetime, str]:
+    return job.create_time or _LONG_AGO, job.name.job_id
+
+
+def _looks_usable(job: BatchJob) -> bool:
+    """Whether a job would be taken over if it were ours."""
+    return job.state is JobState.EXPIRED or job.state.stage in (Stage.SUCCEEDED, Stage.QUEUED, Stage.RUNNING)
+
+
+def _foreign_message(job: BatchJob, differences: Sequence[str], outcome: str) -> str:
+    lines = [f"{job} carries the label of this submission, but is another job:", *differences, outcome]
+    return "\n".join(lines)
 
 
 def _usable(client: JobClient, jobs: list[BatchJob], log: Log) -> BatchJob | None:
@@ -112,15 +151,17 @@ def _expired(jobs: list[BatchJob], is_worth_keeping: Callable[[BatchJob], bool])
     return next((job for job in expired if is_worth_keeping(job)), None)
 
 
-def _keep_one(client: JobClient, identity: str, created: BatchJob, log: Log) -> Submitted:
+def _keep_one(client: JobClient, identity: str, created: BatchJob, own_of: OwnJobs, log: Log) -> Submitted:
     """Keep one job if another scheduler has created one for the same submission at the same moment."""
     try:
-        jobs = jobs_of(client, identity)
+        listed = jobs_of(client, identity)
     except JobServiceError as error:
         log.warning("Could not check whether another scheduler created a job at the same moment: %s", error)
         return Submitted(created, adopted=False)
-    if created.name.job_id not in {job.name.job_id for job in jobs}:
-        jobs.append(created)  # a new job can take a moment to appear in the list
+    jobs = own_of([job for job in listed if job.name.job_id != created.name.job_id])
+    # A new job can take a moment to appear in the list.
+    jobs += [job for job in listed if job.name.job_id == created.name.job_id] or [created]
+    jobs.sort(key=_age)
     kept = _usable(client, jobs, log)
     if kept is None or kept.name.job_id == created.name.job_id:
         return Submitted(created, adopted=False)
@@ -131,6 +172,7 @@ def _look_again(
     client: JobClient,
     identity: str,
     known: set[str],
+    own_of: OwnJobs,
     cause: JobServiceError,
     log: Log,
     patience: Patience,
@@ -138,7 +180,7 @@ def _look_again(
     for pause in patience.after_create:
         patience.sleep(pause)
         try:
-            new = [job for job in jobs_of(client, identity) if job.name.job_id not in known]
+            new = [job for job in own_of(jobs_of(client, identity)) if job.name.job_id not in known]
         except JobServiceError as error:
             log.warning("Could not look for the job: %s", error)
             continue

@@ -156,7 +156,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
         with fail_without_retry():
-            name = self.hook.job_name(event["job_name"])
+            with as_invalid_request("job_name of the trigger's event"):
+                name = self.hook.job_name(event["job_name"])
             BatchJobLink.persist(context, name)
             run = self._run(context)
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])

@@ -14,6 +14,7 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
 )
+from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ class GeminiBatchJobTrigger(BaseTrigger):
 
         policy = WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout)
         give_up_at = datetime.fromtimestamp(self.submitted_at + policy.longest, UTC)
-        wait = JobWait(GeminiBatchHook.job_name(self.job_name), policy, give_up_at, self.patience)
+        with as_invalid_request("job_name"):
+            name = GeminiBatchHook.job_name(self.job_name)
+        wait = JobWait(name, policy, give_up_at, self.patience)
         subscription = Subscription(
             wait.name,
             self.gcp_conn_id,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
-from airflow_gemini_batch.exceptions import JobServiceError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import JobServiceError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.jobs.client import JobQuery
 from airflow_gemini_batch.jobs.readiness import (
     Readiness,
@@ -44,7 +44,8 @@ class JobProbe:
     def check(self, hook: GeminiBatchHook) -> Readiness:
         """Read the job and judge its state."""
         if self.job_name:
-            name = hook.job_name(self.job_name)
+            with as_invalid_request("job_name"):
+                name = hook.job_name(self.job_name)
             return job_readiness(hook.get_conn(name).get(name))
         labels = self.labels or {}
         client = hook.get_conn()

@@ -37,7 +37,8 @@ class AsyncBatchJobClient:
     ) -> None:
         self.project = project
         self.location = location
-        self._base_url = base_url or rest.service_url(location)
+        self.parent = rest.parent_of(project, location)
+        self._base_url = rest.base_url_of(location, base_url)
         self._read_timeout = read_timeout
         self._page_size = rest.LARGE_PAGE_SIZE
         self._credentials = credentials
@@ -53,19 +54,21 @@ class AsyncBatchJobClient:
     async def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
         action = f"reading {name}"
-        return rest.read_job(action, await self._get(rest.job_url(self._base_url, name), action, {}))
+        body = await self._get(rest.job_url(self._base_url, name), action, {})
+        return rest.read_job(action, body, name.parent)
 
     async def page(self, query: JobQuery, token: str = "") -> JobPage:
         """Return one page of a list, newest jobs first.
 
         The page is large. Where the service refuses that, this one and all later ones are small.
         """
-        url = rest.jobs_url(self._base_url, rest.parent_of(self.project, self.location))
+        url = rest.jobs_url(self._base_url, self.parent)
         action = f"listing the jobs of {self.project} in {self.location}"
         while True:
             parameters = rest.list_parameters(query, token, self._page_size)
             try:
-                return partial(rest.read_page, action, await self._get(url, action, parameters))
+                body = await self._get(url, action, parameters)
+                return partial(rest.read_page, action, body, self.parent)
             except VertexApiError as error:
                 if error.code != 400 or self._page_size == rest.PAGE_SIZE:
                     raise
@@ -77,7 +80,9 @@ class AsyncBatchJobClient:
 
         try:
             headers = {"Authorization": f"Bearer {await self._token()}"}
-            async with self._open_session().get(url, params=parameters, headers=headers) as response:
+            async with self._open_session().get(
+                url, params=parameters, headers=headers, allow_redirects=False
+            ) as response:
                 body = await response.read()
         except RefreshError as error:
             raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error

@@ -44,7 +44,7 @@ class BatchJobClient:
         self.project = project
         self.location = location
         self.parent = rest.parent_of(project, location)
-        self._base_url = base_url or rest.service_url(location)
+        self._base_url = rest.base_url_of(location, base_url)
         self._read_timeout = read_timeout
         self._credentials = credentials
         self._session = AuthorizedSession(credentials)
@@ -59,6 +59,8 @@ class BatchJobClient:
         from google.genai import errors, types
 
         action = f"creating the job {request.display_name!r}"
+        # google-genai makes addresses of these two as well, and checks neither.
+        rest.parent_of(self.project, self.location)
         client = genai.Client(
             vertexai=True,
             project=self.project,
@@ -70,18 +72,24 @@ class BatchJobClient:
                 timeout=int(self._read_timeout * 1000),
                 # The library's own retries would send a second POST: a second job, paid as well.
                 retry_options=types.HttpRetryOptions(attempts=1),
+                # Nor may a redirect: it would carry the request, and on the same host the token, to another address.
+                client_args={"follow_redirects": False},
             ),
         )
         try:
             job = client.batches.create(
                 model=request.model, src=_source(types, request), config=_config(types, request)
             )
+            name = VertexJobName.parse(job.name or "")
+            rest.check_place(name, self.parent)
             return BatchJob(
-                name=VertexJobName.parse(job.name or ""),
+                name=name,
                 state=JobState(job.state.value if job.state else JobState.UNSPECIFIED),
                 display_name=request.display_name,
                 model=request.model,
                 labels=request.labels,
+                requests=tuple(map(str, request.requests)),
+                destination=str(request.destination),
                 create_time=job.create_time,
             )
         except errors.APIError as error:
@@ -101,7 +109,9 @@ class BatchJobClient:
     def get(self, name: JobName) -> BatchJob:
         """Return one job, in the project and location that its own name says."""
         action = f"reading {name}"
-        return rest.read_job(action, self._call("GET", rest.job_url(self._base_url, name), action))
+        return rest.read_job(
+            action, self._call("GET", rest.job_url(self._base_url, name), action), name.parent
+        )
 
     def list(self, query: JobQuery = ALL_JOBS) -> Iterator[BatchJob]:
         """Yield jobs, newest first, page by page."""
@@ -110,7 +120,7 @@ class BatchJobClient:
         token = ""
         while True:
             body = self._call("GET", url, action, params=rest.list_parameters(query, token))
-            listed, token = rest.read_page(action, body)
+            listed, token = rest.read_page(action, body, self.parent)
             yield from [one.read() for one in listed]
             if not token:
                 return
@@ -133,7 +143,11 @@ class BatchJobClient:
 
         try:
             response = self._session.request(
-                method, url, timeout=(rest.CONNECT_TIMEOUT, self._read_timeout), **arguments
+                method,
+                url,
+                timeout=(rest.CONNECT_TIMEOUT, self._read_timeout),
+                allow_redirects=False,
+                **arguments,
             )
         except RefreshError as error:
             raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error

@@ -12,28 +12,46 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
+from airflow_gemini_batch.core.places import (
+    checked_job_id,
+    checked_location,
+    checked_project,
+    may_be_same_project,
+)
 from airflow_gemini_batch.jobs.client import JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
+
+_JOB_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)/batchPredictionJobs/([^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class VertexJobName:
-    """``projects/P/locations/L/batchPredictionJobs/ID``."""
+    """``projects/P/locations/L/batchPredictionJobs/ID``.
+
+    Raises :class:`ValueError` for parts that Google does not allow: addresses, of the service and of the console, are
+    made of them.
+    """
 
     project: str
     location: str
     job_id: str
 
+    def __post_init__(self) -> None:
+        checked_project(self.project, "project")
+        checked_location(self.location)
+        checked_job_id(self.job_id)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the full resource name; raises :class:`ValueError` for any other text."""
-        match = re.fullmatch(r"projects/([^/]+)/locations/([^/]+)/batchPredictionJobs/([^/]+)", text or "")
-        if match is None:
-            raise ValueError(
-                f"{text!r} is not the name of a batch job: "
-                "projects/PROJECT/locations/LOCATION/batchPredictionJobs/ID is expected"
-            )
-        return cls(*match.groups())
+        match = isinstance(text, str) and _JOB_NAME.fullmatch(text)
+        expected = "projects/PROJECT/locations/LOCATION/batchPredictionJobs/ID is expected"
+        if not match:
+            raise ValueError(f"{text!a:.300} is not the name of a batch job: {expected}")
+        try:
+            return cls(*match.groups())
+        except ValueError as error:
+            raise ValueError(f"{text!a:.300} is not the name of a batch job: {error}") from None
 
     @property
     def parent(self) -> str:
@@ -52,6 +70,11 @@ class VertexJobName:
         """Return the name of another job in the same project and location."""
         return replace(self, job_id=job_id)
 
+    def is_in(self, parent: str) -> bool:
+        """Whether the job can be of a project and location; answers name the project by its number."""
+        project, _, location = parent.removeprefix("projects/").partition("/locations/")
+        return self.location == location and may_be_same_project(self.project, project)
+
     def __str__(self) -> str:
         return f"{self.parent}/batchPredictionJobs/{self.job_id}"
 
@@ -67,6 +90,7 @@ def job_of(resource: Mapping[str, Any]) -> BatchJob:
         model=resource.get("model") or "",
         labels=resource.get("labels") or {},
         requests=_requests(resource.get("inputConfig") or {}),
+        destination=_destination(resource.get("outputConfig") or {}),
         output=_output(resource.get("outputInfo") or {}),
         error=JobError(int(error.get("code", 0)), str(error.get("message", ""))) if error else None,
         successful_count=_count(stats.get("successfulCount")),
@@ -90,6 +114,11 @@ def _count(value: Any) -> int | None:
 def _requests(config: Mapping[str, Any]) -> tuple[str, ...]:
     table = (config.get("bigquerySource") or {}).get("inputUri")
     return (table,) if table else tuple((config.get("gcsSource") or {}).get("uris") or ())
+
+
+def _destination(config: Mapping[str, Any]) -> str:
+    table = (config.get("bigqueryDestination") or {}).get("outputUri")
+    return table or (config.get("gcsDestination") or {}).get("outputUriPrefix") or ""
 
 
 def _output(info: Mapping[str, Any]) -> Address | None:

@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 import orjson
 
+from airflow_gemini_batch.core.places import checked_location, checked_project
 from airflow_gemini_batch.exceptions import VertexApiError
+from airflow_gemini_batch.gcp.endpoints import checked_url
 from airflow_gemini_batch.jobs.client import JobQuery, ListedJob
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
-from airflow_gemini_batch.vertex.resource import filter_of, job_of
+from airflow_gemini_batch.vertex.resource import VertexJobName, filter_of, job_of
 
 API_VERSION = "v1"
 PAGE_SIZE = 100
@@ -27,10 +29,13 @@ _LONGEST_QUOTE = 300
 
 
 def service_url(location: str) -> str:
-    """Return the base address of Vertex AI in a location.
+    """Return the base address of Vertex AI in a location; no other code makes a host of one.
+
+    Raises :class:`ValueError` for what is not a location: a token is sent to this address.
 
     https://cloud.google.com/vertex-ai/docs/general/locations
     """
+    checked_location(location)
     if location == "global":
         return "https://aiplatform.googleapis.com"
     if location in ("us", "eu"):
@@ -39,8 +44,20 @@ def service_url(location: str) -> str:
 
 
 def parent_of(project: str, location: str) -> str:
-    """Return the resource name that the jobs of a project and location are listed and created under."""
-    return f"projects/{project}/locations/{location}"
+    """Return the resource name that the jobs of a project and location are listed and created under.
+
+    Raises :class:`ValueError` for what is not a project or location.
+    """
+    return f"projects/{checked_project(project, 'project')}/locations/{checked_location(location)}"
+
+
+def base_url_of(location: str, base_url: str | None) -> str:
+    """Return the base address of a client: the one that is set, or the location's own.
+
+    Raises :class:`ValueError` for what is not a location or not just a base address.
+    """
+    own = service_url(location)
+    return checked_url(base_url, "base_url") if base_url else own
 
 
 def jobs_url(base_url: str, parent: str) -> str:
@@ -49,8 +66,8 @@ def jobs_url(base_url: str, parent: str) -> str:
 
 
 def job_url(base_url: str, name: JobName) -> str:
-    """Return the address of one job."""
-    return f"{base_url}/{API_VERSION}/{quote(str(name), safe='/:')}"
+    """Return the address of one job; raises :class:`ValueError` for a name that is not one of Vertex AI."""
+    return f"{base_url}/{API_VERSION}/{VertexJobName.parse(str(name))}"
 
 
 def list_parameters(query: JobQuery, page_token: str, page_size: int = PAGE_SIZE) -> dict[str, str]:
@@ -59,44 +76,61 @@ def list_parameters(query: JobQuery, page_token: str, page_size: int = PAGE_SIZE
     return {name: value for name, value in parameters.items() if value}
 
 
-def read_job(action: str, body: bytes) -> BatchJob:
-    """Read one job; raises :class:`VertexApiError` for another body (an empty 200 does occur)."""
+def read_job(action: str, body: bytes, parent: str) -> BatchJob:
+    """Read one job; raises :class:`VertexApiError` for another body (an empty 200 does occur).
+
+    :param parent: the project and location that was asked; a job of another place is an error as well, since its name
+        would lead the next call, and the token, there.
+    """
     try:
-        return job_of(orjson.loads(body))
+        return _of_place(orjson.loads(body), parent)
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(action, body, error) from error
 
 
-def read_page(action: str, body: bytes) -> tuple[list[ListedJob], str]:
+def read_page(action: str, body: bytes, parent: str) -> tuple[list[ListedJob], str]:
     """Return the jobs of a page, and the next page's token, empty after the last page.
 
-    Raises :class:`VertexApiError` for a body that is not a page: it must not pass for an empty list.
+    Raises :class:`VertexApiError` for a body that is not a page: it must not pass for an empty list. Reading a job of
+    another project or location than ``parent`` raises it as well.
     """
     try:
         page = orjson.loads(body)
         if "error" in page:
             raise ValueError("it holds an error")
-        jobs = [_listed(action, resource) for resource in page.get("batchPredictionJobs", ())]
+        jobs = [_listed(action, resource, parent) for resource in page.get("batchPredictionJobs", ())]
         return jobs, page.get("nextPageToken", "")
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(action, body, error) from error
 
 
-def _listed(action: str, resource: Mapping[str, Any]) -> ListedJob:
+def _listed(action: str, resource: Mapping[str, Any], parent: str) -> ListedJob:
     name = resource.get("name")
     if not isinstance(name, str):
         raise TypeError("it holds a job without a name")
     # The list names the project by its number, callers may do so by its id: only the job's id is the same. State and
     # start decide everything; other fields of an unfinished job change unheard.
     progress = resource.get("state"), resource.get("startTime")
-    return ListedJob(name.rpartition("/")[2], progress, partial(_read_listed, action, resource))
+    return ListedJob(name.rpartition("/")[2], progress, partial(_read_listed, action, resource, parent))
 
 
-def _read_listed(action: str, resource: Mapping[str, Any]) -> BatchJob:
+def _read_listed(action: str, resource: Mapping[str, Any], parent: str) -> BatchJob:
     try:
-        return job_of(resource)
+        return _of_place(resource, parent)
     except (ValueError, TypeError, AttributeError) as error:
         raise _unreadable(action, orjson.dumps(resource), error) from error
+
+
+def _of_place(resource: Mapping[str, Any], parent: str) -> BatchJob:
+    job = job_of(resource)
+    check_place(job.name, parent)
+    return job
+
+
+def check_place(name: JobName, parent: str) -> None:
+    """Raise :class:`ValueError` for a job of another project or location than the one that was asked."""
+    if not (isinstance(name, VertexJobName) and name.is_in(parent)):
+        raise ValueError(f"it names {name}, which is not a job in {parent}")
 
 
 def check_status(action: str, status: int, body: bytes) -> None:

@@ -275,7 +275,8 @@ def prepare(**variables: str) -> None:
 def measure_ours(jobs: int, seconds: float, progress: Progress) -> dict[str, Any]:
     with child(serve_vertex) as server:
         url = server.recv()
-        prepare(GOOGLE_VERTEX_BASE_URL=url)
+        # The connection is anonymous: what leads elsewhere leads there altogether.
+        prepare(GOOGLE_VERTEX_BASE_URL=url, STORAGE_EMULATOR_HOST=url, BIGQUERY_EMULATOR_HOST=url)
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         times = Times.of(seconds)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.models import model_resource_name, short_model_name
+from airflow_gemini_batch.core.models import is_model, model_resource_name, short_model_name
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,36 @@ def test_what_is_no_model_is_refused_with_the_way_out(name: Any, hint: str) -> N
 )
 def test_short_name_is_the_last_part(name: str, short: str) -> None:
     assert short_model_name(name) == short
+
+
+FLASH = "publishers/google/models/gemini-2.5-flash"
+TUNED = "projects/my-shop/locations/us-central1/models/1"
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "same"),
+    [
+        (FLASH, FLASH, True),
+        (f"projects/123/locations/us-central1/{FLASH}", FLASH, True),
+        (FLASH, f"projects/my-shop/locations/us-central1/{FLASH}", True),
+        ("gemini-2.5-flash", FLASH, True),
+        (f"{FLASH}@001", FLASH, True),
+        (FLASH, f"{FLASH}@001", False),
+        (f"{FLASH}@002", f"{FLASH}@001", False),
+        (f"{FLASH}-lite", FLASH, False),
+        ("publishers/evil/models/gemini-2.5-flash", FLASH, False),
+        (f"evil/{FLASH}", FLASH, False),
+        (f"{FLASH}\n", FLASH, False),
+        ("", FLASH, False),
+        (TUNED, TUNED, True),
+        ("projects/123/locations/us-central1/models/1", TUNED, True),
+        ("projects/123/locations/us-central1/models/1@2", TUNED, True),
+        ("projects/your-shop/locations/us-central1/models/1", TUNED, False),
+        ("projects/123/locations/europe-west4/models/1", TUNED, False),
+        ("projects/123/locations/us-central1/models/2", TUNED, False),
+        ("projects/123/locations/us-central1/endpoints/1", TUNED, False),
+        ("models/1", TUNED, False),
+    ],
+)
+def test_models_are_compared_by_their_meaning(found: str, asked: str, same: bool) -> None:
+    assert is_model(found, asked) is same

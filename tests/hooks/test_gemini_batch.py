@@ -103,10 +103,10 @@ def test_missing_location_is_named_with_the_way_out(connection):
 def test_fields_in_the_old_spelling_are_read_as_well(connection):
     prefix = "extra__google_cloud_platform__"
     conn = connection(
-        **{f"{prefix}is_anonymous": True, f"{prefix}project": "p-one", f"{prefix}location": "eu"}
+        **{f"{prefix}is_anonymous": True, f"{prefix}project": "shop-one", f"{prefix}location": "eu"}
     )
     hook = GeminiBatchHook(conn)
-    assert (hook.project_id, hook.location) == ("p-one", "eu")
+    assert (hook.project_id, hook.location) == ("shop-one", "eu")
 
 
 def test_connection_of_our_own_type_works_as_well(connection):
@@ -226,7 +226,7 @@ def test_connection_that_does_not_exist_says_so(gemini_batch_stack):
     assert "no_such_connection" in said
 
 
-def test_key_that_is_none_says_so(connection, gemini_batch_stack):
+def test_key_that_is_none_says_so(connection):
     works, said = GeminiBatchHook(connection(keyfile_dict="{no json", **PLACE)).test_connection()
     assert not works
     assert "JSON" in said

@@ -68,7 +68,9 @@ class OvenClient:
         job = BatchJob(
             name,
             JobState.RUNNING,
+            model=request.model,
             labels=request.labels,
+            destination=str(request.destination),
             requests=tuple(map(str, request.requests)),
             output=request.destination,
             create_time=datetime.now(UTC),

@@ -41,12 +41,14 @@ FOLDER = "out/prediction-model-2026-11-22T00:00:00.000000Z"
     "probe",
     [
         JobProbe(),
-        JobProbe(job_name="projects/p/locations/l/batchPredictionJobs/1"),
+        JobProbe(job_name="projects/my-shop/locations/us-central1/batchPredictionJobs/1"),
         JobProbe(labels={"airflow_dag": "nightly", "team": "bookshop"}),
         OutputProbe("bq://project-1.d.t", expected_rows=7),
         OutputProbe("gs://bucket/out", expected_rows=0, max_failed_fraction=0.25),
         OutputProbe("gs://bucket/out", expected_from=["gs://b-1/a.jsonl", "gs://b-1/b.jsonl"]),
-        OutputProbe("gs://bucket/out", job_name="projects/p/locations/l/batchPredictionJobs/1"),
+        OutputProbe(
+            "gs://bucket/out", job_name="projects/my-shop/locations/us-central1/batchPredictionJobs/1"
+        ),
     ],
 )
 def test_probe_crosses_as_json(probe):

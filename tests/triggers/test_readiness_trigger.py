@@ -143,7 +143,9 @@ async def test_loop_stays_free_while_the_looks_take_long(vertex):
 
 
 PROBES = [
-    pytest.param(JobProbe(job_name="projects/p/locations/l/batchPredictionJobs/1"), id="job-by-name"),
+    pytest.param(
+        JobProbe(job_name="projects/my-shop/locations/us-central1/batchPredictionJobs/1"), id="job-by-name"
+    ),
     pytest.param(JobProbe(labels={"airflow_dag": "nightly"}), id="job-by-labels"),
     pytest.param(
         OutputProbe("gs://b-1/out", expected_from=["gs://b-1/in.jsonl"], max_failed_fraction=0.1), id="output"
