@@ -7,6 +7,9 @@ DEFAULT_CONNECTION = "google_cloud_default"
 DEFAULT_POLL_INTERVAL = 60.0
 """Seconds between two reads of the state of a job."""
 
+DEFAULT_READ_TIMEOUT = 60.0
+"""How long one call of Vertex AI may take, in seconds."""
+
 # https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-gemini
 DEFAULT_QUEUE_TIMEOUT = 72 * 3600.0
 """Seconds that a job may wait to start: as long as Vertex AI lets it."""

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_READ_TIMEOUT
 from airflow_gemini_batch.core.places import checked_location, checked_project
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.gcp.endpoints import VERTEX_VARIABLE, check_endpoints, checked_url
-from airflow_gemini_batch.vertex.rest import READ_TIMEOUT
 
 if TYPE_CHECKING:
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
@@ -45,7 +44,7 @@ class GeminiBatchHook(BaseHook):
     default_conn_name = DEFAULT_CONNECTION
     conn_type = "gemini_batch"
     hook_name = "Gemini batch (Vertex AI)"
-    read_timeout: float = READ_TIMEOUT
+    read_timeout: float = DEFAULT_READ_TIMEOUT
     """How long to wait for one answer of Vertex AI, in seconds."""
 
     def __init__(

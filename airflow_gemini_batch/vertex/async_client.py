@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow_gemini_batch.core.defaults import DEFAULT_READ_TIMEOUT
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
 from airflow_gemini_batch.jobs.client import JobPage, JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobName
@@ -33,7 +34,7 @@ class AsyncBatchJobClient:
         project: str,
         location: str,
         base_url: str | None = None,
-        read_timeout: float = rest.READ_TIMEOUT,
+        read_timeout: float = DEFAULT_READ_TIMEOUT,
     ) -> None:
         self.project = project
         self.location = location

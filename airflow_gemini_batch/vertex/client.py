@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import Address, GcsAddress
+from airflow_gemini_batch.core.defaults import DEFAULT_READ_TIMEOUT
 from airflow_gemini_batch.exceptions import CredentialsError, VertexApiError
 from airflow_gemini_batch.jobs.client import ALL_JOBS, JobQuery
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState
@@ -37,7 +38,7 @@ class BatchJobClient:
         project: str,
         location: str,
         base_url: str | None = None,
-        read_timeout: float = rest.READ_TIMEOUT,
+        read_timeout: float = DEFAULT_READ_TIMEOUT,
     ) -> None:
         from google.auth.transport.requests import AuthorizedSession
 

@@ -23,7 +23,6 @@ LARGE_PAGE_SIZE = 1000
 
 # Connecting, and waiting for one answer, in seconds.
 CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 60.0
 
 _LONGEST_QUOTE = 300
 

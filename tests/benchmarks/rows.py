@@ -184,10 +184,10 @@ def parse(case: Case, jobs: Sequence[Job]) -> Step:
 
     storage = CloudStorage(case.client())
     with Subscription() as watch:
-        accounts = [
-            storage.account(GcsAddress.parse(job.output), [GcsAddress.parse(job.requests)]) for job in jobs
+        summaries = [
+            storage.summarize(GcsAddress.parse(job.output), [GcsAddress.parse(job.requests)]) for job in jobs
         ]
-    tallies = [account.tally for account in accounts if account]
+    tallies = [summary.tally for summary in summaries if summary]
     assert sum(tally.rows for tally in tallies) == case.rows > sum(tally.answered for tally in tallies)
     assert not any(tally.unknown or tally.duplicates for tally in tallies)
     return watch.step(bare(orjson.loads, answered_lines(case, jobs)))
