@@ -8,26 +8,32 @@ cancelled.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.models import is_model
 from airflow_gemini_batch.core.places import may_be_same_project
+from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.jobs.identity import RoundId
 from airflow_gemini_batch.jobs.state import BatchJob
 from airflow_gemini_batch.jobs.submission import Submission, output_address
 
+Versions = Callable[[Sequence[Address]], Sequence[str]]
 
-def differences(submission: Submission, round_: RoundId, job: BatchJob) -> list[str]:
+
+def differences(submission: Submission, round_: RoundId, versions: Versions, job: BatchJob) -> list[str]:
     """Return in what a job differs from the one that a round of a submission creates; empty for its own job.
 
     What the service does not say of a job is a difference.
+
+    :param versions: reads the files that addresses match, with their versions; used for patterns only, since the same
+        files have the same identity, listed or by pattern.
     """
     found: list[str] = []
     if not is_model(job.model, submission.model):
         found.append(_difference("model", submission.model, job.model))
     requests = submission.requests_of(round_)
-    if not _same(job.requests, requests):
+    if not _same(job.requests, requests) and not _are_same_files(job.requests, requests, versions):
         found.append(_difference("requests", ", ".join(map(str, requests)), ", ".join(job.requests)))
     destination = output_address(
         submission.requests[0],
@@ -55,6 +61,22 @@ def _same(found: Sequence[str], expected: Sequence[Address]) -> bool:
         and all(any(_is_address(text, address) for text in found) for address in expected)
         and all(any(_is_address(text, address) for address in expected) for text in found)
     )
+
+
+def _are_same_files(found: Sequence[str], expected: Sequence[Address], versions: Versions) -> bool:
+    try:
+        addresses = [GcsAddress.parse(text) for text in found]
+    except ValueError:
+        return False
+    files = [address for address in expected if isinstance(address, GcsAddress)]
+    if {one.bucket for one in addresses} != {one.bucket for one in files}:
+        return False  # nothing is read where somebody else may have led us
+    if not any(one.has_wildcard for one in (*addresses, *files)):
+        return False
+    try:
+        return sorted(versions(addresses)) == sorted(versions(files))
+    except SourceNotReadyError:
+        return False
 
 
 def _is_destination(found: str, expected: Address, round_: RoundId) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from airflow_gemini_batch.core.addresses import Address
 from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import short_model_name
@@ -88,10 +89,12 @@ class BatchRun:
 
         :param salt: what a forced rerun adds to the identity.
         """
-        requests = self._submission.requests
-        versions = self._hook.store.of(requests[0]).versions(requests)
+        versions = self._versions(self._submission.requests)
         root = identity(self._task_run, self._submission.fingerprint(versions), salt=salt)
         return self._submit(RoundId(root), self._hook.get_conn())
+
+    def _versions(self, requests: Sequence[Address]) -> Sequence[str]:
+        return self._hook.store.of(requests[0]).versions(requests)
 
     def follow_up(self, job: BatchJob) -> Submitted | None:
         """Submit the follow-up of a job that has ended, or find it; returns ``None`` when none is needed.
@@ -144,7 +147,7 @@ class BatchRun:
             self._log,
             first_try=self._first_try,
             is_worth_keeping=self._has_result,
-            differences=partial(differences, self._submission, round_),
+            differences=partial(differences, self._submission, round_, self._versions),
             patience=self._patience,
         )
 

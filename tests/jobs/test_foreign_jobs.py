@@ -174,6 +174,25 @@ def test_foreign_job_that_nobody_would_take_changes_nothing(vertex, client, ours
     assert ours.submit().name != theirs
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_ours"), [("i*.jsonl", True), ("*.jsonl", False), ("no*.jsonl", False), ("in.json", False)]
+)
+def test_same_files_are_ours_by_pattern_too(client, ours, pattern, is_ours):
+    theirs = (parse_address(f"gs://{ours.bucket}/{pattern}"),)
+    job = client.create(replace(ours.request, requests=theirs))
+    if is_ours:
+        assert ours.submit().name == job.name
+        return
+    with pytest.raises(ForeignJobError, match="requests: expected"):
+        ours.submit()
+
+
+def test_bucket_of_somebody_else_is_not_read(ours):
+    foreign_job = job_like(ours.submission, ours.round, requests=("gs://somebody-else/*.jsonl",))
+    (found,) = differences(ours.submission, ours.round, lambda _: pytest.fail("was read"), foreign_job)
+    assert "somebody-else" in found
+
+
 def test_named_destination_is_compared(client, ours, bucket):
     named = Ours(bucket, f"gs://{bucket}/out/")
     client.create(replace(named.request, destination=parse_address(f"gs://{bucket}/out2")))
@@ -224,8 +243,8 @@ def test_own_job_is_known_whatever_its_addresses(requests, destination, number, 
     round_ = RoundId("0123456789abcdef" * 2, number, "41" if number else "")
     written = str(submission.request(round_, attempt, {}).destination)
     job = job_like(submission, round_, destination=written)
-    assert differences(submission, round_, job) == []
+    assert differences(submission, round_, list, job) == []
     by_number = tuple(uri.replace("bq://my-shop.", "bq://123.") for uri in job.requests)
-    assert differences(submission, round_, replace(job, requests=by_number[::-1])) == []
+    assert differences(submission, round_, list, replace(job, requests=by_number[::-1])) == []
     for change in ({"model": ""}, {"requests": ()}, {"destination": ""}, {"labels": {}}):
-        assert len(differences(submission, round_, replace(job, **change))) == 1
+        assert len(differences(submission, round_, list, replace(job, **change))) == 1
