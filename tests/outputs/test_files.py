@@ -139,9 +139,8 @@ def test_requests_are_the_lines_that_are_not_blank(storage, put, at, content, co
     assert storage.count_requests([at("in.jsonl")]) == count
 
 
-def test_files_larger_than_a_piece_are_counted(storage, put, at, monkeypatch):
-    monkeypatch.setattr(objects, "_CHUNK", 1000)
-    put("in.jsonl", [{"text": "x" * (n % 300)} for n in range(500)])
+def test_files_larger_than_a_piece_are_counted(storage, put, at):
+    put("in.jsonl", [{"text": "x" * (n * 70)} for n in range(500)])
     assert storage.count_requests([at("in.jsonl")]) == 500
 
 
@@ -158,13 +157,12 @@ def test_object_is_read_once_for_each_generation(storage, put, at, mocker):
 
 
 def test_object_replaced_while_it_is_read_is_never_a_mix(storage, put, at, monkeypatch):
-    monkeypatch.setattr(objects, "_CHUNK", 1000)
-    put("in.jsonl", [{"row": "x" * 100}] * 100)
+    put("in.jsonl", [{"row": "x" * 100_000}] * 100)
 
     def replaced(stream: Any, chunk: int) -> Any:
         lines = iter_lines(stream, chunk)
         yield next(lines)
-        put("in.jsonl", [{"row": "y" * 100}] * 200)
+        put("in.jsonl", [{"row": "y" * 100_000}] * 200)
         yield from lines
 
     monkeypatch.setattr(objects, "iter_lines", replaced)

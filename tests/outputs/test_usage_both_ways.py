@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from google.cloud.storage import Blob
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.outputs.files import CloudStorage
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import Usage
@@ -87,7 +87,7 @@ def test_files_are_added_up_by_model_version(in_files, bucket, rows, usage):
 
 def test_files_are_read_once_for_outcomes_and_tokens(in_files, bucket, mocker):
     storage = in_files(ROWS[:2])
-    read = mocker.spy(StorageObjects, "_lines")
+    read = mocker.spy(Blob, "open")
     assert storage.tally(GcsAddress(bucket, "out")).rows == 2
     assert storage.usage(GcsAddress(bucket, "out"))["gemini-2.5-flash"].rows == 2
     assert read.call_count == 2

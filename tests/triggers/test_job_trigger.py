@@ -239,13 +239,13 @@ async def test_loop_stays_free_while_a_connection_is_slow(vertex, monkeypatch):
 
     (name,) = seed(vertex, run_seconds=0.0)
     wait_for(make_client(vertex), name, JobState.SUCCEEDED)
-    read = GeminiBatchHook._extra
+    read = GeminiBatchHook.get_connection
 
-    def slow(self: GeminiBatchHook, field: str) -> Any:
+    def slow(conn_id: str) -> Any:
         time.sleep(0.4)
-        return read(self, field)
+        return read(conn_id)
 
-    monkeypatch.setattr(GeminiBatchHook, "_extra", slow)
+    monkeypatch.setattr(GeminiBatchHook, "get_connection", slow)
     async with heartbeat() as heart:
         await first_event(trigger(name))
     assert heart.worst_lag < 0.5

@@ -16,7 +16,7 @@ from airflow_gemini_batch.jobs.patience import Patience
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.triggers import poller
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
-from airflow_gemini_batch.triggers.poller import AT_ONCE, Poller
+from airflow_gemini_batch.triggers.poller import AT_ONCE
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.heartbeat import heartbeat
 from tests.support.jobs import make_client, seed, wait_for
@@ -266,28 +266,28 @@ async def test_poller_that_was_cancelled_is_followed_by_another(vertex):
 
 
 async def test_poller_that_failed_is_followed_by_another(vertex, monkeypatch, caplog):
-    ask, failures = Poller._round, iter([ZeroDivisionError("a slip")])
+    connect, failures = poller.connect, iter([ZeroDivisionError("a slip")])
 
-    async def fail_first(self: Poller, open_: set[Any]) -> None:
+    async def fail_first(*arguments: Any) -> Any:
         if failure := next(failures, None):
             raise failure
-        await ask(self, open_)
+        return await connect(*arguments)
 
-    monkeypatch.setattr(Poller, "_round", fail_first)
+    monkeypatch.setattr(poller, "connect", fail_first)
     assert await states_of(seed(vertex, 20, run_seconds=0.0)) == {"JOB_STATE_SUCCEEDED"}
     assert "has failed" in caplog.text
     assert "a slip" in caplog.text
 
 
 async def test_poller_that_hangs_is_followed_by_another(vertex, monkeypatch):
-    ask, hangs = Poller._round, iter([True])
+    connect, hangs = poller.connect, iter([True])
 
-    async def hang_first(self: Poller, open_: set[Any]) -> None:
+    async def hang_first(*arguments: Any) -> Any:
         if next(hangs, False):
             await asyncio.Event().wait()
-        await ask(self, open_)
+        return await connect(*arguments)
 
-    monkeypatch.setattr(Poller, "_round", hang_first)
+    monkeypatch.setattr(poller, "connect", hang_first)
     monkeypatch.setattr(GeminiBatchJobTrigger, "patience", Patience(poller=0.2))
     assert await states_of(seed(vertex, 20, run_seconds=0.0)) == {"JOB_STATE_SUCCEEDED"}
 

@@ -50,14 +50,18 @@ VECTOR = "VECTOR"
 """Type of a column of rows whose vectors are kept aside; each row has the digest of its own."""
 
 # What is held in memory at a time: the rows of so many lines, or of lines of so many bytes.
-_LINES = 4_000
-_BYTES = 32 * 1024 * 1024
+MOST_LINES = 4_000
+MOST_BYTES = 32 * 1024 * 1024
 
 _Row = TypeVar("_Row")
 
 
 def read_in_batches(
-    lines: Iterable[bytes], read: Callable[[bytes], _Row | None]
+    lines: Iterable[bytes],
+    read: Callable[[bytes], _Row | None],
+    *,
+    most_lines: int = MOST_LINES,
+    most_bytes: int = MOST_BYTES,
 ) -> Iterator[tuple[list[_Row], int]]:
     """Yield the rows of some lines at a time, and how many of these lines can't be read."""
     rows: list[_Row] = []
@@ -68,7 +72,7 @@ def read_in_batches(
             rows.append(row)
         count += 1
         size += len(line)
-        if size >= _BYTES or count >= _LINES:
+        if size >= most_bytes or count >= most_lines:
             yield rows, count - len(rows)
             rows, count, size = [], 0, 0
     yield rows, count - len(rows)

@@ -47,9 +47,11 @@ class RowIndex:
     """Collects the rows, then sorts them.
 
     :param folder: empty, for files of about 60 bytes a row.
+    :param block_rows: rows that are held in memory until they are written there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, block_rows: int = _BLOCK_ROWS) -> None:
+        self._block_rows = block_rows
         self._paths = [folder / str(part) for part in range(_PARTS)]
         self._blocks: list[Integers] = []
         self._waiting = 0
@@ -78,7 +80,7 @@ class RowIndex:
     def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the keys and fingerprints of rows that were asked before."""
         rest = iter(pairs)
-        while batch := list(islice(rest, _BLOCK_ROWS)):
+        while batch := list(islice(rest, self._block_rows)):
             keys, fingerprints = zip(*batch, strict=True)
             block = _block(keys, fingerprints)
             block[:, _NUMBER] = _DONE_BEFORE
@@ -108,7 +110,7 @@ class RowIndex:
     def _add(self, block: Integers) -> None:
         self._blocks.append(block)
         self._waiting += len(block)
-        if self._waiting >= _BLOCK_ROWS:
+        if self._waiting >= self._block_rows:
             self._flush()
 
     def _flush(self) -> None:

@@ -90,14 +90,14 @@ class RequestFiles:
         shard.rows += len(lines)
         shard.size += len(content)
 
-    def write_all(self, lines: Iterable[bytes]) -> None:
-        """Append lines one by one as they come, each with its line end; see :meth:`write`."""
+    def write_all(self, lines: Iterable[bytes], at_once: int = _BATCH_BYTES) -> None:
+        """Append lines as they come, so many bytes at once, each with its line end; see :meth:`write`."""
         batch: list[bytes] = []
         size = 0
         for line in lines:
             batch.append(line)
             size += len(line)
-            if size >= _BATCH_BYTES:
+            if size >= at_once:
                 self.write(batch)
                 batch, size = [], 0
         self.write(batch)

@@ -6,9 +6,9 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from google.cloud.storage import Blob
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
-from airflow_gemini_batch.landing.files import lander
 from tests.landing.answer_files import jsonl
 from tests.landing.landings import GENRE, genre, good, later, plan_of
 
@@ -105,14 +105,14 @@ def test_target_in_a_bucket_that_is_not_there_is_refused(files):
 def test_target_written_meanwhile_is_merged_with_again(files, monkeypatch, rivals, lands):
     target = f"gs://{files.bucket}/books.jsonl"
     left = list(range(rivals))
-    put = lander._StoredFile.put
+    upload = Blob.upload_from_filename
 
-    def after_a_rival(place, file, generation):
-        if place.address.path == "books.jsonl" and left:
+    def after_a_rival(blob, *arguments, **options):
+        if blob.name == "books.jsonl" and left:
             files.put("books.jsonl", b'{"isbn":"rival %d","answer":"x"}\n' % left.pop())
-        put(place, file, generation)
+        upload(blob, *arguments, **options)
 
-    monkeypatch.setattr(lander._StoredFile, "put", after_a_rival)
+    monkeypatch.setattr(Blob, "upload_from_filename", after_a_rival)
     if not lands:
         with pytest.raises(GeminiBatchError, match="was replaced by another writer 5 times"):
             files.land([("1", good("one"))], target=target)

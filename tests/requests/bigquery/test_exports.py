@@ -6,6 +6,7 @@ import logging
 
 import orjson
 import pytest
+from google.cloud.storage import Bucket
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
@@ -114,13 +115,15 @@ def test_files_that_were_deleted_are_written_anew(export, objects, folder, table
 def test_of_two_exports_at_once_one_is_taken(monkeypatch, client, objects, folder, table):
     source = table([{"isbn": "a", "title": "x"}])
     slow, fast = (ExportBuild(client, objects, LOG) for _ in range(2))
-    look = slow._recorded
+    look = Bucket.get_blob
 
-    def overtaken(place):
-        monkeypatch.setattr(slow, "_recorded", look)
+    def overtaken(bucket, name):
+        record = look(bucket, name)
+        monkeypatch.setattr(Bucket, "get_blob", look)
         overtaken.first = fast.run(gemini_embedding_plan(), source, folder)
+        return record
 
-    monkeypatch.setattr(slow, "_recorded", overtaken)
+    monkeypatch.setattr(Bucket, "get_blob", overtaken)
     assert slow.run(gemini_embedding_plan(), source, folder) == overtaken.first
 
 

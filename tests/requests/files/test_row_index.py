@@ -4,7 +4,6 @@ import random
 
 import pytest
 
-from airflow_gemini_batch.requests.files import row_index
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
 
 
@@ -49,8 +48,8 @@ def test_repeated_key_is_repeated_even_when_it_is_done(index) -> None:
     assert list(index.sort().states) == [DONE, REPEATED, REPEATED]
 
 
-def test_many_rows_are_told_apart(index, monkeypatch) -> None:
-    monkeypatch.setattr(row_index, "_BLOCK_ROWS", 1000)
+def test_many_rows_are_told_apart(tmp_path) -> None:
+    index = RowIndex(tmp_path, block_rows=1000)
     chance = random.Random(1)
     keys = [f"key-{chance.randrange(20_000)}" for _ in range(30_000)]
     done = {f"key-{number}" for number in range(0, 20_000, 3)}

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
-from airflow_gemini_batch.requests.files import sources as source_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.support.requests_data import storage_client
@@ -51,17 +50,19 @@ def test_objects_are_read(put, read, bucket) -> None:
     assert read(f"gs://{bucket}/in/c.jsonl", "id") == [{"id": 4}]
 
 
-def test_parquet_object_is_read_piece_by_piece(put, read, monkeypatch) -> None:
-    monkeypatch.setattr(source_files, "_CHUNK", 1000)
+def test_parquet_object_of_several_downloads_is_read(put, read) -> None:
     content = io.BytesIO()
-    pq.write_table(pa.table({"id": list(range(3000)), "a": ["x" * 50] * 3000}), content)
+    texts = [str(number) * 1000 for number in range(3000)]
+    table = pa.table({"id": list(range(3000)), "a": texts})
+    pq.write_table(table, content, compression="none", row_group_size=1000)
     assert [row["id"] for row in read(put("a.parquet", content.getvalue()), "id")] == list(range(3000))
 
 
 @pytest.mark.parametrize("properties", [{}, {"content_encoding": "gzip"}])
-def test_packed_object_is_unpacked_here(put, read, monkeypatch, properties) -> None:
-    monkeypatch.setattr(source_files, "_CHUNK", 100)
-    packed = gzip.compress("".join(f'{{"id":{number}}}\n' for number in range(1000)).encode())
+def test_packed_object_is_unpacked_here(put, read, properties) -> None:
+    # Stored, not made smaller: it takes more than one download.
+    lines = (f'{{"id":{number},"text":"{"x" * 5000}"}}\n' for number in range(1000))
+    packed = gzip.compress("".join(lines).encode(), compresslevel=0)
     found = read(put("a.jsonl.gz", packed, **properties), "id")
     assert [row["id"] for row in found] == list(range(1000))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.files import shards as request_files
 from airflow_gemini_batch.requests.files.shards import RequestFiles
 from tests.support.requests_data import storage_client
 
@@ -30,9 +30,9 @@ def folder(bucket):
 def upload(files, folder):
     """Upload lines and return the content of each file by its address."""
 
-    def upload(lines, *, max_rows=1000, max_bytes=10_000):
+    def upload(lines, *, max_rows=1000, max_bytes=10_000, at_once=1000):
         with RequestFiles(max_rows=max_rows, max_bytes=max_bytes) as spooled:
-            spooled.write_all(lines)
+            spooled.write_all(lines, at_once)
             uris = spooled.upload(files, folder, LOG)
         return {
             uri: files.bucket(folder.bucket).blob(uri.split("/", 3)[3]).download_as_bytes() for uri in uris
@@ -67,10 +67,9 @@ def test_no_lines_are_no_file(upload) -> None:
         pytest.param(10, {"max_bytes": 35, "max_rows": 7}, [3, 3, 3, 1], id="bytes-before-rows"),
     ],
 )
-@pytest.mark.parametrize("batch", [1, 30, 10_000])
-def test_files_are_cut_at_the_limits(upload, monkeypatch, count, limits, rows, batch) -> None:
-    monkeypatch.setattr(request_files, "_BATCH_BYTES", batch)
-    found = upload(lines(count), **limits)
+@pytest.mark.parametrize("at_once", [1, 30, 10_000])
+def test_files_are_cut_at_the_limits(upload, count, limits, rows, at_once) -> None:
+    found = upload(lines(count), at_once=at_once, **limits)
     assert [content.count(b"\n") for content in found.values()] == rows
     assert b"".join(found.values()) == b"".join(lines(count))
 
@@ -134,7 +133,7 @@ def test_bucket_that_does_not_exist_is_named(files) -> None:
 
 
 def test_nothing_is_left_on_disk(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(request_files.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with RequestFiles(max_rows=10, max_bytes=100) as spooled:
         spooled.write(lines(3))
         assert list(tmp_path.iterdir())
