@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 GUARD = Path(__file__).parent / "guard"
 
 COLLECTED = pytest.StashKey[set[Path]]()
-"""The files of all tests that were collected, before any is deselected."""
+"""The files of all tests that were collected, before any is deselected, and of those left out below."""
+
+WITHOUT_UNIT_TESTS = "unit/without"
+"""In pytest's cache: when each file that holds no unit test was last written."""
 
 # The fixtures that start servers, for as long as the session or a folder of it lasts.
 SERVERS = {"local_stack", "server", "storage_server", "bigquery_server"}
@@ -56,11 +59,29 @@ sys.addaudithook(_take_note)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test that bears no mark of the three: as ``stack`` if it has a server, else as ``unit``."""
-    config.stash[COLLECTED] = {item.path for item in items}
+    files = {item.path for item in items}
+    config.stash.setdefault(COLLECTED, set()).update(files)
     for item in items:
         if not (item.get_closest_marker("slow") or item.get_closest_marker("stack")):
             fixtures: list[str] = getattr(item, "fixturenames", [])
             item.add_marker("stack" if SERVERS.intersection(fixtures) else "unit")
+    if config.cache is not None and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        others = files - {item.path for item in items if item.get_closest_marker("unit")}
+        written = {str(path): path.stat().st_mtime for path in others}
+        config.cache.set(WITHOUT_UNIT_TESTS, config.cache.get(WITHOUT_UNIT_TESTS, {}) | written)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m unit``, leave out the files that held no unit test when they were last collected.
+
+    Reading them takes longer than running all unit tests.
+    """
+    if config.option.markexpr != "unit" or config.cache is None or collection_path.suffix != ".py":
+        return None
+    if config.cache.get(WITHOUT_UNIT_TESTS, {}).get(str(collection_path)) != collection_path.stat().st_mtime:
+        return None
+    config.stash.setdefault(COLLECTED, set()).add(collection_path)
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -31,6 +31,7 @@ class Import:
         return any(self.name == package or self.name.startswith(f"{package}.") for package in packages)
 
 
+@cache
 def imports_of(source: str, module: str) -> list[Import]:
     """Return the imports of a module's source; ``module`` is its dotted name, ``….__init__`` for a package."""
     return list(_imports(ast.parse(source).body, module, runs=True))
