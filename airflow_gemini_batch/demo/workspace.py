@@ -62,7 +62,6 @@ class Workspace:
             # Airflow's commands start one another by name.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "TMPDIR": str(self.folder / "tmp"),
-            "PYTHONPYCACHEPREFIX": str(self.folder / "tmp" / "pycache"),
             **extra,
         }
 
