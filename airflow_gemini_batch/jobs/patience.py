@@ -17,6 +17,8 @@ class Patience:
         with its create call on the way, or before the list showed the job.
     :param after_create: pauses after a create call without a readable answer, before each look for the job: a new
         job can take a moment to appear in the list.
+    :param refused_create: pauses after a create call that was refused for the moment (429, no connection), before it is
+        sent again; then the task fails, for Airflow to retry it.
     :param refusals: how long to go on asking when the service answers "no" (401, 403, 404), not "not now": new jobs
         are not visible everywhere at once, and a role taken away by mistake comes back.
     :param cancelling: how long a cancelled job is waited for: it writes its finished rows meanwhile.
@@ -28,6 +30,7 @@ class Patience:
 
     before_create: tuple[float, ...] = (2.0, 4.0, 8.0)
     after_create: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+    refused_create: tuple[float, ...] = (2.0, 8.0)
     refusals: float = 900.0
     cancelling: float = 600.0
     ended: float = 900.0

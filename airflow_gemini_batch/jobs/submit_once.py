@@ -55,7 +55,7 @@ def submit_once(
 
     Raises :class:`~airflow_gemini_batch.exceptions.ForeignJobError` when there are only jobs that differ,
     :class:`~airflow_gemini_batch.exceptions.JobServiceError` when the jobs could not be listed (then nothing was
-    submitted) or the service refused the job, and
+    submitted) or the service refused the job (too many calls included: then no job exists), and
     :class:`~airflow_gemini_batch.exceptions.SubmissionUnknownError` when it is not known whether a job exists.
     """
 
@@ -97,15 +97,28 @@ def submit_once(
 
     request = make_request(len(earlier))
     try:
-        job = client.create(request)
+        job = _create(client, request, log, patience)
     except JobServiceError as error:
-        if not error.transient:
+        if error.had_no_effect:
             raise
         log.warning("It is not known whether the job was created; looking for it. %s", error)
         known = {job.name.job_id for job in earlier}
         job = _look_again(client, identity, known, own_of, error, log, patience)
     log.info("Created %s\n%s", job, job.name.console_url)
     return _keep_one(client, identity, job, own_of, log)
+
+
+def _create(client: JobClient, request: JobRequest, log: Log, patience: Patience) -> BatchJob:
+    """Create a job; a call that was certainly refused, and only for the moment, is sent again a few times."""
+    for pause in patience.refused_create:
+        try:
+            return client.create(request)
+        except JobServiceError as error:
+            if not (error.transient and error.had_no_effect):
+                raise
+            log.warning("No job was created; trying again in %g s. %s", pause, error)
+            patience.sleep(pause)
+    return client.create(request)
 
 
 def jobs_of(client: JobClient, identity: str) -> list[BatchJob]:

@@ -53,10 +53,10 @@ class BatchJobClient:
     def create(self, request: JobRequest) -> BatchJob:
         """Create a job through google-genai: one call, never repeated by a library.
 
-        After a ``transient`` error the job may exist all the same.
+        After an error that is not ``had_no_effect`` the job may exist all the same.
         """
         from google import genai
-        from google.auth.exceptions import RefreshError
+        from google.auth.exceptions import GoogleAuthError, RefreshError
         from google.genai import errors, types
 
         action = f"creating the job {request.display_name!r}"
@@ -102,8 +102,12 @@ class BatchJobClient:
         except RefreshError as error:
             raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
         except Exception as error:
-            # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown.
-            raise VertexApiError(f"{action}: no readable answer ({type(error).__name__}: {error})") from error
+            # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown, unless
+            # there was no token or no connection to send the call with.
+            sent = not (isinstance(error, GoogleAuthError) or _is_unconnected(error))
+            raise VertexApiError(
+                f"{action}: no readable answer ({type(error).__name__}: {error})", sent=sent
+            ) from error
         finally:
             client.close()
 
@@ -156,6 +160,17 @@ class BatchJobClient:
             raise VertexApiError(f"{action}: no answer from Vertex AI ({error})") from error
         rest.check_status(action, response.status_code, response.content)
         return bytes(response.content)
+
+
+# Of httpx and of its fork httpx2, which google-genai takes where it is installed.
+_UNCONNECTED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Whether there was no connection, so that nothing was sent."""
+    return any(
+        kind.__module__.startswith("httpx") and kind.__name__ in _UNCONNECTED for kind in type(error).__mro__
+    )
 
 
 def _source(types: Any, request: JobRequest) -> types.BatchJobSource:

@@ -35,9 +35,10 @@ SCENARIOS = [
     next_try_pays("create: dropped before acting", CREATION_UNKNOWN, fault("drop_before", "create")),
     succeeds("create: dropped after acting", fault("drop_after", "create")),
     next_try_pays(
-        "create: 429 before acting", CREATION_UNKNOWN, fault("error", "create", status="RESOURCE_EXHAUSTED")
+        "create: 429",
+        Fails(VertexApiError, ("creating the job", "429")),
+        fault("error", "create", status="RESOURCE_EXHAUSTED"),
     ),
-    succeeds("create: 429 after acting", fault("error_after", "create", status="RESOURCE_EXHAUSTED")),
     next_try_pays("create: 500 before acting", CREATION_UNKNOWN, fault("error", "create", status="INTERNAL")),
     succeeds("create: 500 after acting", fault("error_after", "create", status="INTERNAL")),
     next_try_pays(
