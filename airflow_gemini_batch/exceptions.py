@@ -90,6 +90,10 @@ class CredentialsError(VertexApiError):
     retryable = True
 
 
+class TriggererMissingError(GeminiBatchError):
+    """No triggerer is running that could wait for the job; none was created, and the next try asks again."""
+
+
 class SubmissionUnknownError(GeminiBatchError):
     """It is not known whether the create call made a job; the next try looks for it before it creates one."""
 

@@ -25,6 +25,7 @@ class Patience:
     :param ended: how long to ask for a job that is known to have ended; the next try asks again.
     :param poller: how long the triggerer's poller may be silent, counted twice from when it should have answered,
         before another one takes over; never less than the poll interval.
+    :param triggerer: how long all triggerers may be silent before a task that would need one fails.
     :param sleep: how a worker pauses.
     """
 
@@ -35,6 +36,7 @@ class Patience:
     cancelling: float = 600.0
     ended: float = 900.0
     poller: float = 300.0
+    triggerer: float = 300.0
     sleep: Callable[[float], None] = time.sleep
 
 

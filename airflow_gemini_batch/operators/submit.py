@@ -75,7 +75,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param force_rerun: pay for a new job even though this submission has one already; may be a template that
         renders to ``True`` or ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, which then occupies a slot for as
-        long as the job lasts.
+        long as the job lasts. Without a running triggerer the task fails before a job is created.
     :param source: former name of ``requests``.
     """
 
@@ -146,6 +146,10 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
         with fail_without_retry():
+            if self.deferrable:
+                from airflow_gemini_batch.hooks.triggerer import check_triggerer
+
+                check_triggerer(context["ti"], self.log, longest_silence=self.patience.triggerer)
             run = self._run(context)
             salt = f"try {context['ti'].try_number}" if self._forced() else ""
             return self._finish(context, run, run.submit(salt=salt))
