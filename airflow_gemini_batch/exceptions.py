@@ -105,7 +105,14 @@ class ForeignJobError(GeminiBatchError):
 
 
 class JobFailedError(GeminiBatchError):
-    """The batch job ended without a usable result; the next try submits a new one."""
+    """The batch job ended without a usable result; the next try submits a new one.
+
+    :param retryable: ``False`` when a new job would fail in the same way.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class JobTimeoutError(GeminiBatchError):

@@ -54,7 +54,7 @@ def fingerprint(
 def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
     """Return 32 hexadecimal digits: the same for every try of one task run with the same fingerprint.
 
-    :param salt: what a forced rerun adds to get a new identity.
+    :param salt: what a forced rerun adds to get a new identity; the same for all tries that shall share the job.
     """
     return _digest({**asdict(run), "request": request_fingerprint, "salt": salt})[:32]
 

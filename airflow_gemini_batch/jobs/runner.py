@@ -37,7 +37,7 @@ from airflow_gemini_batch.jobs.polling import (
     utc_now,
 )
 from airflow_gemini_batch.jobs.rounds import EndedRound, Rounds, merged
-from airflow_gemini_batch.jobs.spending import Spending, spent_on
+from airflow_gemini_batch.jobs.spending import CeilingReachedError, Spending, check_follow_up, spent_on
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, Stage
 from airflow_gemini_batch.jobs.submission import JobRequest, Submission
 from airflow_gemini_batch.jobs.submit_once import Submitted, submit_once
@@ -49,6 +49,8 @@ class BatchRun:
     :param first_try: whether no try of this task run came before.
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. The first
+        job is for ``check`` to compare with it.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.
     :param prices: loads the price table.
@@ -64,6 +66,7 @@ class BatchRun:
         policy: WaitPolicy,
         max_row_retries: int,
         max_failed_fraction: float,
+        max_cost_usd: float | None = None,
         cancel_on_timeout: bool,
         check: Callable[[JobRequest], None],
         prices: Callable[[], PriceTable],
@@ -77,6 +80,7 @@ class BatchRun:
         self._policy = policy
         self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
+        self._max_cost_usd = max_cost_usd
         self._cancel_on_timeout = cancel_on_timeout
         self._check = check
         self._prices = prices
@@ -100,9 +104,10 @@ class BatchRun:
         """Submit the follow-up of a job that has ended, or find it; returns ``None`` when none is needed.
 
         It sends again the rows that failed for a passing reason or did not come back. It may follow an expired job,
-        but not one that failed or was cancelled.
+        but not one that failed or was cancelled, nor a follow-up that has mended nothing.
         """
-        last = self._rounds.up_to(job)[-1]
+        rounds = self._rounds.up_to(job)
+        last = rounds[-1]
         if not self._may_be_followed(job) or not last.tally.to_retry:
             return None
         if not last.can_be_followed:
@@ -113,18 +118,34 @@ class BatchRun:
                     last.tally.to_retry,
                 )
             return None
+        if _is_follow_up(job) and not last.tally.answered:
+            self._log.warning(
+                "%d rows have no answer, and the last follow-up job has answered none of its rows: they are not sent again",
+                last.tally.to_retry,
+            )
+            return None
         self._log.info(
             "%d of %d rows have no answer; sending them again in a follow-up job",
             last.tally.to_retry,
             last.tally.rows,
         )
-        return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), last)
+        try:
+            return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), rounds)
+        except CeilingReachedError as error:
+            self._log.warning("%s", error)
+            return None
 
-    def _submit(self, round_: RoundId, client: JobClient, before: EndedRound | None = None) -> Submitted:
+    def _submit(
+        self, round_: RoundId, client: JobClient, rounds: Sequence[EndedRound] = ()
+    ) -> Submitted:
         """Submit the job of a round, or find it.
 
-        :param before: the round whose unanswered requests the job sends again.
+        :param rounds: all rounds before it; the job sends again the unanswered requests of the last one.
+
+        Raises :class:`~airflow_gemini_batch.jobs.spending.CeilingReachedError` for a follow-up that does not exist yet and
+        would cost too much.
         """
+        before = rounds[-1] if rounds else None
         task_run = self._task_run
         labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
 
@@ -133,6 +154,8 @@ class BatchRun:
             if before is None:
                 self._check(request)
             else:
+                if self._max_cost_usd is not None:
+                    check_follow_up(self._spent_on(rounds), before.tally.to_retry, self._max_cost_usd)
                 self._hook.store.of(request.destination).check_destination(request.destination)
                 if before.summary.write_follow_up:
                     before.summary.write_follow_up(request.requests[0])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of, dollars
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.jobs.rounds import EndedRound
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, merge_usage
 
@@ -71,3 +71,31 @@ def spent_on(
             ", ".join(cost.unpriced),
         )
     return Spending(usage, cost)
+
+
+class CeilingReachedError(GeminiBatchError):
+    """A follow-up job would cost more than what is left of the ceiling."""
+
+
+def check_follow_up(spent: Spending, rows: int, max_cost_usd: float) -> None:
+    """Raise :class:`CeilingReachedError` unless a follow-up fits below the ceiling, together with all jobs before it.
+
+    Each of its rows is taken to cost as much as those that were answered. Where none was, nothing is spent, and the
+    estimate of the first job, which asked for more rows, was below the ceiling.
+
+    :param rows: that the follow-up would ask for.
+    """
+    if spent.cost is None or spent.cost.amount is None or spent.cost.unpriced:
+        raise CeilingReachedError(
+            f"{rows} rows have no answer and are not sent again: the cost of the jobs so far is not known "
+            f"({spent.cost or 'their tokens could not be counted'}), so max_cost_usd={dollars(max_cost_usd)} cannot be "
+            "checked"
+        )
+    counted = sum(usage.rows for usage in spent.usage.values())
+    expected = spent.cost.amount / counted * rows if counted else 0.0
+    if counted and spent.cost.amount + expected > max_cost_usd:
+        raise CeilingReachedError(
+            f"{rows} rows have no answer and are not sent again: {dollars(spent.cost.amount)} are spent, the follow-up "
+            f"job would cost about {dollars(expected)}, and max_cost_usd={dollars(max_cost_usd)} is for all jobs of the "
+            "task. Raise it and clear the task to send them"
+        )

@@ -76,7 +76,7 @@ def submit_once(
         for other in foreign:
             log.error("%s", _foreign_message(other, differences(other), "It was left alone"))
         log.info(
-            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, set "
+            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, clear the task with "
             "force_rerun=True.",
             job,
             job.name.console_url,

@@ -67,13 +67,15 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
-        the first requests, for each mapped instance on its own, without follow-up jobs. A model without a known price
+        the first requests, for each mapped instance on its own. A follow-up job that would raise the cost of all jobs
+        above it, or whose cost cannot be told, is left out with a warning. A model without a known price
         passes with a warning.
     :param preflight: before the job is created, check the first requests, the sizes, the destination and the
         locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
         by one count against ``max_failed_fraction``. What cannot be checked is a warning.
-    :param force_rerun: pay for a new job even though this submission has one already; may be a template that
-        renders to ``True`` or ``False``.
+    :param force_rerun: pay for a new job even though this submission has one already: once for each run, and once more
+        each time that a user clears the task, but not for each retry. May be a template that renders to ``True`` or
+        ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, which then occupies a slot for as
         long as the job lasts. Without a running triggerer the task fails before a job is created.
     :param source: former name of ``requests``.
@@ -151,8 +153,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
                 check_triggerer(context["ti"], self.log, longest_silence=self.patience.triggerer)
             run = self._run(context)
-            salt = f"try {context['ti'].try_number}" if self._forced() else ""
-            return self._finish(context, run, run.submit(salt=salt))
+            return self._finish(context, run, run.submit(salt=self._salt(context)))
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Continue after the wait in the triggerer: the event says how it ended; the job is read again."""
@@ -239,11 +240,12 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 follow_ups=self.max_row_retries > 0,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
-            first_try=ti.try_number <= 1 or self._forced(),
+            first_try=ti.try_number <= 1,
             hook=self.hook,
             policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
             max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
+            max_cost_usd=ceiling_of(self.max_cost_usd),
             cancel_on_timeout=self.on_timeout == "cancel",
             check=checks.check,
             prices=price_table,
@@ -262,6 +264,16 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def _job_parameters(self) -> Mapping[str, Any] | None:
         """Return the parameters of the whole job; raises :class:`ValueError` for wrong ones."""
         return self.model_parameters
+
+    def _salt(self, context: Context) -> str:
+        """Return what a forced rerun adds to the identity: the same for all tries until a user clears the task.
+
+        Clearing raises ``max_tries`` to the tries so far and ``retries`` more; nothing else does.
+        """
+        ti = context["ti"]
+        if not self._forced():
+            return ""
+        return f"forced {max(0, (ti.max_tries or 0) - (self.retries or 0))}"
 
     def _forced(self) -> bool:
         forced = str(self.force_rerun).strip().lower()

@@ -184,6 +184,22 @@ SCENARIOS = [
         counts=NONE_DONE,
         never=("are kept",),
     ),
+    Scenario(
+        "job: FAILED because of its requests",
+        (
+            Try(
+                Fails(
+                    JobFailedError,
+                    ("[code 3] Failed to import data.", "A new job would fail in the same way"),
+                    hopeless=True,
+                    never=("The next try",),
+                ),
+                "FAILED",
+                (fault("fail", status="INVALID_ARGUMENT", message="Failed to import data."),),
+            ),
+            Try(ALL_ANSWERED, "FAILED SUCCEEDED"),
+        ),
+    ),
     ends_badly(
         "job: FAILED with some rows done",
         fault("fail", share=0.3),
