@@ -114,6 +114,12 @@ class GeminiBatchHook(BaseHook):
             )
         return str(location)
 
+    @property
+    def has_location(self) -> bool:
+        """Whether a location of the jobs is set."""
+        self._check_places()
+        return bool(self._location or self._extra("location"))
+
     def _check(self) -> None:
         """Refuse places and addresses before credentials are touched, which some connections fetch from a service."""
         self._check_places()

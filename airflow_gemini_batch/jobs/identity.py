@@ -51,6 +51,16 @@ def fingerprint(
     )
 
 
+def content(*, model: str, model_parameters: Mapping[str, Any], source_versions: Sequence[str]) -> str:
+    """Return 32 hexadecimal digits for what is asked, whoever asks and wherever the answers go.
+
+    Built requests are named by their content and never written twice, so two runs that ask the same have the same.
+    """
+    return fingerprint(
+        model=model, model_parameters=model_parameters, source_versions=source_versions, destination=""
+    )[:32]
+
+
 def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
     """Return 32 hexadecimal digits: the same for every try of one task run with the same fingerprint.
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import Address
-from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_labels, label_value
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.prices import PriceTable
@@ -25,6 +25,7 @@ from airflow_gemini_batch.jobs.failures import (
 )
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.jobs.overlap import OtherRuns
 from airflow_gemini_batch.jobs.ownership import differences
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.polling import (
@@ -88,14 +89,27 @@ class BatchRun:
         self._patience = patience
         self._rounds = Rounds(submission, hook.store, self.read_ended, log)
 
-    def submit(self, *, salt: str = "") -> Submitted:
-        """Submit the first job of this task run, or find it.
+    def submit(self, *, salt: str = "", since: datetime | None = None) -> Submitted:
+        """Submit the first job of this task run, or find it; or find the job of an overlapping run that asks the same.
 
-        :param salt: what a forced rerun adds to the identity.
+        :param salt: what a forced rerun adds to the identity; it does not look at other runs.
+        :param since: when the DAG run began; jobs of other runs that had ended before are not looked at.
         """
+        client = self._hook.get_conn()
         versions = self._versions(self._submission.requests)
         root = identity(self._task_run, self._submission.fingerprint(versions), salt=salt)
-        return self._submit(RoundId(root), self._hook.get_conn())
+        content = self._submission.content(versions)
+        if salt:
+            return self._submit(RoundId(root), client, content=content)
+        others = OtherRuns(
+            client, self._submission, self._task_run, content, self._versions, since=since, log=self._log
+        )
+        submitted = self._submit(RoundId(root), client, content=content, stand_in=others.job)
+        return submitted if submitted.adopted else others.settle(submitted.job)
+
+    def is_of_another_run(self, job: BatchJob) -> bool:
+        """Whether another run created a job, and may still wait for it."""
+        return job.labels.get(RUN_LABEL) not in (None, label_value(self._task_run.run_id))
 
     def _versions(self, requests: Sequence[Address]) -> Sequence[str]:
         return self._hook.store.of(requests[0]).versions(requests)
@@ -136,11 +150,19 @@ class BatchRun:
             return None
 
     def _submit(
-        self, round_: RoundId, client: JobClient, rounds: Sequence[EndedRound] = ()
+        self,
+        round_: RoundId,
+        client: JobClient,
+        rounds: Sequence[EndedRound] = (),
+        *,
+        content: str = "",
+        stand_in: Callable[[], BatchJob | None] = lambda: None,
     ) -> Submitted:
         """Submit the job of a round, or find it.
 
         :param rounds: all rounds before it; the job sends again the unanswered requests of the last one.
+        :param content: digest of what the first job asks.
+        :param stand_in: finds a job of another run to wait for instead.
 
         Raises :class:`~airflow_gemini_batch.jobs.spending.CeilingReachedError` for a follow-up that does not exist yet and
         would cost too much.
@@ -148,6 +170,8 @@ class BatchRun:
         before = rounds[-1] if rounds else None
         task_run = self._task_run
         labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
+        if content:
+            labels[CONTENT_LABEL] = content
 
         def make_request(attempt: int) -> JobRequest:
             request = self._submission.request(round_, attempt, labels)
@@ -171,6 +195,7 @@ class BatchRun:
             first_try=self._first_try,
             is_worth_keeping=self._has_result,
             differences=partial(differences, self._submission, round_, self._versions),
+            stand_in=stand_in,
             patience=self._patience,
         )
 

@@ -15,11 +15,11 @@ from airflow_gemini_batch.core.addresses import (
     GcsAddress,
     parse_address,
 )
-from airflow_gemini_batch.core.labels import checked_labels
+from airflow_gemini_batch.core.labels import checked_labels, target_labels
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.models import model_resource_name, short_model_name
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.identity import RoundId, display_name, fingerprint
+from airflow_gemini_batch.jobs.identity import RoundId, content, display_name, fingerprint
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ class Submission:
     :param destination: ``None`` for a new folder or table beside the requests.
     :param name: readable part of the job's display name.
     :param labels: the user's own.
+    :param target: the enriched table or file that the answers are for.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Submission:
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
     family: ModelFamily = GENERATE_CONTENT
+    target: str | None = None
 
     @classmethod
     def checked(
@@ -71,6 +73,7 @@ class Submission:
         model_parameters: Mapping[str, Any] | None,
         family: ModelFamily = GENERATE_CONTENT,
         follow_ups: bool = False,
+        target: str | None = None,
     ) -> Self:
         """Read a task's parameters after rendering.
 
@@ -96,6 +99,7 @@ class Submission:
             labels=checked(lambda: checked_labels(labels), {}),
             model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
             family=family,
+            target=target or None,
         )
         if not errors:
             checked(submission._check_format, None)
@@ -138,6 +142,12 @@ class Submission:
             destination=str(self.destination or ""),
         )
 
+    def content(self, versions: Sequence[str]) -> str:
+        """Digest of what is asked; see :func:`airflow_gemini_batch.jobs.identity.content`."""
+        return content(
+            model=self.model, model_parameters=self.model_parameters, source_versions=versions
+        )
+
     def requests_of(self, round_: RoundId) -> tuple[Address, ...]:
         """Return the addresses of the requests of a round."""
         if round_.number:
@@ -159,7 +169,7 @@ class Submission:
                 self.requests[0], self.destination, round_.identity, attempt, follow_up=follow_up
             ),
             display_name=display_name(name, round_.identity),
-            labels={**self.labels, **labels, **round_.labels},
+            labels={**self.labels, **labels, **target_labels(self.target), **round_.labels},
             model_parameters=self.model_parameters,
         )
 

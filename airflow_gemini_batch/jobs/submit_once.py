@@ -40,6 +40,7 @@ def submit_once(
     first_try: bool = True,
     is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
     differences: Callable[[BatchJob], Sequence[str]] = lambda _: (),
+    stand_in: Callable[[], BatchJob | None] = lambda: None,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Submitted:
     """Return the job with this identity: an existing one, or a new one.
@@ -52,6 +53,7 @@ def submit_once(
     :param is_worth_keeping: whether an expired job is taken over as well, for the rows that it has finished.
     :param differences: in what a job differs from the one that would be created. A job that differs belongs to somebody
         else, whatever its label says, and is neither taken over nor cancelled.
+    :param stand_in: finds a job of another submission that makes a new one unnecessary; asked last.
 
     Raises :class:`~airflow_gemini_batch.exceptions.ForeignJobError` when there are only jobs that differ,
     :class:`~airflow_gemini_batch.exceptions.JobServiceError` when the jobs could not be listed (then nothing was
@@ -95,6 +97,8 @@ def submit_once(
     for job in earlier:
         log.info("An earlier job of this submission cannot be used: %s", job)
 
+    if job := stand_in():
+        return Submitted(job, adopted=True)
     request = make_request(len(earlier))
     try:
         job = _create(client, request, log, patience)
@@ -126,10 +130,11 @@ def jobs_of(client: JobClient, identity: str) -> list[BatchJob]:
     listed = client.list(JobQuery(labels={IDENTITY_LABEL: identity}))
     # A filter that the service did not apply must not hand us the job of another submission.
     own = [job for job in listed if job.labels.get(IDENTITY_LABEL) == identity]
-    return sorted(own, key=_age)
+    return sorted(own, key=age)
 
 
-def _age(job: BatchJob) -> tuple[datetime, str]:
+def age(job: BatchJob) -> tuple[datetime, str]:
+    """Return what jobs are sorted by, oldest first."""
     return job.create_time or _LONG_AGO, job.name.job_id
 
 
@@ -174,7 +179,7 @@ def _keep_one(client: JobClient, identity: str, created: BatchJob, own_of: OwnJo
     jobs = own_of([job for job in listed if job.name.job_id != created.name.job_id])
     # A new job can take a moment to appear in the list.
     jobs += [job for job in listed if job.name.job_id == created.name.job_id] or [created]
-    jobs.sort(key=_age)
+    jobs.sort(key=age)
     kept = _usable(client, jobs, log)
     if kept is None or kept.name.job_id == created.name.job_id:
         return Submitted(created, adopted=False)

@@ -36,8 +36,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     """Submit one batch job on Vertex AI, wait for its end, and return its manifest.
 
     Every try first looks for a job of this submission (same DAG run, task, model, parameters, requests and
-    destination). It waits for a job under way, and takes a job that succeeded as the result. Only otherwise it creates
-    a job, which costs money.
+    destination). It waits for a job under way, and takes a job that succeeded as the result. When another run of the
+    DAG that overlaps with this one has asked exactly the same, it waits for that run's job. Only otherwise it creates a
+    job, which costs money.
 
     Rows that failed for a passing reason, or did not come back, are sent again in a small follow-up job, under the same
     rule and with the same wait; other failed rows are not. Its requests are written beside the first ones: to
@@ -78,6 +79,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, which then occupies a slot for as
         long as the job lasts. Without a running triggerer the task fails before a job is created.
+    :param target: the table or file that the answers land in. Builds for the same target leave out the rows that this
+        job asks, as long as its run is under way.
     :param source: former name of ``requests``.
     """
 
@@ -93,6 +96,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "model_parameters",
         "max_cost_usd",
         "force_rerun",
+        "target",
     )
     operator_extra_links = (BatchJobLink(),)
 
@@ -116,6 +120,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
+        target: str | None = None,
         source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -143,6 +148,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
+        self.target = target
         self._waiting: tuple[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -153,7 +159,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
                 check_triggerer(context["ti"], self.log, longest_silence=self.patience.triggerer)
             run = self._run(context)
-            return self._finish(context, run, run.submit(salt=self._salt(context)))
+            since = getattr(context.get("dag_run"), "start_date", None)
+            return self._finish(context, run, run.submit(salt=self._salt(context), since=since))
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Continue after the wait in the triggerer: the event says how it ended; the job is read again."""
@@ -172,7 +179,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def on_kill(self) -> None:
         """Cancel the job that this worker waits for, if a user killed the task."""
-        if not self.cancel_on_kill or self._waiting is None:
+        if self._waiting is None:
             return
         from airflow_gemini_batch.hooks.kill import cancel_if_killed
 
@@ -187,16 +194,16 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             job = submitted.job
             BatchJobLink.persist(context, job.name)
             if job.state.stage.waits:
+                # Whoever kills this task does not mean a run that waits for the same job.
+                cancel_on_kill = self.cancel_on_kill and not run.is_of_another_run(job)
                 if self.deferrable:
-                    self._defer(job, adopted=submitted.adopted)
-                self._waiting = (str(job.name), context["ti"])
+                    self._defer(job, adopted=submitted.adopted, cancel_on_kill=cancel_on_kill)
+                self._waiting = (str(job.name), context["ti"]) if cancel_on_kill else None
                 job = run.wait(job)
                 self._waiting = None
             if submitted.adopted and job.state is JobState.CANCELLED:
-                # The kill of the earlier try reached the job after this try had found it still under way.
-                self.log.warning(
-                    "%s was taken over from an earlier try and cancelled with it. Submitting a new job", job
-                )
+                # The kill of the task that created it reached the job after this try had found it still under way.
+                self.log.warning("%s was taken over and then cancelled. Submitting a new job", job)
                 return self.execute(context)
             submitted = run.follow_up(job)
         return run.finish(job)
@@ -238,6 +245,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 model_parameters=parameters,
                 family=family,
                 follow_ups=self.max_row_retries > 0,
+                target=self.target and str(self.target),
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
             first_try=ti.try_number <= 1,
@@ -281,7 +289,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             raise InvalidRequestError(f"force_rerun: expected True or False, got {self.force_rerun!r}")
         return forced == "true"
 
-    def _defer(self, job: BatchJob, *, adopted: bool) -> NoReturn:
+    def _defer(self, job: BatchJob, *, adopted: bool, cancel_on_kill: bool) -> NoReturn:
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         self.defer(
@@ -293,7 +301,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 poll_interval=self.poll_interval,
                 queue_timeout=self.queue_timeout,
                 run_timeout=self.run_timeout,
-                cancel_on_kill=self.cancel_on_kill,
+                cancel_on_kill=cancel_on_kill,
             ),
             method_name="resume",
             kwargs={"adopted": adopted},

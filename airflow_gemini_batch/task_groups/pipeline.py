@@ -159,6 +159,7 @@ class PipelineTaskGroup(TaskGroup):
         }
         submitting = {
             "model": model,
+            "target": target,
             "max_failed_fraction": 1.0,  # the land task checks it, once all paid answers have landed
             **take("labels", "max_row_retries"),
             **submit_arguments,
