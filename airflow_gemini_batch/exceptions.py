@@ -55,9 +55,7 @@ class JobServiceError(GeminiBatchError):
     # timeout (408, 504), a conflict (409), a break (499) or a failure on the way (500, 502, 503) it may have acted.
     REFUSALS = frozenset({429, 501})
 
-    def __init__(
-        self, message: str, *, code: int | None = None, reason: str = "", sent: bool = True
-    ) -> None:
+    def __init__(self, message: str, *, code: int | None = None, reason: str = "", sent: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason

@@ -12,6 +12,9 @@ from airflow.triggers.base import BaseTrigger
 TRIGGERS_HEAR_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 """Whether Airflow calls a trigger's ``on_kill`` when a user kills its task (from 3.3 on), or only cancels it."""
 
+DEFERRED_TIME_COUNTS = not AIRFLOW_V_3_0_PLUS
+"""Whether the time that a task is deferred counts for its ``execution_timeout``."""
+
 IN_PROCESS = "the task and its triggers run in one process"
 
 

@@ -34,12 +34,14 @@ def fingerprint(
     model_parameters: Mapping[str, Any],
     source_versions: Sequence[str],
     destination: str,
+    **settings: str,
 ) -> str:
-    """Return the digest of everything that changes the answers or their address.
+    """Return the digest of everything that changes the answers, their address, or under whose account they are made.
 
     :param source_versions: one text for each file or table of requests, naming it and its version
         (``gs://…#generation``, ``bq://…#etag``), so that rebuilt requests give another fingerprint.
     :param destination: where the user wants the output; empty for "beside the requests".
+    :param settings: account and key of the job; those that are empty change nothing.
     """
     return _digest(
         {
@@ -47,6 +49,7 @@ def fingerprint(
             "model_parameters": dict(model_parameters),
             "source": sorted(source_versions),
             "destination": destination,
+            **{name: value for name, value in settings.items() if value},
         }
     )
 

@@ -69,7 +69,9 @@ class OtherRuns:
         try:
             older = next((job for job in self._jobs() if age(job) < age(created)), None)
         except JobServiceError as error:
-            self._log.warning("Could not check whether another run asked the same at the same moment: %s", error)
+            self._log.warning(
+                "Could not check whether another run asked the same at the same moment: %s", error
+            )
             older = None
         if older is None:
             return Submitted(created, adopted=False)
@@ -82,7 +84,9 @@ class OtherRuns:
         try:
             self._client.cancel(created.name)
         except JobServiceError as error:
-            self._log.error("Could not cancel %s. It bills unless it has ended by now: %s", created.name, error)
+            self._log.error(
+                "Could not cancel %s. It bills unless it has ended by now: %s", created.name, error
+            )
         return Submitted(older, adopted=True)
 
     def _jobs(self) -> Sequence[BatchJob]:

@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_l
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.prices import PriceTable
-from airflow_gemini_batch.exceptions import JobLostError, JobServiceError, JobTimeoutError
+from airflow_gemini_batch.exceptions import ForeignJobError, JobLostError, JobServiceError, JobTimeoutError
 from airflow_gemini_batch.jobs.client import Connection, JobClient
 from airflow_gemini_batch.jobs.failures import (
     HAS_ENDED,
@@ -41,7 +41,7 @@ from airflow_gemini_batch.jobs.rounds import EndedRound, Rounds, merged
 from airflow_gemini_batch.jobs.spending import CeilingReachedError, Spending, check_follow_up, spent_on
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, Stage
 from airflow_gemini_batch.jobs.submission import JobRequest, Submission
-from airflow_gemini_batch.jobs.submit_once import Submitted, submit_once
+from airflow_gemini_batch.jobs.submit_once import Submitted, foreign_message, submit_once
 
 
 class BatchRun:
@@ -50,8 +50,8 @@ class BatchRun:
     :param first_try: whether no try of this task run came before.
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
-    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. The first
-        job is for ``check`` to compare with it.
+    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. ``check``
+        compares the first job with it.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.
     :param prices: loads the price table.
@@ -107,6 +107,19 @@ class BatchRun:
         submitted = self._submit(RoundId(root), client, content=content, stand_in=others.job)
         return submitted if submitted.adopted else others.settle(submitted.job)
 
+    def check_own(self, job: BatchJob) -> None:
+        """Raise :class:`.ForeignJobError` for a job that is not of this submission, whoever named it."""
+        if found := differences(self._submission, RoundId.of(job), self._versions, job):
+            raise ForeignJobError(
+                foreign_message(
+                    job,
+                    found,
+                    "Either the task was changed while it waited, or somebody named another job. The job was neither "
+                    "read nor cancelled, and keeps running if it has not ended. Undo the change and clear the task to "
+                    f"take its answers, or clear the task to submit a new job\nConsole: {job.name.console_url}",
+                )
+            )
+
     def is_of_another_run(self, job: BatchJob) -> bool:
         """Whether another run created a job, and may still wait for it."""
         return job.labels.get(RUN_LABEL) not in (None, label_value(self._task_run.run_id))
@@ -134,7 +147,8 @@ class BatchRun:
             return None
         if _is_follow_up(job) and not last.tally.answered:
             self._log.warning(
-                "%d rows have no answer, and the last follow-up job has answered none of its rows: they are not sent again",
+                "%d rows have no answer, and the last follow-up job has answered none of its rows. They are not sent "
+                "again",
                 last.tally.to_retry,
             )
             return None
@@ -164,8 +178,8 @@ class BatchRun:
         :param content: digest of what the first job asks.
         :param stand_in: finds a job of another run to wait for instead.
 
-        Raises :class:`~airflow_gemini_batch.jobs.spending.CeilingReachedError` for a follow-up that does not exist yet and
-        would cost too much.
+        Raises :class:`~airflow_gemini_batch.jobs.spending.CeilingReachedError` for a follow-up that does not exist yet
+        and would cost too much.
         """
         before = rounds[-1] if rounds else None
         task_run = self._task_run
@@ -266,6 +280,8 @@ class BatchRun:
         self._log.warning("Cancelling %s: %s", name, reason)
         deadline = utc_now() + timedelta(seconds=self._patience.cancelling)
         refusal: JobServiceError | None = None
+        with suppress(JobServiceError):
+            self.check_own(client.get(name))
         try:
             try:
                 client.cancel(name)

@@ -96,6 +96,6 @@ def check_follow_up(spent: Spending, rows: int, max_cost_usd: float) -> None:
     if counted and spent.cost.amount + expected > max_cost_usd:
         raise CeilingReachedError(
             f"{rows} rows have no answer and are not sent again: {dollars(spent.cost.amount)} are spent, the follow-up "
-            f"job would cost about {dollars(expected)}, and max_cost_usd={dollars(max_cost_usd)} is for all jobs of the "
-            "task. Raise it and clear the task to send them"
+            f"job would cost about {dollars(expected)}, and max_cost_usd={dollars(max_cost_usd)} is for all jobs of "
+            "the task. Raise it and clear the task to send them"
         )

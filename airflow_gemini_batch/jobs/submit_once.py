@@ -76,17 +76,17 @@ def submit_once(
     job = _usable(client, own, log) or _expired(own, is_worth_keeping)
     if job:
         for other in foreign:
-            log.error("%s", _foreign_message(other, differences(other), "It was left alone"))
+            log.error("%s", foreign_message(other, differences(other), "It was left alone"))
         log.info(
-            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, clear the task with "
-            "force_rerun=True.",
+            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, clear the task "
+            "with force_rerun=True.",
             job,
             job.name.console_url,
         )
         return Submitted(job, adopted=True)
     if foreign:
         raise ForeignJobError(
-            _foreign_message(
+            foreign_message(
                 foreign[0],
                 differences(foreign[0]),
                 "It was neither taken over nor cancelled, and no job was created. Cancel it and delete it, if it is a "
@@ -143,7 +143,8 @@ def _looks_usable(job: BatchJob) -> bool:
     return job.state is JobState.EXPIRED or job.state.stage in (Stage.SUCCEEDED, Stage.QUEUED, Stage.RUNNING)
 
 
-def _foreign_message(job: BatchJob, differences: Sequence[str], outcome: str) -> str:
+def foreign_message(job: BatchJob, differences: Sequence[str], outcome: str) -> str:
+    """Return the message about a job that is not what its label says."""
     lines = [f"{job} carries the label of this submission, but is another job:", *differences, outcome]
     return "\n".join(lines)
 

@@ -1,7 +1,7 @@
 """The rows whose answers another run has paid for, and has yet to land: an incremental build leaves them out.
 
-A job is labelled with the target of its answers. All jobs of a run count until its answers have landed, which is at once
-for all of them: one of several jobs may have ended days before the others.
+A job is labelled with the target of its answers. All jobs of a run count until its answers have landed, which is at
+once for all of them: one of several jobs may have ended days before the others.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ again."""
 class RowsUnderWay:
     """What other runs ask for the target of a plan.
 
-    :param dag_id: with ``run_id`` the run that builds; its own jobs are not looked at, so that a cleared run builds what it
-        has built before.
+    :param dag_id: with ``run_id`` the run that builds; its own jobs are not looked at, so that a cleared run builds
+        what it has built before.
     """
 
     def __init__(
@@ -144,9 +144,7 @@ class RowsUnderWay:
 
 def _ended_lately(job: BatchJob, now: datetime) -> bool:
     return (
-        job.state.stage is Stage.SUCCEEDED
-        and job.end_time is not None
-        and job.end_time > now - TIME_TO_LAND
+        job.state.stage is Stage.SUCCEEDED and job.end_time is not None and job.end_time > now - TIME_TO_LAND
     )
 
 

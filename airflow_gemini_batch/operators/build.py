@@ -40,8 +40,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         themselves), or a ``gs://`` folder for files and iterables, and for models that read files only: BigQuery
         exports the requests to there. By default beside the target, or in the source table's dataset.
     :param target: the enriched table, or file, that results land in.
-    :param incremental: leave out the rows that the target holds already, with the same request and model, and those that
-        another run is asking at this moment for the same target. Without a target, each row becomes a request.
+    :param incremental: leave out the rows that the target holds already, with the same request and model, and those
+        that another run is asking at this moment for the same target. Without a target, each row becomes a request.
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.

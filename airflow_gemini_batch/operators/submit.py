@@ -81,6 +81,10 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         long as the job lasts. Without a running triggerer the task fails before a job is created.
     :param target: the table or file that the answers land in. Builds for the same target leave out the rows that this
         job asks, as long as its run is under way.
+    :param kms_key_name: key of Cloud KMS that encrypts what the job keeps, in the job's location:
+        ``projects/P/locations/L/keyRings/R/cryptoKeys/K``. What the answers land in has a key of its own.
+    :param service_account: account that the job runs as, instead of Vertex AI's service agent. The connection's account
+        needs ``iam.serviceAccounts.actAs`` on it.
     :param source: former name of ``requests``.
     """
 
@@ -97,6 +101,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "max_cost_usd",
         "force_rerun",
         "target",
+        "kms_key_name",
+        "service_account",
     )
     operator_extra_links = (BatchJobLink(),)
 
@@ -121,6 +127,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         force_rerun: bool | str = False,
         deferrable: bool = True,
         target: str | None = None,
+        kms_key_name: str | None = None,
+        service_account: str | None = None,
         source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -149,11 +157,14 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.force_rerun = force_rerun
         self.deferrable = deferrable
         self.target = target
+        self.kms_key_name = kms_key_name
+        self.service_account = service_account
         self._waiting: tuple[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
         with fail_without_retry():
+            self._warn_of_execution_timeout()
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
 
@@ -175,7 +186,22 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
             ended = over.outcome is WaitOutcome.ENDED
             job = run.read_ended(name) if ended else run.after_timeout(name, over)
+            run.check_own(job)
             return self._finish(context, run, Submitted(job, adopted))
+
+    def _warn_of_execution_timeout(self) -> None:
+        from airflow_gemini_batch.version_compat import DEFERRED_TIME_COUNTS
+
+        longest = timedelta(seconds=self.queue_timeout + self.run_timeout)
+        counts = DEFERRED_TIME_COUNTS or not self.deferrable
+        if counts and self.execution_timeout is not None and self.execution_timeout < longest:
+            self.log.warning(
+                "execution_timeout is %s, and the time that the task waits for its job counts. queue_timeout and "
+                "run_timeout allow %s: until then Airflow may end each try before the job has ended. Leave "
+                "execution_timeout out for this task (it may come from default_args), or raise it",
+                self.execution_timeout,
+                longest,
+            )
 
     def on_kill(self) -> None:
         """Cancel the job that this worker waits for, if a user killed the task."""
@@ -246,6 +272,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 family=family,
                 follow_ups=self.max_row_retries > 0,
                 target=self.target and str(self.target),
+                kms_key_name=self.kms_key_name,
+                service_account=self.service_account,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
             first_try=ti.try_number <= 1,
@@ -302,6 +330,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 queue_timeout=self.queue_timeout,
                 run_timeout=self.run_timeout,
                 cancel_on_kill=cancel_on_kill,
+                quota_project_id=self.quota_project_id,
             ),
             method_name="resume",
             kwargs={"adopted": adopted},

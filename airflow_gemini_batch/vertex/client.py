@@ -92,6 +92,9 @@ class BatchJobClient:
                 requests=tuple(map(str, request.requests)),
                 destination=str(request.destination),
                 create_time=job.create_time,
+                model_parameters=request.model_parameters,
+                kms_key_name=request.kms_key_name,
+                service_account=request.service_account,
             )
         except errors.APIError as error:
             raise VertexApiError(
@@ -181,11 +184,15 @@ def _source(types: Any, request: JobRequest) -> types.BatchJobSource:
 
 
 def _config(types: Any, request: JobRequest) -> types.CreateBatchJobConfig:
-    # The config type has no field for these two; create() also changes the object that it is given, so a new
+    # The config type has no field for these; create() also changes the object that it is given, so a new
     # one is made for each call.
     body: dict[str, Any] = {"labels": dict(request.labels)}
     if request.model_parameters:
         body["modelParameters"] = dict(request.model_parameters)
+    if request.kms_key_name:
+        body["encryptionSpec"] = {"kmsKeyName": request.kms_key_name}
+    if request.service_account:
+        body["serviceAccount"] = request.service_account
     return types.CreateBatchJobConfig(
         display_name=request.display_name,
         dest=_destination(types, request.destination),

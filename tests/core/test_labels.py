@@ -7,19 +7,31 @@ import pytest
 
 from airflow_gemini_batch.core.labels import (
     AFTER_LABEL,
+    CONTENT_LABEL,
     DAG_LABEL,
     IDENTITY_LABEL,
     MAX_LABELS,
     ROOT_LABEL,
     ROUND_LABEL,
     RUN_LABEL,
+    TARGET_LABEL,
     TASK_LABEL,
     airflow_labels,
     checked_labels,
     label_value,
 )
 
-OWN_KEYS = (IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL)
+OWN_KEYS = (
+    IDENTITY_LABEL,
+    ROOT_LABEL,
+    ROUND_LABEL,
+    AFTER_LABEL,
+    CONTENT_LABEL,
+    TARGET_LABEL,
+    DAG_LABEL,
+    TASK_LABEL,
+    RUN_LABEL,
+)
 LEGAL = re.compile(r"[a-z0-9_-]{0,63}")
 
 

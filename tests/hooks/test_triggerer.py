@@ -1,4 +1,4 @@
-"""A task that would defer asks for a triggerer before it creates a job: Airflow's own answer, over HTTP or its tables."""
+"""A task that would defer asks for a triggerer before it creates a job: Airflow answers by HTTP or from its tables."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def test_triggerer_that_is_heard_of_is_enough(airflow, caplog, ago):
     assert told(caplog) == []
 
 
-@pytest.mark.parametrize(("ago", "heard"), [(None, "has never heard of one"), (3600, "last heard of one at ")])
+@pytest.mark.parametrize(
+    ("ago", "heard"), [(None, "has never heard of one"), (3600, "last heard of one at ")]
+)
 def test_without_a_triggerer_the_message_says_what_to_do(airflow, ago, heard):
     airflow.heard_of_a_triggerer(ago)
     with pytest.raises(TriggererMissingError, match=heard) as missing:

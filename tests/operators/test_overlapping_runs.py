@@ -282,9 +282,7 @@ def test_other_questions_are_paid_for(vertex, source, change):
 def test_answers_at_another_place_are_paid_for(vertex, source, bucket):
     vertex.faults.plan("slow", times=None, **SLOW)
     names = {
-        waiting(
-            describe(source, destination=f"gs://{bucket}/{run_id}"), TaskInstance(run_id=run_id)
-        ).job_name
+        waiting(describe(source, destination=f"gs://{bucket}/{run_id}"), TaskInstance(run_id=run_id)).job_name
         for run_id in (FIRST, SECOND)
     }
     assert len(names) == 2
@@ -309,9 +307,7 @@ def test_of_two_runs_that_create_at_the_same_moment_the_later_gives_up(vertex, s
     assert "asked exactly the same a moment before: cancelling" in caplog.text
     client = make_client(vertex)
     (later,) = (
-        job.name
-        for job in client.list()
-        if job.requests == (source,) and str(job.name) != first.job_name
+        job.name for job in client.list() if job.requests == (source,) and str(job.name) != first.job_name
     )
     wait_for(client, later, JobState.CANCELLED)
     assert client.get(VertexJobName.parse(first.job_name)).state is JobState.PENDING

@@ -185,7 +185,8 @@ class BigQueryBuild(ABC, Generic[Destination]):
             table = Tables(self._client).find(requests)
             if table is None or not {*plan.key, FINGERPRINT_COLUMN} <= types_of(table.schema).keys():
                 self._log.warning(
-                    "Rows that another run has asked may be asked again: %s is gone, or has another key", requests
+                    "Rows that another run has asked may be asked again: %s is gone, or has another key",
+                    requests,
                 )
             else:
                 queries.append(done_query(requests, table, plan.key))
