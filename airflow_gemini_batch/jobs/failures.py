@@ -52,7 +52,7 @@ _FAILS_AGAIN = {
 }
 """Codes of a failed job after which the same job would fail again, each with the reason.
 
-After all others a new job is worth a try: the service failed in passing (1 CANCELLED, 2 UNKNOWN, 4 DEADLINE_EXCEEDED, 8
+After all others a new job is worth a try: the service failed temporarily (1 CANCELLED, 2 UNKNOWN, 4 DEADLINE_EXCEEDED, 8
 RESOURCE_EXHAUSTED, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 15 DATA_LOSS), its accounts and our roles are still being
 set up (7 PERMISSION_DENIED, 9 FAILED_PRECONDITION, 16 UNAUTHENTICATED), or the next job gets another output (6
 ALREADY_EXISTS). Codes: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
@@ -66,8 +66,8 @@ def fails_again(error: JobError | None) -> str:
     if error is None or error.code not in _FAILS_AGAIN or _SAYS_LATER.search(error.message):
         return ""
     return (
-        f"A new job would fail in the same way: {_FAILS_AGAIN[error.code]}. So the task is not retried. Mend what the "
-        "error names, and clear the task."
+        f"A new job would fail in the same way: {_FAILS_AGAIN[error.code]}. So the task is not retried. Correct what "
+        "the error names, and clear the task."
     )
 
 

@@ -52,6 +52,7 @@ class BatchRun:
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
     :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. ``check``
         compares the first job with it.
+    :param allow_unpriced: let a follow-up pass although a model has no price.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.
     :param prices: loads the price table.
@@ -68,6 +69,7 @@ class BatchRun:
         max_row_retries: int,
         max_failed_fraction: float,
         max_cost_usd: float | None = None,
+        allow_unpriced: bool = False,
         cancel_on_timeout: bool,
         check: Callable[[JobRequest], None],
         prices: Callable[[], PriceTable],
@@ -82,6 +84,7 @@ class BatchRun:
         self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
         self._max_cost_usd = max_cost_usd
+        self._allow_unpriced = allow_unpriced
         self._cancel_on_timeout = cancel_on_timeout
         self._check = check
         self._prices = prices
@@ -131,7 +134,7 @@ class BatchRun:
         """Submit the follow-up of a job that has ended, or find it; returns ``None`` when none is needed.
 
         It sends again the rows that failed for a passing reason or did not come back. It may follow an expired job,
-        but not one that failed or was cancelled, nor a follow-up that has mended nothing.
+        but not one that failed or was cancelled, nor a follow-up that has answered nothing.
         """
         rounds = self._rounds.up_to(job)
         last = rounds[-1]
@@ -193,7 +196,12 @@ class BatchRun:
                 self._check(request)
             else:
                 if self._max_cost_usd is not None:
-                    check_follow_up(self._spent_on(rounds), before.tally.to_retry, self._max_cost_usd)
+                    check_follow_up(
+                        self._spent_on(rounds),
+                        before.tally.to_retry,
+                        self._max_cost_usd,
+                        allow_unpriced=self._allow_unpriced,
+                    )
                 self._hook.store.of(request.destination).check_destination(request.destination)
                 if before.summary.write_follow_up:
                     before.summary.write_follow_up(request.requests[0])

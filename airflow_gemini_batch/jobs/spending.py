@@ -77,25 +77,27 @@ class CeilingReachedError(GeminiBatchError):
     """A follow-up job would cost more than what is left of the ceiling."""
 
 
-def check_follow_up(spent: Spending, rows: int, max_cost_usd: float) -> None:
+def check_follow_up(spent: Spending, rows: int, max_cost_usd: float, *, allow_unpriced: bool = False) -> None:
     """Raise :class:`CeilingReachedError` unless a follow-up fits below the ceiling, together with all jobs before it.
 
     Each of its rows is taken to cost as much as those that were answered. Where none was, nothing is spent, and the
     estimate of the first job, which asked for more rows, was below the ceiling.
 
     :param rows: that the follow-up would ask for.
+    :param allow_unpriced: leave out of the comparison what has no price, instead of refusing it.
     """
-    if spent.cost is None or spent.cost.amount is None or spent.cost.unpriced:
+    if spent.cost is None or (spent.cost.unpriced and not allow_unpriced):
         raise CeilingReachedError(
             f"{rows} rows have no answer and are not sent again: the cost of the jobs so far is not known "
             f"({spent.cost or 'their tokens could not be counted'}), so max_cost_usd={dollars(max_cost_usd)} cannot be "
             "checked"
         )
     counted = sum(usage.rows for usage in spent.usage.values())
-    expected = spent.cost.amount / counted * rows if counted else 0.0
-    if counted and spent.cost.amount + expected > max_cost_usd:
+    amount = spent.cost.amount or 0.0
+    expected = amount / counted * rows if counted else 0.0
+    if counted and amount + expected > max_cost_usd:
         raise CeilingReachedError(
-            f"{rows} rows have no answer and are not sent again: {dollars(spent.cost.amount)} are spent, the follow-up "
+            f"{rows} rows have no answer and are not sent again: {dollars(amount)} are spent, the follow-up "
             f"job would cost about {dollars(expected)}, and max_cost_usd={dollars(max_cost_usd)} is for all jobs of "
             "the task. Raise it and clear the task to send them"
         )

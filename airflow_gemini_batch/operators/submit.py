@@ -71,6 +71,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         the first requests, for each mapped instance on its own. A follow-up job that would raise the cost of all jobs
         above it, or whose cost cannot be told, is left out with a warning. A model without a known price
         passes with a warning.
+    :param first_job_is_estimated: the build task has compared the first job with ``max_cost_usd`` already, so that only
+        follow-up jobs are compared here.
     :param preflight: before the job is created, check the first requests, the sizes, the destination and the
         locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
         by one count against ``max_failed_fraction``. What cannot be checked is a warning.
@@ -123,6 +125,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         max_cost_usd: float | str | None = None,
+        first_job_is_estimated: bool = False,
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
@@ -153,6 +156,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
         self.max_cost_usd = max_cost_usd
+        self.first_job_is_estimated = first_job_is_estimated
         self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
@@ -257,7 +261,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             family,
             preflight=self.preflight,
             max_failed_fraction=self.max_failed_fraction,
-            max_cost_usd=ceiling_of(self.max_cost_usd),
+            max_cost_usd=None if self.first_job_is_estimated else ceiling_of(self.max_cost_usd),
             log=self.log,
         )
         ti = context["ti"]

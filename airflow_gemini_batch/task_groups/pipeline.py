@@ -75,7 +75,8 @@ class PipelineOptions(TaskGroupOptions, total=False):
     """Rows that can't become requests ``fail`` the run with their keys (the default), or are left out (``drop``)."""
 
     max_cost_usd: float | str | None
-    """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars."""
+    """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars. A follow-up job
+    is left out when it and all before it, for its shard, would cost more."""
 
     max_row_retries: int
     """Number of follow-up jobs for the rows that failed temporarily. 1 by default."""
@@ -178,6 +179,12 @@ class PipelineTaskGroup(TaskGroup):
             **build_arguments,
             **connection,
         }
+        if "max_cost_usd" in building:  # the build task compares all first jobs with it
+            submit_arguments = {
+                "max_cost_usd": building["max_cost_usd"],
+                "first_job_is_estimated": True,
+                **submit_arguments,
+            }
         submitting = {
             "model": model,
             "target": target,

@@ -114,7 +114,9 @@ def test_tells_where_to_look_when_the_job_can_not_be_cancelled(gemini_batch_stac
     assert job_name.console_url in caplog.text
 
 
-@pytest.mark.parametrize("other", [{"dag_id": "weekly"}, {"task_id": "another"}, {"run_id": "another"}], ids=str)
+@pytest.mark.parametrize(
+    "other", [{"dag_id": "weekly"}, {"task_id": "another"}, {"run_id": "another"}], ids=str
+)
 def test_job_of_another_task_is_left_alone(job_name, says, caplog, other):
     """A run that overlaps may wait for the same job, and whoever changes a trigger must not cancel any job."""
     says("failed")

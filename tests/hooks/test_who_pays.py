@@ -74,7 +74,9 @@ def test_quota_project_reaches_the_triggerer(service):
     _, arguments = trigger.serialize()
 
     async def ask() -> None:
-        client = await connect(Group.of(NAME, "google_cloud_default", None, arguments["quota_project_id"]), NAME)
+        client = await connect(
+            Group.of(NAME, "google_cloud_default", None, arguments["quota_project_id"]), NAME
+        )
         await client.page(ALL_JOBS)
         await client.close()
 

@@ -15,6 +15,19 @@ def spending(amount: float | None, rows: int, *unpriced: str) -> Spending:
 
 
 @pytest.mark.parametrize(
+    ("amount", "fits"),
+    [(None, True), (1.0, True), (8.9, False)],
+)
+def test_what_has_no_price_may_be_allowed(amount: float | None, fits: bool) -> None:
+    spent = spending(amount, 10, "gemini-0")
+    if fits:
+        check_follow_up(spent, 1, 9.0, allow_unpriced=True)
+    else:
+        with pytest.raises(CeilingReachedError):
+            check_follow_up(spent, 1, 9.0, allow_unpriced=True)
+
+
+@pytest.mark.parametrize(
     ("spent", "rows", "ceiling", "fits"),
     [
         pytest.param(spending(1.0, 10), 10, 2.0, True, id="as much again"),

@@ -71,7 +71,9 @@ def test_wrong_account_or_key_is_told_before_a_job_is_created(vertex, source, wr
     ],
     ids=str,
 )
-def test_preflight_of_the_pipeline_tells_it_before_anything_is_built(gemini_batch_stack, bucket, wrong, message):
+def test_preflight_of_the_pipeline_tells_it_before_anything_is_built(
+    gemini_batch_stack, bucket, wrong, message
+):
     check = PreflightGeminiBatchOperator(
         task_id="preflight",
         source=[{"isbn": "1", "title": "a"}],
@@ -134,7 +136,9 @@ def test_addresses_of_accounts(account):
     assert checked_service_account(account) == account
 
 
-@pytest.mark.parametrize("key", ["", KEY + "/cryptoKeyVersions/1", KEY + "\n", f"//kms/{KEY}", 5, None], ids=str)
+@pytest.mark.parametrize(
+    "key", ["", KEY + "/cryptoKeyVersions/1", KEY + "\n", f"//kms/{KEY}", 5, None], ids=str
+)
 def test_what_is_no_key(key):
     with pytest.raises(ValueError, match="kms_key_name"):
         checked_kms_key(key)
@@ -161,6 +165,7 @@ def test_task_group_hands_them_to_the_tasks_that_use_them():
     assert (preflight.kms_key_name, preflight.service_account) == (KEY, ACCOUNT)
     assert (submit["kms_key_name"], submit["service_account"]) == (KEY, ACCOUNT)
     assert submit["target"] == "bq://shop.books.described"
+    assert "max_cost_usd" not in submit
     for task in (preflight, build, land):
         assert (task.quota_project_id, task.user_project) == ("my-quota", "the-payer")
     assert (submit["quota_project_id"], submit["user_project"]) == ("my-quota", "the-payer")

@@ -6,8 +6,9 @@ import logging
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
+from airflow_gemini_batch import GeminiEnrichmentTaskGroup
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from tests.operators.stage import describe
@@ -70,6 +71,31 @@ def test_ceiling_covers_the_follow_ups(vertex, source, caplog):
     assert len(high["rounds"]) == 2
     again = run_task(describe(source, max_cost_usd=spent * 1.2, **settings))
     assert again == high, "the follow-up is paid for already"
+
+
+@pytest.mark.usefixtures("half_of_rows_missing")
+def test_first_job_that_the_build_task_has_estimated_is_not_compared_again(vertex, source, caplog):
+    manifest = run_task(
+        describe(source, max_cost_usd=0.00001, first_job_is_estimated=True, max_failed_fraction=1.0)
+    )
+    assert len(manifest["rounds"]) == 1
+    assert "5 rows have no answer and are not sent again" in caplog.text
+
+
+def test_task_group_hands_the_ceiling_to_the_follow_ups():
+    with DAG("nightly") as dag:
+        GeminiEnrichmentTaskGroup(
+            group_id="books",
+            source="bq://shop.books.books",
+            key="isbn",
+            prompt="Describe [[ title ]].",
+            model="gemini-2.5-flash",
+            target="bq://shop.books.described",
+            max_cost_usd=50,
+        )
+    submit = dag.get_task("books.submit").partial_kwargs
+    assert (submit["max_cost_usd"], submit["first_job_is_estimated"]) == (50, True)
+    assert dag.get_task("books.build_requests").max_cost_usd == 50
 
 
 @pytest.mark.usefixtures("half_of_rows_missing")
