@@ -52,8 +52,8 @@ _FAILS_AGAIN = {
 }
 """Codes of a failed job after which the same job would fail again, each with the reason.
 
-After all others a new job is worth a try: the service failed temporarily (1 CANCELLED, 2 UNKNOWN, 4 DEADLINE_EXCEEDED, 8
-RESOURCE_EXHAUSTED, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 15 DATA_LOSS), its accounts and our roles are still being
+After all others a new job is worth a try: the service failed temporarily (1 CANCELLED, 2 UNKNOWN, 4 DEADLINE_EXCEEDED,
+8 RESOURCE_EXHAUSTED, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 15 DATA_LOSS), its accounts and our roles are still being
 set up (7 PERMISSION_DENIED, 9 FAILED_PRECONDITION, 16 UNAUTHENTICATED), or the next job gets another output (6
 ALREADY_EXISTS). Codes: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 """

@@ -50,8 +50,8 @@ class BatchRun:
     :param first_try: whether no try of this task run came before.
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
-    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. ``check``
-        compares the first job with it.
+    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. The
+        first job is compared by ``check``.
     :param allow_unpriced: let a follow-up pass although a model has no price.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.

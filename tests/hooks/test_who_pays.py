@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -97,10 +98,7 @@ BUCKETS = {
 @pytest.mark.parametrize("call", BUCKETS.values(), ids=BUCKETS)
 @pytest.mark.parametrize("payer", ["the-payer", None])
 def test_payer_is_named_in_every_call_about_a_bucket(service, call, payer):
-    try:
-        call(StorageObjects(GeminiBatchHook(user_project=payer).storage_client))
-    except Exception as error:  # the answer is no bucket and no object
-        assert "shop" in str(error) or isinstance(error, KeyError)
+    call(StorageObjects(GeminiBatchHook(user_project=payer).storage_client))
     assert service.heard
     for request in service.heard:
         assert (b"userproject=the-payer" in request.lower()) is bool(payer)
@@ -111,10 +109,9 @@ def test_payer_is_named_in_every_call_about_a_bucket(service, call, payer):
 def test_what_is_no_project_is_refused_before_credentials_are_touched(service, monkeypatch, field, place):
     hostile: Any = "evil.example/"
     if place == "connection":
-        extra = f'{{"is_anonymous": true, "project": "demo-project", "location": "us-central1", "{field}": "{hostile}"}}'
-        monkeypatch.setenv(
-            "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", f'{{"conn_type": "google_cloud_platform", "extra": {extra}}}'
-        )
+        extra = {"is_anonymous": True, "project": "demo-project", "location": "us-central1", field: hostile}
+        connection = {"conn_type": "google_cloud_platform", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", json.dumps(connection))
         hook = GeminiBatchHook()
     else:
         hook = GeminiBatchHook(**{field: hostile})

@@ -74,7 +74,9 @@ def translate_without_annotation() -> None:
 
     replace("bqemulator.sql.translator:SQLTranslator", "_apply_rules", make)
     # The columns of all tables, gathered for the annotation, take a parse of the statement.
-    replace("bqemulator.sql.inner_query", "build_catalog_schema", lambda _: lambda *_arguments, **_options: {})
+    replace(
+        "bqemulator.sql.inner_query", "build_catalog_schema", lambda _: lambda *_arguments, **_options: {}
+    )
 
 
 def _with_numeric_digits(sql: str) -> str:
