@@ -26,6 +26,7 @@ class Patience:
     :param poller: how long the triggerer's poller may be silent, counted twice from when it should have answered,
         before another one takes over; never less than the poll interval.
     :param triggerer: how long all triggerers may be silent before a task that would need one fails.
+    :param triggerer_starts: pauses before a task asks again whether a triggerer is running, which may just be starting.
     :param sleep: how a worker pauses.
     """
 
@@ -37,6 +38,7 @@ class Patience:
     ended: float = 900.0
     poller: float = 300.0
     triggerer: float = 300.0
+    triggerer_starts: tuple[float, ...] = (5.0, 10.0, 15.0)
     sleep: Callable[[float], None] = time.sleep
 
 

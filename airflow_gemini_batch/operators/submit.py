@@ -172,7 +172,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
 
-                check_triggerer(context["ti"], self.log, longest_silence=self.patience.triggerer)
+                check_triggerer(context["ti"], self.log, self.patience)
             run = self._run(context)
             since = getattr(context.get("dag_run"), "start_date", None)
             return self._finish(context, run, run.submit(salt=self._salt(context), since=since))

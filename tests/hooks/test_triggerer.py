@@ -14,12 +14,15 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.exceptions import TriggererMissingError
 from airflow_gemini_batch.hooks.triggerer import check_triggerer
+from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from airflow_gemini_batch.version_compat import AIRFLOW_V_3_0_PLUS
 from tests.support.dag_runs import migrate
 from tests.support.requests_data import request, upload
 from tests.support.tasks import TaskInstance
 
 LOG = logging.getLogger(__name__)
+AT_ONCE = Patience(triggerer_starts=())
 HEALTH = "/api/v2/monitor/health"
 
 pytestmark = pytest.mark.stack
@@ -102,7 +105,7 @@ def source(gemini_batch_stack, bucket):
 def test_triggerer_that_is_heard_of_is_enough(airflow, caplog, ago):
     """One that restarts has not to fail a task: the next one takes its triggers over."""
     airflow.heard_of_a_triggerer(ago)
-    check_triggerer(Worker(), LOG, longest_silence=300)
+    check_triggerer(Worker(), LOG, AT_ONCE)
     assert told(caplog) == []
 
 
@@ -112,14 +115,28 @@ def test_triggerer_that_is_heard_of_is_enough(airflow, caplog, ago):
 def test_without_a_triggerer_the_message_says_what_to_do(airflow, ago, heard):
     airflow.heard_of_a_triggerer(ago)
     with pytest.raises(TriggererMissingError, match=heard) as missing:
-        check_triggerer(Worker(), LOG, longest_silence=300)
+        check_triggerer(Worker(), LOG, AT_ONCE)
     assert "No job was created" in str(missing.value)
     assert "deferrable=False" in str(missing.value)
     assert "airflow triggerer" in str(missing.value)
     assert missing.value.retryable
 
 
-def test_no_job_is_created_without_a_triggerer(airflow, vertex, source):
+def test_triggerer_that_is_just_starting_is_waited_for(airflow):
+    airflow.heard_of_a_triggerer(None)
+    pauses = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            airflow.heard_of_a_triggerer(0)
+
+    check_triggerer(Worker(), LOG, Patience(sleep=sleep))
+    assert pauses == [5, 10]
+
+
+def test_no_job_is_created_without_a_triggerer(airflow, vertex, source, monkeypatch):
+    monkeypatch.setattr(SubmitBatchJobOperator, "patience", AT_ONCE)
     airflow.heard_of_a_triggerer(None)
     task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", requests=source)
     with pytest.raises(TriggererMissingError):
@@ -152,7 +169,7 @@ def test_task_that_waits_in_the_worker_needs_no_triggerer(airflow, vertex, sourc
 )
 def test_answer_that_does_not_say_is_a_warning(airflow, caplog, page):
     airflow.pages[HEALTH] = page
-    check_triggerer(Worker(), LOG, longest_silence=300)
+    check_triggerer(Worker(), LOG, AT_ONCE)
     assert "Could not ask Airflow whether a triggerer is running" in caplog.text
     assert airflow.asked == [HEALTH]
 
@@ -163,7 +180,7 @@ def test_second_address_is_asked_where_the_first_knows_only_tasks(airflow, monke
     url = conf.get("api", "base_url")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", f"{url}/tasks/execution/")
     with pytest.raises(TriggererMissingError):
-        check_triggerer(Worker(), LOG, longest_silence=300)
+        check_triggerer(Worker(), LOG, AT_ONCE)
     assert airflow.asked == [f"/tasks{HEALTH}", HEALTH]
 
 
@@ -176,5 +193,5 @@ def test_whoever_runs_a_whole_dag_in_one_process_is_not_asked(airflow, caplog, m
 
         comms = InProcessSupervisorComms(supervisor=None)
         monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", comms)
-    check_triggerer(TaskInstance(), LOG, longest_silence=300)
+    check_triggerer(TaskInstance(), LOG, AT_ONCE)
     assert (airflow.asked, told(caplog)) == ([], [])
