@@ -5,6 +5,9 @@ from __future__ import annotations
 FINGERPRINT_COLUMN = "batch_fingerprint"
 """Column of request tables and of enriched tables that holds the digest."""
 
+SHARD_COLUMN = "batch_shard"
+"""Column of the temporary table from which the requests of several jobs are cut."""
+
 TOKEN_COLUMNS = {
     "batch_prompt_tokens": "promptTokenCount",
     "batch_output_tokens": "candidatesTokenCount",

@@ -45,7 +45,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.
     :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
-    :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
+    :param shard_rows: most requests of one job; by default as many as Vertex AI takes. A build makes 1,000 jobs at most.
     :param destination: former name of ``requests``.
     :param skip_done: former name of ``target``.
     """
