@@ -64,6 +64,26 @@ def is_model(found: str, asked: str) -> bool:
     )
 
 
+def is_other_model(version: str, asked: str) -> bool:
+    """Whether an answer's ``modelVersion`` names another model than the one that was asked for.
+
+    A number or a date at the end of a name is a version of the same model. Names that can't be compared are not
+    different: an empty one, that of a tuned model, and an alias (``…-latest``), which stands for another name.
+
+    :param asked: plain or resource name.
+    """
+    tuned = "/" in asked and "publishers/" not in asked
+    wanted = _without_version(asked)
+    if not version or tuned or wanted.endswith("-latest"):
+        return False
+    return _without_version(version) != wanted
+
+
+def _without_version(model: str) -> str:
+    name = short_model_name(model).lower().partition("@")[0]
+    return re.sub(r"-(\d{3}|\d\d-\d{4})\Z", "", name)
+
+
 def short_model_name(resource_name: str) -> str:
     """Return the last part of a model's resource name, for messages and reports."""
     return resource_name.rpartition("/")[2]

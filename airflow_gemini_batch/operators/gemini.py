@@ -11,6 +11,7 @@ from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.core.model_families import ModelFamily
+    from airflow_gemini_batch.costs.estimate import OutputLimits
     from airflow_gemini_batch.landing.plan import LandingPlan
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
@@ -96,10 +97,10 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     def _fixed_characters(self) -> int:
         return len(self.system_instruction or "")
 
-    def _max_output_tokens(self) -> int | None:
-        config = self.generation_config or {}
-        most = config.get("maxOutputTokens", config.get("max_output_tokens"))
-        return None if most is None else int(most)
+    def _output_limits(self) -> OutputLimits:
+        from airflow_gemini_batch.costs.request_size import output_limits
+
+        return output_limits(self.generation_config)
 
 
 class SubmitGeminiBatchOperator(SubmitBatchJobOperator):
