@@ -98,7 +98,7 @@ def validate(
 def estimate(
     file: _File,
     model: Annotated[
-        str, typer.Option(help="Name of the model, such as gemini-2.5-flash, or its resource name.")
+        str, typer.Option(help="Name of the model, such as gemini-3.8-flash, or its resource name.")
     ],
     family: Annotated[ModelFamily | None, _Format] = None,
     prices: Annotated[

@@ -46,7 +46,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     The result (XCom) is a manifest, with tokens and cost: see :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
-    :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
+    :param model: plain name (``gemini-3.8-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
     :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ GEMINI, TEXT, EMBED = (
     TEXT_EMBEDDING,
     GEMINI_EMBEDDING,
 )
-TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
+TABLE = PriceTable({"pro": [Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")]})
+TODAY = date(2026, 11, 30)
 IMAGE = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/a.png"}}
 
 
@@ -69,7 +71,7 @@ def test_sample_is_added_up() -> None:
     limit = {"generationConfig": {"maxOutputTokens": 50}}
     both = {"request": {**contents({"text": "x" * 100}, IMAGE), **limit}}
     assert sample.add_lines([b"\xef\xbb\xbf" + lines(both)[0], b"\n", *lines(both)])
-    found = sample.estimate("pro", TABLE)
+    found = sample.estimate("pro", TABLE, on=TODAY)
     assert (found.rows, found.prompt_tokens, found.output_tokens) == (2, 50 + 2 * 258, 100)
     assert "estimated from all rows" in found.basis
 
@@ -79,17 +81,17 @@ def test_limits_count_only_when_each_row_has_one() -> None:
         sample = SizeSample(GEMINI)
         configs = [{"maxOutputTokens": limit} for limit in limits]
         sample.add_lines(lines(*({"request": {"generationConfig": config}} for config in configs)))
-        return sample.estimate("pro", TABLE).output_tokens
+        return sample.estimate("pro", TABLE, on=TODAY).output_tokens
 
     assert output_tokens(10, 30) == 40
-    assert output_tokens(10, None) == 600
+    assert output_tokens(10, None) == 2 * 5000
 
 
 def test_rest_is_estimated_from_the_sample() -> None:
     rows = lines(*[request("x" * 40)] * 30)
     sample = SizeSample(GEMINI)
     assert not sample.add_lines(rows, 10)
-    found = sample.estimate("pro", TABLE, file_bytes=len(b"".join(rows)))
+    found = sample.estimate("pro", TABLE, on=TODAY, file_bytes=len(b"".join(rows)))
     assert (found.rows, found.prompt_tokens) == (30, 300)
     assert "estimated from 10 of 30 rows" in found.basis
     assert found.basis.endswith("the number of rows is estimated from the size of the files")
@@ -103,14 +105,14 @@ def test_table_rows_hold_text_or_objects() -> None:
     inner = request("x" * 40)["request"]
     sample = SizeSample(GEMINI)
     sample.add_table_rows([{"request": inner}, {"request": json.dumps(inner)}, {"request": "oops"}])
-    found = sample.estimate("pro", TABLE)
+    found = sample.estimate("pro", TABLE, on=TODAY)
     assert (sample.rows, found.rows, found.prompt_tokens) == (2, 3, 30)
 
 
 def test_rows_of_text_embeddings_take_no_output() -> None:
     sample = SizeSample(TEXT)
     sample.add_lines(lines({"content": "x" * 40}))
-    found = sample.estimate("pro", TABLE)
+    found = sample.estimate("pro", TABLE, on=TODAY)
     assert (found.prompt_tokens, found.output_tokens) == (10, 0)
 
 
@@ -118,12 +120,12 @@ def test_lines_that_are_no_requests_are_passed_over() -> None:
     sample = SizeSample(GEMINI)
     sample.add_lines([b"oops\n", b"[1]\n", *lines({"content": "x"}, {"request": 5}, request("x" * 4))])
     assert (sample.lines, sample.rows) == (5, 1)
-    assert sample.estimate("pro", TABLE).prompt_tokens == 5
+    assert sample.estimate("pro", TABLE, on=TODAY).prompt_tokens == 5
 
 
 def test_no_request_at_all_is_an_error() -> None:
     sample = SizeSample(GEMINI)
     sample.add_lines([b"oops\n"])
     with pytest.raises(InvalidRequestError, match="none of the first 1 rows is a request for pro"):
-        sample.estimate("pro", TABLE)
-    assert SizeSample(GEMINI).estimate("pro", TABLE).rows == 0
+        sample.estimate("pro", TABLE, on=TODAY)
+    assert SizeSample(GEMINI).estimate("pro", TABLE, on=TODAY).rows == 0

@@ -14,7 +14,7 @@ from tests.operators.stage import describe
 from tests.support.requests_data import answers, request, upload
 from tests.support.tasks import TaskInstance, run_task
 
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.8-flash"
 
 
 def creates(vertex) -> int:
