@@ -41,6 +41,7 @@ def test_text_lands_in_one_column_with_its_bookkeeping(landing):
         95,
         12,
         7,
+        20,
         dt.datetime.fromisoformat(DAY),
         f"{JOB}/20",
         "f1",
