@@ -36,14 +36,16 @@ _WITHOUT_THOUGHTS = re.compile(r"gemini-(1|2\.0)")
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """What requests say about the length of their answers.
+    """What requests say about the tokens of their answers.
 
     :param max_output_tokens: ``maxOutputTokens``, thoughts among them, if all requests have one; else ``None``.
     :param thinks: whether the model may think: ``False`` when ``thinkingBudget`` is 0 in all requests.
+    :param tools: whether requests name tools; what these read is billed as input, and unknown before.
     """
 
     max_output_tokens: int | None = None
     thinks: bool = True
+    tools: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ def estimate(
             low, high, assumed = _assumed_output(model, limits)
             low, high = low * rows, high * rows
             basis += f"; {assumed}"
+            if limits.tools:
+                basis += "; what tools read is not known, and not included"
 
     def cost(output_tokens: int) -> Cost:
         # The mean length decides the price tier: the lengths of single prompts are not known here.

@@ -38,12 +38,14 @@ class RequestSize(NamedTuple):
     :param media: number of files, within the request or referred to.
     :param max_output_tokens: the request's own limit, ``None`` without one.
     :param thinks: whether the model may think before it answers.
+    :param tools: whether the model may use tools.
     """
 
     characters: int
     media: int = 0
     max_output_tokens: int | None = None
     thinks: bool = True
+    tools: bool = False
 
 
 def measure(request: Mapping[str, Any], family: ModelFamily) -> RequestSize:
@@ -69,6 +71,7 @@ def _generation_size(request: Mapping[str, Any]) -> RequestSize:
         sum(any(part.get(name) is not None for name in _MEDIA) for part in parts),
         limits.max_output_tokens,
         limits.thinks,
+        bool(request.get("tools")),
     )
 
 
@@ -115,6 +118,7 @@ class SizeSample:
         self._limited = 0
         self._max_output_tokens = 0
         self._thinking = 0
+        self._with_tools = 0
 
     def add_lines(self, lines: Iterable[bytes], limit: int = SAMPLE_ROWS) -> bool:
         """Measure the first lines of a request file; a line that is not a request is left out.
@@ -180,7 +184,9 @@ class SizeSample:
             prompt_characters=self._characters,
             media=self._media,
             limits=OutputLimits(
-                -(-self._max_output_tokens // self.rows) if has_limit else None, self._thinking > 0
+                -(-self._max_output_tokens // self.rows) if has_limit else None,
+                thinks=self._thinking > 0,
+                tools=self._with_tools > 0,
             ),
             sampled_rows=self.rows,
             embeddings=self._family.embeds,
@@ -202,6 +208,7 @@ class SizeSample:
         self._characters += size.characters
         self._media += size.media
         self._thinking += size.thinks
+        self._with_tools += size.tools
         if size.max_output_tokens is not None:
             self._limited += 1
             self._max_output_tokens += size.max_output_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
@@ -100,7 +101,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     def _output_limits(self) -> OutputLimits:
         from airflow_gemini_batch.costs.request_size import output_limits
 
-        return output_limits(self.generation_config)
+        return replace(output_limits(self.generation_config), tools=bool(self.tools))
 
 
 class SubmitGeminiBatchOperator(SubmitBatchJobOperator):

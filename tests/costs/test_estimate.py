@@ -117,6 +117,12 @@ def test_without_earlier_answers_an_interval_is_told(
     assert found.basis.endswith(basis)
 
 
+def test_tools_are_said_to_be_left_out() -> None:
+    told = "what tools read is not known, and not included"
+    assert expected(limits=OutputLimits(tools=True)).basis.endswith(told)
+    assert told not in expected(limits=OutputLimits(tools=True), earlier=Usage(1, 1, 1)).basis
+
+
 def test_earlier_answers_make_a_point() -> None:
     earlier = Usage(4, 999, output_tokens=40, thoughts_tokens=361, tool_tokens=18)
     found = expected(max_output_tokens=5000, earlier=earlier)

@@ -47,11 +47,29 @@ def contents(*parts: Any) -> dict[str, Any]:
         pytest.param({"generationConfig": {"maxOutputTokens": 9}}, (0, 0, 9), id="limit"),
         pytest.param({"generation_config": {"max_output_tokens": "9"}}, (0, 0, 9), id="limit-as-text"),
         pytest.param({"generationConfig": {"maxOutputTokens": True}}, (0, 0, None), id="odd-limit"),
+        pytest.param(
+            {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}},
+            (0, 0, None, False),
+            id="no-thoughts",
+        ),
+        pytest.param(
+            {"generation_config": {"thinking_config": {"thinking_budget": "0"}}},
+            (0, 0, None, False),
+            id="no-thoughts-as-text",
+        ),
+        pytest.param(
+            {"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}},
+            (0, 0, None, True),
+            id="thoughts",
+        ),
+        pytest.param({"generationConfig": {"thinkingConfig": 0}}, (0, 0, None, True), id="odd-thoughts"),
+        pytest.param({"tools": [{"googleSearch": {}}]}, (0, 0, None, True, True), id="tools"),
+        pytest.param({"tools": []}, (0, 0, None, True, False), id="no-tools"),
         pytest.param({"contents": "oops", "generationConfig": []}, (0, 0, None), id="broken"),
         pytest.param({"contents": [{"parts": ["oops", {"text": 5}]}, None]}, (0, 0, None), id="broken-parts"),
     ],
 )
-def test_gemini_request_is_measured(asked: dict[str, Any], size: tuple[int, int, int | None]) -> None:
+def test_gemini_request_is_measured(asked: dict[str, Any], size: tuple[Any, ...]) -> None:
     assert measure(asked, GEMINI) == RequestSize(*size)
 
 

@@ -47,6 +47,17 @@ def test_text_lands_in_one_column_with_its_bookkeeping(files):
     assert parquet(failed_of(files)) == []
 
 
+def test_target_of_an_earlier_release_gets_the_column_that_it_lacks(files):
+    files.land([("978-1", good("old"))])
+    earlier = pq.read_table(files.target)
+    pq.write_table(earlier.drop_columns(["batch_tool_tokens"]), files.target)
+    files.land([("978-2", good("new"))])
+    assert parquet(files.target, "isbn", "answer", "batch_tool_tokens") == [
+        ("978-1", "old", None),
+        ("978-2", "new", 20),
+    ]
+
+
 def test_without_bookkeeping_answers_stand_alone(files):
     files.land([("978-1", good("A novel."))], plan_of(bookkeeping=False))
     assert pq.read_schema(files.target).names == ["isbn", "answer"]
