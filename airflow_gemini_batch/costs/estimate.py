@@ -132,7 +132,9 @@ def estimate(
     if not embeddings:
         if earlier and earlier.rows:
             prompt_tokens += _rounded_up(earlier.tool_tokens * rows, earlier.rows)
-            low = high = _rounded_up((earlier.output_tokens + earlier.thoughts_tokens) * rows, earlier.rows)
+            taken = _rounded_up((earlier.output_tokens + earlier.thoughts_tokens) * rows, earlier.rows)
+            most = limits.max_output_tokens
+            low = high = min(taken, most * rows) if most else taken
             basis += f"; each answer takes what {earlier.rows:,} answers in the target took on average"
         else:
             low, high, assumed = _assumed_output(model, limits)

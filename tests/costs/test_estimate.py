@@ -132,6 +132,10 @@ def test_earlier_answers_make_a_point() -> None:
     assert found.basis.endswith("each answer takes what 4 answers in the target took on average")
 
 
+def test_limit_that_was_lowered_holds_for_what_earlier_answers_took() -> None:
+    assert expected(max_output_tokens=50, earlier=Usage(1, 9, 400)).output_tokens == 50_000
+
+
 def test_no_earlier_answers_are_nothing_known() -> None:
     assert expected(earlier=Usage()) == expected()
 
