@@ -19,7 +19,8 @@ from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONG
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.core.models import model_resource_name
 from airflow_gemini_batch.costs.estimate import Estimate, Unpriced, between, check_ceiling
-from airflow_gemini_batch.costs.prices import GLOBAL, PriceTable, dollars
+from airflow_gemini_batch.costs.prices import PriceTable, dollars
+from airflow_gemini_batch.costs.rates import GLOBAL
 from airflow_gemini_batch.costs.request_size import SizeSample
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.jobs.polling import utc_now

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, check_ceiling, estimate
-from airflow_gemini_batch.costs.prices import Cost, Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.prices import Cost, PriceTable
+from airflow_gemini_batch.costs.rates import Prices, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.usage import Usage
 

@@ -7,7 +7,8 @@ from datetime import date
 
 import pytest
 
-from airflow_gemini_batch.costs.prices import Lifecycle, Prices, PriceTable, Rate, read_prices
+from airflow_gemini_batch.costs.prices import PriceTable, read_prices
+from airflow_gemini_batch.costs.rates import Lifecycle, Prices, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.usage import Usage
 

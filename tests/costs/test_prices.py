@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_gemini_batch.costs.prices import (
-    Cost,
-    Lifecycle,
-    Prices,
-    PriceTable,
-    Rate,
-    cost_of,
-    dollars,
-    read_prices,
-)
+from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of, dollars, read_prices
+from airflow_gemini_batch.costs.rates import Lifecycle, Prices, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.usage import Usage
 

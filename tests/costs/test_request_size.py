@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
-from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.prices import PriceTable
+from airflow_gemini_batch.costs.rates import Prices, Rate
 from airflow_gemini_batch.costs.request_size import RequestSize, SizeSample, measure
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from tests.support.requests_data import request

@@ -10,7 +10,8 @@ from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
-from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.prices import PriceTable
+from airflow_gemini_batch.costs.rates import Prices, Rate
 from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
