@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.model_families import ModelFamily
+    from airflow_gemini_batch.costs.estimate import Unpriced
     from airflow_gemini_batch.jobs.runner import BatchRun
     from airflow_gemini_batch.jobs.state import BatchJob
     from airflow_gemini_batch.jobs.submit_once import Submitted
@@ -45,7 +46,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     The result (XCom) is a manifest, with tokens and cost: see :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
-    :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
+    :param model: plain name (``gemini-3.8-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
     :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
@@ -67,8 +68,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
-        the first requests, for each mapped instance on its own, without follow-up jobs. A model without a known price
-        passes with a warning.
+        the first requests, for each mapped instance on its own, without follow-up jobs; of an interval, its upper end.
+    :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
+        ``allow`` it with a warning.
     :param preflight: before the job is created, check the first requests, the sizes, the destination and the
         locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
         by one count against ``max_failed_fraction``. What cannot be checked is a warning.
@@ -90,6 +92,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "labels",
         "model_parameters",
         "max_cost_usd",
+        "unpriced",
         "force_rerun",
     )
     operator_extra_links = (BatchJobLink(),)
@@ -111,6 +114,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         max_cost_usd: float | str | None = None,
+        unpriced: Unpriced = "refuse",
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
@@ -138,6 +142,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
         self.max_cost_usd = max_cost_usd
+        self.unpriced = unpriced
         self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
@@ -199,7 +204,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def _run(self, context: Context) -> BatchRun:
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
         from airflow_gemini_batch.jobs.identity import TaskRun
-        from airflow_gemini_batch.jobs.polling import WaitPolicy
+        from airflow_gemini_batch.jobs.polling import WaitPolicy, utc_now
         from airflow_gemini_batch.jobs.runner import BatchRun
         from airflow_gemini_batch.jobs.submission import Submission
         from airflow_gemini_batch.preflight.job import JobChecks
@@ -220,6 +225,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             preflight=self.preflight,
             max_failed_fraction=self.max_failed_fraction,
             max_cost_usd=ceiling_of(self.max_cost_usd),
+            unpriced=self.unpriced,
+            today=utc_now().date(),
             log=self.log,
         )
         ti = context["ti"]
@@ -242,7 +249,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             max_failed_fraction=self.max_failed_fraction,
             cancel_on_timeout=self.on_timeout == "cancel",
             check=checks.check,
-            prices=price_table,
+            prices=lambda: price_table(self.hook.location),
             log=self.log,
             patience=self.patience,
         )

@@ -217,7 +217,7 @@ def test_report_says_what_was_asked_and_what_it_will_cost(bucket):
     assert (report["rows"], report["requests"], report["done"], report["dropped"]) == (3, 3, 0, {})
     assert len(report["sources"]) == 1
     estimate = report["estimate"]
-    assert (estimate["model"], estimate["rows"], estimate["output_tokens"]) == ("gemini-2.5-flash", 3, 300)
+    assert (estimate["model"], estimate["rows"], estimate["output_tokens"]) == ("gemini-3.8-flash", 3, 300)
     assert estimate["cost"]["amount"] > 0
     json.dumps(report)
 
