@@ -50,7 +50,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         in any case. Answers are expected to take what those in the target took, or what the requests allow.
     :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
         ``allow`` it with a warning.
-    :param shard_rows: most requests of one job; by default as many as Vertex AI takes. A build makes 1,000 jobs at most.
+    :param shard_rows: most requests of one job; by default as many as Vertex AI takes. There are 1,000 jobs at most.
     :param destination: former name of ``requests``.
     :param skip_done: former name of ``target``.
     """
