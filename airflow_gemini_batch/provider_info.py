@@ -42,7 +42,8 @@ def get_provider_info() -> dict[str, Any]:
                     "price_table": {
                         "description": (
                             "CSV file with prices that replace and extend those of the package: columns model, input, "
-                            "output (US dollars per million tokens in batch) and as_of."
+                            "output (US dollars per million tokens in batch) and as_of, and optional ones such as "
+                            "valid_from and retires: see the package's prices.csv."
                         ),
                         "version_added": __version__,
                         "type": "string",

@@ -42,7 +42,7 @@ with DAG(
         source=f"{DATASET}.books",
         key="book_id",
         prompt=PROMPT,
-        model="{{ var.value.get('gemini_batch_model', 'gemini-2.5-flash') }}",
+        model="{{ var.value.get('gemini_batch_model', 'gemini-3.8-flash') }}",
         generation_config={"temperature": 0.2, "maxOutputTokens": 512},
         response_schema={"description": str, "genres": list[str], "for_children": bool},
         target=f"{DATASET}.book_descriptions",

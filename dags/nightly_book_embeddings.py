@@ -59,6 +59,7 @@ with DAG(
         project_id=PROJECT,
         location=LOCATION,
         max_cost_usd=10,
+        unpriced="allow",  # text-embedding models are billed by the character, and have no price here
         max_failed_fraction=0.5,
     )
     phrase = TextEmbeddingTaskGroup(

@@ -32,7 +32,7 @@ with DAG(
 ):
 
     @task.gemini_batch(
-        model="{{ var.value.get('gemini_batch_model', 'gemini-2.5-flash') }}",
+        model="{{ var.value.get('gemini_batch_model', 'gemini-3.8-flash') }}",
         requests="gs://{{ var.value.gemini_batch_bucket }}/reading_group",
         location="{{ var.value.gemini_batch_location }}",
         system_instruction="You lead a reading group. Be brief.",

@@ -19,7 +19,7 @@ from airflow_gemini_batch import GeminiBatchOutputFilesSensor, SubmitGeminiBatch
 
 BUCKET = "{{ var.value.gemini_batch_bucket }}"
 LOCATION = "{{ var.value.gemini_batch_location }}"
-MODEL = "{{ var.value.get('gemini_batch_model', 'gemini-2.5-flash') }}"
+MODEL = "{{ var.value.get('gemini_batch_model', 'gemini-3.8-flash') }}"
 FOLDER = "recipes/{{ run_id }}"
 PROMPTS = Path(__file__).parent / "recipes"
 

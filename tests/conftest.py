@@ -69,6 +69,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = files - {item.path for item in items if item.get_closest_marker("unit")}
         written = {str(path): path.stat().st_mtime for path in others}
         config.cache.set(WITHOUT_UNIT_TESTS, config.cache.get(WITHOUT_UNIT_TESTS, {}) | written)
+    items[:] = _slow_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Put the slow tests, whole files, at the beginning of the parts of the tests that the workers begin with."""
+    slow: dict[Path, list[pytest.Item]] = {}
+    others: list[pytest.Item] = []
+    for item in items:
+        (slow.setdefault(item.path, []) if item.get_closest_marker("slow") else others).append(item)
+    files, share = list(slow.values()), -(-len(items) // workers)
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        for file in files[worker * len(files) // workers : (worker + 1) * len(files) // workers]:
+            ordered += file
+        room = max(share * (worker + 1) - len(ordered), 0)
+        ordered += others[:room]
+        del others[:room]
+    return ordered + others
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

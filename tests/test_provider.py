@@ -168,7 +168,7 @@ def test_importing_what_a_dag_file_imports_loads_no_google_library():
     assert in_a_fresh_process(code) == "[]"
 
 
-BUILD = {"source": "bq://project-1.d.t", "key": "isbn", "prompt": "a", "model": "gemini-2.5-flash"}
+BUILD = {"source": "bq://project-1.d.t", "key": "isbn", "prompt": "a", "model": "gemini-3.8-flash"}
 # The arguments that each operator and each sensor can't do without.
 NEEDED: dict[str, dict[str, Any]] = {
     "BuildGeminiRequestsOperator": BUILD,
@@ -188,7 +188,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "target": "bq://project-1.d.vectors",
     },
     "LandEmbeddingsOperator": {"manifest": {}, "key": "id", "target": "bq://project-1.d.t"},
-    "SubmitGeminiBatchOperator": {"model": "gemini-2.5-flash", "requests": "gs://bucket/in.jsonl"},
+    "SubmitGeminiBatchOperator": {"model": "gemini-3.8-flash", "requests": "gs://bucket/in.jsonl"},
     "SubmitTextEmbeddingBatchOperator": {"model": "text-embedding-005", "requests": "gs://bucket/in.jsonl"},
     "GeminiBatchJobSensor": {},
     "GeminiBatchOutputFilesSensor": {"prefix": "gs://bucket/out"},

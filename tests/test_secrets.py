@@ -49,7 +49,7 @@ def heard(gemini_batch_stack, monkeypatch):
 
 
 def make_task(source, **arguments):
-    settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.05, **arguments}
+    settings = {"task_id": "describe", "model": "gemini-3.8-flash", "poll_interval": 0.05, **arguments}
     return SubmitGeminiBatchOperator(requests=source, **settings)
 
 

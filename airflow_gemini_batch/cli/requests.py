@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 from rich.markup import escape
@@ -18,10 +18,12 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.core.models import model_resource_name
-from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling
+from airflow_gemini_batch.costs.estimate import Estimate, Unpriced, between, check_ceiling
 from airflow_gemini_batch.costs.prices import PriceTable, dollars
+from airflow_gemini_batch.costs.rates import GLOBAL
 from airflow_gemini_batch.costs.request_size import SizeSample
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 
@@ -37,12 +39,20 @@ def _family_named(name: str | ModelFamily) -> ModelFamily:
     raise typer.BadParameter(f"{name!r} is not one of {', '.join(FAMILIES)}")
 
 
+def _unpriced(choice: str) -> str:
+    if choice in get_args(Unpriced):
+        return choice
+    raise typer.BadParameter(f"{choice!r} is not refuse or allow")
+
+
 _Format = typer.Option(
     "--format",
     help="Request format. By default, estimate takes it from the model's name.",
     parser=_family_named,
     metavar="|".join(FAMILIES),
 )
+
+
 _COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
 
@@ -89,7 +99,7 @@ def validate(
 def estimate(
     file: _File,
     model: Annotated[
-        str, typer.Option(help="Name of the model, such as gemini-2.5-flash, or its resource name.")
+        str, typer.Option(help="Name of the model, such as gemini-3.8-flash, or its resource name.")
     ],
     family: Annotated[ModelFamily | None, _Format] = None,
     prices: Annotated[
@@ -102,17 +112,28 @@ def estimate(
         float | None,
         typer.Option(min=0.0, help="Ceiling in US dollars. Exits with 1 if the estimate is above it."),
     ] = None,
+    unpriced: Annotated[
+        str,
+        typer.Option(
+            help="What the ceiling does with a model whose price is not known.",
+            parser=_unpriced,
+            metavar="refuse|allow",
+        ),
+    ] = "refuse",
+    location: Annotated[
+        str, typer.Option(help="Location of the job; outside global, some models cost more.")
+    ] = GLOBAL,
     as_json: _AsJson = False,
 ) -> None:
     """Estimate what a request file costs as a batch job."""
     try:
-        table = PriceTable.load(prices)
+        table = PriceTable.load(prices, location=location)
         sample = SizeSample(family or _family_of(model))
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, sample_rows)
         if not sample.lines:
             raise InvalidRequestError(f"{file} contains no requests")
-        result = sample.estimate(model, table, file_bytes=None if is_whole else size)
+        result = sample.estimate(model, table, on=utc_now().date(), file_bytes=None if is_whole else size)
     except GeminiBatchError as error:
         raise failed(error) from None
     _show_estimate(result)
@@ -120,7 +141,7 @@ def estimate(
         summary = {"file": file, "sampled": sample.rows, "complete": is_whole, "max_cost_usd": max_cost_usd}
         print(json.dumps({**result.to_json(), **summary}))
     try:
-        if warning := check_ceiling(result, max_cost_usd):
+        if warning := check_ceiling(result, max_cost_usd, cast("Unpriced", unpriced)):
             screen.print(f"[yellow]{escape(warning)}[/]")
     except InvalidRequestError as above:
         screen.print(f"[red]{escape(str(above))}[/]", soft_wrap=True)
@@ -199,13 +220,13 @@ def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole
 
 def _show_estimate(result: Estimate) -> None:
     table = Table("model", "rows", "prompt tokens", "output tokens", "cost", "prices of")
-    amount = result.cost.amount
+    low, high = result.cost_low.amount, result.cost.amount
     table.add_row(
         escape(result.model),
         f"{result.rows:,}",
         f"{result.prompt_tokens:,}",
-        f"{result.output_tokens:,}",
-        "unknown" if amount is None else dollars(amount),
+        between(f"{result.output_tokens_low:,}", f"{result.output_tokens:,}"),
+        between(dollars(low), dollars(high)) if low is not None and high is not None else "unknown",
         result.cost.rates_as_of or "-",
     )
     screen.print(table)

@@ -7,11 +7,15 @@ FINGERPRINT_COLUMN = "batch_fingerprint"
 
 JOB_COLUMN = "batch_job"
 
+SHARD_COLUMN = "batch_shard"
+"""Column of the temporary table from which the requests of several jobs are cut."""
+
 TOKEN_COLUMNS = {
     "batch_prompt_tokens": "promptTokenCount",
     "batch_output_tokens": "candidatesTokenCount",
     "batch_thoughts_tokens": "thoughtsTokenCount",
     "batch_cached_tokens": "cachedContentTokenCount",
+    "batch_tool_tokens": "toolUsePromptTokenCount",
 }
 """Columns with numbers of tokens, and the fields of ``usageMetadata`` that they come from."""
 
@@ -29,9 +33,7 @@ What has no value in one of the three statements that stage answers (``landing.b
 ``landing.bigquery.embedding_sql``, ``landing.files.matching``) fails when the statement is written.
 """
 
-NOT_OF_VECTORS = frozenset(
-    {"batch_finish_reason", "batch_output_tokens", "batch_thoughts_tokens", "batch_cached_tokens"}
-)
+NOT_OF_VECTORS = frozenset({"batch_finish_reason", *TOKEN_COLUMNS.keys() - {"batch_prompt_tokens"}})
 """Those of :data:`BOOKKEEPING` that vectors do not have."""
 
 FAILED_COLUMNS = {

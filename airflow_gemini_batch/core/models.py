@@ -23,13 +23,13 @@ _NAMED = re.compile(
 def model_resource_name(model: str) -> str:
     """Return the resource name of ``model``; raises :class:`ValueError` for a text that is not a name.
 
-    A plain name is a Google model: ``gemini-2.5-flash`` becomes ``publishers/google/models/gemini-2.5-flash``.
+    A plain name is a Google model: ``gemini-3.8-flash`` becomes ``publishers/google/models/gemini-3.8-flash``.
     Publisher models and tuned ones (``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``) stay as they
     are. Which models exist is not checked: the list changes monthly, and Vertex AI refuses an unknown one
     before anything is paid.
     """
     if not isinstance(model, str) or not model:
-        raise ValueError(f"model is missing: give a name such as 'gemini-2.5-flash', got {model!r}")
+        raise ValueError(f"model is missing: give a name such as 'gemini-3.8-flash', got {model!r}")
     if _PUBLISHER.fullmatch(model) or _OWN.fullmatch(model):
         return model
     if _PLAIN.fullmatch(model):
@@ -39,7 +39,7 @@ def model_resource_name(model: str) -> str:
         if plain != model and _PLAIN.fullmatch(plain):
             raise ValueError(f"model {model!r} is not a name of Vertex AI: write {plain!r}")
     raise ValueError(
-        f"model {model!r} is not a name that a batch job takes: expected a plain name (gemini-2.5-flash), "
+        f"model {model!r} is not a name that a batch job takes: expected a plain name (gemini-3.8-flash), "
         "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models|endpoints/ID"
     )
 
@@ -62,6 +62,26 @@ def is_model(found: str, asked: str) -> bool:
         first["location"] == second["location"]
         and may_be_same_project(first["project"] or "", second["project"] or "")
     )
+
+
+def is_other_model(version: str, asked: str) -> bool:
+    """Whether an answer's ``modelVersion`` names another model than the one that was asked for.
+
+    A number or a date at the end of a name is a version of the same model. Names that can't be compared are not
+    different: an empty one, that of a tuned model, and an alias (``…-latest``), which stands for another name.
+
+    :param asked: plain or resource name.
+    """
+    tuned = "/" in asked and "publishers/" not in asked
+    wanted = _without_version(asked)
+    if not version or tuned or wanted.endswith("-latest"):
+        return False
+    return _without_version(version) != wanted
+
+
+def _without_version(model: str) -> str:
+    name = short_model_name(model).lower().partition("@")[0]
+    return re.sub(r"-(\d{3}|\d\d-\d{4})\Z", "", name)
 
 
 def short_model_name(resource_name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -17,7 +18,7 @@ from airflow_gemini_batch.core.model_families import (
     TEXT_EMBEDDING,
     ModelFamily,
 )
-from airflow_gemini_batch.costs.estimate import Estimate, estimate
+from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, estimate
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
@@ -36,11 +37,15 @@ class RequestSize(NamedTuple):
     :param characters: of its prompt, system instruction and title.
     :param media: number of files, within the request or referred to.
     :param max_output_tokens: the request's own limit, ``None`` without one.
+    :param thinks: whether the model may think before it answers.
+    :param tools: whether the model may use tools.
     """
 
     characters: int
     media: int = 0
     max_output_tokens: int | None = None
+    thinks: bool = True
+    tools: bool = False
 
 
 def measure(request: Mapping[str, Any], family: ModelFamily) -> RequestSize:
@@ -60,12 +65,24 @@ def _generation_size(request: Mapping[str, Any]) -> RequestSize:
         )
         for part in _parts(message)
     ]
-    config = _either(request, "generationConfig", "generation_config")
+    limits = output_limits(_either(request, "generationConfig", "generation_config"))
     return RequestSize(
         _characters(parts),
         sum(any(part.get(name) is not None for name in _MEDIA) for part in parts),
-        _limit(config) if isinstance(config, Mapping) else None,
+        limits.max_output_tokens,
+        limits.thinks,
+        bool(request.get("tools")),
     )
+
+
+def output_limits(config: Any) -> OutputLimits:
+    """Return what a ``GenerationConfig`` says about the length of answers; one that is broken says nothing."""
+    if not isinstance(config, Mapping):
+        return OutputLimits()
+    thinking = _either(config, "thinkingConfig", "thinking_config")
+    budget = _either(thinking, "thinkingBudget", "thinking_budget") if isinstance(thinking, Mapping) else None
+    most = _whole(_either(config, "maxOutputTokens", "max_output_tokens"))
+    return OutputLimits(most if most and most > 0 else None, _whole(budget) != 0)
 
 
 def _text_embedding_size(request: Mapping[str, Any]) -> RequestSize:
@@ -100,6 +117,8 @@ class SizeSample:
         self._media = 0
         self._limited = 0
         self._max_output_tokens = 0
+        self._thinking = 0
+        self._with_tools = 0
 
     def add_lines(self, lines: Iterable[bytes], limit: int = SAMPLE_ROWS) -> bool:
         """Measure the first lines of a request file; a line that is not a request is left out.
@@ -131,11 +150,18 @@ class SizeSample:
             )
 
     def estimate(
-        self, model: str, prices: PriceTable, rows: int | None = None, *, file_bytes: int | None = None
+        self,
+        model: str,
+        prices: PriceTable,
+        rows: int | None = None,
+        *,
+        on: date,
+        file_bytes: int | None = None,
     ) -> Estimate:
         """Estimate the tokens and the cost of a batch; without ``rows`` and ``file_bytes``, of the sample alone.
 
         :param rows: all rows of the batch.
+        :param on: the day whose rates count.
         :param file_bytes: size of all its files, from which the number of rows is estimated.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when the sample holds lines or rows, and
@@ -153,10 +179,15 @@ class SizeSample:
         expected = estimate(
             model,
             prices,
+            on=on,
             rows=self.lines if rows is None else rows,
             prompt_characters=self._characters,
             media=self._media,
-            max_output_tokens=-(-self._max_output_tokens // self.rows) if has_limit else None,
+            limits=OutputLimits(
+                -(-self._max_output_tokens // self.rows) if has_limit else None,
+                thinks=self._thinking > 0,
+                tools=self._with_tools > 0,
+            ),
             sampled_rows=self.rows,
             embeddings=self._family.embeds,
         )
@@ -176,6 +207,8 @@ class SizeSample:
         self.rows += 1
         self._characters += size.characters
         self._media += size.media
+        self._thinking += size.thinks
+        self._with_tools += size.tools
         if size.max_output_tokens is not None:
             self._limited += 1
             self._max_output_tokens += size.max_output_tokens
@@ -188,11 +221,13 @@ def estimate_sources(
     family: ModelFamily,
     prices: PriceTable,
     *,
+    on: date,
     sample_rows: int = SAMPLE_ROWS,
 ) -> Estimate:
     """Estimate a job from its first requests; reading them costs nothing.
 
     :param sources: files, or one table.
+    :param on: the day whose rates count.
     :param sample_rows: number of requests to read.
 
     Raises :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` for a source that does not exist, and
@@ -201,10 +236,11 @@ def estimate_sources(
     sample = SizeSample(family)
     if isinstance(sources[0], BigQueryAddress):
         # One job reads one table: jobs.submission.parse_requests refuses several.
-        return sample.estimate(model, prices, _add_table(sample, store, sources[0], family, sample_rows))
+        rows = _add_table(sample, store, sources[0], family, sample_rows)
+        return sample.estimate(model, prices, rows, on=on)
     files = [each for each in sources if isinstance(each, GcsAddress)]
     file_bytes = _add_files(sample, store, files, sample_rows)
-    return sample.estimate(model, prices, file_bytes=file_bytes)
+    return sample.estimate(model, prices, on=on, file_bytes=file_bytes)
 
 
 def _add_table(
@@ -244,11 +280,11 @@ def _either(message: Mapping[str, Any], camel_case: str, snake_case: str) -> Any
     return message.get(snake_case) if value is None else value
 
 
-def _limit(config: Mapping[str, Any]) -> int | None:
-    value = _either(config, "maxOutputTokens", "max_output_tokens")
+def _whole(value: Any) -> int | None:
+    """Return a whole number, which JSON may hold as text; ``None`` for anything else."""
     if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    return int(value) if type(value) in (int, float) and value >= 1 else None
+        return int(value)
+    return int(value) if type(value) in (int, float) else None
 
 
 def _listed(value: Any) -> list[Any]:

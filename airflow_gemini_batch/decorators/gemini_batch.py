@@ -126,7 +126,7 @@ def gemini_batch_task(
     prompt, where a prompt is a text or a whole ``GenerateContentRequest``. The task's result is the manifest, which
     :func:`airflow_gemini_batch.iter_responses` reads::
 
-        @task.gemini_batch(model="gemini-2.5-flash", requests="gs://shop/prompts", location="us-central1")
+        @task.gemini_batch(model="gemini-3.8-flash", requests="gs://shop/prompts", location="us-central1")
         def ask():
             for book in books:
                 yield book.isbn, f"Describe {book.title}."

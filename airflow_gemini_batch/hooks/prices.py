@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.costs.prices import PriceTable
 
 
-def price_table() -> PriceTable:
+def price_table(location: str = "global") -> PriceTable:
     """Return the price table; ``[gemini_batch] price_table`` in Airflow's configuration names a CSV file.
+
+    :param location: of the jobs, empty where it is unknown.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that is not a price table.
     """
     from airflow_gemini_batch.costs.prices import PriceTable
 
-    return PriceTable.load(conf.get("gemini_batch", "price_table", fallback="") or None)
+    return PriceTable.load(conf.get("gemini_batch", "price_table", fallback="") or None, location=location)
 
 
 def ceiling_of(max_cost_usd: float | str | None) -> float | None:

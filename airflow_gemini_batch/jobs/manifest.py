@@ -55,8 +55,9 @@ class Manifest:
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
     ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
-    :class:`.Usage`, over all rows of all rounds, answered or not) and ``cost``
-    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted). A failed job that
+    :class:`.Usage`, over all rows of all rounds, answered or not), ``cost``
+    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted) and
+    ``other_models`` (rows that another model than the one asked for has answered, by its version). A failed job that
     another try has replaced is in no round: the error message of its own try has its cost.
     """
 
@@ -67,6 +68,7 @@ class Manifest:
     rounds: Sequence[Round] = field(default_factory=tuple)
     usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
+    other_models: Mapping[str, int] = field(default_factory=dict)
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class Manifest:
             "rounds": [{**asdict(round_), "source": list(round_.source)} for round_ in self.rounds],
             "usage": {model: dict(tokens) for model, tokens in self.usage.items()},
             "cost": None if self.cost is None else dict(self.cost),
+            "other_models": dict(self.other_models),
         }
 
     @classmethod
@@ -113,6 +116,7 @@ class Manifest:
                 ),
                 usage={model: dict(tokens) for model, tokens in content.get("usage", {}).items()},
                 cost=content.get("cost"),
+                other_models=dict(content.get("other_models", {})),
                 version=version,
             )
         except (KeyError, TypeError) as error:

@@ -337,10 +337,11 @@ class BatchRun:
             ),
             usage={model: usage.to_json() for model, usage in spending.usage.items()},
             cost=spending.cost.to_json() if spending.cost else None,
+            other_models=spending.other_models,
         ).to_json()
 
     def _spent_on(self, rounds: Sequence[EndedRound]) -> Spending:
-        return spent_on(rounds, short_model_name(self._submission.model), self._prices, self._log)
+        return spent_on(rounds, self._submission.model, self._prices, self._log)
 
 
 def _is_follow_up(job: BatchJob) -> bool:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.model_families import ModelFamily
+    from airflow_gemini_batch.costs.estimate import OutputLimits, Unpriced
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
+    from airflow_gemini_batch.outputs.usage import Usage
     from airflow_gemini_batch.requests.sources import PythonRows
     from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
     from airflow_gemini_batch.requests.templates import RequestTemplate
@@ -45,8 +47,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.
-    :param max_cost_usd: fail when the estimated cost is higher. The estimate is printed in any case.
-    :param shard_rows: most requests of one job; by default as many as Vertex AI takes.
+    :param max_cost_usd: fail when the estimated cost, of an interval its upper end, is higher. The estimate is printed
+        in any case. Answers are expected to take what those in the target took, or what the requests allow.
+    :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
+        ``allow`` it with a warning.
+    :param shard_rows: most requests of one job; by default as many as Vertex AI takes. There are 1,000 jobs at most.
     :param destination: former name of ``requests``.
     :param skip_done: former name of ``target``.
     """
@@ -59,6 +64,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         "requests",
         "target",
         "max_cost_usd",
+        "unpriced",
     )
 
     def __init__(
@@ -73,6 +79,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         on_bad_rows: Literal["fail", "drop"] = "fail",
         on_empty: Literal["skip", "succeed"] = "skip",
         max_cost_usd: float | str | None = None,
+        unpriced: Unpriced = "refuse",
         shard_rows: int | None = None,
         destination: str | None = None,
         skip_done: str | None = None,
@@ -88,6 +95,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.on_bad_rows = on_bad_rows
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
+        self.unpriced = unpriced
         self.shard_rows = shard_rows
         for name, choices in (("on_bad_rows", ("fail", "drop")), ("on_empty", ("skip", "succeed"))):
             if (given := getattr(self, name)) not in choices:
@@ -116,9 +124,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Return how many characters each request holds besides its rendered prompt."""
         return 0
 
-    def _max_output_tokens(self) -> int | None:
-        """Return the most tokens of one answer, ``None`` when that is open."""
-        return None
+    def _output_limits(self) -> OutputLimits:
+        """Return what the requests say about the length of answers."""
+        from airflow_gemini_batch.costs.estimate import OutputLimits
+
+        return OutputLimits()
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
@@ -191,17 +201,40 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.core.models import short_model_name
         from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
+        from airflow_gemini_batch.jobs.polling import utc_now
 
         expected = estimate(
             short_model_name(plan.model),
-            price_table(),
+            price_table(self._known_location()),
+            on=utc_now().date(),
             rows=report.requests,
             prompt_characters=report.prompt_characters + report.requests * self._fixed_characters(),
             media=report.media,
-            max_output_tokens=self._max_output_tokens(),
+            limits=self._output_limits(),
+            earlier=self._earlier(plan),
             embeddings=plan.family.embeds,
         )
         self.log.info("%s", expected)
-        if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd)):
+        if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd), self.unpriced):
             self.log.warning("%s", warning)
         return expected.to_json()
+
+    def _known_location(self) -> str:
+        """Return the location of the jobs; empty without one, which a build does not need."""
+        try:
+            return self.hook.location
+        except InvalidRequestError:
+            return ""
+
+    def _earlier(self, plan: BuildPlan) -> Usage | None:
+        from airflow_gemini_batch.costs.earlier import earlier_usage
+
+        if plan.target is None or plan.family.embeds:
+            return None
+        return earlier_usage(
+            plan.target,
+            plan.model,
+            storage_client=lambda: self.hook.storage_client,
+            bigquery_client=lambda: self.hook.bigquery_client,
+            log=self.log,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
@@ -11,6 +12,7 @@ from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.core.model_families import ModelFamily
+    from airflow_gemini_batch.costs.estimate import OutputLimits
     from airflow_gemini_batch.landing.plan import LandingPlan
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
@@ -25,7 +27,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
             source="bq://shop.books.books",
             key="book_id",
             prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
-            model="gemini-2.5-flash",
+            model="gemini-3.8-flash",
             response_schema={"description": str, "genres": list[str]},
             target="bq://shop.books.descriptions",
         )
@@ -96,10 +98,10 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     def _fixed_characters(self) -> int:
         return len(self.system_instruction or "")
 
-    def _max_output_tokens(self) -> int | None:
-        config = self.generation_config or {}
-        most = config.get("maxOutputTokens", config.get("max_output_tokens"))
-        return None if most is None else int(most)
+    def _output_limits(self) -> OutputLimits:
+        from airflow_gemini_batch.costs.request_size import output_limits
+
+        return replace(output_limits(self.generation_config), tools=bool(self.tools))
 
 
 class SubmitGeminiBatchOperator(SubmitBatchJobOperator):

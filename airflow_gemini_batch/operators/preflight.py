@@ -55,14 +55,19 @@ class PreflightOperator(BuildRequestsOperator):
 
     def execute(self, context: Context) -> dict[str, list[str]]:  # type: ignore[override] # gives no requests
         """Run all checks, log the warnings, and raise the errors as one."""
+        from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
+        from airflow_gemini_batch.jobs.polling import utc_now
         from airflow_gemini_batch.preflight.findings import raise_findings
+        from airflow_gemini_batch.preflight.models import model_findings
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
         from airflow_gemini_batch.requests.sources import row_source
 
         with fail_without_retry():
+            plan = self._plan()
+            needs_price = ceiling_of(self.max_cost_usd) is not None and self.unpriced != "allow"
             findings = preflight_rows(
                 self.hook,
-                self._plan(),
+                plan,
                 row_source(self.source),
                 target=str(self.target),
                 failed_target=self.failed_target,
@@ -71,6 +76,7 @@ class PreflightOperator(BuildRequestsOperator):
                 service_account=self.service_account,
                 kms_key_name=self.kms_key_name,
             )
+            findings += model_findings(plan.model, price_table(), utc_now().date(), needs_price=needs_price)
             raise_findings(findings, self.log.warning)
             self.log.info("Preflight passed: source, requests and target are ready")
             return {"warnings": [str(finding) for finding in findings]}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.model_families import ModelFamily
+    from airflow_gemini_batch.costs.estimate import Unpriced
     from airflow_gemini_batch.jobs.runner import BatchRun
     from airflow_gemini_batch.jobs.state import BatchJob
     from airflow_gemini_batch.jobs.submit_once import Submitted
@@ -46,7 +47,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     The result (XCom) is a manifest, with tokens and cost: see :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
-    :param model: plain name (``gemini-2.5-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
+    :param model: plain name (``gemini-3.8-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
         ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
     :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
@@ -68,11 +69,12 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
-        the first requests, for each mapped instance on its own. A follow-up job that would raise the cost of all jobs
-        above it, or whose cost cannot be told, is left out with a warning. A model without a known price
-        passes with a warning.
+        the first requests, for each mapped instance on its own; of an interval, its upper end. A follow-up job that
+        would raise the cost of all jobs above it, or whose cost cannot be told, is left out with a warning.
     :param first_job_is_estimated: the build task has compared the first job with ``max_cost_usd`` already, so that only
         follow-up jobs are compared here.
+    :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
+        ``allow`` it with a warning.
     :param preflight: before the job is created, check the first requests, the sizes, the destination and the
         locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
         by one count against ``max_failed_fraction``. What cannot be checked is a warning.
@@ -101,6 +103,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "labels",
         "model_parameters",
         "max_cost_usd",
+        "unpriced",
         "force_rerun",
         "target",
         "kms_key_name",
@@ -126,6 +129,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         max_cost_usd: float | str | None = None,
         first_job_is_estimated: bool = False,
+        unpriced: Unpriced = "refuse",
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
@@ -157,6 +161,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.max_failed_fraction = max_failed_fraction
         self.max_cost_usd = max_cost_usd
         self.first_job_is_estimated = first_job_is_estimated
+        self.unpriced = unpriced
         self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
@@ -241,7 +246,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def _run(self, context: Context) -> BatchRun:
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
         from airflow_gemini_batch.jobs.identity import TaskRun
-        from airflow_gemini_batch.jobs.polling import WaitPolicy
+        from airflow_gemini_batch.jobs.polling import WaitPolicy, utc_now
         from airflow_gemini_batch.jobs.runner import BatchRun
         from airflow_gemini_batch.jobs.submission import Submission
         from airflow_gemini_batch.preflight.job import JobChecks
@@ -262,6 +267,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             preflight=self.preflight,
             max_failed_fraction=self.max_failed_fraction,
             max_cost_usd=None if self.first_job_is_estimated else ceiling_of(self.max_cost_usd),
+            unpriced=self.unpriced,
+            today=utc_now().date(),
             log=self.log,
         )
         ti = context["ti"]
@@ -286,9 +293,10 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
             max_cost_usd=ceiling_of(self.max_cost_usd),
+            allow_unpriced=self.unpriced == "allow",
             cancel_on_timeout=self.on_timeout == "cancel",
             check=checks.check,
-            prices=price_table,
+            prices=lambda: price_table(self.hook.location),
             log=self.log,
             patience=self.patience,
         )

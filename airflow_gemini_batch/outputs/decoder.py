@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from airflow_gemini_batch.outputs.matching import UNREADABLE, KeyedLine
-from airflow_gemini_batch.outputs.usage import ModelUsage, counted_usage
+from airflow_gemini_batch.outputs.usage import AUDIO, ModelUsage, counted_usage
 
 _LARGEST = 2**63 - 1
 
@@ -30,9 +30,19 @@ class _Content(msgspec.Struct, gc=False):
     parts: Annotated[list[Part], msgspec.Meta(min_length=1)]
 
 
+class _Grounding(msgspec.Struct, gc=False):
+    webSearchQueries: list[str] | None = None  # noqa: N815 - the service's names
+
+
 class _Candidate(msgspec.Struct, gc=False):
     content: _Content
-    finishReason: str  # noqa: N815 - the service's names
+    finishReason: str  # noqa: N815
+    groundingMetadata: _Grounding | None = None  # noqa: N815
+
+
+class _Modality(msgspec.Struct, gc=False):
+    modality: str | None = None
+    tokenCount: _Tokens = None  # noqa: N815
 
 
 class TokenCounts(msgspec.Struct, gc=False):
@@ -42,6 +52,8 @@ class TokenCounts(msgspec.Struct, gc=False):
     candidatesTokenCount: _Tokens = None  # noqa: N815
     thoughtsTokenCount: _Tokens = None  # noqa: N815
     cachedContentTokenCount: _Tokens = None  # noqa: N815
+    toolUsePromptTokenCount: _Tokens = None  # noqa: N815
+    promptTokensDetails: list[_Modality] | None = None  # noqa: N815
 
 
 class _Response(msgspec.Struct, gc=False):
@@ -66,6 +78,7 @@ class AnswerLine(KeyedLine, gc=False, kw_only=True):
     def usage(self) -> ModelUsage:
         """The model version and the token counts, as :func:`airflow_gemini_batch.outputs.rows.row_usage` gives them."""
         tokens = self.response.usageMetadata
+        grounding = self.response.candidates[0].groundingMetadata
         return ModelUsage(
             self.response.modelVersion or "",
             counted_usage(
@@ -73,6 +86,11 @@ class AnswerLine(KeyedLine, gc=False, kw_only=True):
                 tokens.candidatesTokenCount or 0,
                 tokens.thoughtsTokenCount or 0,
                 tokens.cachedContentTokenCount or 0,
+                tokens.toolUsePromptTokenCount or 0,
+                audio=sum(
+                    one.tokenCount or 0 for one in tokens.promptTokensDetails or () if one.modality == AUDIO
+                ),
+                searches=len(grounding.webSearchQueries or ()) if grounding else 0,
             ),
         )
 

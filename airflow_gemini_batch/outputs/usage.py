@@ -7,22 +7,32 @@ from operator import add
 from typing import Any, NamedTuple, Self
 
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
+from airflow_gemini_batch.outputs.classify import first_object
 
 LONG_PROMPT = 200_000
-"""Some models bill prompt and answer of rows with more prompt tokens than this at a higher rate."""
+"""Some models bill all of a row with more input tokens than this (prompt and tools) at a higher rate."""
+
+AUDIO = "AUDIO"
+"""Modality of tokens that some models bill at a rate of their own."""
 
 
 class Usage(NamedTuple):
     """Token counts of one row, or of many.
 
     :param rows: rows that reported tokens; a row that failed before the model saw it reports none.
-    :param prompt_tokens: tokens of prompts, the cached ones among them.
+    :param prompt_tokens: tokens of prompts, the cached ones and those of audio among them.
     :param output_tokens: tokens of answers, without thoughts.
     :param thoughts_tokens: tokens of thoughts, billed as output.
     :param cached_tokens: the part of ``prompt_tokens`` that came from a cache.
-    :param long_prompt_tokens: the part of ``prompt_tokens`` in rows with more than :data:`LONG_PROMPT` of them.
+    :param long_prompt_tokens: the part of ``prompt_tokens`` in rows with more than :data:`LONG_PROMPT` input tokens.
     :param long_output_tokens: the part of output and thoughts in those rows.
     :param long_cached_tokens: the part of ``cached_tokens`` in those rows.
+    :param tool_tokens: tokens that tools fed to the model (pages, search results), billed as input and not part of
+        ``prompt_tokens``. The service's ``totalTokenCount`` leaves them out for some tools, so it is not read.
+    :param long_tool_tokens: the part of ``tool_tokens`` in those rows.
+    :param audio_tokens: the part of ``prompt_tokens`` that is audio.
+    :param long_audio_tokens: the part of ``audio_tokens`` in those rows.
+    :param searches: queries to Google Search, which has a fee of its own.
     """
 
     rows: int = 0
@@ -33,13 +43,18 @@ class Usage(NamedTuple):
     long_prompt_tokens: int = 0
     long_output_tokens: int = 0
     long_cached_tokens: int = 0
+    tool_tokens: int = 0
+    long_tool_tokens: int = 0
+    audio_tokens: int = 0
+    long_audio_tokens: int = 0
+    searches: int = 0
 
     def __add__(self, other: Usage) -> Usage:  # type: ignore[override]
         return Usage._make(map(add, self, other))
 
     def __str__(self) -> str:
         return (
-            f"{self.prompt_tokens:,} prompt ({self.cached_tokens:,} of them cached), "
+            f"{self.prompt_tokens:,} prompt ({self.cached_tokens:,} of them cached), {self.tool_tokens:,} tool, "
             f"{self.output_tokens:,} output and {self.thoughts_tokens:,} thoughts tokens in {self.rows:,} rows"
         )
 
@@ -97,16 +112,42 @@ def usage_of(response: Mapping[str, Any]) -> ModelUsage:
     metadata = response.get("usageMetadata")
     if not isinstance(metadata, dict):
         return ModelUsage(model, Usage())
-    return ModelUsage(model, counted_usage(*(_count(metadata.get(name)) for name in TOKEN_COLUMNS.values())))
+    details = metadata.get("promptTokensDetails")
+    counts = (_count(metadata.get(name)) for name in TOKEN_COLUMNS.values())
+    queries = _inside(first_object(response.get("candidates")), "groundingMetadata", "webSearchQueries")
+    usage = counted_usage(
+        *counts,
+        audio=sum(
+            _count(one.get("tokenCount"))
+            for one in (details if isinstance(details, list) else ())
+            if isinstance(one, dict) and one.get("modality") == AUDIO
+        ),
+        searches=len(queries) if isinstance(queries, list) else 0,
+    )
+    return ModelUsage(model, usage)
 
 
-def counted_usage(prompt: int, output: int, thoughts: int, cached: int) -> Usage:
+def counted_usage(
+    prompt: int, output: int, thoughts: int, cached: int, tool: int, *, audio: int, searches: int
+) -> Usage:
     """Return the token counts of one row; an empty one if it reports no tokens."""
-    if not (prompt or output or thoughts):
+    if not (prompt or output or thoughts or tool):
         return Usage()
-    if prompt > LONG_PROMPT:
-        return Usage(1, prompt, output, thoughts, cached, prompt, output + thoughts, cached)
-    return Usage(1, prompt, output, thoughts, cached)
+    # The tiers ask for the whole input of the model, of which the tools' answers are a part.
+    long = prompt + tool > LONG_PROMPT
+    return Usage(
+        1,
+        prompt,
+        output,
+        thoughts,
+        cached,
+        *((prompt, output + thoughts, cached) if long else (0, 0, 0)),
+        tool_tokens=tool,
+        long_tool_tokens=tool if long else 0,
+        audio_tokens=audio,
+        long_audio_tokens=audio if long else 0,
+        searches=searches,
+    )
 
 
 def text_embedding_usage(predictions: Any) -> Usage:

@@ -6,7 +6,10 @@ from collections.abc import Collection
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
-from airflow_gemini_batch.outputs.usage import LONG_PROMPT
+from airflow_gemini_batch.outputs.usage import AUDIO, LONG_PROMPT
+
+# TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT, and the unspecified one.
+_MODALITIES = 6
 
 
 def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
@@ -19,9 +22,11 @@ def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
     :param columns: names of the table's columns.
     """
     counts = _text_embedding_counts() if "predictions" in columns else _generation_counts()
+    items = ",\n    ".join(f"{expression} AS {name}" for name, expression in counts.items())
+    long = f"prompt + tool > {LONG_PROMPT}"
     return f"""WITH gemini_batch_counts AS (
   SELECT
-    {counts}
+    {items}
   FROM {table.sql} AS gemini_batch_output
 )
 SELECT
@@ -31,30 +36,43 @@ SELECT
   SUM(output) AS output_tokens,
   SUM(thoughts) AS thoughts_tokens,
   SUM(cached) AS cached_tokens,
-  SUM(IF(prompt > {LONG_PROMPT}, prompt, 0)) AS long_prompt_tokens,
-  SUM(IF(prompt > {LONG_PROMPT}, output + thoughts, 0)) AS long_output_tokens,
-  SUM(IF(prompt > {LONG_PROMPT}, cached, 0)) AS long_cached_tokens
+  SUM(IF({long}, prompt, 0)) AS long_prompt_tokens,
+  SUM(IF({long}, output + thoughts, 0)) AS long_output_tokens,
+  SUM(IF({long}, cached, 0)) AS long_cached_tokens,
+  SUM(tool) AS tool_tokens,
+  SUM(IF({long}, tool, 0)) AS long_tool_tokens,
+  SUM(audio) AS audio_tokens,
+  SUM(IF({long}, audio, 0)) AS long_audio_tokens,
+  SUM(searches) AS searches
 FROM gemini_batch_counts
-WHERE prompt + output + thoughts > 0
+WHERE prompt + output + thoughts + tool > 0
 GROUP BY model_version"""
 
 
-def _generation_counts() -> str:
-    """Return what is counted of a ``GenerateContentResponse``, as items of a SELECT."""
-    fields = zip(("prompt", "output", "thoughts", "cached"), TOKEN_COLUMNS.values(), strict=True)
-    items = [
-        f"{_count('gemini_batch_output.response', f'$.usageMetadata.{field}')} AS {kind}"
-        for kind, field in fields
-    ]
-    return ",\n    ".join(
-        ["IFNULL(JSON_VALUE(gemini_batch_output.response, '$.modelVersion'), '') AS model_version", *items]
+def _generation_counts() -> dict[str, str]:
+    """Return what is counted of a ``GenerateContentResponse``: names and expressions."""
+    response = "gemini_batch_output.response"
+    kinds = zip(("prompt", "output", "thoughts", "cached", "tool"), TOKEN_COLUMNS.values(), strict=True)
+    # A modality stands in the list once, so a fixed number of places needs no subquery for each row.
+    details = (f"$.usageMetadata.promptTokensDetails[{place}]" for place in range(_MODALITIES))
+    audio = "\n      + ".join(
+        f"IF(JSON_VALUE({response}, '{detail}.modality') = '{AUDIO}', {_count(response, f'{detail}.tokenCount')}, 0)"
+        for detail in details
     )
+    queries = f"JSON_QUERY_ARRAY({response}, '$.candidates[0].groundingMetadata.webSearchQueries')"
+    return {
+        "model_version": f"IFNULL(JSON_VALUE({response}, '$.modelVersion'), '')",
+        **{kind: _count(response, f"$.usageMetadata.{field}") for kind, field in kinds},
+        "audio": audio,
+        "searches": f"IFNULL(ARRAY_LENGTH({queries}), 0)",
+    }
 
 
-def _text_embedding_counts() -> str:
-    """Return what is counted of an embedded text, as items of a SELECT; the row does not name the model."""
+def _text_embedding_counts() -> dict[str, str]:
+    """Return what is counted of an embedded text: names and expressions; the row does not name the model."""
     tokens = _count("gemini_batch_output.predictions", "$[0].embeddings.statistics.token_count")
-    return f"'' AS model_version,\n    {tokens} AS prompt,\n    0 AS output,\n    0 AS thoughts,\n    0 AS cached"
+    others = dict.fromkeys(("output", "thoughts", "cached", "tool", "audio", "searches"), "0")
+    return {"model_version": "''", "prompt": tokens, **others}
 
 
 def _count(column: str, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
@@ -11,13 +12,15 @@ from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONG
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.costs.estimate import check_ceiling
+from airflow_gemini_batch.costs.estimate import Unpriced, check_ceiling
 from airflow_gemini_batch.costs.request_size import estimate_sources
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.tables import columns_of
 from airflow_gemini_batch.hooks.prices import price_table
 from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.preflight.checker import PreflightChecker
 from airflow_gemini_batch.preflight.findings import Finding, error, raise_findings, warning
+from airflow_gemini_batch.preflight.models import model_findings
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
 from airflow_gemini_batch.requests.forms import column_faults
 
@@ -136,6 +139,8 @@ class JobChecks:
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
     :param max_cost_usd: highest estimated cost of the job; ``None`` makes no estimate, which would read the first
         requests.
+    :param unpriced: what that limit does with a model without a price.
+    :param today: the day (UTC) whose rates count.
     """
 
     hook: GeminiBatchHook
@@ -143,6 +148,8 @@ class JobChecks:
     preflight: bool
     max_failed_fraction: float
     max_cost_usd: float | None
+    unpriced: Unpriced
+    today: date
     log: Log
 
     def check(self, request: JobRequest) -> None:
@@ -161,15 +168,30 @@ class JobChecks:
                 service_account=request.service_account,
                 kms_key_name=request.kms_key_name,
             )
+            findings += self._model_findings(request.model)
             raise_findings(findings, self.log.warning)
         else:
             self.hook.store.of(request.destination).check_destination(request.destination)
         if self.max_cost_usd is not None:
             self._check_cost(request, self.max_cost_usd)
 
+    def _model_findings(self, model: str) -> list[Finding]:
+        try:
+            return list(model_findings(model, price_table(), self.today))
+        except InvalidRequestError as exc:
+            # Without a ceiling, prices stop nothing.
+            return [warning(f"the end of the model's life could not be checked: {exc}")]
+
     def _check_cost(self, request: JobRequest, max_cost_usd: float) -> None:
         model = short_model_name(request.model)
-        expected = estimate_sources(self.hook.store, request.requests, model, self.family, price_table())
+        expected = estimate_sources(
+            self.hook.store,
+            request.requests,
+            model,
+            self.family,
+            price_table(self.hook.location),
+            on=self.today,
+        )
         self.log.info("Estimate: %s", expected)
-        if unknown := check_ceiling(expected, max_cost_usd):
+        if unknown := check_ceiling(expected, max_cost_usd, self.unpriced):
             self.log.warning("%s", unknown)

@@ -10,6 +10,7 @@ from airflow_gemini_batch.core.columns import (
     BOOKKEEPING,
     FAILED_COLUMNS,
     FINGERPRINT_COLUMN,
+    SHARD_COLUMN,
     STAGED_OUTCOME,
     STAGED_VECTOR,
 )
@@ -20,10 +21,21 @@ from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
 # Vertex AI adds or reads these itself.
 RESERVED_COLUMNS = frozenset(
-    {"request", "response", "status", "processed_time", "content", "predictions", FINGERPRINT_COLUMN}
+    {
+        "request",
+        "response",
+        "status",
+        "processed_time",
+        "content",
+        "predictions",
+        FINGERPRINT_COLUMN,
+        SHARD_COLUMN,
+    }
 )
 # These stand beside the key where answers land; to find out there is too late, since the answers are paid for by then.
 _LANDED_COLUMNS = frozenset({*BOOKKEEPING, *FAILED_COLUMNS, *STAGED_OUTCOME, *STAGED_VECTOR})
+MOST_JOBS = 1000
+"""Most jobs of one build; Airflow maps a task 1,024 times at most by default (``[core] max_map_length``)."""
 SHOWN_KEYS = 5
 """How many offending keys a message names."""
 _SHOWN_CHARACTERS = 100
@@ -107,6 +119,15 @@ class BuildPlan:
         if errors:
             named = ", ".join(present) or "none"
             raise InvalidRequestError("\n".join([*errors, f"The columns are: {named}"]))
+
+    def check_jobs(self, requests: int, jobs: int) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for more jobs than :data:`MOST_JOBS`."""
+        if jobs > MOST_JOBS:
+            raise InvalidRequestError(
+                f"shard_rows={self.shard_rows} would divide {requests:,} requests among {jobs:,} jobs, and a build "
+                f"makes {MOST_JOBS:,} at most. Set shard_rows to {2 * requests // MOST_JOBS:,} or more, or leave it "
+                "out. Nothing was written."
+            )
 
     def check_rows(self, bad: Mapping[BadRow, BadRows]) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for bad rows, unless they are dropped."""

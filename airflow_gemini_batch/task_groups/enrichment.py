@@ -24,7 +24,7 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
             source="bq://shop.books.books",
             key="book_id",
             prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
-            model="gemini-2.5-flash",
+            model="gemini-3.8-flash",
             response_schema={"description": str, "genres": list[str]},
             target="bq://shop.books.descriptions",
         )

@@ -75,8 +75,12 @@ class PipelineOptions(TaskGroupOptions, total=False):
     """Rows that can't become requests ``fail`` the run with their keys (the default), or are left out (``drop``)."""
 
     max_cost_usd: float | str | None
-    """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars. A follow-up job
-    is left out when it and all before it, for its shard, would cost more."""
+    """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars. Of an estimate
+    that is an interval, the upper end counts. A follow-up job is left out when it and all before it, for its shard,
+    would cost more."""
+
+    unpriced: Literal["refuse", "allow"]
+    """What ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default) or ``allow`` it."""
 
     max_row_retries: int
     """Number of follow-up jobs for the rows that failed temporarily. 1 by default."""
@@ -175,13 +179,13 @@ class PipelineTaskGroup(TaskGroup):
             "model": model,
             "target": target,
             "on_empty": "succeed",  # the land task has to distinguish "no new rows" from "not built"
-            **take("requests", "incremental", "on_bad_rows", "max_cost_usd", "shard_rows"),
+            **take("requests", "incremental", "on_bad_rows", "max_cost_usd", "unpriced", "shard_rows"),
             **build_arguments,
             **connection,
         }
         if "max_cost_usd" in building:  # the build task compares all first jobs with it
             submit_arguments = {
-                "max_cost_usd": building["max_cost_usd"],
+                **{name: building[name] for name in ("max_cost_usd", "unpriced") if name in building},
                 "first_job_is_estimated": True,
                 **submit_arguments,
             }

@@ -56,7 +56,7 @@ class Kind(StrEnum):
 
     @property
     def model(self) -> str:
-        name = "gemini-2.5-flash" if self is Kind.GENERATION else "gemini-embedding-001"
+        name = "gemini-3.8-flash" if self is Kind.GENERATION else "gemini-embedding-001"
         return f"publishers/google/models/{name}"
 
     def build_plan(self) -> BuildPlan:
@@ -137,7 +137,7 @@ def _generated(dice: random.Random) -> dict[str, Any]:
     prompt, output, thoughts = dice.randrange(60, 120), dice.randrange(60, 120), dice.randrange(200)
     return {
         "candidates": [{"avgLogprobs": -dice.random(), "content": content, "finishReason": "STOP"}],
-        "modelVersion": "gemini-2.5-flash",
+        "modelVersion": "gemini-3.8-flash",
         "responseId": f"{dice.getrandbits(96):024x}",
         "usageMetadata": {
             "promptTokenCount": prompt,

@@ -217,7 +217,7 @@ def serve_developer_api(pipe: Connection) -> None:
 
     def batch(number: int) -> web.Response:
         state = "SUCCEEDED" if time.time() >= ends[number] else "RUNNING"
-        metadata = {"state": f"BATCH_STATE_{state}", "model": "models/gemini-2.5-flash"}
+        metadata = {"state": f"BATCH_STATE_{state}", "model": "models/gemini-3.8-flash"}
         return web.json_response({"name": f"batches/{number}", "metadata": metadata})
 
     async def create(request: web.Request) -> web.Response:
@@ -328,7 +328,7 @@ def measure_peer(pipe: Connection) -> None:
                 yield GenAIGeminiCreateBatchJobTrigger(
                     project_id=PROJECT,
                     location=LOCATION,
-                    model="gemini-2.5-flash",
+                    model="gemini-3.8-flash",
                     input_source="files/requests",
                     gemini_api_key="none",
                     polling_interval=PEER_INTERVAL,

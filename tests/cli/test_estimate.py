@@ -55,12 +55,15 @@ def test_json_is_one_line(run, write):
     file = write([FORTY] * 1000)
     found = json.loads(run(file, "--json", "--sample", "10", "--max-cost-usd", "1").stdout)
     assert "estimated from 10 of 1,000 rows" in found.pop("basis")
+    cost = {"amount": 0.04, "currency": "USD", "rates_as_of": "2026-10", "unpriced": []}
     assert found == {
         "model": "pro",
         "rows": 1000,
         "prompt_tokens": 10_000,
+        "output_tokens_low": 5000,
         "output_tokens": 5000,
-        "cost": {"amount": 0.04, "currency": "USD", "rates_as_of": "2026-10", "unpriced": []},
+        "cost_low": cost,
+        "cost": cost,
         "file": file,
         "sampled": 10,
         "complete": False,
@@ -77,11 +80,41 @@ def test_more_than_the_ceiling_ends_with_1(run, write):
     assert json.loads(result.stdout)["cost"]["amount"] == 0.04
 
 
-def test_model_without_a_rate_has_tokens_and_no_error(run, write):
-    result = run(write([FORTY]), "--max-cost-usd", "1", model="gemini-99-ultra")
+def test_interval_is_told_where_nothing_limits_the_answers(run, write):
+    result = run(write([request("x" * 40)] * 1000), "--max-cost-usd", "10")
+    assert result.exit_code == 1
+    for told in ("300,000 to 5,000,000", "$1.81 to $30.01", "since nothing limits it"):
+        assert told in result.stderr
+    assert "would cost about $1.81 to $30.01 at batch rates of 2026-10, more than" in result.stderr
+
+
+def test_model_without_a_rate_has_tokens_and_no_error_without_a_ceiling(run, write):
+    result = run(write([FORTY]), model="gemini-99-ultra")
     assert result.exit_code == 0
     assert "unknown" in result.stderr
-    assert "was not checked: the price table has no rate for gemini-99-ultra" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        ([], 1, "set unpriced='allow' to run without the check"),
+        (["--unpriced", "refuse"], 1, "--prices on the command line"),
+        (["--unpriced", "allow"], 0, "can't be checked: there is no batch rate for gemini-99-ultra"),
+        (["--unpriced", "perhaps"], 2, "is not refuse or allow"),
+    ],
+)
+def test_ceiling_for_a_model_without_a_rate(run, write, arguments, exit_code, told):
+    result = run(write([FORTY]), "--max-cost-usd", "1", *arguments, model="gemini-99-ultra")
+    assert (result.exit_code, told in result.stderr) == (exit_code, True)
+
+
+def test_location_may_cost_more(run, write):
+    def cost(*arguments: str) -> float:
+        result = run(write([FORTY] * 1000), "--json", *arguments, model="gemini-3.8-flash")
+        return json.loads(result.stdout)["cost"]["amount"]
+
+    assert cost() == cost("--location", "global")
+    assert cost("--location", "us-central1") == pytest.approx(1.1 * cost())
 
 
 def test_model_decides_what_a_request_is(run, write):

@@ -1,25 +1,34 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from datetime import date
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.costs.estimate import Estimate, check_ceiling, estimate
-from airflow_gemini_batch.costs.prices import Cost, Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, check_ceiling, estimate
+from airflow_gemini_batch.costs.prices import Cost, PriceTable
+from airflow_gemini_batch.costs.rates import Prices, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.outputs.usage import Usage
 
-TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
+TODAY = date(2026, 11, 30)
+TABLE = PriceTable(
+    {model: [Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")] for model in ("pro", "gemini-2.0-flash")}
+)
 
 
-def expected(model: str = "pro", **sizes: Any) -> Estimate:
-    return estimate(model, TABLE, **{"rows": 1000, "prompt_characters": 400_000, **sizes})
+def expected(model: str = "pro", max_output_tokens: int | None = None, **sizes: Any) -> Estimate:
+    limits = OutputLimits(max_output_tokens)
+    asked = {"on": TODAY, "rows": 1000, "prompt_characters": 400_000, "limits": limits, **sizes}
+    return estimate(model, TABLE, **asked)
 
 
 def test_characters_become_tokens_and_money() -> None:
     found = expected(max_output_tokens=50)
     assert (found.rows, found.prompt_tokens, found.output_tokens) == (1000, 100_000, 50_000)
-    assert found.cost == Cost(0.1 + 0.3, "2026-11")
+    assert found.cost == found.cost_low == Cost(0.1 + 0.3, "2026-11")
 
 
 @pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2)])
@@ -54,19 +63,97 @@ def test_no_rows_cost_nothing(sampled_rows: int | None) -> None:
     assert (found.prompt_tokens, found.output_tokens, found.cost.amount) == (0, 0, 0)
 
 
-def test_output_without_a_limit_is_assumed_and_said() -> None:
-    found = expected()
-    assert found.output_tokens == 300_000
-    assert "each output counts as 300 tokens; thoughts are not included" in found.basis
+@pytest.mark.parametrize(
+    ("model", "limits", "low", "high", "basis"),
+    [
+        pytest.param(
+            "pro",
+            OutputLimits(),
+            300,
+            5000,
+            "each output counts as 300 to 5,000 tokens with thoughts, since nothing limits it: set maxOutputTokens",
+            id="nothing-known",
+        ),
+        pytest.param(
+            "pro",
+            OutputLimits(thinks=False),
+            300,
+            1000,
+            "each output counts as 300 to 1,000 tokens, since nothing limits it: set maxOutputTokens",
+            id="told-not-to-think",
+        ),
+        pytest.param(
+            "publishers/google/models/gemini-2.0-flash",
+            OutputLimits(),
+            300,
+            1000,
+            "each output counts as 300 to 1,000 tokens, since nothing limits it: set maxOutputTokens",
+            id="can't-think",
+        ),
+        pytest.param(
+            "pro",
+            OutputLimits(2048),
+            300,
+            2048,
+            "each output counts as 300 to 2,048 tokens, up to maxOutputTokens",
+            id="limit",
+        ),
+        pytest.param(
+            "pro",
+            OutputLimits(50),
+            50,
+            50,
+            "each output counts as 50 tokens, up to maxOutputTokens",
+            id="small-limit",
+        ),
+    ],
+)
+def test_without_earlier_answers_an_interval_is_told(
+    model: str, limits: OutputLimits, low: int, high: int, basis: str
+) -> None:
+    found = expected(model, limits=limits)
+    assert (found.output_tokens_low, found.output_tokens) == (1000 * low, 1000 * high)
+    assert found.cost_low == Cost(pytest.approx(0.1 + low * 0.006), "2026-11")
+    assert found.cost == Cost(pytest.approx(0.1 + high * 0.006), "2026-11")
+    assert found.basis.endswith(basis)
 
 
-def test_output_limit_is_an_upper_bound_and_said() -> None:
-    found = expected(max_output_tokens=2048)
-    assert found.output_tokens == 2_048_000
-    assert (
-        "each output counts as maxOutputTokens (2,048), the upper bound; thoughts are not included"
-        in found.basis
+def test_tools_are_said_to_be_left_out() -> None:
+    told = "what tools read is not known, and not included"
+    assert expected(limits=OutputLimits(tools=True)).basis.endswith(told)
+    assert told not in expected(limits=OutputLimits(tools=True), earlier=Usage(1, 1, 1)).basis
+
+
+def test_earlier_answers_make_a_point() -> None:
+    earlier = Usage(4, 999, output_tokens=40, thoughts_tokens=361, tool_tokens=18)
+    found = expected(max_output_tokens=5000, earlier=earlier)
+    assert found.output_tokens_low == found.output_tokens == 100_250
+    assert found.prompt_tokens == 100_000 + 4_500
+    assert found.cost == found.cost_low
+    assert found.basis.endswith("each answer takes what 4 answers in the target took on average")
+
+
+def test_limit_that_was_lowered_holds_for_what_earlier_answers_took() -> None:
+    assert expected(max_output_tokens=50, earlier=Usage(1, 9, 400)).output_tokens == 50_000
+
+
+def test_no_earlier_answers_are_nothing_known() -> None:
+    assert expected(earlier=Usage()) == expected()
+
+
+@pytest.mark.parametrize(
+    ("day", "price"), [(date(2026, 11, 30), 1), (date(2026, 12, 1), 2), (date(2027, 4, 1), 2)]
+)
+def test_estimate_has_the_rates_of_its_day(day: date, price: float) -> None:
+    found = estimate(
+        "gemini-4-argon",
+        PriceTable.load(),
+        on=day,
+        rows=1000,
+        prompt_characters=4_000_000,
+        limits=OutputLimits(100),
     )
+    assert found.cost.amount == pytest.approx(price * (1 + 0.1 * 5))
 
 
 def test_embeddings_have_no_output() -> None:
@@ -96,7 +183,14 @@ def test_estimate_reads_well() -> None:
     assert str(expected(rows=20_000, sampled_rows=1000, max_output_tokens=50)) == (
         "20,000 rows for pro, about 2,000,000 prompt and 1,000,000 output tokens: $8.00 at batch rates of 2026-11; "
         "estimated from 1,000 of 20,000 rows, 4 characters a token; "
-        "each output counts as maxOutputTokens (50), the upper bound; thoughts are not included"
+        "each output counts as 50 tokens, up to maxOutputTokens"
+    )
+
+
+def test_interval_reads_well() -> None:
+    assert str(expected()).startswith(
+        "1,000 rows for pro, about 100,000 prompt and 300,000 to 5,000,000 output tokens: "
+        "$1.90 to $30.10 at batch rates of 2026-11; "
     )
 
 
@@ -107,12 +201,15 @@ def test_media_are_said_to_be_rough() -> None:
 
 def test_estimate_has_the_documented_shape() -> None:
     found = expected(embeddings=True)
+    cost = {"amount": 0.1, "currency": "USD", "rates_as_of": "2026-11", "unpriced": []}
     assert json.loads(json.dumps(found.to_json())) == {
         "model": "pro",
         "rows": 1000,
         "prompt_tokens": 100_000,
+        "output_tokens_low": 0,
         "output_tokens": 0,
-        "cost": {"amount": 0.1, "currency": "USD", "rates_as_of": "2026-11", "unpriced": []},
+        "cost_low": cost,
+        "cost": cost,
         "basis": found.basis,
     }
 
@@ -127,9 +224,9 @@ def test_what_is_above_the_ceiling_is_stopped_with_reason_and_hint() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_ceiling(found, 5)
     assert str(caught.value) == (
-        "20,000 rows for pro would cost about $8.00, more than max_cost_usd=$5.00; nothing was submitted. "
-        "Send fewer rows, lower maxOutputTokens, or raise max_cost_usd. "
-        f"The cost is {found.basis}; batch rates of 2026-11."
+        "20,000 rows for pro would cost about $8.00 at batch rates of 2026-11, more than max_cost_usd=$5.00; "
+        "nothing was submitted. Send fewer rows, lower maxOutputTokens, or raise max_cost_usd. "
+        f"The cost is {found.basis}."
     )
 
 
@@ -138,10 +235,39 @@ def test_ceiling_of_nothing_stops_what_costs() -> None:
         check_ceiling(expected(), 0)
 
 
-def test_ceiling_without_a_price_is_a_warning() -> None:
-    warning = check_ceiling(expected("gemini-9"), 5)
-    assert warning is not None
-    assert warning.startswith("max_cost_usd=$5.00 was not checked: the price table has no rate for gemini-9.")
+@pytest.mark.parametrize(("ceiling", "within"), [(30.10, True), (30.09, False), (1.90, False)])
+def test_ceiling_is_for_the_upper_end(ceiling: float, within: bool) -> None:
+    refused = (
+        nullcontext() if within else pytest.raises(InvalidRequestError, match=r"about \$1\.90 to \$30\.10 at")
+    )
+    with refused:
+        assert check_ceiling(expected(), ceiling) is None
+
+
+def test_ceiling_without_a_price_refuses_and_tells_the_ways_out() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_ceiling(expected("gemini-9"), 5)
+    assert str(caught.value) == (
+        "max_cost_usd=$5.00 can't be checked: there is no batch rate for gemini-9; nothing was submitted. Add its rate "
+        "to a price file of your own ([gemini_batch] price_table in Airflow's configuration, --prices on the command "
+        "line), or set unpriced='allow' to run without the check"
+    )
+
+
+def test_ceiling_without_a_price_may_be_allowed() -> None:
+    warning = check_ceiling(expected("gemini-9"), 5, "allow")
+    assert warning == "max_cost_usd=$5.00 can't be checked: there is no batch rate for gemini-9"
+
+
+def test_allowing_no_price_allows_no_higher_cost() -> None:
+    with pytest.raises(InvalidRequestError, match="more than max_cost_usd"):
+        check_ceiling(expected(), 0, "allow")
+
+
+@pytest.mark.parametrize("unpriced", ["yes", "", None, True])
+def test_unpriced_is_one_of_two_words(unpriced: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="unpriced: expected 'refuse' or 'allow', got"):
+        check_ceiling(expected(), 5, unpriced)
 
 
 def test_no_ceiling_needs_no_price() -> None:

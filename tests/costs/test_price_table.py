@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
+from datetime import date
 
 import pytest
 
-from airflow_gemini_batch.costs.prices import Prices, Rate, read_rates
+from airflow_gemini_batch.costs.prices import PriceTable, read_prices
+from airflow_gemini_batch.costs.rates import Lifecycle, Prices, Rate
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.usage import Usage
 
@@ -15,18 +18,18 @@ FULL_HEADER = (
 )
 
 
-def read(*lines: str) -> dict[str, Rate]:
-    return read_rates("\n".join(lines), "my.csv")
+def read(*lines: str) -> PriceTable:
+    return read_prices("\n".join(lines), "my.csv")
 
 
 def only_rate(*lines: str) -> Rate:
-    [rate] = read(*lines).values()
+    [[rate]] = read(*lines).rates.values()
     return rate
 
 
 def test_full_row_is_read() -> None:
-    assert read(FULL_HEADER, "pro,1,6,0.1,2,9,0.2,2026-11-05") == {
-        "pro": Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11-05")
+    assert read(FULL_HEADER, "pro,1,6,0.1,2,9,0.2,2026-11-05").rates == {
+        "pro": [Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11-05")]
     }
 
 
@@ -62,7 +65,7 @@ def test_empty_cell_takes_the_nearest_price_known(row: str, usual: Prices, long:
     ],
 )
 def test_ways_to_write_a_row(lines: list[str]) -> None:
-    assert read(*lines) == {"m": Rate(Prices(1, 5, 1), Prices(1, 5, 1), "2026-11")}
+    assert read(*lines).rates == {"m": [Rate(Prices(1, 5, 1), Prices(1, 5, 1), "2026-11")]}
 
 
 @pytest.mark.parametrize(
@@ -130,8 +133,33 @@ def test_ways_to_write_a_row(lines: list[str]) -> None:
         pytest.param([HEADER, "m,0,15,5,2026-11"], "line 2: expected 4 cells, got 5", id="too-many-cells"),
         pytest.param(
             [HEADER, "m,1,5,2026-11", "m,2,6,2026-11"],
-            "line 3, column model: 'm' has a row already",
+            "line 3, column model: 'm' has a row for the same valid_from already",
             id="twice",
+        ),
+        pytest.param(
+            [f"{HEADER},valid_from", "m,1,5,2026-11,2026-12-01", "m,2,6,2026-11,2026-12-01"],
+            "line 3, column model: 'm' has a row for the same valid_from already",
+            id="day-twice",
+        ),
+        pytest.param(
+            [f"{HEADER},valid_from", "m,1,5,2026-11,2026-12"],
+            "line 2, column valid_from: expected a day, such as 2026-12-01, got '2026-12'",
+            id="month",
+        ),
+        pytest.param(
+            [f"{HEADER},retires", "m,1,5,2026-11,2027-02-30"],
+            "line 2, column retires: expected a day, such as 2026-12-01, got '2027-02-30'",
+            id="no-such-day",
+        ),
+        pytest.param(
+            [f"{HEADER},outside_global", "m,1,5,2026-11,10%"],
+            "line 2, column outside_global: expected a factor, such as 1.1, got '10%'",
+            id="factor",
+        ),
+        pytest.param(
+            [f"{HEADER},audio_input", "m,1,5,2026-11,free"],
+            "line 2, column audio_input: expected US dollars",
+            id="audio",
         ),
     ],
 )
@@ -148,6 +176,31 @@ def test_file_that_no_csv_reader_takes_is_refused_with_its_line() -> None:
             read(HEADER, "m" * 200)
     finally:
         csv.field_size_limit(before)
+
+
+def test_rows_of_a_model_are_ordered_by_day() -> None:
+    table = read(
+        f"{HEADER},valid_from", "m,2,10,2026-11,2026-12-01", "m,1,5,2026-11,", "m,4,20,2026-11,2027-04-01"
+    )
+    assert [rate.usual.input for rate in table.rates["m"]] == [1, 2, 4]
+
+
+def test_lifecycle_is_read_from_any_row_of_a_model() -> None:
+    header = f"{HEADER},valid_from,retires,closed_to_new_projects"
+    table = read(
+        header, "m,1,5,2026-11,,2027-03-31,", "m,2,6,2026-11,2026-12-01,,2026-10-20", "n,1,5,2026-11,,,"
+    )
+    assert table.lifecycle("m-001") == Lifecycle(date(2027, 3, 31), date(2026, 10, 20))
+    assert table.lifecycle("n") == table.lifecycle("unknown") == Lifecycle()
+
+
+@pytest.mark.parametrize(("location", "price"), [("global", 1), ("us-central1", 1.1), ("eu", 1.1), ("", 1.1)])
+def test_location_outside_global_may_cost_more(location: str, price: float) -> None:
+    table = replace(read(f"{HEADER},outside_global", "m,1,5,2026-11,1.1"), location=location)
+    rate = table.rate("m", date(2026, 11, 30))
+    assert rate is not None
+    assert rate.usual.input == pytest.approx(price)
+    assert rate.usual.output == pytest.approx(5 * price)
 
 
 TIERED = Rate(Prices(1, 6, 0.1), Prices(2, 9, 0.2), "2026-11")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.core.defaults import SAMPLE_ROWS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.costs.estimate import Estimate
-from airflow_gemini_batch.costs.prices import Prices, PriceTable, Rate
+from airflow_gemini_batch.costs.prices import PriceTable
+from airflow_gemini_batch.costs.rates import Prices, Rate
 from airflow_gemini_batch.costs.request_size import estimate_sources
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 from tests.support.requests_data import request, storage_client, upload
 from tests.support.tables import fill, make_dataset
 
-TABLE = PriceTable({"pro": Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")})
+TABLE = PriceTable({"pro": [Rate(Prices(1, 6, 1), Prices(2, 9, 2), "2026-11")]})
 FORTY = request("x" * 40)
 
 
 def expected(*sources: str, family: ModelFamily = GENERATE_CONTENT, **settings: int) -> Estimate:
     addresses = [parse_address(source) for source in sources]
-    return estimate_sources(GeminiBatchHook().store, addresses, "pro", family, TABLE, **settings)
+    return estimate_sources(
+        GeminiBatchHook().store, addresses, "pro", family, TABLE, on=date(2026, 11, 30), **settings
+    )
 
 
 def test_small_files_are_counted(gemini_batch_stack, bucket):

@@ -78,7 +78,7 @@ def work(pipe: Connection, around: Surroundings, one: Try) -> None:
             signal.pause()
 
     task = SubmitGeminiBatchOperator(
-        task_id=TASK_ID, model="gemini-2.5-flash", requests=one.source, poll_interval=0.1
+        task_id=TASK_ID, model="gemini-3.8-flash", requests=one.source, poll_interval=0.1
     )
     ti = TaskInstance(dag_id=DAG_ID, task_id=TASK_ID, run_id=one.run_id, try_number=one.number)
     context: Any = {"ti": ti}

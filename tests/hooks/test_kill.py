@@ -39,7 +39,7 @@ def job_name(gemini_batch_stack, bucket):
     """The name of a job that would run for an hour."""
     gemini_batch_stack.vertex.faults.plan("slow")
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
-    task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", requests=source)
+    task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-3.8-flash", requests=source)
     with pytest.raises(TaskDeferred) as deferred:
         task.execute({"ti": TaskInstance(run_id=bucket)})
     return VertexJobName.parse(deferred.value.trigger.job_name)

@@ -32,6 +32,7 @@ MANIFEST = Manifest(
     rounds=(ROUND,),
     usage={"gemini-2.5-flash": Usage(98, 1090, 95).to_json()},
     cost=Cost(0.1, "2026-11").to_json(),
+    other_models={"gemini-3.5-flash-lite": 3},
 )
 # What is in XCom of runs made by this release: readers of these names exist outside of this package.
 CONTENT: dict[str, Any] = {
@@ -61,9 +62,15 @@ CONTENT: dict[str, Any] = {
             "long_prompt_tokens": 0,
             "long_output_tokens": 0,
             "long_cached_tokens": 0,
+            "tool_tokens": 0,
+            "long_tool_tokens": 0,
+            "audio_tokens": 0,
+            "long_audio_tokens": 0,
+            "searches": 0,
         }
     },
     "cost": {"amount": 0.1, "currency": "USD", "rates_as_of": "2026-11", "unpriced": []},
+    "other_models": {"gemini-3.5-flash-lite": 3},
 }
 
 
@@ -80,9 +87,9 @@ def test_manifest_survives_json() -> None:
 
 
 def test_manifest_of_a_release_that_knew_no_money_is_read() -> None:
-    earlier = {key: value for key, value in CONTENT.items() if key not in ("usage", "cost")}
+    earlier = {key: value for key, value in CONTENT.items() if key not in ("usage", "cost", "other_models")}
     manifest = Manifest.from_json(earlier)
-    assert (manifest.usage, manifest.cost) == ({}, None)
+    assert (manifest.usage, manifest.cost, manifest.other_models) == ({}, None, {})
     assert manifest.counts == COUNTS
 
 
@@ -98,7 +105,7 @@ def test_manifest_names_one_output_for_each_round() -> None:
 
 
 def test_manifest_is_small() -> None:
-    assert len(json.dumps(MANIFEST.to_json())) < 1200
+    assert len(json.dumps(MANIFEST.to_json())) < 1400
 
 
 def test_round_describes_a_job() -> None:

@@ -25,6 +25,7 @@ USAGE = {
     "candidatesTokenCount": 95,
     "thoughtsTokenCount": 12,
     "cachedContentTokenCount": 7,
+    "toolUsePromptTokenCount": 20,
     "totalTokenCount": 1204,
 }
 

@@ -39,7 +39,7 @@ JOBS = f"projects/{PROJECT}/locations/{LOCATION}/batchPredictionJobs"
 
 def describe(source: str | Sequence[str], **arguments: Any) -> SubmitGeminiBatchOperator:
     """Make a task that does not wait for long between two questions."""
-    settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.03, **arguments}
+    settings = {"task_id": "describe", "model": "gemini-3.8-flash", "poll_interval": 0.03, **arguments}
     return SubmitGeminiBatchOperator(requests=source, **settings)
 
 
@@ -85,7 +85,7 @@ class Stage:
         self._plan(one.faults)
         settings = {
             "task_id": "describe",
-            "model": "gemini-2.5-flash",
+            "model": "gemini-3.8-flash",
             "poll_interval": 0.03,
             # Stories with requests that are refused begin with a job.
             "preflight": False,

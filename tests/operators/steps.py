@@ -13,7 +13,7 @@ from airflow_gemini_batch.testing.stack import LocalStack
 from tests.support.tasks import TaskInstance, run_task
 
 BOOKS = {"isbn": "STRING", "title": "STRING"}
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.8-flash"
 PROMPT = "Describe [[ title ]]."
 
 

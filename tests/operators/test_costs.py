@@ -14,7 +14,7 @@ from tests.operators.stage import describe
 from tests.support.requests_data import answers, request, upload
 from tests.support.tasks import TaskInstance, run_task
 
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.8-flash"
 
 
 def creates(vertex) -> int:
@@ -46,8 +46,10 @@ def test_manifest_and_log_tell_tokens_and_cost(gemini_batch_stack, vertex, sourc
     assert prompt
     assert output
     assert manifest["usage"] == {MODEL: Usage(10, prompt, output, thoughts).to_json()}
-    # The package's batch rates, in dollars for a million tokens.
-    assert manifest["cost"]["amount"] == pytest.approx((prompt * 0.15 + (output + thoughts) * 1.25) / 1e6)
+    # The package's batch rates, in dollars for a million tokens; outside "global" a tenth more.
+    assert manifest["cost"]["amount"] == pytest.approx(
+        1.1 * (prompt * 0.375 + (output + thoughts) * 1.875) / 1e6
+    )
     assert {key: manifest["cost"][key] for key in ("currency", "rates_as_of", "unpriced")} == {
         "currency": "USD",
         "rates_as_of": "2026-11",
@@ -107,11 +109,40 @@ def test_price_file_that_can_t_be_read_fails_no_run(vertex, source, messages, mo
 
 def test_model_without_a_price_gives_tokens_and_a_warning(vertex, source, messages, mocker):
     mocker.patch.object(PriceTable, "rate", return_value=None)
-    manifest = run_task(describe(source, max_cost_usd=0.01))
+    manifest = run_task(describe(source, max_cost_usd=0.01, unpriced="allow"))
     assert manifest["usage"][MODEL]["rows"] == 10
     assert (manifest["cost"]["amount"], manifest["cost"]["unpriced"]) == (None, [MODEL])
     assert f"There is no batch rate for {MODEL}, so the cost leaves its tokens out" in messages("warning")
-    assert "max_cost_usd=$0.0100 was not checked" in messages("warning")
+    assert f"max_cost_usd=$0.0100 can't be checked: there is no batch rate for {MODEL}" in messages("warning")
+
+
+@pytest.mark.parametrize("place", ["source", "books"])
+def test_ceiling_that_can_t_be_checked_creates_no_job(vertex, place, request):
+    before = creates(vertex)
+    with pytest.raises(
+        AirflowFailException, match=r"no batch rate for gemini-99; nothing was .* unpriced='allow'"
+    ):
+        run_task(describe(request.getfixturevalue(place), model="gemini-99", max_cost_usd=5))
+    assert creates(vertex) == before
+
+
+def test_unpriced_is_one_of_two_words(vertex, source):
+    with pytest.raises(AirflowFailException, match="unpriced: expected 'refuse' or 'allow', got 'maybe'"):
+        run_task(describe(source, max_cost_usd=5, unpriced="maybe"))
+
+
+@pytest.mark.parametrize("place", ["source", "books"])
+def test_answers_of_another_model_are_counted_and_told(vertex, place, request, messages):
+    vertex.faults.plan("other_model", model="gemini-3.5-flash-lite")
+    manifest = run_task(describe(request.getfixturevalue(place)))
+    assert manifest["other_models"] == {"gemini-3.5-flash-lite": 10}
+    assert manifest["cost"]["unpriced"] == []
+    assert f"10 rows were answered by gemini-3.5-flash-lite, not by {MODEL}: " in messages("warning")
+
+
+def test_answers_of_the_model_are_no_others(vertex, source, messages):
+    assert run_task(describe(source))["other_models"] == {}
+    assert "were answered by" not in messages("warning")
 
 
 def test_answers_without_token_counts_have_no_cost(vertex, source, messages, mocker):
@@ -149,7 +180,7 @@ def test_cancelled_job_tells_what_its_rows_took(vertex, source):
 def test_job_that_would_cost_too_much_is_not_created(vertex, place, ceiling, request):
     before = creates(vertex)
     with pytest.raises(
-        AirflowFailException, match=r"10 rows for .* would cost about \$0\.00.*nothing was submitted"
+        AirflowFailException, match=r"10 rows for .* would cost about \$0\.0.*nothing was submitted"
     ):
         run_task(describe(request.getfixturevalue(place), max_cost_usd=ceiling))
     assert creates(vertex) == before

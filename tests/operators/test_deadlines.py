@@ -22,7 +22,7 @@ def make_task(gemini_batch_stack, bucket):
     source = upload(gemini_batch_stack, bucket, "in.jsonl", [request(f"{n}") for n in range(10)])
 
     def make(**arguments):
-        settings = {"model": "gemini-2.5-flash", "source": source, "poll_interval": 0.05, **arguments}
+        settings = {"model": "gemini-3.8-flash", "source": source, "poll_interval": 0.05, **arguments}
         return SubmitGeminiBatchOperator(task_id="describe", **settings)
 
     return make

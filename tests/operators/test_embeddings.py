@@ -172,7 +172,7 @@ def test_nothing_to_embed_skips_the_task(bucket, gemini_batch_stack, dataset):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "gemini-2.5-flash"}, "gemini-2.5-flash generates text: use the operators for Gemini"),
+        ({"model": "gemini-3.8-flash"}, "gemini-3.8-flash generates text: use the operators for Gemini"),
         (
             {"model": "next-embedding-1"},
             "does not belong to a known family of embedding models: give request_format",
@@ -197,7 +197,7 @@ def test_build_says_what_it_cannot_do(dataset, books, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "gemini-2.5-flash"}, "gemini-2.5-flash generates text: use the operators for Gemini"),
+        ({"model": "gemini-3.8-flash"}, "gemini-3.8-flash generates text: use the operators for Gemini"),
         ({"model": "next-embedding-1"}, "give request_format='text_embedding' or"),
         (
             {"model": GEMINI},

@@ -19,8 +19,8 @@ from airflow_gemini_batch import (
 from tests.support.dag_runs import run_dag
 from tests.support.requests_data import request, upload
 
-BUILD = {"model": "gemini-2.5-flash", "source": "bq://my-shop.books.rows", "key": "id", "prompt": "{id}"}
-SUBMIT = {"model": "gemini-2.5-flash"}
+BUILD = {"model": "gemini-3.8-flash", "source": "bq://my-shop.books.rows", "key": "id", "prompt": "{id}"}
+SUBMIT = {"model": "gemini-3.8-flash"}
 EMBED = {"model": "gemini-embedding-001"}
 LAND = {"manifest": {}, "key": "id", "target": "bq://my-shop.books.answers"}
 FILE = "gs://books/in.jsonl"
@@ -64,7 +64,7 @@ def test_present_name_does_not_warn(kind, needed, former, name, value):
 @pytest.mark.parametrize("kind", [SubmitGeminiBatchOperator, SubmitTextEmbeddingBatchOperator])
 def test_submit_without_requests_is_refused_when_the_dag_is_read(kind):
     with pytest.raises(TypeError, match=r"describe: requests= is missing\. Give .* \.partial"):
-        kind(task_id="describe", model="gemini-2.5-flash")
+        kind(task_id="describe", model="gemini-3.8-flash")
 
 
 @pytest.mark.parametrize("way", ["expand", "expand_kwargs"])
@@ -76,7 +76,7 @@ def test_mapped_submit_takes_both_names(gemini_batch_stack: Any, bucket: str, wa
     files = [upload(gemini_batch_stack, bucket, f"{n}.jsonl", [request(str(n))]) for n in range(2)]
     with DAG("former_names", start_date=datetime(2026, 1, 1), schedule=None) as dag:
         partial = SubmitGeminiBatchOperator.partial(
-            task_id="describe", model="gemini-2.5-flash", poll_interval=0.05
+            task_id="describe", model="gemini-3.8-flash", poll_interval=0.05
         )
         if way == "expand":
             partial.expand(**{name: files})

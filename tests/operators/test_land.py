@@ -98,7 +98,7 @@ def test_answers_land_typed_and_once(gemini_batch_stack, dataset, bucket, tmp_pa
             "year": int,
             "for_children": bool,
         }
-        assert row["batch_model"] == "gemini-2.5-flash"
+        assert row["batch_model"] == "gemini-3.8-flash"
         assert row["batch_prompt_tokens"] > 0
     assert landed(manifests, target, response_schema=SCHEMA) == report
     assert content(gemini_batch_stack, target) == rows
@@ -180,7 +180,7 @@ def test_failures_go_where_the_user_says(gemini_batch_stack, dataset, asked):
 MANIFEST: dict[str, Any] = {
     "version": 1,
     "identity": "x",
-    "model": "gemini-2.5-flash",
+    "model": "gemini-3.8-flash",
     "console_url": "",
     "counts": {},
     "rounds": [],

@@ -185,7 +185,7 @@ def manifest(model: str = TEXT) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"manifest": manifest("gemini-2.5-flash")}, "generates text: use the operators for Gemini"),
+        ({"manifest": manifest("gemini-3.8-flash")}, "generates text: use the operators for Gemini"),
         ({"manifest": manifest("my-embedding-1")}, "give request_format='text_embedding' or"),
         (
             {"manifest": manifest(), "request_format": "gemini_embedding"},

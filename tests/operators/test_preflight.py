@@ -16,7 +16,7 @@ BOOKS = {"isbn": "STRING", "title": "STRING"}
 
 
 def preflight(**arguments: Any) -> PreflightGeminiBatchOperator:
-    defaults = {"key": "isbn", "prompt": "Describe [[ title ]].", "model": "gemini-2.5-flash"}
+    defaults = {"key": "isbn", "prompt": "Describe [[ title ]].", "model": "gemini-3.8-flash"}
     return PreflightGeminiBatchOperator(task_id="preflight", **{**defaults, **arguments})
 
 

@@ -15,7 +15,7 @@ from tests.support.tasks import TaskInstance, run_task
 @pytest.fixture
 def make_task(gemini_batch_stack):
     def make(source, **arguments):
-        settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.05, **arguments}
+        settings = {"task_id": "describe", "model": "gemini-3.8-flash", "poll_interval": 0.05, **arguments}
         return SubmitGeminiBatchOperator(requests=source, **settings)
 
     return make
@@ -178,7 +178,7 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         ({"source": "gs://bucket/folder/"}, "is a folder"),
         ({"destination": "bucket/out"}, "write gs://bucket/out"),
         ({"destination": "gs://bucket/out*"}, "is a pattern"),
-        ({"model": "models/gemini-2.5-flash"}, "write 'gemini-2.5-flash'"),
+        ({"model": "models/gemini-3.8-flash"}, "write 'gemini-3.8-flash'"),
         ({"model": ""}, "model is missing"),
         ({"labels": {"Team": "x"}}, "label key 'Team' is not valid"),
         ({"labels": {"airflow_dag": "x"}}, "is set by the operator"),

@@ -34,7 +34,7 @@ def books(gemini_batch_stack, dataset):
 
 
 def run(source: str | list[str], ti: TaskInstance | None = None, **arguments: Any) -> dict[str, Any]:
-    settings = {"task_id": "describe", "model": "gemini-2.5-flash", "poll_interval": 0.05, **arguments}
+    settings = {"task_id": "describe", "model": "gemini-3.8-flash", "poll_interval": 0.05, **arguments}
     manifest: dict[str, Any] = run_task(SubmitGeminiBatchOperator(requests=source, **settings), ti)
     return manifest
 

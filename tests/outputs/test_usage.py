@@ -82,6 +82,30 @@ def test_row_without_tokens_is_no_row_of_the_account(content: dict[str, Any]) ->
     assert usage_of({**content, "modelVersion": "gemini-2.5-pro"}) == ("gemini-2.5-pro", Usage())
 
 
+@pytest.mark.parametrize(
+    "details",
+    [
+        None,
+        {},
+        "AUDIO",
+        [None],
+        [{"modality": "AUDIO"}],
+        [{"tokenCount": 5}],
+        [{"modality": "TEXT", "tokenCount": 5}],
+    ],
+)
+def test_odd_details_are_no_audio(details: Any) -> None:
+    assert usage_of(response(promptTokenCount=9, promptTokensDetails=details))[1] == Usage(1, 9)
+
+
+@pytest.mark.parametrize(
+    "grounding", [None, {}, "none", {"webSearchQueries": None}, {"webSearchQueries": []}]
+)
+def test_answer_without_queries_took_no_search(grounding: Any) -> None:
+    answer = {**response(promptTokenCount=9), "candidates": [{"groundingMetadata": grounding}]}
+    assert usage_of(answer)[1] == Usage(1, 9)
+
+
 def test_blocked_prompt_is_billed() -> None:
     blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
     assert usage_of(blocked) == ("", Usage(rows=1, prompt_tokens=9))
@@ -109,9 +133,9 @@ def test_long_prompt_takes_its_whole_row_along() -> None:
 
 
 def test_sum_adds_each_count_to_its_like() -> None:
-    one = Usage(1, 2, 3, 4, 5, 6, 7, 8)
-    other = Usage(10, 20, 30, 40, 50, 60, 70, 80)
-    assert one + other == Usage(11, 22, 33, 44, 55, 66, 77, 88)
+    one = Usage(*range(1, 14))
+    other = Usage(*range(10, 140, 10))
+    assert one + other == Usage(*range(11, 144, 11))
 
 
 def test_totals_are_kept_by_model() -> None:
@@ -132,7 +156,7 @@ def test_merging_nothing_is_nothing() -> None:
 
 
 def test_usage_survives_json() -> None:
-    usage = Usage(1, 2, 3, 4, 5, 6, 7, 8)
+    usage = Usage(*range(1, 14))
     assert Usage.from_json(json.loads(json.dumps(usage.to_json()))) == usage
 
 
@@ -146,11 +170,16 @@ def test_json_has_the_documented_names() -> None:
         "long_prompt_tokens",
         "long_output_tokens",
         "long_cached_tokens",
+        "tool_tokens",
+        "long_tool_tokens",
+        "audio_tokens",
+        "long_audio_tokens",
+        "searches",
     ]
 
 
 def test_absent_counts_are_zero_and_added_ones_are_passed_over() -> None:
-    assert Usage.from_json({"rows": 2, "prompt_tokens": "7", "tool_tokens": 1}) == Usage(2, 7)
+    assert Usage.from_json({"rows": 2, "prompt_tokens": "7", "other_tokens": 1}) == Usage(2, 7)
 
 
 @pytest.mark.parametrize("content", [None, [], "usage", {"rows": "many"}, {"rows": None}])
@@ -160,9 +189,9 @@ def test_what_are_no_counts_is_refused(content: Any) -> None:
 
 
 def test_usage_reads_well() -> None:
-    usage = Usage(2000, 1_090_000, 95_000, 12_000, 1000)
+    usage = Usage(2000, 1_090_000, 95_000, 12_000, 1000, tool_tokens=18_329)
     assert str(usage) == (
-        "1,090,000 prompt (1,000 of them cached), 95,000 output and 12,000 thoughts tokens in 2,000 rows"
+        "1,090,000 prompt (1,000 of them cached), 18,329 tool, 95,000 output and 12,000 thoughts tokens in 2,000 rows"
     )
 
 

@@ -11,8 +11,9 @@ from google.cloud.storage import Blob
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.outputs.files import CloudStorage
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
-from airflow_gemini_batch.outputs.usage import Usage
+from airflow_gemini_batch.outputs.usage import Usage, merge_usage
 from tests.outputs.row_shapes import candidate
+from tests.outputs.usage_blocks import BLOCKS
 from tests.support.requests_data import storage_client, upload
 from tests.support.tables import bigquery_client, fill, make_dataset
 
@@ -43,11 +44,15 @@ USAGE = {
     "gemini-2.5-pro": Usage(1, 7),
     "": Usage(1, 3),
 }
+REAL_ROWS = [{"status": "", "response": block.response} for block in BLOCKS]
+REAL_USAGE = merge_usage(*({block.model: block.usage} for block in BLOCKS))
 TEXT_ROWS = [
     {"status": "", "predictions": [{"embeddings": {"statistics": {"token_count": count}, "values": [0.2]}}]}
     for count in (8, 8.0, "9")
 ]
 TEXT_USAGE = {"": Usage(3, 25)}
+
+CASES = [(ROWS, USAGE), (REAL_ROWS, REAL_USAGE), (TEXT_ROWS, TEXT_USAGE)]
 
 
 @pytest.fixture
@@ -75,12 +80,12 @@ def in_files(gemini_batch_stack, bucket):
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])
-@pytest.mark.parametrize(("rows", "usage"), [(ROWS, USAGE), (TEXT_ROWS, TEXT_USAGE)], ids=["text", "vectors"])
+@pytest.mark.parametrize(("rows", "usage"), CASES, ids=["text", "real", "vectors"])
 def test_tables_are_added_up_by_model_version(in_a_table, rows, usage, kind):
     assert in_a_table(rows, kind) == usage
 
 
-@pytest.mark.parametrize(("rows", "usage"), [(ROWS, USAGE), (TEXT_ROWS, TEXT_USAGE)], ids=["text", "vectors"])
+@pytest.mark.parametrize(("rows", "usage"), CASES, ids=["text", "real", "vectors"])
 def test_files_are_added_up_by_model_version(in_files, bucket, rows, usage):
     assert in_files(rows).usage(GcsAddress(bucket, "out")) == usage
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -18,11 +20,13 @@ from airflow_gemini_batch.core.model_families import (
     TEXT_EMBEDDING,
     ModelFamily,
 )
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+from airflow_gemini_batch.jobs.submission import JobRequest
 from airflow_gemini_batch.preflight.findings import Finding
-from airflow_gemini_batch.preflight.job import preflight
+from airflow_gemini_batch.preflight.job import JobChecks, preflight
 from tests.support.requests_data import BAD_REQUEST, request, storage_client, upload
 from tests.support.tables import bigquery_client, fill, make_dataset
 
@@ -289,3 +293,66 @@ def test_file_stored_with_a_content_encoding_is_not_guessed_at(check, gemini_bat
     blob.upload_from_string(gzip.compress(json.dumps(GOOD).encode()))
     (finding,) = check(f"gs://{bucket}/requests.jsonl")
     assert (finding.severity, "Content-Encoding gzip" in finding.message) == ("warning", True)
+
+
+@pytest.fixture
+def check_job(gemini_batch_stack, bucket):
+    """Check a job of one row, with 1,000 output tokens at most, on a day."""
+    limited = request("Hello", generationConfig={"maxOutputTokens": 1000})
+    source = parse_address(upload(gemini_batch_stack, bucket, "in.jsonl", [limited]))
+
+    def check_job(
+        model: str, day: date, *, preflight: bool = True, max_cost_usd: float | None = None
+    ) -> None:
+        checks = JobChecks(
+            GeminiBatchHook(),
+            GENERATE_CONTENT,
+            preflight=preflight,
+            max_failed_fraction=0.05,
+            max_cost_usd=max_cost_usd,
+            unpriced="refuse",
+            today=day,
+            log=logging.getLogger("checks"),
+        )
+        name = f"publishers/google/models/{model}"
+        checks.check(JobRequest(name, (source,), parse_address(f"gs://{bucket}/out"), "describe", {}, {}))
+
+    return check_job
+
+
+# $5 a million output tokens until 30 November, then $10; a tenth more outside "global".
+@pytest.mark.parametrize(
+    ("day", "ceiling", "within"),
+    [
+        (date(2026, 11, 30), 0.006, True),
+        (date(2026, 11, 30), 0.005, False),
+        (date(2026, 12, 1), 0.006, False),
+        (date(2026, 12, 1), 0.012, True),
+        (date(2027, 4, 1), 0.006, False),
+        (date(2027, 4, 1), 0.012, True),
+    ],
+)
+def test_ceiling_of_a_job_is_compared_at_the_rates_of_the_day(check_job, day, ceiling, within):
+    if within:
+        check_job("gemini-4-argon", day, max_cost_usd=ceiling)
+    else:
+        with pytest.raises(InvalidRequestError, match="more than max_cost_usd"):
+            check_job("gemini-4-argon", day, max_cost_usd=ceiling)
+
+
+@pytest.mark.parametrize("day", [date(2026, 11, 30), date(2026, 12, 1)])
+def test_model_that_ends_is_a_warning_before_its_end(check_job, caplog, day):
+    check_job("gemini-2.5-flash", day)
+    assert "Preflight: model gemini-2.5-flash: it is closed to new projects since 2026-10-20" in caplog.text
+
+
+def test_retired_model_is_refused_unless_the_preflight_is_off(check_job):
+    with pytest.raises(InvalidRequestError, match="Vertex AI has retired it on 2027-03-31"):
+        check_job("gemini-2.5-flash", date(2027, 4, 1))
+    check_job("gemini-2.5-flash", date(2027, 4, 1), preflight=False)
+
+
+def test_price_file_that_can_t_be_read_is_a_warning_without_a_ceiling(check_job, monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW__GEMINI_BATCH__PRICE_TABLE", "no/prices.csv")
+    check_job("gemini-3.8-flash", date(2026, 11, 30))
+    assert "the end of the model's life could not be checked: the price file no/prices.csv" in caplog.text

@@ -19,7 +19,7 @@ def submit(gemini_batch_stack, bucket):
     def submit(rows, *, ti=None, name="in.jsonl", **arguments):
         source = upload(gemini_batch_stack, bucket, name, rows)
         task = SubmitGeminiBatchOperator(
-            task_id="describe", model="gemini-2.5-flash", requests=source, preflight=False, **arguments
+            task_id="describe", model="gemini-3.8-flash", requests=source, preflight=False, **arguments
         )
         with pytest.raises(TaskDeferred) as deferred:
             task.execute({"ti": ti or TaskInstance(dag_id=bucket)})

@@ -44,7 +44,7 @@ def submit(gemini_batch_stack, dataset):
         source = fill(gemini_batch_stack, f"{dataset}.requests", {"request": "JSON"}, rows)
         task = SubmitGeminiBatchOperator(
             task_id="describe",
-            model="gemini-2.5-flash",
+            model="gemini-3.8-flash",
             requests=source,
             destination=f"{dataset}.answers",
             preflight=False,

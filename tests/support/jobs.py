@@ -29,7 +29,7 @@ def make_client(
 def job_request(bucket: str, **changes: Any) -> JobRequest:
     """Return a create call for ``in.jsonl`` of a bucket, which need not exist for a job that is never run."""
     content: dict[str, Any] = {
-        "model": "publishers/google/models/gemini-2.5-flash",
+        "model": "publishers/google/models/gemini-3.8-flash",
         "requests": (parse_address(f"gs://{bucket}/in.jsonl"),),
         "destination": parse_address(f"gs://{bucket}/out"),
         "display_name": "nightly.describe",

@@ -22,7 +22,7 @@ def make_trigger(gemini_batch_stack, bucket):
     def make(**arguments):
         gemini_batch_stack.vertex.faults.plan("slow")
         source = upload(gemini_batch_stack, bucket, "in.jsonl", [request("a")])
-        task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-2.5-flash", requests=source)
+        task = SubmitGeminiBatchOperator(task_id="describe", model="gemini-3.8-flash", requests=source)
         with pytest.raises(TaskDeferred) as deferred:
             task.execute({"ti": TaskInstance(run_id=bucket)})
         trigger = GeminiBatchJobTrigger(

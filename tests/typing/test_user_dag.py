@@ -70,7 +70,7 @@ def test_misspelt_parameter_fails_when_the_dag_file_is_read(kind):
             source="bq://p-1.d.t",
             key="id",
             prompt="a",
-            model="gemini-2.5-flash",
+            model="gemini-3.8-flash",
             target="bq://p-1.d.u",
             max_cost_ust=1,
         )

@@ -13,7 +13,7 @@ from airflow_gemini_batch import (
 
 SOURCE = "bq://project-1.d.books"
 TARGET = "bq://project-1.d.landed"
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.8-flash"
 
 with DAG("user_dag", start_date=datetime(2026, 1, 1), schedule=None) as dag:
     # Right: the required parameters, those of each kind, the shared ones, those of Airflow's TaskGroup.

@@ -97,6 +97,7 @@ class Facts(NamedTuple):
     batch_output_tokens: int | None
     batch_thoughts_tokens: int | None
     batch_cached_tokens: int | None
+    batch_tool_tokens: int | None
     processed_time: str | None
 
 
@@ -163,6 +164,7 @@ class AnswerReader:
             tokens.candidatesTokenCount,
             tokens.thoughtsTokenCount,
             tokens.cachedContentTokenCount,
+            tokens.toolUsePromptTokenCount,
             row.processed_time,
         )
         return AnswerRow(label, None, "invalid" if mismatch else "ok", None, mismatch, values, facts)

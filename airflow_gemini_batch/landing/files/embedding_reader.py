@@ -50,7 +50,7 @@ class EmbeddingReader:
             landed, message = self._land(vector, embedded)
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
         time = text_or_none(content.get("processed_time"))
-        facts = Facts(self._model, None, embedded.token_count, None, None, None, time)
+        facts = Facts(self._model, None, embedded.token_count, None, None, None, None, time)
         code = status_code(content.get("status"))
         return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
 

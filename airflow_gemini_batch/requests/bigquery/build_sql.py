@@ -7,13 +7,14 @@ source query becomes part of a statement, in brackets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, SHARD_COLUMN
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.expressions import (
@@ -54,6 +55,40 @@ class RequestRows:
     done: str = NOTHING_DONE
 
 
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """How the requests are divided among jobs.
+
+    :param requests: their number.
+    :param limit: most requests a job takes.
+    :param numbered_up_to: as many requests one worker of BigQuery numbers; more are divided by chance, on all workers.
+    """
+
+    requests: int
+    limit: int
+    numbered_up_to: int = 1_000_000
+
+    @property
+    def count(self) -> int:
+        """Number of jobs."""
+        if self._are_numbered or self.requests <= self.limit:
+            return math.ceil(self.requests / self.limit)
+        # Sizes scatter by the square root of their mean; six times that far off happens once in 500 million.
+        mean = (math.sqrt(self.limit + 9) - 3) ** 2
+        return math.ceil(self.requests / mean)
+
+    @property
+    def expression(self) -> str:
+        """The number of a row's job, from 0, among the sorted rows that are asked."""
+        if self._are_numbered:
+            return f"MOD(ROW_NUMBER() OVER (ORDER BY key_text), {self.count})"
+        return f"ABS(MOD(FARM_FINGERPRINT(key_text), {self.count}))"
+
+    @property
+    def _are_numbered(self) -> bool:
+        return self.requests <= self.numbered_up_to
+
+
 def preview_statement(request_rows: RequestRows) -> Statement:
     """Return the statement that counts the rows by state.
 
@@ -79,39 +114,42 @@ GROUP BY state""",
 
 def build_statement(
     request_rows: RequestRows,
-    table: BigQueryAddress,
+    tables: Mapping[int, BigQueryAddress],
+    sharding: Sharding,
     *,
-    shard: int = 0,
-    shards: int = 1,
-    replace: bool = False,
+    replace: Collection[BigQueryAddress] = (),
 ) -> Statement:
-    """Return the statement that writes a request table.
+    """Return the statement, or script, that writes request tables.
 
-    :param shard: which part of the rows, from 0; each row is in one.
-    :param replace: replace it when it exists; otherwise an existing table is kept as it is.
+    :param tables: the tables to write, by the number of the job from 0.
+    :param replace: those of them to replace when they exist; other tables that exist are kept as they are.
     """
     parameters = Parameters()
-    create = "CREATE OR REPLACE TABLE" if replace else "CREATE TABLE IF NOT EXISTS"
     life = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY)"
-    write = f"{create} {table.sql}\nOPTIONS (expiration_timestamp = {life})"
+    writes = {}
+    for shard, table in tables.items():
+        create = "CREATE OR REPLACE TABLE" if table in replace else "CREATE TABLE IF NOT EXISTS"
+        writes[shard] = f"{create} {table.sql}\nOPTIONS (expiration_timestamp = {life})\nAS"
     columns = request_columns(request_rows.plan, parameters)
-    return _writing(write, columns, request_rows, parameters, shard, shards)
+    return _writing(writes, columns, request_rows, parameters, sharding)
 
 
 def export_statement(
-    request_rows: RequestRows, pattern: GcsAddress, *, shard: int = 0, shards: int = 1
+    request_rows: RequestRows, patterns: Sequence[GcsAddress], sharding: Sharding
 ) -> Statement:
-    """Return the statement that writes request files, each line an object of ``key`` and ``request``.
+    """Return the statement, or script, that writes request files, each line an object of ``key`` and ``request``.
 
-    :param pattern: names of the files, with one ``*`` for their numbers; nothing may be there.
-    :param shard: which part of the rows, from 0; each row is in one.
+    :param patterns: names of the files of each job, with one ``*`` for their numbers; nothing may be there.
     """
     parameters = Parameters()
     template = request_rows.plan.template
-    uri = orjson.dumps(str(pattern)).decode()
-    write = f"EXPORT DATA OPTIONS (uri = {uri}, format = 'JSON', overwrite = FALSE)"
+    writes = {
+        shard: f"EXPORT DATA OPTIONS (uri = {orjson.dumps(str(pattern)).decode()}, format = 'JSON', "
+        "overwrite = FALSE) AS"
+        for shard, pattern in enumerate(patterns)
+    }
     columns = [("key_text", "key"), (field_value(template.fields, template, parameters), "request")]
-    return _writing(write, columns, request_rows, parameters, shard, shards)
+    return _writing(writes, columns, request_rows, parameters, sharding)
 
 
 def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
@@ -128,25 +166,42 @@ def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, 
 
 
 def _writing(
-    write: str,
+    writes: Mapping[int, str],
     columns: Iterable[tuple[str, str]],
     request_rows: RequestRows,
     parameters: Parameters,
-    shard: int,
-    shards: int,
+    sharding: Sharding,
 ) -> Statement:
-    """Return the statement that writes these columns, expressions and names, of one part of the rows."""
+    """Return what writes these columns, expressions and names, of the rows that are asked.
+
+    :param writes: what stands before the query of each job's requests, by the job's number.
+
+    Several jobs are a script: the rows are read once, into a temporary table that is sorted by job. It ends with the
+    number of rows in that table.
+    """
     selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
-    # By the key alone: a row that changes between two statements is in one part still, and not in both or neither.
-    part = f"\n  AND ABS(MOD(FARM_FINGERPRINT(key_text), {shards})) = {shard}" if shards > 1 else ""
-    return Statement(
-        f"""{write}
-AS
-WITH {_sorted_rows(request_rows, parameters)}
+    if sharding.count > 1:
+        selected += f",\n  {sharding.expression} AS {SHARD_COLUMN}"
+    rows = f"""WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   {selected}
 FROM sorted_rows
-WHERE state = '{ASK}'{part}""",
+WHERE state = '{ASK}'"""
+    if sharding.count == 1:
+        (write,) = writes.values()
+        return Statement(f"{write}\n{rows}", parameters.values)
+    parts = (
+        f"{write}\nSELECT * EXCEPT ({SHARD_COLUMN}) FROM asked_rows WHERE {SHARD_COLUMN} = {shard}"
+        for shard, write in writes.items()
+    )
+    return Statement(
+        ";\n".join(
+            [
+                f"CREATE TEMP TABLE asked_rows CLUSTER BY {SHARD_COLUMN} AS\n{rows}",
+                *parts,
+                "SELECT COUNT(*) AS row_count FROM asked_rows",
+            ]
+        ),
         parameters.values,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -54,32 +55,37 @@ class TableBuild(BigQueryBuild[BigQueryAddress]):
         that is repeated submits the same source. They end by themselves after
         :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
         """
-        names = [f"requests_{preview.digest}"]
-        if (shards := preview.shards) != 1:
-            names = [f"{names[0]}_{shard + 1}_of_{shards}" for shard in range(shards)]
+        name, jobs = f"requests_{preview.digest}", preview.sharding.count
+        names = [name] if jobs == 1 else [f"{name}_{number}_of_{jobs}" for number in range(1, jobs + 1)]
         addresses = [destination.with_table(name) for name in names]
-        written = [self._write(preview, shard, address) for shard, address in enumerate(addresses)]
+        written = self._write(preview, addresses)
         try:
             preview.check_written(sum(table.num_rows for table in written))
         except SourceNotReadyError:
             for address in addresses:
                 self._client.delete_table(address.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
             raise
-        # Chance may leave a table empty, and a job refuses an empty source.
-        filled = [address for address, table in zip(addresses, written, strict=True) if table.num_rows]
-        return replace(preview.report, sources=tuple(map(str, filled)))
+        return replace(preview.report, sources=tuple(map(str, addresses)))
 
-    def _write(self, preview: BuildPreview, shard: int, address: BigQueryAddress) -> bigquery.Table:
+    def _write(self, preview: BuildPreview, addresses: Sequence[BigQueryAddress]) -> list[bigquery.Table]:
         tables = Tables(self._client)
-        existing = tables.find(address)
         soon = datetime.now(UTC) + _LEAST_LIFE
-        if existing is not None and (existing.expires is None or existing.expires >= soon):
+        existing = [tables.find(address) for address in addresses]
+        kept = [table is not None and (table.expires is None or table.expires >= soon) for table in existing]
+        for address in compress(addresses, kept):
             self._log.info("%s holds these requests already", address)
-            return existing
-        statement = build_statement(
-            preview.request_rows, address, shard=shard, shards=preview.shards, replace=existing is not None
-        )
-        run_statement(self._client, statement, preview.location, preview.where)
+        if missing := {shard: address for shard, address in enumerate(addresses) if not kept[shard]}:
+            ending = {
+                address for address, table in zip(addresses, existing, strict=True) if table is not None
+            }
+            statement = build_statement(preview.request_rows, missing, preview.sharding, replace=ending)
+            run_statement(self._client, statement, preview.location, preview.where)
+        return [
+            existing[shard] if kept[shard] else self._written(tables, address)
+            for shard, address in enumerate(addresses)
+        ]
+
+    def _written(self, tables: Tables, address: BigQueryAddress) -> bigquery.Table:
         written = tables.find(address)
         if written is None:
             raise SourceNotReadyError(f"{address} was deleted as soon as it was written: build it again")
@@ -113,8 +119,8 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
     def write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report."""
         jobs: JobFiles = []
-        if preview.shards:
-            home = destination.child(f"requests_{preview.digest}_for_{preview.shards}")
+        if jobs_wanted := preview.sharding.count:
+            home = destination.child(f"requests_{preview.digest}_for_{jobs_wanted}")
             jobs = self._recorded(home) or self._record(home, self._export(preview, home))
         sources = tuple(files[0] if len(files) == 1 else files for files in jobs)
         return replace(preview.report, sources=sources)
@@ -122,22 +128,18 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
     def _export(self, preview: BuildPreview, folder: GcsAddress) -> JobFiles:
         """Write the files of all jobs and return them, when they hold what the preview counted."""
         attempt = folder.child(uuid.uuid4().hex[:12])
-        rows, jobs = 0, JobFiles()
-        for shard in range(preview.shards):
-            pattern = attempt.child(f"{shard + 1}-*.jsonl")
-            statement = export_statement(preview.request_rows, pattern, shard=shard, shards=preview.shards)
-            with reading(preview.where):
-                job = self._client.query(
-                    statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
-                )
-                job.result(timeout=QUERY_TIMEOUT)
-            files = [file for file, size in self._files(pattern).items() if size]
-            rows += self._row_count(job, files)
-            jobs.append(files)
+        patterns = [attempt.child(f"{number}-*.jsonl") for number in range(1, preview.sharding.count + 1)]
+        statement = export_statement(preview.request_rows, patterns, preview.sharding)
+        with reading(preview.where):
+            job = self._client.query(
+                statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
+            )
+            counted = next((row["row_count"] for row in job.result(timeout=QUERY_TIMEOUT)), None)
+        jobs = [[file for file, size in self._files(pattern).items() if size] for pattern in patterns]
+        rows = self._row_count(job, jobs[0]) if counted is None else counted
         preview.check_written(rows)
         self._log.info("wrote %s requests to %s", rows, attempt)
-        # Chance may leave a job without any request, and an empty source is refused.
-        return [files for files in jobs if files]
+        return jobs
 
     def _row_count(self, job: bigquery.QueryJob, files: Sequence[str]) -> int:
         # The library has no property for it.

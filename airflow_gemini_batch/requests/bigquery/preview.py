@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     DONE,
     NOTHING_DONE,
     RequestRows,
+    Sharding,
     preview_statement,
     request_columns,
 )
@@ -61,14 +61,9 @@ class BuildPreview:
     digest: str
 
     @property
-    def shards(self) -> int:
-        """Number of jobs among which the requests are divided by chance, so that none gets too many."""
-        limit, requests = self.request_rows.plan.shard_rows, self.report.requests
-        if requests <= limit:
-            return min(requests, 1)
-        # Sizes scatter by the square root of their mean; six times that far off happens once in 500 million.
-        mean = (math.sqrt(limit + 9) - 3) ** 2
-        return math.ceil(requests / mean)
+    def sharding(self) -> Sharding:
+        """How the requests are divided among jobs."""
+        return Sharding(self.report.requests, self.request_rows.plan.shard_rows)
 
     def check_written(self, rows: int) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile."""
@@ -141,6 +136,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
             media=ask["files"] if ask else 0,
         )
         self._log.info("%s: %s", where, report)
+        plan.check_jobs(report.requests, Sharding(report.requests, plan.shard_rows).count)
         columns = [[name, types.get(name, "STRING")] for _, name in request_columns(plan, Parameters())]
         content = [columns, report.requests, ask["digest"] if ask else 0]
         digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]

@@ -77,6 +77,7 @@ def build_files(
             files.write_all(
                 line for line, state in zip(all_files, index_rows.states, strict=True) if state == NEW
             )
+        plan.check_jobs(len(files), files.count)
         return BuildReport(
             sources=files.upload(client, destination, log),
             rows=build.rows,

@@ -82,6 +82,8 @@ class RequestFiles:
                     f"a request of {len(content):,} bytes is larger than a file of requests may be "
                     f"({self._max_bytes:,}): {content[:100]!r}…"
                 )
+            if shard:
+                shard.file.close()
             path = Path(self._folder.name, f"{len(self._shards)}.jsonl")
             shard = _Shard(path, path.open("wb", buffering=_BUFFER))
             self._shards.append(shard)
@@ -102,6 +104,11 @@ class RequestFiles:
                 batch, size = [], 0
         self.write(batch)
 
+    @property
+    def count(self) -> int:
+        """Number of files."""
+        return len(self._shards)
+
     def __len__(self) -> int:
         """Return the number of lines."""
         return sum(shard.rows for shard in self._shards)
@@ -109,7 +116,8 @@ class RequestFiles:
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines that were written, with their line ends."""
         for shard in self._shards:
-            shard.file.flush()
+            if not shard.file.closed:
+                shard.file.flush()
             with shard.path.open("rb", buffering=_BUFFER) as file:
                 yield from file
 
@@ -128,7 +136,7 @@ class RequestFiles:
     def _upload(shard: _Shard, client: Client, folder: GcsAddress, log: Log) -> str:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        shard.file.flush()
+        shard.file.close()
         address = folder.child(f"{shard.digest.hexdigest()[:_NAME_LENGTH]}.jsonl")
         bucket = client.bucket(address.bucket)
         # Looked for first: a gigabyte is not sent to learn that it is there.

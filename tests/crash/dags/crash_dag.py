@@ -12,7 +12,7 @@ with DAG("crash", schedule=None, default_args={"retries": 3, "retry_delay": time
     for task_id, deferrable in (("first", True), ("second", True), ("in_worker", False)):
         SubmitGeminiBatchOperator(
             task_id=task_id,
-            model="gemini-2.5-flash",
+            model="gemini-3.8-flash",
             requests=f"{{{{ dag_run.conf['sources']['{task_id}'] }}}}",
             poll_interval=0.5,
             deferrable=deferrable,

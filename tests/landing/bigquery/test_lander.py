@@ -41,11 +41,19 @@ def test_text_lands_in_one_column_with_its_bookkeeping(landing):
         95,
         12,
         7,
+        20,
         dt.datetime.fromisoformat(DAY),
         f"{JOB}/20",
         "f1",
     )
     assert landing.failures() == {}
+
+
+def test_target_of_an_earlier_release_gets_the_column_that_it_lacks(landing):
+    landing.land(TEXT, ("978-1", good("old")))
+    landing.run_sql(f"ALTER TABLE {landing.target.sql} DROP COLUMN batch_tool_tokens")
+    landing.land(TEXT, ("978-2", good("new")))
+    assert landing.landed("answer", "batch_tool_tokens") == {"978-1": ("old", None), "978-2": ("new", 20)}
 
 
 def test_without_bookkeeping_answers_stand_alone(landing):

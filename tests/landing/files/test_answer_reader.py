@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "trafficType": "ON_DEMAND"},
     },
 }
-FACTS_OF_GOOD = ("gemini-2.5-flash", "STOP", 9, 5, None, None, DAY)
+FACTS_OF_GOOD = ("gemini-2.5-flash", "STOP", 9, 5, None, None, None, DAY)
 ABSENT = object()
 
 

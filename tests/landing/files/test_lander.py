@@ -39,12 +39,23 @@ def test_text_lands_in_one_column_with_its_bookkeeping(files):
     report = files.land([("978-1", good(NASTY)), ("978-2", good(""))])
     assert (report.landed, report.failed) == (2, 0)
     job = f"{JOB}/0"
-    facts = ("gemini-2.5-flash", "STOP", 1090, 95, 12, 7, TIME, job)
+    facts = ("gemini-2.5-flash", "STOP", 1090, 95, 12, 7, 20, TIME, job)
     assert parquet(files.target) == [
         ("978-1", NASTY, *facts, fingerprint("978-1")),
         ("978-2", "", *facts, fingerprint("978-2")),
     ]
     assert parquet(failed_of(files)) == []
+
+
+def test_target_of_an_earlier_release_gets_the_column_that_it_lacks(files):
+    files.land([("978-1", good("old"))])
+    earlier = pq.read_table(files.target)
+    pq.write_table(earlier.drop_columns(["batch_tool_tokens"]), files.target)
+    files.land([("978-2", good("new"))])
+    assert parquet(files.target, "isbn", "answer", "batch_tool_tokens") == [
+        ("978-1", "old", None),
+        ("978-2", "new", 20),
+    ]
 
 
 def test_without_bookkeeping_answers_stand_alone(files):

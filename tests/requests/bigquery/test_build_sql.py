@@ -12,6 +12,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.gcp.statements import Parameters
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     RequestRows,
+    Sharding,
     build_statement,
     preview_statement,
     request_columns,
@@ -22,6 +23,7 @@ from tests.requests.plans import plan
 TYPES = {"isbn": "STRING", "title": "STRING", "year": "FLOAT64", "cover": "STRING"}
 TABLE = BigQueryAddress.parse("bq://demo-project.books.requests_1")
 TARGET = BigQueryAddress.parse("bq://demo-project.books.enriched")
+ONE_JOB = Sharding(1, 200_000)
 NASTY = "'; DROP TABLE books; -- \" ` \\ \n @p0 ? 😀"
 
 
@@ -30,7 +32,7 @@ def asked(**options):
 
 
 def statements(rows):
-    return [preview_statement(rows), build_statement(rows, TABLE)]
+    return [preview_statement(rows), build_statement(rows, {0: TABLE}, ONE_JOB)]
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["survey", "build"])
@@ -56,7 +58,7 @@ def test_survey_and_build_sort_the_rows_in_the_same_way():
 
 
 def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_itself():
-    sql = build_statement(asked(), TABLE).sql
+    sql = build_statement(asked(), {0: TABLE}, ONE_JOB).sql
     assert sql.startswith(
         "CREATE TABLE IF NOT EXISTS `demo-project.books.requests_1`\n"
         "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 14 DAY))\n"
@@ -70,12 +72,44 @@ def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_its
 
 
 def test_table_that_ends_soon_is_written_anew():
-    assert build_statement(asked(), TABLE, replace=True).sql.startswith("CREATE OR REPLACE TABLE `")
+    sql = build_statement(asked(), {0: TABLE}, ONE_JOB, replace={TABLE}).sql
+    assert sql.startswith("CREATE OR REPLACE TABLE `")
 
 
-def test_shard_takes_its_part_of_the_rows_by_their_keys_alone():
-    sql = build_statement(asked(), TABLE, shard=1, shards=3).sql
-    assert sql.endswith("AND ABS(MOD(FARM_FINGERPRINT(key_text), 3)) = 1")
+def test_tables_of_several_jobs_are_cut_from_rows_that_are_read_once():
+    tables = {number: TABLE.with_table(f"part_{number}") for number in (0, 2)}
+    sql = build_statement(asked(), tables, Sharding(250, 100), replace={tables[2]}).sql
+    first, *parts, last = sql.split(";\n")
+    assert first.startswith("CREATE TEMP TABLE asked_rows CLUSTER BY batch_shard AS\nWITH source_rows AS (")
+    assert sql.count("source_rows AS (") == 1
+    assert [part.partition(" `")[0] for part in parts] == [
+        "CREATE TABLE IF NOT EXISTS",
+        "CREATE OR REPLACE TABLE",
+    ]
+    assert [part.rpartition("AS\n")[2] for part in parts] == [
+        f"SELECT * EXCEPT (batch_shard) FROM asked_rows WHERE batch_shard = {number}" for number in tables
+    ]
+    assert last == "SELECT COUNT(*) AS row_count FROM asked_rows"
+
+
+@pytest.mark.parametrize(
+    ("requests", "limit", "numbered_up_to", "jobs", "expression"),
+    [
+        pytest.param(0, 10, 100, 0, None, id="nothing"),
+        pytest.param(10, 10, 100, 1, None, id="full"),
+        pytest.param(11, 10, 100, 2, "MOD(ROW_NUMBER() OVER (ORDER BY key_text), 2)", id="one-too-many"),
+        pytest.param(5, 1, 100, 5, "MOD(ROW_NUMBER() OVER (ORDER BY key_text), 5)", id="one-each"),
+        pytest.param(101, 200, 100, 1, None, id="many-in-one"),
+        # The mean of a job is 72 of 100, so that none gets more.
+        pytest.param(150, 100, 100, 3, "ABS(MOD(FARM_FINGERPRINT(key_text), 3))", id="many"),
+    ],
+)
+def test_requests_are_divided_among_as_few_jobs_as_hold_them(
+    requests, limit, numbered_up_to, jobs, expression
+):
+    sharding = Sharding(requests, limit, numbered_up_to)
+    assert sharding.count == jobs
+    assert expression is None or sharding.expression == expression
 
 
 def test_survey_only_reads():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.requests.plans import BOOKS, plan, prompts
 from tests.support.tables import fill, read
@@ -106,26 +108,41 @@ def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
     assert build.run(plan(), source, dataset).requests == 2
 
 
-def test_many_rows_are_divided_among_tables_that_no_job_is_too_small_for(
-    gemini_batch_stack, build, dataset, requests
+def numbers(count: int) -> Any:
+    return parse_row_source(
+        f"SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, {count})) AS n"
+    )
+
+
+@pytest.mark.parametrize(("rows", "limit", "tables"), [(250, 100, [83, 84, 83]), (5, 1, [1] * 5)])
+def test_many_rows_are_divided_among_tables(
+    gemini_batch_stack, build, client, mocker, dataset, requests, rows, limit, tables
 ):
-    source = parse_row_source(
-        "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 150)) AS n"
-    )
-    report = build.run(plan(shard_rows=100), source, dataset)
-    assert [name.rpartition("_")[2] for name in report.sources] == ["3"] * 3
-    assert [name[-6] for name in report.sources] == ["1", "2", "3"]
-    assert all(0 < len(read(gemini_batch_stack, name)) <= 100 for name in report.sources)
-    assert requests(report).keys() == {str(n) for n in range(1, 151)}
-    assert report.requests == 150
-    assert build.run(plan(shard_rows=100), source, dataset) == report
+    asked = mocker.spy(type(client), "query_and_wait")
+    report = build.run(plan(shard_rows=limit), numbers(rows), dataset)
+    ends = [f"_{number}_of_{len(tables)}" for number in range(1, len(tables) + 1)]
+    assert all(name.endswith(end) for name, end in zip(report.sources, ends, strict=True))
+    assert [len(read(gemini_batch_stack, name)) for name in report.sources] == tables
+    assert requests(report).keys() == {str(n) for n in range(1, rows + 1)}
+    assert report.requests == rows
+    # One statement counts the rows, and one reads them for all tables.
+    assert asked.call_count == 2
+    assert build.run(plan(shard_rows=limit), numbers(rows), dataset) == report
 
 
-def test_tables_that_chance_left_empty_are_no_sources(build, dataset, requests):
-    source = parse_row_source(
-        "SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM UNNEST(GENERATE_ARRAY(1, 8)) AS n"
-    )
-    preview = build.preview(plan(shard_rows=7), source, dataset)
-    report = build.write(preview, dataset)
-    assert len(report.sources) < preview.shards
-    assert requests(report).keys() == set("12345678")
+def test_table_that_is_gone_is_written_again_beside_the_others(client, build, dataset, requests):
+    report = build.run(plan(shard_rows=2), numbers(5), dataset)
+    kept, gone = (BigQueryAddress.parse(name).dotted for name in report.sources[:2])
+    etag = client.get_table(kept).etag
+    client.delete_table(gone)
+    assert build.run(plan(shard_rows=2), numbers(5), dataset) == report
+    assert requests(report).keys() == set("12345")
+    assert client.get_table(kept).etag == etag
+
+
+def test_too_many_jobs_are_refused_before_anything_is_written(client, build, dataset):
+    with pytest.raises(
+        InvalidRequestError, match=r"1,001 requests among 1,001 jobs.* Set shard_rows to 2 or more"
+    ):
+        build.run(plan(shard_rows=1), numbers(1001), dataset)
+    assert list(client.list_tables(dataset.dotted)) == []

@@ -189,6 +189,12 @@ def test_shards_hold_no_more_than_a_job_takes(build, lines) -> None:
     assert lines(small) == lines(report)
 
 
+def test_too_many_jobs_are_refused_before_anything_is_written(build, nothing_is_written) -> None:
+    rows = [{"isbn": number, "title": "a"} for number in range(1101)]
+    with pytest.raises(InvalidRequestError, match="1,101 requests among 1,101 jobs"):
+        build(rows, plan(shard_rows=1))
+
+
 def test_shards_are_full_though_rows_were_left_out(build, lines) -> None:
     rows = [{"isbn": number % 15, "title": "a"} for number in range(40)]
     report = build(rows, plan(shard_rows=5, drop_bad_rows=True))

@@ -10,7 +10,7 @@ import requests
 PROJECT = "demo-project"
 NUMBER = "123456789012"
 LOCATION = "us-central1"
-MODEL = "publishers/google/models/gemini-2.5-flash"
+MODEL = "publishers/google/models/gemini-3.8-flash"
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED")
 
 

@@ -6,10 +6,13 @@ Most are made on the syntax tree of the statement as it came in, before bqemulat
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import duckdb
 import sqlglot
@@ -85,15 +88,23 @@ def _with_numeric_digits(sql: str) -> str:
     return bare.sub(lambda match: "DECIMAL(38, 9)" if match[0] == "DECIMAL" else match[0], sql)
 
 
-def bind_outside_literals() -> None:
-    """Replace ``@name`` by its value only where it is a parameter.
+def bind_parameters() -> None:
+    """Replace ``@name`` by its value only where it is a parameter, and in the statements of a script too.
 
-    It was replaced inside string literals too, so a prompt that says "@keys" broke the statement.
+    It was replaced inside string literals, so a prompt that says "@keys" broke the statement, and in a script it was
+    said to have no value.
     """
+    quoted = re.compile(_QUOTED)
+    of_the_job: ContextVar[list[dict[str, Any]] | None] = ContextVar("of_the_job", default=None)
+
+    def keep(original: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*, query_params: list[dict[str, Any]] | None, **rest: Any) -> Any:
+            of_the_job.set(query_params)
+            return original(query_params=query_params, **rest)
+
+        return run
 
     def make(original: Callable[..., tuple[str, list[Any]]]) -> Callable[..., tuple[str, list[Any]]]:
-        quoted = re.compile(_QUOTED)
-
         def bind(sql: str, parameters: list[dict[str, Any]] | None = None) -> tuple[str, list[Any]]:
             literals: list[str] = []
 
@@ -101,12 +112,37 @@ def bind_outside_literals() -> None:
                 literals.append(match[0])
                 return f"\0{len(literals) - 1}\0"
 
-            bound, values = original(quoted.sub(take, sql), parameters)
+            bound, values = original(quoted.sub(take, sql), parameters or of_the_job.get())
             return re.sub("\0(\\d+)\0", lambda match: literals[int(match[1])], bound), values
 
         return bind
 
-    replace("bqemulator.jobs.executor", "bind_parameters", make)
+    replace("bqemulator.jobs.executor", "_run_query_body", keep)
+    for module in ("bqemulator.jobs.executor", "bqemulator.scripting.interpreter"):
+        replace(module, "bind_parameters", make)
+
+
+def end_temporary_tables() -> None:
+    """Drop a script's temporary tables when it ends, and run one script at a time; all of them shared these tables."""
+    temporary = "SELECT table_name FROM duckdb_tables() WHERE temporary AND schema_name = 'main'"
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(interpreter: Any, source: str, context: Any) -> Any:
+            engine = context.engine
+            lock = _SCRIPTS.setdefault(engine, asyncio.Lock())
+            async with lock:
+                try:
+                    return await original(interpreter, source, context)
+                finally:
+                    for (name,) in engine.execute(temporary).fetchall():
+                        engine.execute(f'DROP TABLE temp.main."{name}"')
+
+        return run
+
+    replace("bqemulator.jobs.executor", "_run_script", make)
+
+
+_SCRIPTS: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
 
 def rewrite_statements() -> None:
@@ -277,4 +313,10 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
     list_tables,
 )
 
-CORRECTIONS = (parse_once, translate_without_annotation, bind_outside_literals, rewrite_statements)
+CORRECTIONS = (
+    parse_once,
+    translate_without_annotation,
+    bind_parameters,
+    end_temporary_tables,
+    rewrite_statements,
+)

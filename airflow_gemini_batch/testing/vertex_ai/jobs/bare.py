@@ -29,7 +29,7 @@ class BareJobs:
 
     count: int
     location: str = "us-central1"
-    model: str = "publishers/google/models/gemini-2.5-flash"
+    model: str = "publishers/google/models/gemini-3.8-flash"
     display_name: str = "bare-job"
     labels: dict[str, str] = field(default_factory=dict)
     queue_seconds: float = 1.0

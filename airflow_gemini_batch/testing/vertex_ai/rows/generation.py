@@ -82,7 +82,9 @@ class GenerationRows:
             response: dict[str, Any] = {"promptFeedback": {"blockReason": failure.message}}
         else:
             response = self._call_responder(request)
-        return complete(response, request, model_version=job.request.model.short_name)
+        other = job.fault("other_model")
+        version = other["model"] if other else job.request.model.short_name
+        return complete(response, request, model_version=version)
 
     def _call_responder(self, request: dict[str, Any]) -> dict[str, Any]:
         try:

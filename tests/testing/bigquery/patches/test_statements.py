@@ -238,3 +238,9 @@ def test_lists_tables_and_columns(query: Query) -> None:
         ("one", 1, 1),
         ("two", 0, 2),
     ]
+
+
+def test_script_has_parameters_and_temporary_tables_of_its_own(query: Query) -> None:
+    script = "CREATE TEMP TABLE kept AS SELECT CONCAT(@prompt, ' @prompt') AS text; SELECT text FROM kept"
+    for prompt in (NASTY, "another"):
+        assert query(script, prompt=prompt) == [(f"{prompt} @prompt",)]
