@@ -77,7 +77,7 @@ def base_url(request: web.Request) -> str:
 
 def path_within(request: web.Request) -> str:
     """Return the path of an admitted request, decoded, without the token."""
-    return "/" + request.path.split("/", 2)[2]
+    return "/" + "/".join(request.path.split("/")[2:])
 
 
 def _forbidden(reason: str) -> web.Response:
