@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,33 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-COMMAND = str(Path(sys.executable).parent / "gemini-batch")
 DAG_ID = "nightly_book_descriptions"
-
-
-@pytest.fixture
-def up(tmp_path):
-    """``gemini-batch up``, interrupted at the end as by Ctrl-C."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    arguments = [
-        "--port",
-        str(port),
-        "--queue-seconds",
-        "1",
-        "--run-seconds",
-        "8",
-        "--folder",
-        str(tmp_path / "up"),
-    ]
-    with (tmp_path / "up.log").open("w") as log:
-        process = subprocess.Popen(
-            [COMMAND, "up", *arguments], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    yield process
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=300)
 
 
 def query(database: Path, sql: str) -> list[tuple]:
