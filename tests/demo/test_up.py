@@ -1,11 +1,20 @@
-"""``gemini-batch up`` as a user runs it, and a web page that attacks it from a real browser."""
+"""``gemini-batch up`` as a user runs it: a real scheduler and triggerer run the nightly DAG.
+
+Meanwhile a web page attacks it from a real browser. Afterwards secrets are looked for, and processes that were left
+behind. All of it is one test, since each would start Airflow again.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -22,6 +31,56 @@ pytestmark = pytest.mark.slow
 
 JOBS = f"/v1/projects/{PROJECT}/locations/{LOCATION}/batchPredictionJobs"
 DAG_RUNS = f"/api/{'v2' if AIRFLOW_V_3_0_PLUS else 'v1'}/dags/nightly_book_descriptions/dagRuns"
+
+
+DAG_ID = "nightly_book_descriptions"
+EVENTS = "SELECT event FROM log WHERE dag_id = ? AND task_id = 'describe_books.submit'"
+
+PASSWORD = "hunter2-planted-secret"
+KEY = "-----BEGIN PRIVATE KEY-----planted"
+
+# The connection of the local servers with secrets in it, and all that Airflow has to say.
+START = f"""
+import json
+from airflow_gemini_batch.cli import app
+from airflow_gemini_batch.testing.stack import LocalStack
+
+plain = LocalStack.environment
+
+def environment(stack):
+    found = plain(stack)
+    connection = json.loads(found["AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT"])
+    connection["password"] = {PASSWORD!r}
+    connection["extra"]["some_private_key"] = {KEY!r}
+    return {{
+        **found,
+        "AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT": json.dumps(connection),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+    }}
+
+LocalStack.environment = environment
+app()
+"""
+
+
+@pytest.fixture
+def up(tmp_path):
+    """``gemini-batch up``, interrupted at the end as by Ctrl-C."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    options = {"--port": port, "--queue-seconds": 1, "--run-seconds": 8, "--folder": tmp_path / "up"}
+    arguments = [str(each) for option in options.items() for each in option]
+    with (tmp_path / "up.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, "up", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=300)
 
 
 @pytest.fixture
@@ -61,8 +120,21 @@ def attacks(told, tmp_path):
     }
 
 
-# One test, since each would start Airflow again.
-def test_only_who_was_told_gets_in_and_a_page_learns_nothing(up, told, attacks, tmp_path):
+def test_dag_runs_nobody_gets_in_and_nothing_is_left_behind(up, told, attacks, tmp_path):
+    nobody_gets_in_without_the_login(told)
+    assert listening(up.pid) == {"127.0.0.1"}
+    if BROWSER:
+        a_page_learns_and_changes_nothing(told, attacks, tmp_path)
+    else:
+        print("Not attacked by a page, which needs a browser: apt-get install chromium")
+    states = dag_run_ends(up, tmp_path / "up")
+    assert states == ["success"], (tmp_path / "up" / "airflow.log").read_text()[-5000:]
+    assert ("deferred",) in query(tmp_path / "up", EVENTS)
+    no_secret_is_written(tmp_path)
+    nothing_is_left_running(up, tmp_path)
+
+
+def nobody_gets_in_without_the_login(told):
     airflow = told["Airflow"].split()[0]
     assert requests.get(airflow + DAG_RUNS, timeout=30).status_code in (401, 403)
     assert requests.post(airflow + DAG_RUNS, json={"dag_run_id": "x"}, timeout=30).status_code in (401, 403)
@@ -70,10 +142,9 @@ def test_only_who_was_told_gets_in_and_a_page_learns_nothing(up, told, attacks, 
     while "total_entries" not in runs(told):  # the DAG is being read
         assert time.monotonic() < deadline, runs(told)
         time.sleep(1)
-    assert listening(up.pid) == {"127.0.0.1"}
 
-    if BROWSER is None:
-        pytest.skip("the attack by a page needs a browser: apt-get install chromium")
+
+def a_page_learns_and_changes_nothing(told, attacks, tmp_path):
     targets = []
     for server, requests_of_server in attacks.items():
         address = urlsplit(told[server].split()[0])
@@ -107,6 +178,53 @@ def test_only_who_was_told_gets_in_and_a_page_learns_nothing(up, told, attacks, 
     jobs = requests.get(vertex + JOBS, headers={"Authorization": "Bearer local"}, timeout=10).json()
     assert "stolen" not in json.dumps(jobs)
     assert "stolen" not in json.dumps(runs(told))
+
+
+def dag_run_ends(up, folder):
+    """Wait for the end of the DAG run and return the states of all runs."""
+    deadline, states = time.monotonic() + 900, []
+    while time.monotonic() < deadline and up.poll() is None and not {"success", "failed"} & set(states):
+        states = [state for (state,) in query(folder, "SELECT state FROM dag_run WHERE dag_id = ?")]
+        time.sleep(0.3)
+    return states
+
+
+def query(folder, sql):
+    try:
+        with closing(sqlite3.connect(f"file:{folder}/airflow/airflow.db?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, (DAG_ID,)).fetchall()
+    except sqlite3.Error:
+        return []
+
+
+def no_secret_is_written(folder):
+    """Look into all that was written: Airflow's logs and its database with triggers, results and rendered templates."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    contents = {path: path.read_bytes() for path in files}
+    names = {path.name for path in files}
+    assert {"airflow.db", "airflow.log"} <= names
+    heard = [
+        path for path, content in contents.items() if b"DEBUG" in content.upper() and path.suffix == ".log"
+    ]
+    assert len(heard) > 3, "Airflow has not said all that it has to say"
+    for secret in (PASSWORD, KEY):
+        assert [path for path, content in contents.items() if secret.encode() in content] == []
+
+
+def nothing_is_left_running(up, tmp_path):
+    started = psutil.Process(up.pid).children(recursive=True)
+    assert len(started) > 3
+    up.send_signal(signal.SIGINT)
+    assert up.wait(timeout=300) == 0
+    assert "Stopped." in (tmp_path / "up.log").read_text()
+    assert [process for process in started if is_alive(process)] == []
+
+
+def is_alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # of which nothing is left but its exit code
+    except psutil.NoSuchProcess:
+        return False
 
 
 def listening(pid):
