@@ -14,7 +14,7 @@ from tests.test_architecture import BELOW
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md")
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/security.md")
 }
 # Made later, or of a former release.
 NOT_IN_THE_TREE = {"airflow_gemini_batch/example_dags"}
@@ -33,6 +33,21 @@ def test_folders_of_the_architecture_exist():
     folders = re.findall(r"`(\w+)/`", DOCUMENTS["docs/architecture.md"].partition("\n## Who imports")[0])
     missing = {name for name in folders if not (ROOT / "airflow_gemini_batch" / name).is_dir()}
     assert missing - {"bigquery", "files"} == set()
+
+
+def test_each_promise_of_security_names_a_test_that_exists():
+    promises = (
+        DOCUMENTS["docs/security.md"].partition("## What the package promises")[2].partition("\n## ")[0]
+    )
+    rows = [line.rpartition(" | ")[2] for line in promises.splitlines() if line.startswith("| ")][1:]
+    assert [row for row in rows if "`tests/" not in row] == []
+    for row in rows:
+        file = ""
+        for named in re.findall(r"`(tests/[^`]*|::\w+)`", row):
+            path, _, test = named.partition("::")
+            file = path or file
+            assert (ROOT / file).exists(), named
+            assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), named
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])

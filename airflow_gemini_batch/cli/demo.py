@@ -97,7 +97,8 @@ def up(
             fail_rate=fail_rate,
             queue_seconds=queue_seconds,
             run_seconds=run_seconds,
-            report=lambda text: screen.print(escape(text)),
+            # Addresses stay whole, to be copied.
+            report=lambda text: screen.print(escape(text), soft_wrap=True),
         )
     except GeminiBatchError as error:
         raise failed(error) from None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from airflow_gemini_batch.demo.books import SAMPLE, load_books, read_books
@@ -20,8 +21,10 @@ from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.testing.server_thread import HOST
 
-_READY_WITHIN = 180.0
+_READY_WITHIN = 300.0  # on a busy machine
 _STOPPED_WITHIN = 20.0
+# Where Airflow's SimpleAuthManager looks for them by default.
+_PASSWORDS = "simple_auth_manager_passwords.json.generated"
 
 Report = Callable[[str], None]
 
@@ -55,7 +58,7 @@ def run_until_interrupted(
                 environment = workspace.environment(stack, **_airflow_settings(port))
                 with _airflow(workspace, environment) as airflow:
                     _wait_until_ready(airflow, port, workspace, report)
-                    report(f"Airflow: http://{HOST}:{port}{_login(workspace)}")
+                    report(f"Airflow: http://{HOST}:{port} ({_login(workspace)})")
                     report(f"Cloud Storage: {stack.storage.url}")
                     report(f"BigQuery: {stack.bigquery.url}")
                     report(f"Vertex AI: {stack.vertex.url}")
@@ -73,16 +76,13 @@ def run_until_interrupted(
 def _airflow_settings(port: int) -> dict[str, str]:
     """Return the settings of the web server, under the names of Airflow 3 and of Airflow 2."""
     url = f"http://{HOST}:{port}"
-    worker_logs, trigger_logs = _free_ports(2)
     return {
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "true",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "false",
         "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": HOST,
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
         "AIRFLOW__WEBSERVER__BASE_URL": url,
@@ -92,16 +92,23 @@ def _airflow_settings(port: int) -> dict[str, str]:
     }
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.create_server((HOST, 0)))) for _ in range(count)]
-        return [server.getsockname()[1] for server in sockets]
+def _make_password(workspace: Workspace) -> None:
+    """Give Airflow 3 the password of its only user, unless the folder has one from an earlier run."""
+    path = workspace.airflow_home / _PASSWORDS
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}))
 
 
 def _login(workspace: Workspace) -> str:
-    # Airflow 2's standalone makes a user and leaves the password in this file.
-    password = workspace.airflow_home / "standalone_admin_password.txt"
-    return f" (user admin, password {password.read_text().strip()})" if password.exists() else ""
+    """Return how to log in; Airflow 2's standalone makes a user itself and leaves the password in a file."""
+    own = workspace.airflow_home / "standalone_admin_password.txt"
+    password = (
+        own.read_text().strip()
+        if own.exists()
+        else json.loads((workspace.airflow_home / _PASSWORDS).read_text())["admin"]
+    )
+    return f"user admin, password {password}"
 
 
 @contextmanager
@@ -109,6 +116,7 @@ def _workspace(folder: Path | None) -> Iterator[Workspace]:
     path = Path(tempfile.mkdtemp(prefix="gemini-batch-")) if folder is None else folder.absolute()
     workspace = Workspace(path)
     workspace.create()
+    _make_password(workspace)
     try:
         yield workspace
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,6 +14,13 @@ from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 
 DATASET = "bookshop"
 BUCKET = "gemini-batch-demo"
+
+# `airflow standalone` starts its parts by this name. Their log servers would listen on all interfaces; the web page
+# reads the logs of this machine from the folder.
+_AIRFLOW = """#!/bin/sh
+case "$1" in scheduler | triggerer) set -- "$@" --skip-serve-logs ;; esac
+exec {python} -m airflow "$@"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +40,19 @@ class Workspace:
         return self.folder / "airflow.log"
 
     def create(self) -> None:
-        """Make the folder."""
-        for folder in (self.airflow_home, self.folder / "tmp"):
+        """Make the folder; what Airflow keeps and prints is for this user only."""
+        for folder in (self.airflow_home, self.folder / "tmp", self._commands):
             folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        self.log.touch()
+        self.log.chmod(0o600)
+        command = self._commands / "airflow"
+        command.write_text(_AIRFLOW.format(python=shlex.quote(sys.executable)))
+        command.chmod(0o700)
+
+    @property
+    def _commands(self) -> Path:
+        return self.folder / "tmp" / "bin"
 
     def stack(self, **vertex: float) -> LocalStack:
         """Return the local servers that keep their data here."""
@@ -60,7 +78,9 @@ class Workspace:
             "AIRFLOW_VAR_GEMINI_BATCH_DATASET": DATASET,
             "AIRFLOW_VAR_GEMINI_BATCH_BUCKET": BUCKET,
             # Airflow's commands start one another by name.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "PATH": os.pathsep.join(
+                [str(self._commands), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+            ),
             "TMPDIR": str(self.folder / "tmp"),
             **extra,
         }

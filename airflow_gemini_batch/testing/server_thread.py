@@ -1,17 +1,20 @@
-"""Run an aiohttp application in a thread of its own, on 127.0.0.1 only."""
+"""Run an aiohttp application in a thread of its own, on 127.0.0.1 only, for those who know its address."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
+from airflow_gemini_batch.testing.gate import HOST, guarded
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HOST = "127.0.0.1"
+__all__ = ["HOST", "ServerThread"]
 
 
 class ServerThread:
@@ -19,11 +22,16 @@ class ServerThread:
 
     :param application: makes the application; called inside the server's event loop.
     :param port: port to listen on; 0 takes a free one.
+    :param largest_body: most bytes of a body that is read whole; 0 for no limit.
     """
 
-    def __init__(self, application: Callable[[], web.Application], *, port: int = 0) -> None:
+    def __init__(
+        self, application: Callable[[], web.Application], *, port: int = 0, largest_body: int = 0
+    ) -> None:
         self._application = application
         self._port = port
+        self._largest_body = largest_body
+        self._token = secrets.token_urlsafe()
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,8 +45,8 @@ class ServerThread:
 
     @property
     def url(self) -> str:
-        """Base address, without a trailing slash."""
-        return f"http://{HOST}:{self._port}"
+        """Base address with the token, without a trailing slash; meaningful after :meth:`start`."""
+        return f"http://{HOST}:{self._port}/{self._token}"
 
     def start(self) -> Self:
         """Start serving; returns when the port accepts connections, raises what kept it from doing so."""
@@ -75,7 +83,8 @@ class ServerThread:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1)
+        application = guarded(self._application(), self._token, largest_body=self._largest_body)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
             site = web.TCPSite(runner, HOST, self._port, backlog=4096)

@@ -1,6 +1,7 @@
 """Cloud Storage, BigQuery and Vertex AI on 127.0.0.1, together.
 
-For trying and for tests, never for production: the servers check no credentials, and the answers come from no model.
+For trying and for tests, never for production: the servers answer everybody who knows their addresses, which hold
+a random token, and the answers come from no model.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class LocalStack:
 
     def start(self) -> Self:
         """Start all servers; when one fails to, those already running are stopped."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.storage.start()
             self.bigquery.start()

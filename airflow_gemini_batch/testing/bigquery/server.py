@@ -1,7 +1,7 @@
 """A BigQuery server on 127.0.0.1, for trying and for tests: bqemulator with its gaps closed.
 
 The real clients talk to it over REST. ``google-cloud-bigquery`` and Airflow's BigQuery operators find it through
-``BIGQUERY_EMULATOR_HOST=http://127.0.0.1:PORT`` and anonymous credentials. That includes the deferrable
+``BIGQUERY_EMULATOR_HOST``, its :attr:`~LocalBigQuery.url`, and anonymous credentials. That includes the deferrable
 ``BigQueryInsertJobOperator``, whose trigger polls through the same client. The few triggers that ask through
 gcloud-aio (table existence, query results) need :func:`let_gcloud_aio_find_it`.
 
@@ -13,23 +13,20 @@ NUMERIC columns answer FLOAT64.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import contextlib
 import importlib.util
 import os
-import socket
-import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    import uvicorn
+from aiohttp import web
 
-HOST = "127.0.0.1"
+from airflow_gemini_batch.testing.gate import HOST
+from airflow_gemini_batch.testing.server_thread import ServerThread
 
 
-class LocalBigQuery:
+class LocalBigQuery(ServerThread):
     """The REST API of BigQuery, served from a thread of this process on 127.0.0.1 only.
 
     :param folder: directory for uploads in flight and for what DuckDB spills; nothing is written outside it.
@@ -46,19 +43,10 @@ class LocalBigQuery:
         project: str = "demo-project",
         default_location: str = "us-central1",
     ) -> None:
-        self._folder = folder
-        self._port = port
+        super().__init__(self._make_application, port=port)
+        self._folder = folder.absolute()
         self._project = project
         self._default_location = default_location
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        """Base address, without a trailing slash; meaningful after :meth:`start`."""
-        return f"http://{HOST}:{self._port}"
 
     def start(self) -> Self:
         """Start serving and return when requests are answered.
@@ -74,17 +62,7 @@ class LocalBigQuery:
         from airflow_gemini_batch.testing.bigquery.patches import close_gaps
 
         close_gaps()
-        listener = _listen(self._port)
-        self._port = listener.getsockname()[1]
-        self._ready.clear()
-        self._failure = None
-        self._thread = threading.Thread(
-            target=self._run, args=(listener,), name=type(self).__name__, daemon=True
-        )
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
+        super().start()
         # DuckDB complains at length when its connection outlives the interpreter.
         atexit.register(self.stop)
         return self
@@ -92,53 +70,32 @@ class LocalBigQuery:
     def stop(self) -> None:
         """Stop serving, free the port and drop all tables; does nothing when it is not running."""
         atexit.unregister(self.stop)
-        if self._server is not None:
-            self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-            self._thread = None
+        super().stop()
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
-    def _run(self, listener: socket.socket) -> None:
-        try:
-            asyncio.run(self._serve(listener))
-        except BaseException as error:  # handed to start(), which raises it in the caller's thread
-            self._failure = error
-        finally:
-            listener.close()
-            self._server = None
-            self._ready.set()
-
-    async def _serve(self, listener: socket.socket) -> None:
-        import uvicorn
+    def _make_application(self) -> web.Application:
         from bqemulator.api.app import create_app
 
         from airflow_gemini_batch.testing.bigquery.patches.http import CorrectedApplication
 
-        async with _opened(self._folder, self._project) as context:
-            application = CorrectedApplication(
-                create_app(context), context, default_location=self._default_location
-            )
-            config = uvicorn.Config(
-                application,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
-            self._server = uvicorn.Server(config)
-            serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-            while not (self._server.started or serving.done()):  # noqa: ASYNC110 - uvicorn gives no event
-                await asyncio.sleep(0.005)
-            self._ready.set()
-            await serving
-            application.forget_results()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        context = _context(self._folder, self._project)
+        corrected = CorrectedApplication(
+            create_app(context), context, default_location=self._default_location
+        )
+
+        async def hold_engine(_: web.Application) -> AsyncIterator[None]:
+            await context.engine.start()
+            try:
+                yield
+            finally:
+                corrected.forget_results()
+                await context.engine.stop()
+
+        application = web.Application()
+        application.cleanup_ctx.append(hold_engine)
+        application.router.add_route("*", "/{path:.*}", corrected.handle)
+        return application
 
 
 def let_gcloud_aio_find_it() -> None:
@@ -163,22 +120,8 @@ def let_gcloud_aio_find_it() -> None:
     bigquery.init_api_root = init_api_root
 
 
-def _listen(port: int) -> socket.socket:
-    # asyncio turns Nagle's algorithm off only where the protocol is given; with it each answer takes 40 ms more.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(1024)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-@contextlib.asynccontextmanager
-async def _opened(folder: Path, project: str) -> Any:
-    """Yield what bqemulator's routes work on: engine, catalog and settings of one server.
+def _context(folder: Path, project: str) -> Any:
+    """Return what bqemulator's routes work on: engine, catalog and settings of one server.
 
     bqemulator's own server does the same and starts gRPC beside REST, reconfigures the logging of the whole process
     and writes to the system's temporary directory; hence this shorter composition.
@@ -207,24 +150,20 @@ async def _opened(folder: Path, project: str) -> Any:
     )
     engine, clock, events = DuckDBEngine(settings), SystemClock(), EventBus()
     catalog = MemoryCatalogRepository(engine)
-    await engine.start()
-    try:
-        yield AppContext(
-            settings=settings,
+    return AppContext(
+        settings=settings,
+        clock=clock,
+        engine=engine,
+        catalog=catalog,
+        metrics=MetricsRegistry(),
+        events=events,
+        udf_registry=UDFRegistry(settings),
+        snapshots=SnapshotManager(engine, catalog, clock, events, retention_days=0),
+        row_access=RowAccessPolicyManager(catalog=catalog, clock=clock),
+        upload_sessions=UploadSessionManager(
+            staging_dir=settings.upload_staging_dir,
+            max_bytes=settings.upload_max_bytes,
+            ttl_seconds=settings.upload_session_ttl_seconds,
             clock=clock,
-            engine=engine,
-            catalog=catalog,
-            metrics=MetricsRegistry(),
-            events=events,
-            udf_registry=UDFRegistry(settings),
-            snapshots=SnapshotManager(engine, catalog, clock, events, retention_days=0),
-            row_access=RowAccessPolicyManager(catalog=catalog, clock=clock),
-            upload_sessions=UploadSessionManager(
-                staging_dir=settings.upload_staging_dir,
-                max_bytes=settings.upload_max_bytes,
-                ttl_seconds=settings.upload_session_ttl_seconds,
-                clock=clock,
-            ),
-        )
-    finally:
-        await engine.stop()
+        ),
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from airflow_gemini_batch.testing.gate import base_url, path_within
 from airflow_gemini_batch.testing.gcs.batch import batch
 from airflow_gemini_batch.testing.gcs.conditions import Preconditions, integer
 from airflow_gemini_batch.testing.gcs.downloads import download
@@ -73,7 +74,7 @@ class StorageApi:
 
     async def _list_buckets(self, request: web.Request) -> web.Response:
         buckets = await asyncio.to_thread(self._store.buckets, request.query.get("prefix", ""))
-        items = [bucket_resource(bucket, _base_url(request)) for bucket in buckets]
+        items = [bucket_resource(bucket, base_url(request)) for bucket in buckets]
         return web.json_response({"kind": "storage#buckets", "items": items})
 
     async def _create_bucket(self, request: web.Request) -> web.Response:
@@ -81,11 +82,11 @@ class StorageApi:
         fields = bucket_fields(body)
         fields["location"] = str(fields.get("location") or self._default_location).upper()
         bucket = await asyncio.to_thread(self._store.create_bucket, str(body.get("name", "")), fields)
-        return web.json_response(bucket_resource(bucket, _base_url(request)))
+        return web.json_response(bucket_resource(bucket, base_url(request)))
 
     async def _get_bucket(self, request: web.Request) -> web.Response:
         bucket = await asyncio.to_thread(self._store.bucket, request.match_info["bucket"])
-        return web.json_response(bucket_resource(bucket, _base_url(request)))
+        return web.json_response(bucket_resource(bucket, base_url(request)))
 
     async def _change_bucket(self, request: web.Request) -> web.Response:
         """PATCH merges the properties, PUT replaces them."""
@@ -96,7 +97,7 @@ class StorageApi:
             lambda old: merged(old if request.method == "PATCH" else {}, changes),
             Preconditions.from_query(request.query),
         )
-        return web.json_response(bucket_resource(bucket, _base_url(request)))
+        return web.json_response(bucket_resource(bucket, base_url(request)))
 
     async def _delete_bucket(self, request: web.Request) -> web.Response:
         conditions = Preconditions.from_query(request.query)
@@ -114,7 +115,7 @@ class StorageApi:
         page = await asyncio.to_thread(self._store.list_objects, request.match_info["bucket"], query)
         answer: dict[str, Any] = {
             "kind": "storage#objects",
-            "items": [object_resource(stored, _base_url(request)) for stored in page.items],
+            "items": [object_resource(stored, base_url(request)) for stored in page.items],
             "prefixes": page.prefixes,
             "nextPageToken": page.next_token,
         }
@@ -175,7 +176,7 @@ class StorageApi:
             "done": True,
             "objectSize": size,
             "totalBytesRewritten": size,
-            "resource": object_resource(stored, _base_url(request)),
+            "resource": object_resource(stored, base_url(request)),
         }
         return web.json_response(answer)
 
@@ -205,17 +206,12 @@ async def in_google_envelope(request: web.Request, handler: Handler) -> web.Stre
     except StorageError as error:
         refusal = error
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
-        message = (
-            f"The local Cloud Storage server does not serve {request.method} {request.path}: {error.reason}"
-        )
+        path = path_within(request)
+        message = f"The local Cloud Storage server does not serve {request.method} {path}: {error.reason}"
         refusal = StorageError(error.status, "notImplemented", message)
     if refusal.status == 304:
         return web.Response(status=304)
     return web.json_response(refusal.envelope(), status=refusal.status, headers=refusal.headers)
-
-
-def _base_url(request: web.Request) -> str:
-    return str(request.url.origin())
 
 
 def _key(request: web.Request) -> ObjectKey:
@@ -228,4 +224,4 @@ def _source(request: web.Request) -> Source:
 
 
 def _shown(stored: StoredObject, request: web.Request) -> web.Response:
-    return web.json_response(object_resource(stored, _base_url(request)))
+    return web.json_response(object_resource(stored, base_url(request)))

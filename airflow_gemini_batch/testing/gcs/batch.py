@@ -9,6 +9,7 @@ from uuid import uuid4
 from aiohttp import ClientSession, web
 from yarl import URL
 
+from airflow_gemini_batch.testing.gate import base_url
 from airflow_gemini_batch.testing.gcs.errors import StorageError
 
 
@@ -29,12 +30,12 @@ async def batch(request: web.Request) -> web.Response:
                 continue
             answer += f"--{boundary}\r\nContent-Type: application/http\r\n".encode()
             answer += f"Content-ID: <response-{_content_id(part)}>\r\n\r\n".encode()
-            answer += await _answered(part, request.url.origin(), session) + b"\r\n"
+            answer += await _answered(part, base_url(request), session) + b"\r\n"
     answer += f"--{boundary}--\r\n".encode()
     return web.Response(body=answer, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"})
 
 
-async def _answered(part: Message, origin: URL, session: ClientSession) -> bytes:
+async def _answered(part: Message, base: str, session: ClientSession) -> bytes:
     """Send the HTTP request that is the text of a part; returns the answer as text of the same form."""
     payload = part.get_payload(decode=True)
     first_line, _, rest = payload.lstrip().partition(b"\n") if isinstance(payload, bytes) else (b"", b"", b"")
@@ -45,9 +46,11 @@ async def _answered(part: Message, origin: URL, session: ClientSession) -> bytes
             f"A part of a batch must begin with a request line, not {first_line!r}"
         ) from None
     inner = message_from_bytes(rest)
-    url = URL(str(origin) + URL(target, encoded=True).raw_path_qs, encoded=True)
-    body = inner.get_payload(decode=True)
-    headers = {"Content-Type": inner.get_content_type()}
+    # google-cloud-storage writes whole addresses into a batch, gcsfs paths without the token.
+    path = URL(target, encoded=True).raw_path_qs.removeprefix(URL(base).raw_path)
+    url = URL(base + path, encoded=True)
+    body = inner.get_payload(decode=True) or None
+    headers = {"Content-Type": inner.get_content_type()} if body else {}
     async with session.request(method, url, data=body, headers=headers) as response:
         content = await response.read()
         head = (

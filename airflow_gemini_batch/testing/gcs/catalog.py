@@ -36,6 +36,7 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        path.touch(mode=0o600)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0.2)
         self._db.row_factory = sqlite3.Row
         try:

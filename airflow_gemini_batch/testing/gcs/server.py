@@ -1,8 +1,8 @@
 """A Cloud Storage server on 127.0.0.1, its objects on disk. For trying and for tests, never for production.
 
 It speaks the JSON API well enough for google-cloud-storage, Airflow's GCSHook and GCSAsyncHook, gcsfs and
-ObjectStoragePath, all of which find it by ``STORAGE_EMULATOR_HOST=http://127.0.0.1:PORT``. It asks nobody
-for credentials. Preconditions, generations, pages, ranges and checksums are those of the service; versions
+ObjectStoragePath, all of which find it by ``STORAGE_EMULATOR_HOST``, its :attr:`~LocalCloudStorage.url`. It asks
+nobody for credentials. Preconditions, generations, pages, ranges and checksums are those of the service; versions
 that are no longer live, access control and life cycles do not exist.
 """
 
@@ -33,7 +33,7 @@ class LocalCloudStorage(ServerThread):
     """
 
     def __init__(self, folder: Path, *, port: int = 0, default_location: str = "US-CENTRAL1") -> None:
-        super().__init__(self._serve_store, port=port)
+        super().__init__(self._serve_store, port=port, largest_body=_BODY_LIMIT)
         self._folder = folder
         self._default_location = default_location
         self._store: ObjectStore | None = None
@@ -61,7 +61,7 @@ class LocalCloudStorage(ServerThread):
             self._store = None
             store.close()
 
-        app = web.Application(middlewares=[in_google_envelope], client_max_size=_BODY_LIMIT)
+        app = web.Application(middlewares=[in_google_envelope])
         app.cleanup_ctx.append(hold_store)
         app.add_routes(StorageApi(store, self._default_location).routes())
         return app

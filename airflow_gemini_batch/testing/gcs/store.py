@@ -60,6 +60,7 @@ class ObjectStore:
         self._contents = folder / "contents"
         self._staging = folder / "staging"
         self._contents.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         self._staging.mkdir(exist_ok=True)
         self._catalog = Catalog(folder / "catalog.sqlite")
         self._outdated: list[Path] = []
@@ -145,8 +146,10 @@ class ObjectStore:
             return query.page(self._catalog.objects(bucket, query.first_name))
 
     def staged_file(self) -> Path:
-        """Name a fresh file to receive a content in, on the same file system as the store."""
-        return self._staging / uuid4().hex
+        """Make a fresh file to receive a content in, on the same file system as the store."""
+        path = self._staging / uuid4().hex
+        path.touch(mode=0o600, exist_ok=False)
+        return path
 
     def admit(self, key: ObjectKey, conditions: Preconditions = ANYTHING) -> None:
         """Refuse before a long upload what :meth:`put` would refuse after it, with the same errors."""

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from airflow_gemini_batch.testing.gate import base_url
 from airflow_gemini_batch.testing.gcs.conditions import Preconditions
 from airflow_gemini_batch.testing.gcs.errors import StorageError
 from airflow_gemini_batch.testing.gcs.multipart import boundary_of, cut_closing, multipart_head
@@ -111,7 +112,6 @@ class Uploads:
         await asyncio.to_thread(self._store.admit, announced.key, announced.conditions)
         upload_id = uuid4().hex
         session = Session(announced, self._store.staged_file())
-        session.staged.touch()
         self._sessions[upload_id] = session
         location = request.url.with_query(uploadType="resumable", upload_id=upload_id)
         return web.Response(headers={"Location": str(location), "X-GUploader-UploadID": upload_id})
@@ -239,4 +239,4 @@ def _settle(path: Path) -> int:
 
 
 def _shown(stored: StoredObject, request: web.Request) -> web.Response:
-    return web.json_response(object_resource(stored, str(request.url.origin())))
+    return web.json_response(object_resource(stored, base_url(request)))

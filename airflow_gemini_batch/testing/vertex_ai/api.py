@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from airflow_gemini_batch.testing.gate import path_within
 from airflow_gemini_batch.testing.vertex_ai.call_faults import answer_with_faults, error_answer
 from airflow_gemini_batch.testing.vertex_ai.call_log import Call, CallLog
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
@@ -82,7 +83,7 @@ class BatchPredictionApi:
         self, method: str, handler: Handler
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def answer(request: web.Request) -> web.StreamResponse:
-            call = Call(method, timestamp(datetime.now(UTC)), request.path, request.query_string)
+            call = Call(method, timestamp(datetime.now(UTC)), path_within(request), request.query_string)
             self._log.add(call)
             faults = self._faults.strike_call(method, await self._display_name(request, method))
 
@@ -94,7 +95,7 @@ class BatchPredictionApi:
                 except web.HTTPException:
                     raise
                 except Exception as error:
-                    _log.exception("%s %s failed in the local server", request.method, request.path)
+                    _log.exception("%s %s failed in the local server", request.method, path_within(request))
                     return error_answer(CallError("INTERNAL", f"Internal error encountered: {error!r}"))
 
             response = await answer_with_faults(request, faults, act)
@@ -200,11 +201,13 @@ class BatchPredictionApi:
         self._caller(request)
         operation = self._operations.get(request.match_info["id"])
         if operation is None:
-            raise CallError("NOT_FOUND", f"The operation does not exist: {request.path}")
+            raise CallError("NOT_FOUND", f"The operation does not exist: {path_within(request)}")
         return _json_answer(operation)
 
     async def _unknown(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse:
-        raise CallError("NOT_FOUND", f"The requested URL {request.path} was not found on this server.")
+        raise CallError(
+            "NOT_FOUND", f"The requested URL {path_within(request)} was not found on this server."
+        )
 
 
 def _parameters(request: web.Request, known: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self
 
 from aiohttp import web
 
@@ -34,7 +33,7 @@ _WORKERS = 4
 _LARGEST_BODY = 10 * 2**20
 
 
-class LocalVertex:
+class LocalVertex(ServerThread):
     """Vertex AI's batchPredictionJobs for trying and for tests; never for production.
 
     It is as strict as the service, and its answers come from no model: they are deterministic and say
@@ -84,35 +83,19 @@ class LocalVertex:
         }
         limits = {family: family.max_rows for family in formats} | dict(max_rows or {})
         self._runner = Runner(self._clients, formats, seed=seed, max_rows=limits)
-        self._server = ServerThread(self._application, port=port)
-
-    @property
-    def url(self) -> str:
-        """Base address, without a trailing slash; meaningful after :meth:`start`."""
-        return self._server.url
-
-    def start(self) -> Self:
-        """Start serving in a thread of its own."""
-        self._server.start()
-        return self
+        super().__init__(self._make_application, port=port, largest_body=_LARGEST_BODY)
 
     def stop(self) -> None:
         """Stop serving and abandon the jobs that have not ended."""
         self._runner.stop()
-        self._server.stop()
+        super().stop()
         self._clients.close()
 
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
-
-    def _application(self) -> web.Application:
+    def _make_application(self) -> web.Application:
         workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="local-vertex")
         service = JobService(self._clients, self.faults, self._clock, self._runner, workers)
         names = (self.project, self.project_number)
-        application = web.Application(client_max_size=_LARGEST_BODY)
+        application = web.Application()
         controls = Controls(service, self.faults, self.requests, project_number=self.project_number)
         controls.add_routes(application)
         BatchPredictionApi(service, self.faults, self.requests, projects=names).add_routes(application)

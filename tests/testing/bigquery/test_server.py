@@ -26,10 +26,6 @@ def _client(server: LocalBigQuery) -> bigquery.Client:
     return bigquery.Client(project="p", credentials=AnonymousCredentials(), client_options=options)
 
 
-def _port(server: LocalBigQuery) -> int:
-    return int(server.url.rpartition(":")[2])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBigQuery]:
     with LocalBigQuery(tmp_path_factory.mktemp("bigquery")) as running:
@@ -49,7 +45,7 @@ def test_listens_on_loopback_only(server: LocalBigQuery) -> None:
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
     for address in others - {"127.0.0.1"}:
         with socket.socket() as probe:
-            assert probe.connect_ex((address, _port(server))) != 0 or address.startswith("127.")
+            assert probe.connect_ex((address, server.port)) != 0 or address.startswith("127.")
 
 
 def test_frees_its_port_and_forgets_its_tables(tmp_path: Path) -> None:
@@ -57,16 +53,17 @@ def test_frees_its_port_and_forgets_its_tables(tmp_path: Path) -> None:
     _client(first).create_dataset("d")
     first.stop()
     first.stop()
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", _port(first))):
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", first.port)):
         pass
-    with LocalBigQuery(tmp_path, port=_port(first)) as second:
-        assert second.url == first.url
+    with LocalBigQuery(tmp_path, port=first.port) as second:
+        assert second.port == first.port
+        assert second.url != first.url
         assert list(_client(second).list_datasets()) == []
 
 
 def test_says_that_its_port_is_taken(server: LocalBigQuery, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="Address already in use"):
-        LocalBigQuery(tmp_path, port=_port(server)).start()
+    with pytest.raises(OSError, match="address already in use"):
+        LocalBigQuery(tmp_path, port=server.port).start()
 
 
 def test_runs_beside_another(server: LocalBigQuery, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_names_the_unknown_field_in_the_details(call: VertexCaller) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"{'model': 1}", b"model=x"])
 def test_refuses_what_is_not_json(call: VertexCaller, payload: bytes) -> None:
-    response = call.send("POST", call.jobs, data=payload)
+    response = call.send("POST", call.jobs, data=payload, headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["message"].startswith("Invalid JSON payload received.")
 

@@ -1,6 +1,6 @@
 """What bqemulator 1.4 does differently from BigQuery, corrected one function at a time.
 
-- ``engine``: start without a network, read results to their end, stay inside the folder
+- ``engine``: start without a network, read results to their end, no files and no network
 - ``statements``, ``casts``, ``json_types``, ``json_functions``: GoogleSQL that is translated wrongly
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from bqemulator.domain.errors import UnsupportedFeatureError
 from bqemulator.storage.engine import _annotate_with_duckdb_types
 
 from airflow_gemini_batch.testing.bigquery.patches.casts import TEXT_MACRO
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 _ENGINE = "bqemulator.storage.engine:DuckDBEngine"
+MEMORY_LIMIT = "3GB"  # a statement that needs more fails, or spills, and the process lives
 
 
 def start_without_network() -> None:
-    """Skip the download of DuckDB's spatial extension, and confine DuckDB to the server's folder.
+    """Skip the download of DuckDB's spatial extension, and lock DuckDB into the server's folder.
 
     The extension is fetched at every start and a start without a network fails; all that is lost is GEOGRAPHY. The
-    hook that loaded it runs on the fresh connection, so the settings go there: no other extension is fetched, and
-    temporary files and secrets are kept off the working directory and the home directory. So does the macro that
-    casts to text.
+    hook that loaded it runs on the fresh connection, so the settings go there, and the macro that casts to text.
+    From then on no statement reaches a file (but for uploads), a network or an extension, or changes a setting.
     """
 
     def confine(engine: Any) -> None:
@@ -30,12 +31,27 @@ def start_without_network() -> None:
             "temp_directory": str(folder / "spill"),
             "secret_directory": str(folder / "secrets"),
             "extension_directory": str(folder / "extensions"),
+            "memory_limit": MEMORY_LIMIT,
         }.items():
             quoted = value.replace("'", "''")
             engine._connection.execute(f"SET {setting} = '{quoted}'")
+        uploads = str(engine._settings.upload_staging_dir).replace("'", "''")
+        engine._connection.execute(f"SET allowed_directories = ['{uploads}']")
+        # Neither can be taken back.
+        engine._connection.execute("SET enable_external_access = false")
+        engine._connection.execute("SET lock_configuration = true")
         engine._connection.execute(TEXT_MACRO)
 
     replace(_ENGINE, "_load_spatial", lambda _original: confine)
+
+
+def run_no_other_engine() -> None:
+    """Refuse bqemulator's second engine, which is not locked and fetches the spatial extension."""
+
+    def refuse() -> Any:
+        raise UnsupportedFeatureError("The local BigQuery server has no GEOGRAPHY.")
+
+    replace("bqemulator.types.geography", "_ensure_conv_conn", lambda _original: refuse)
 
 
 def finish_results() -> None:
@@ -77,4 +93,4 @@ def fetch_arrow_once() -> None:
     replace(_ENGINE, "fetch_arrow", make)
 
 
-CORRECTIONS = (start_without_network, finish_results, fetch_arrow_once)
+CORRECTIONS = (start_without_network, run_no_other_engine, finish_results, fetch_arrow_once)

@@ -1,4 +1,4 @@
-"""``EXPORT DATA``: the rows of a query into files of a bucket.
+"""``EXPORT DATA``: the rows of a query into files of a bucket. Extract jobs are refused.
 
 bqemulator knows the statement and writes it to a directory of this machine. So the writing is replaced; the statement
 is read, and its query run, as before.
@@ -19,7 +19,7 @@ from bqemulator.domain.errors import InvalidQueryError, NotFoundError, Unsupport
 from bqemulator.jobs.executor import _ExportOutcome
 
 from airflow_gemini_batch.testing.bigquery.patches import objects
-from airflow_gemini_batch.testing.bigquery.patches.jobs import selectable
+from airflow_gemini_batch.testing.bigquery.patches.jobs import failed, selectable
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 from airflow_gemini_batch.testing.bigquery.patches.tables import field_of
 
@@ -29,6 +29,16 @@ ROWS_PER_FILE = 50_000  # BigQuery decides by itself; readers have to expect sev
 def export_to_buckets() -> None:
     """Write what ``EXPORT DATA`` selects into objects of the local storage server."""
     replace("bqemulator.jobs.executor", "write_export", lambda _original: write_export)
+
+
+def refuse_extracts() -> None:
+    """Fail extract jobs, which wrote to a path of this machine."""
+
+    async def refuse(project: str, job_id: str, config: dict[str, Any], context: Any) -> Any:
+        error = UnsupportedFeatureError("The local BigQuery server has no extract jobs. Use EXPORT DATA.")
+        return failed(project, job_id, "EXTRACT", config, error, context)
+
+    replace("bqemulator.api.routes.jobs", "execute_extract_job", lambda _original: refuse)
 
 
 def write_export(rows: Any, options: Any, context: Any) -> Any:
@@ -153,4 +163,4 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "DATETIME": lambda value: value.isoformat(),
 }
 
-CORRECTIONS: tuple[Callable[[], None], ...] = (export_to_buckets,)
+CORRECTIONS: tuple[Callable[[], None], ...] = (export_to_buckets, refuse_extracts)

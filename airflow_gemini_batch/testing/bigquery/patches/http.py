@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import duckdb
+from aiohttp import web
 from bqemulator.api.routes.jobs import _apply_default_dataset
 from bqemulator.domain.errors import DomainError, NotFoundError, ResourceInUseError
 from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
@@ -17,6 +18,7 @@ from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
 from airflow_gemini_batch.testing.bigquery.patches.request import Serving, enter
 from airflow_gemini_batch.testing.bigquery.patches.streaming import find_invalid_rows
 from airflow_gemini_batch.testing.bigquery.patches.tables import drop, drop_expired
+from airflow_gemini_batch.testing.gate import base_url, path_within
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,7 +41,7 @@ class CorrectedApplication:
     requests at the same time read each other's rows. Requests and answers are held whole, so a slow client does not
     hold up the others.
 
-    :param application: the application of ``bqemulator.api.app.create_app``.
+    :param application: the ASGI application of ``bqemulator.api.app.create_app``.
     :param context: the ``AppContext`` that it was made of.
     :param default_location: location of datasets and jobs that are created without one.
     """
@@ -49,19 +51,18 @@ class CorrectedApplication:
         self._serving = Serving(context, default_location)
         self._turn = asyncio.Lock()
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        if scope["type"] != "http":
-            await self._application(scope, receive, send)
-            return
-        body = await _read(receive)
-        if body is None:
-            return
+        body = await request.read()
         async with self._turn:
             enter(self._serving)
-            messages = await self._answer(dict(scope), body)
-        for message in messages:
-            await send(message)
+            start, *rest = await self._answer(_scope(request), body)
+        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        # bqemulator knows nothing of the token.
+        if location := headers.get("location"):
+            headers["location"] = location.replace(str(request.url.origin()), base_url(request), 1)
+        content = b"".join(message.get("body", b"") for message in rest)
+        return web.Response(status=start["status"], headers=headers, body=content)
 
     def forget_results(self) -> None:
         """Free the results of this server's jobs, which bqemulator keeps for the life of the process."""
@@ -181,16 +182,24 @@ class CorrectedApplication:
             raise ResourceInUseError(f"Dataset {project}:{dataset} is still in use")
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """Read a whole request body; None when the client left before its end."""
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(chunks)
+def _scope(request: web.Request) -> dict[str, Any]:
+    """Turn a request of aiohttp into the scope of an ASGI application."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": path_within(request),
+        "query_string": request.rel_url.raw_query_string.encode(),
+        "root_path": "",
+        # aiohttp has unpacked the body.
+        "headers": [
+            (name.lower(), value)
+            for name, value in request.raw_headers
+            if name.lower() != b"content-encoding"
+        ],
+    }
 
 
 def _changed(body: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:

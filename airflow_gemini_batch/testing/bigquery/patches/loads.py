@@ -29,6 +29,20 @@ def run_loads() -> None:
         replace(module, "execute_load_job", lambda _original: execute_load)
 
 
+def keep_uploads_private() -> None:
+    """Let nobody else of this machine read an upload."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def create(manager: Any, *arguments: Any, **options: Any) -> Any:
+            session = original(manager, *arguments, **options)
+            session.staging_path.chmod(0o600)
+            return session
+
+        return create
+
+    replace("bqemulator.jobs.upload_session_manager:UploadSessionManager", "create", make)
+
+
 async def execute_load(project: str, job_id: str, config: dict[str, Any], context: Any) -> Any:
     """Run one load job and give it back finished; whatever goes wrong is the job's error."""
     reference = config.get("jobReference", {})  # of an upload; see jobs.keep_upload_reference
@@ -73,4 +87,4 @@ def _load(project: str, load: dict[str, Any], paths: list[Path], context: Any) -
     return destination.fill(context, select, schema=TableSchema(fields=fields))
 
 
-CORRECTIONS: tuple[Callable[[], None], ...] = (run_loads,)
+CORRECTIONS: tuple[Callable[[], None], ...] = (run_loads, keep_uploads_private)

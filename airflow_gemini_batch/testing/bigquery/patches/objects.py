@@ -16,7 +16,7 @@ def local_files(uris: list[str], folder: Path) -> Iterator[Callable[[], list[Pat
     """Give a function that fetches the files of a load job, and remove the fetched ones afterwards.
 
     :param uris: ``file://`` of an upload, or ``gs://bucket/name`` with ``*`` in the name or without.
-    :param folder: directory for what is fetched.
+    :param folder: directory of the uploads, and for what is fetched.
 
     The function raises ``ValueError`` when an address matches no object, is of another kind, or when no local storage
     server is set: this server never asks the real Cloud Storage.
@@ -27,12 +27,15 @@ def local_files(uris: list[str], folder: Path) -> Iterator[Callable[[], list[Pat
 
 def _fetch(uri: str, folder: Path) -> list[Path]:
     if uri.startswith("file://"):
-        return [Path(uri.removeprefix("file://"))]
+        path = Path(uri.removeprefix("file://")).resolve()
+        if path.parent == folder.parent.resolve():
+            return [path]
     if not uri.startswith("gs://"):
         raise ValueError(f"Source {uri!r} is not a gs:// address.")
     paths = []
     for blob in matching(storage_client(uri), uri):
         paths.append(folder / f"{len(list(folder.iterdir()))}{Path(blob.name).suffix}")
+        paths[-1].touch(mode=0o600)
         blob.download_to_filename(paths[-1])
     if not paths:
         raise ValueError(f"Not found: URI {uri}")
