@@ -46,20 +46,30 @@ class JobServiceError(GeminiBatchError):
     :param message: what was asked and what came back.
     :param code: HTTP status of the answer; ``None`` when there was none (no connection, time ran out).
     :param reason: canonical status of the answer, such as ``NOT_FOUND``; empty when it gave none.
+    :param sent: ``False`` when the call certainly never left: no token, no connection.
     """
 
     # A call that met one of these can be sent again as it is; every other 4xx asks for a change first.
-    TRANSIENT_CODES = frozenset({408, 409, 429})
+    TRANSIENT_CODES = frozenset({408, 409, 429, 499})
+    # Of the transient ones, those that a service gives instead of acting: too many calls, no such method. After a
+    # timeout (408, 504), a conflict (409), a break (499) or a failure on the way (500, 502, 503) it may have acted.
+    REFUSALS = frozenset({429, 501})
 
-    def __init__(self, message: str, *, code: int | None = None, reason: str = "") -> None:
+    def __init__(self, message: str, *, code: int | None = None, reason: str = "", sent: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
+        self.sent = sent
 
     @property
     def transient(self) -> bool:
         """Whether the same call may succeed a moment later."""
         return self.code is None or self.code < 400 or self.code >= 500 or self.code in self.TRANSIENT_CODES
+
+    @property
+    def had_no_effect(self) -> bool:
+        """Whether it is certain that the call changed nothing: a refused create call has made no job."""
+        return not self.sent or not self.transient or self.code in self.REFUSALS
 
     @property
     def retryable(self) -> bool:  # type: ignore[override]
@@ -78,6 +88,10 @@ class CredentialsError(VertexApiError):
     retryable = True
 
 
+class TriggererMissingError(GeminiBatchError):
+    """No triggerer is running that could wait for the job; none was created, and the next try asks again."""
+
+
 class SubmissionUnknownError(GeminiBatchError):
     """It is not known whether the create call made a job; the next try looks for it before it creates one."""
 
@@ -89,7 +103,14 @@ class ForeignJobError(GeminiBatchError):
 
 
 class JobFailedError(GeminiBatchError):
-    """The batch job ended without a usable result; the next try submits a new one."""
+    """The batch job ended without a usable result; the next try submits a new one.
+
+    :param retryable: ``False`` when a new job would fail in the same way.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class JobTimeoutError(GeminiBatchError):

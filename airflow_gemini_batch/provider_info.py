@@ -70,6 +70,8 @@ def get_provider_info() -> dict[str, Any]:
                     "key_path": _text("Key file path"),
                     "keyfile_dict": _text("Key file JSON", format="password"),
                     "impersonation_chain": _text("Service account to impersonate (or a chain, with commas)"),
+                    "quota_project_id": _text("Project whose quota all calls count against"),
+                    "user_project": _text("Project that pays for buckets whose readers pay"),
                     "vertex_base_url": _text("Address of Vertex AI, for private endpoints"),
                 },
             }

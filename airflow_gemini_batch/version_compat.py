@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger
 
 TRIGGERS_HEAR_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 """Whether Airflow calls a trigger's ``on_kill`` when a user kills its task (from 3.3 on), or only cancels it."""
+
+DEFERRED_TIME_COUNTS = not AIRFLOW_V_3_0_PLUS
+"""Whether the time that a task is deferred counts for its ``execution_timeout``."""
+
+IN_PROCESS = "the task and its triggers run in one process"
 
 
 def task_state(dag_id: str, run_id: str, task_id: str, map_index: int) -> str | None:
@@ -48,3 +57,76 @@ def _state_from_the_database(dag_id: str, run_id: str, task_id: str, map_index: 
     if not states:
         raise LookupError(f"there is no task instance {dag_id}.{task_id} in {run_id}")
     return None if states[0] is None else str(states[0])
+
+
+# In seconds. Two addresses may be asked, before a job that takes minutes at best.
+_HEALTH_TIMEOUT = 5.0
+
+
+def triggerer_heartbeat(task_instance: Any) -> datetime | None:
+    """Return when a triggerer was last heard of, aware; returns ``None`` when there has never been one.
+
+    It blocks. Raises :class:`LookupError` when that cannot be known: Airflow does not say, or whatever runs the task
+    runs its triggers as well (``dag.test()``, ``airflow dags test``, ``airflow tasks test``).
+    """
+    try:
+        if AIRFLOW_V_3_0_PLUS:
+            return _heartbeat_from_the_api()
+        return _heartbeat_from_the_database(task_instance)
+    except LookupError:
+        raise
+    except Exception as error:
+        raise LookupError(f"{type(error).__name__}: {error}") from error
+
+
+def _heartbeat_from_the_api() -> datetime | None:
+    """Ask the health page, which needs no login: a worker of Airflow 3 has no access to the database."""
+    import requests
+    from airflow.providers.common.compat.sdk import conf
+    from airflow.sdk.execution_time import task_runner
+
+    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
+    if supervisor is None or type(supervisor).__name__.startswith("InProcess"):
+        raise LookupError(IN_PROCESS)
+    base = conf.get("api", "base_url", fallback="") or "/"
+    base = f"http://localhost:8080{base}" if base.startswith("/") else base
+    # The address that tasks report to is often an internal one, which every worker reaches.
+    reported = conf.get("core", "execution_api_server_url", fallback="") or base
+    answers = []
+    for root in dict.fromkeys(url.rstrip("/").removesuffix("/execution") for url in (reported, base)):
+        try:
+            answer = requests.get(
+                f"{root}/api/v2/monitor/health",
+                timeout=_HEALTH_TIMEOUT,
+                verify=conf.get("api", "ssl_cert", fallback="") or True,
+            )
+            return _heartbeat_of(answer.json())
+        except (OSError, ValueError, KeyError, TypeError) as error:  # what requests raises is an OSError
+            answers.append(f"{root}: {type(error).__name__}: {error}")
+    raise LookupError("; ".join(answers))
+
+
+def _heartbeat_of(health: Mapping[str, Any]) -> datetime | None:
+    """Read the page; raises :class:`ValueError`, :class:`KeyError` or :class:`TypeError` when it does not say."""
+    if health["metadatabase"]["status"] != "healthy":
+        raise ValueError("the metadata database is not healthy")
+    heartbeat = health["triggerer"]["latest_triggerer_heartbeat"]
+    return None if heartbeat is None else _aware(datetime.fromisoformat(heartbeat))
+
+
+def _heartbeat_from_the_database(task_instance: Any) -> datetime | None:
+    from airflow.jobs.job import Job
+    from airflow.utils.session import create_session
+    from sqlalchemy import func, select
+
+    if getattr(task_instance, "job_id", None) is None:
+        raise LookupError(IN_PROCESS)
+    with create_session() as session:
+        heartbeat = session.scalar(
+            select(func.max(Job.latest_heartbeat)).where(Job.job_type == "TriggererJob")
+        )
+    return None if heartbeat is None else _aware(heartbeat)
+
+
+def _aware(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -5,6 +5,8 @@ from __future__ import annotations
 FINGERPRINT_COLUMN = "batch_fingerprint"
 """Column of request tables and of enriched tables that holds the digest."""
 
+JOB_COLUMN = "batch_job"
+
 SHARD_COLUMN = "batch_shard"
 """Column of the temporary table from which the requests of several jobs are cut."""
 
@@ -22,7 +24,7 @@ BOOKKEEPING = {
     "batch_finish_reason": "STRING",
     **dict.fromkeys(TOKEN_COLUMNS, "INT64"),
     "batch_processed_time": "TIMESTAMP",
-    "batch_job": "STRING",
+    JOB_COLUMN: "STRING",
     FINGERPRINT_COLUMN: "STRING",
 }
 """Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name.
@@ -62,7 +64,7 @@ STAGED_AS = {
     "outcome": "batch_outcome",
     "code": "batch_code",
     "message": "batch_message",
-    "job": "batch_job",
+    "job": JOB_COLUMN,
     "round": "batch_round",
     "failed_time": "batch_processed_time",
 }

@@ -14,6 +14,9 @@ IDENTITY_LABEL = "gemini_batch_id"
 ROOT_LABEL = "gemini_batch_root"
 ROUND_LABEL = "gemini_batch_round"
 AFTER_LABEL = "gemini_batch_after"
+# Digests of what a job asks, whatever the run that asks it, and of the target that its answers are for.
+CONTENT_LABEL = "gemini_batch_content"
+TARGET_LABEL = "gemini_batch_target"
 # Keys hold no hyphen: in a list filter (labels.KEY="VALUE") it could be read as a minus sign.
 DAG_LABEL = "airflow_dag"
 TASK_LABEL = "airflow_task"
@@ -24,7 +27,17 @@ _LONGEST = 63
 _KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _RESERVED = frozenset(
-    {IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL}
+    {
+        IDENTITY_LABEL,
+        ROOT_LABEL,
+        ROUND_LABEL,
+        AFTER_LABEL,
+        CONTENT_LABEL,
+        TARGET_LABEL,
+        DAG_LABEL,
+        TASK_LABEL,
+        RUN_LABEL,
+    }
 )
 
 
@@ -45,6 +58,11 @@ def airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) 
     """Return the labels that say which part of Airflow a job belongs to, for billing and for sensors."""
     named = {DAG_LABEL: dag_id, TASK_LABEL: task_id, RUN_LABEL: run_id}
     return {key: label_value(text) for key, text in named.items() if text}
+
+
+def target_labels(target: str | None) -> dict[str, str]:
+    """Return the label that says which target a job's answers are for; none without a target."""
+    return {TARGET_LABEL: hashlib.sha256(target.encode()).hexdigest()[:32]} if target else {}
 
 
 def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:

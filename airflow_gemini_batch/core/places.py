@@ -15,6 +15,13 @@ PROJECT = re.compile(
 )
 # us-central1, africa-south1, u-france-east1; global, us, eu: https://cloud.google.com/vertex-ai/docs/general/locations
 _LOCATION = re.compile(r"[a-z]{1,20}(?:-[a-z]{1,20}){0,2}[0-9]{0,2}")
+# https://cloud.google.com/kms/docs/getting-resource-ids
+_KMS_KEY = re.compile(
+    rf"projects/({PROJECT.pattern})/locations/({_LOCATION.pattern})/keyRings/([\w-]{{1,63}})/cryptoKeys/([\w-]{{1,63}})",
+    re.ASCII,
+)
+# https://cloud.google.com/iam/docs/service-account-types, those of domain-scoped projects included.
+_SERVICE_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}@[a-z0-9][a-z0-9.-]{0,200}\.gserviceaccount\.com")
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -42,6 +49,29 @@ def checked_job_id(job_id: object, name: str = "job id") -> str:
     :param name: what the value is called where it comes from.
     """
     return _checked(_JOB_ID, job_id, name, "the id of a batch job, in small letters, digits, - and _")
+
+
+def checked_kms_key(key: object, name: str = "kms_key_name") -> str:
+    """Return the resource name of an encryption key; raises :class:`ValueError` for another text.
+
+    :param name: what the value is called where it comes from.
+    """
+    return _checked(_KMS_KEY, key, name, "projects/P/locations/L/keyRings/R/cryptoKeys/K")
+
+
+def location_of_kms_key(key: str) -> str:
+    """Return where an encryption key is."""
+    return key.split("/")[3]
+
+
+def checked_service_account(account: object, name: str = "service_account") -> str:
+    """Return the address of a service account; raises :class:`ValueError` for another text.
+
+    :param name: what the value is called where it comes from.
+    """
+    return _checked(
+        _SERVICE_ACCOUNT, account, name, "the address of a service account, NAME@….gserviceaccount.com"
+    )
 
 
 def may_be_same_project(one: str, other: str) -> bool:

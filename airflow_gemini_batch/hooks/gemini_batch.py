@@ -30,14 +30,17 @@ class GeminiBatchHook(BaseHook):
     """Clients for batch jobs on Vertex AI and for the data around them.
 
     The connection gives credentials in every way of the Google provider: a key file, key file JSON, a secret, a
-    credential configuration, impersonation, or the environment's default credentials. The hook also reads three
+    credential configuration, impersonation, or the environment's default credentials. The hook also reads these
     extras of the connection: ``location``, ``vertex_base_url`` (a private endpoint or a local server; the variable
-    ``GOOGLE_VERTEX_BASE_URL`` does the same) and ``project``.
+    ``GOOGLE_VERTEX_BASE_URL`` does the same), ``project``, ``quota_project_id`` and ``user_project``.
 
     :param gcp_conn_id: a connection of type Google Cloud or Gemini batch.
     :param project_id: project of the jobs; by default the connection's or the credentials' own.
     :param location: location of the jobs, such as ``us-central1``; by default the connection's.
     :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param quota_project_id: project whose quota all calls count against, instead of that of the credentials; by default
+        the connection's.
+    :param user_project: project that pays for calls about buckets whose readers pay; by default the connection's.
     """
 
     conn_name_attr = "gcp_conn_id"
@@ -54,6 +57,8 @@ class GeminiBatchHook(BaseHook):
         project_id: str | None = None,
         location: str | None = None,
         impersonation_chain: str | Sequence[str] | None = None,
+        quota_project_id: str | None = None,
+        user_project: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +66,8 @@ class GeminiBatchHook(BaseHook):
         self.impersonation_chain = impersonation_chain
         self._project_id = project_id
         self._location = location
+        self._quota_project_id = quota_project_id or None
+        self._user_project = user_project or None
         self._clients: dict[tuple[str, str], BatchJobClient] = {}
 
     @cached_property
@@ -68,7 +75,11 @@ class GeminiBatchHook(BaseHook):
         """The Google provider's hook, which turns the connection into credentials."""
         from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
 
-        return GoogleBaseHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        return GoogleBaseHook(
+            gcp_conn_id=self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            quota_project_id=self._quota_project_id,
+        )
 
     @property
     def credentials(self) -> Credentials:
@@ -87,7 +98,8 @@ class GeminiBatchHook(BaseHook):
             # authentication takes any token.
             from google.oauth2.credentials import Credentials
 
-            return Credentials(token="anonymous")  # noqa: S106 - no secret
+            quota_project = self._quota_project_id or self._extra("quota_project_id") or None
+            return Credentials(token="anonymous", quota_project_id=quota_project)  # noqa: S106 - no secret
         return self.google.get_credentials()
 
     @property
@@ -114,6 +126,12 @@ class GeminiBatchHook(BaseHook):
             )
         return str(location)
 
+    @property
+    def has_location(self) -> bool:
+        """Whether a location of the jobs is set."""
+        self._check_places()
+        return bool(self._location or self._extra("location"))
+
     def _check(self) -> None:
         """Refuse places and addresses before credentials are touched, which some connections fetch from a service."""
         self._check_places()
@@ -131,6 +149,10 @@ class GeminiBatchHook(BaseHook):
             for project, name in (
                 (self._project_id, "project_id"),
                 (self._extra("project"), f"project {of_connection}"),
+                (self._quota_project_id, "quota_project_id"),
+                (self._extra("quota_project_id"), f"quota_project_id {of_connection}"),
+                (self._user_project, "user_project"),
+                (self._extra("user_project"), f"user_project {of_connection}"),
             ):
                 if project:
                     checked_project(project, name)
@@ -187,9 +209,13 @@ class GeminiBatchHook(BaseHook):
     @cached_property
     def storage_client(self) -> storage.Client:
         """A client of Cloud Storage with the connection's credentials."""
-        from google.cloud import storage
+        from airflow_gemini_batch.gcp.requester_pays import storage_client
 
-        return storage.Client(project=self.project_id, credentials=self.credentials)
+        return storage_client(
+            self._user_project or self._extra("user_project") or None,
+            project=self.project_id,
+            credentials=self.credentials,
+        )
 
     @cached_property
     def bigquery_client(self) -> bigquery.Client:

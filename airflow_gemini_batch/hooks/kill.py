@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
 from airflow_gemini_batch.version_compat import task_state
@@ -34,6 +35,8 @@ def cancel_if_killed(
     To the process, a restart, a redeployment or a trigger that moves looks the same. Only Airflow knows, so this asks
     it for the task's state. Unless the answer is clear, the job continues and the next try finds it.
 
+    Nor is a job cancelled that is labelled as that of another task or run: another run may wait for it as well.
+
     It blocks for a few seconds at most, and raises nothing.
 
     :param waiting_state: the state of the task while it waits: ``running`` or ``deferred``.
@@ -54,7 +57,13 @@ def cancel_if_killed(
         log.info("%s continues: its task was not killed, its state is %s", name, state)
         return False
     try:
-        hook.get_conn(name).cancel(name)
+        client = hook.get_conn(name)
+        labels = client.get(name).labels
+        own = airflow_labels(task_instance.dag_id, task_instance.task_id, task_instance.run_id)
+        if other := {key: labels[key] for key in own if labels.get(key, own[key]) != own[key]}:
+            log.error("%s continues: it is the job of another task (%s)", name, ascii(other))
+            return False
+        client.cancel(name)
     except (JobServiceError, OSError, InvalidRequestError) as error:
         log.error("Could not cancel %s. It may still bill: %s\n%s", name, error, name.console_url)
         return False

@@ -17,6 +17,8 @@ class HookedTask:
     project_id: str | None
     location: str | None
     impersonation_chain: str | Sequence[str] | None
+    quota_project_id: str | None = None
+    user_project: str | None = None
 
     @cached_property
     def hook(self) -> GeminiBatchHook:
@@ -28,4 +30,6 @@ class HookedTask:
             project_id=self.project_id,
             location=self.location,
             impersonation_chain=self.impersonation_chain,
+            quota_project_id=self.quota_project_id,
+            user_project=self.user_project,
         )

@@ -48,7 +48,7 @@ class JobClient(Protocol):
         """Where the jobs are, as their names' ``parent``."""
 
     def create(self, request: JobRequest) -> BatchJob:
-        """Create a job: one call, never repeated. After a ``transient`` error the job may exist all the same."""
+        """Create a job: one call, never repeated. After an error that is not ``had_no_effect`` the job may exist."""
 
     def get(self, name: JobName) -> BatchJob:
         """Return one job."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
-from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState, Stage
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState, Stage
 from airflow_gemini_batch.outputs.classify import Tally
 
 
@@ -33,8 +35,40 @@ def job_failure(
             return RowsFailedError(_report(job, tally, end, _SAME_AGAIN, follow_up=follow_up, spent=spent))
     elif succeeded or follow_up:
         return None
-    next_step = _after_failure(job, tally, follow_up=follow_up)
-    return JobFailedError(_report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent))
+    again = fails_again(job.error) if job.state is JobState.FAILED else ""
+    next_step = again or _after_failure(job, tally, follow_up=follow_up)
+    report = _report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent)
+    return JobFailedError(report, retryable=not again)
+
+
+_FAILS_AGAIN = {
+    # INVALID_ARGUMENT: requests that cannot be imported, a wrong parameter, a dataset in another region.
+    3: "the requests, the parameters or the places of the job are wrong",
+    # NOT_FOUND: the model, say.
+    5: "something that the job names does not exist",
+    # OUT_OF_RANGE, UNIMPLEMENTED: nothing that time changes.
+    11: "a value is out of range",
+    12: "the service does not do this",
+}
+"""Codes of a failed job after which the same job would fail again, each with the reason.
+
+After all others a new job is worth a try: the service failed temporarily (1 CANCELLED, 2 UNKNOWN, 4 DEADLINE_EXCEEDED,
+8 RESOURCE_EXHAUSTED, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 15 DATA_LOSS), its accounts and our roles are still being
+set up (7 PERMISSION_DENIED, 9 FAILED_PRECONDITION, 16 UNAUTHENTICATED), or the next job gets another output (6
+ALREADY_EXISTS). Codes: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+"""
+
+_SAYS_LATER = re.compile(r"try again|retry|being (created|provisioned)|temporar|unavailable", re.IGNORECASE)
+
+
+def fails_again(error: JobError | None) -> str:
+    """Return why the same job would fail again, as the end of a message; empty when another one is worth a try."""
+    if error is None or error.code not in _FAILS_AGAIN or _SAYS_LATER.search(error.message):
+        return ""
+    return (
+        f"A new job would fail in the same way: {_FAILS_AGAIN[error.code]}. So the task is not retried. Correct what "
+        "the error names, and clear the task."
+    )
 
 
 def _shortage(tally: Tally, max_failed_fraction: float) -> str:

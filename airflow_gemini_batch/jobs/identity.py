@@ -34,12 +34,14 @@ def fingerprint(
     model_parameters: Mapping[str, Any],
     source_versions: Sequence[str],
     destination: str,
+    **settings: str,
 ) -> str:
-    """Return the digest of everything that changes the answers or their address.
+    """Return the digest of everything that changes the answers, their address, or under whose account they are made.
 
     :param source_versions: one text for each file or table of requests, naming it and its version
         (``gs://…#generation``, ``bq://…#etag``), so that rebuilt requests give another fingerprint.
     :param destination: where the user wants the output; empty for "beside the requests".
+    :param settings: account and key of the job; those that are empty change nothing.
     """
     return _digest(
         {
@@ -47,14 +49,25 @@ def fingerprint(
             "model_parameters": dict(model_parameters),
             "source": sorted(source_versions),
             "destination": destination,
+            **{name: value for name, value in settings.items() if value},
         }
     )
+
+
+def content(*, model: str, model_parameters: Mapping[str, Any], source_versions: Sequence[str]) -> str:
+    """Return 32 hexadecimal digits for what is asked, whoever asks and wherever the answers go.
+
+    Built requests are named by their content and never written twice, so two runs that ask the same have the same.
+    """
+    return fingerprint(
+        model=model, model_parameters=model_parameters, source_versions=source_versions, destination=""
+    )[:32]
 
 
 def identity(run: TaskRun, request_fingerprint: str, *, salt: str = "") -> str:
     """Return 32 hexadecimal digits: the same for every try of one task run with the same fingerprint.
 
-    :param salt: what a forced rerun adds to get a new identity.
+    :param salt: what a forced rerun adds to get a new identity; the same for all tries that shall share the job.
     """
     return _digest({**asdict(run), "request": request_fingerprint, "salt": salt})[:32]
 

@@ -44,6 +44,13 @@ def differences(submission: Submission, round_: RoundId, versions: Versions, job
     )
     if not _is_destination(job.destination, destination, round_):
         found.append(_difference("destination", str(destination), job.destination))
+    for field, asked, has in (
+        ("model_parameters", dict(submission.model_parameters), dict(job.model_parameters)),
+        ("kms_key_name", submission.kms_key_name, job.kms_key_name),
+        ("service_account", submission.service_account, job.service_account),
+    ):
+        if has != asked:
+            found.append(_difference(field, str(asked or "nothing"), str(has or "")))
     if not _is_round(job, round_):
         expected = ", ".join(f"{key}={value}" for key, value in round_.labels.items())
         found.append(_difference("labels", expected, ", ".join(f"{k}={v}" for k, v in job.labels.items())))

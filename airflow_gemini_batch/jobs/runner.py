@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import Address
-from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_labels, label_value
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.prices import PriceTable
-from airflow_gemini_batch.exceptions import JobLostError, JobServiceError, JobTimeoutError
+from airflow_gemini_batch.exceptions import ForeignJobError, JobLostError, JobServiceError, JobTimeoutError
 from airflow_gemini_batch.jobs.client import Connection, JobClient
 from airflow_gemini_batch.jobs.failures import (
     HAS_ENDED,
@@ -25,6 +25,7 @@ from airflow_gemini_batch.jobs.failures import (
 )
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
+from airflow_gemini_batch.jobs.overlap import OtherRuns
 from airflow_gemini_batch.jobs.ownership import differences
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.polling import (
@@ -37,10 +38,10 @@ from airflow_gemini_batch.jobs.polling import (
     utc_now,
 )
 from airflow_gemini_batch.jobs.rounds import EndedRound, Rounds, merged
-from airflow_gemini_batch.jobs.spending import Spending, spent_on
+from airflow_gemini_batch.jobs.spending import CeilingReachedError, Spending, check_follow_up, spent_on
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, Stage
 from airflow_gemini_batch.jobs.submission import JobRequest, Submission
-from airflow_gemini_batch.jobs.submit_once import Submitted, submit_once
+from airflow_gemini_batch.jobs.submit_once import Submitted, foreign_message, submit_once
 
 
 class BatchRun:
@@ -49,6 +50,9 @@ class BatchRun:
     :param first_try: whether no try of this task run came before.
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. The
+        first job is compared by ``check``.
+    :param allow_unpriced: let a follow-up pass although a model has no price.
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.
     :param prices: loads the price table.
@@ -64,6 +68,8 @@ class BatchRun:
         policy: WaitPolicy,
         max_row_retries: int,
         max_failed_fraction: float,
+        max_cost_usd: float | None = None,
+        allow_unpriced: bool = False,
         cancel_on_timeout: bool,
         check: Callable[[JobRequest], None],
         prices: Callable[[], PriceTable],
@@ -77,6 +83,8 @@ class BatchRun:
         self._policy = policy
         self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
+        self._max_cost_usd = max_cost_usd
+        self._allow_unpriced = allow_unpriced
         self._cancel_on_timeout = cancel_on_timeout
         self._check = check
         self._prices = prices
@@ -84,14 +92,40 @@ class BatchRun:
         self._patience = patience
         self._rounds = Rounds(submission, hook.store, self.read_ended, log)
 
-    def submit(self, *, salt: str = "") -> Submitted:
-        """Submit the first job of this task run, or find it.
+    def submit(self, *, salt: str = "", since: datetime | None = None) -> Submitted:
+        """Submit the first job of this task run, or find it; or find the job of an overlapping run that asks the same.
 
-        :param salt: what a forced rerun adds to the identity.
+        :param salt: what a forced rerun adds to the identity; it does not look at other runs.
+        :param since: when the DAG run began; jobs of other runs that had ended before are not looked at.
         """
+        client = self._hook.get_conn()
         versions = self._versions(self._submission.requests)
         root = identity(self._task_run, self._submission.fingerprint(versions), salt=salt)
-        return self._submit(RoundId(root), self._hook.get_conn())
+        content = self._submission.content(versions)
+        if salt:
+            return self._submit(RoundId(root), client, content=content)
+        others = OtherRuns(
+            client, self._submission, self._task_run, content, self._versions, since=since, log=self._log
+        )
+        submitted = self._submit(RoundId(root), client, content=content, stand_in=others.job)
+        return submitted if submitted.adopted else others.settle(submitted.job)
+
+    def check_own(self, job: BatchJob) -> None:
+        """Raise :class:`.ForeignJobError` for a job that is not of this submission, whoever named it."""
+        if found := differences(self._submission, RoundId.of(job), self._versions, job):
+            raise ForeignJobError(
+                foreign_message(
+                    job,
+                    found,
+                    "Either the task was changed while it waited, or somebody named another job. The job was neither "
+                    "read nor cancelled, and keeps running if it has not ended. Undo the change and clear the task to "
+                    f"take its answers, or clear the task to submit a new job\nConsole: {job.name.console_url}",
+                )
+            )
+
+    def is_of_another_run(self, job: BatchJob) -> bool:
+        """Whether another run created a job, and may still wait for it."""
+        return job.labels.get(RUN_LABEL) not in (None, label_value(self._task_run.run_id))
 
     def _versions(self, requests: Sequence[Address]) -> Sequence[str]:
         return self._hook.store.of(requests[0]).versions(requests)
@@ -100,9 +134,10 @@ class BatchRun:
         """Submit the follow-up of a job that has ended, or find it; returns ``None`` when none is needed.
 
         It sends again the rows that failed for a passing reason or did not come back. It may follow an expired job,
-        but not one that failed or was cancelled.
+        but not one that failed or was cancelled, nor a follow-up that has answered nothing.
         """
-        last = self._rounds.up_to(job)[-1]
+        rounds = self._rounds.up_to(job)
+        last = rounds[-1]
         if not self._may_be_followed(job) or not last.tally.to_retry:
             return None
         if not last.can_be_followed:
@@ -113,26 +148,60 @@ class BatchRun:
                     last.tally.to_retry,
                 )
             return None
+        if _is_follow_up(job) and not last.tally.answered:
+            self._log.warning(
+                "%d rows have no answer, and the last follow-up job has answered none of its rows. They are not sent "
+                "again",
+                last.tally.to_retry,
+            )
+            return None
         self._log.info(
             "%d of %d rows have no answer; sending them again in a follow-up job",
             last.tally.to_retry,
             last.tally.rows,
         )
-        return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), last)
+        try:
+            return self._submit(RoundId.of(job).next_after(job), self._hook.get_conn(job.name), rounds)
+        except CeilingReachedError as error:
+            self._log.warning("%s", error)
+            return None
 
-    def _submit(self, round_: RoundId, client: JobClient, before: EndedRound | None = None) -> Submitted:
+    def _submit(
+        self,
+        round_: RoundId,
+        client: JobClient,
+        rounds: Sequence[EndedRound] = (),
+        *,
+        content: str = "",
+        stand_in: Callable[[], BatchJob | None] = lambda: None,
+    ) -> Submitted:
         """Submit the job of a round, or find it.
 
-        :param before: the round whose unanswered requests the job sends again.
+        :param rounds: all rounds before it; the job sends again the unanswered requests of the last one.
+        :param content: digest of what the first job asks.
+        :param stand_in: finds a job of another run to wait for instead.
+
+        Raises :class:`~airflow_gemini_batch.jobs.spending.CeilingReachedError` for a follow-up that does not exist yet
+        and would cost too much.
         """
+        before = rounds[-1] if rounds else None
         task_run = self._task_run
         labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
+        if content:
+            labels[CONTENT_LABEL] = content
 
         def make_request(attempt: int) -> JobRequest:
             request = self._submission.request(round_, attempt, labels)
             if before is None:
                 self._check(request)
             else:
+                if self._max_cost_usd is not None:
+                    check_follow_up(
+                        self._spent_on(rounds),
+                        before.tally.to_retry,
+                        self._max_cost_usd,
+                        allow_unpriced=self._allow_unpriced,
+                    )
                 self._hook.store.of(request.destination).check_destination(request.destination)
                 if before.summary.write_follow_up:
                     before.summary.write_follow_up(request.requests[0])
@@ -148,6 +217,7 @@ class BatchRun:
             first_try=self._first_try,
             is_worth_keeping=self._has_result,
             differences=partial(differences, self._submission, round_, self._versions),
+            stand_in=stand_in,
             patience=self._patience,
         )
 
@@ -218,6 +288,8 @@ class BatchRun:
         self._log.warning("Cancelling %s: %s", name, reason)
         deadline = utc_now() + timedelta(seconds=self._patience.cancelling)
         refusal: JobServiceError | None = None
+        with suppress(JobServiceError):
+            self.check_own(client.get(name))
         try:
             try:
                 client.cancel(name)

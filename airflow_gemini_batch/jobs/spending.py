@@ -9,8 +9,8 @@ from functools import reduce
 
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import is_other_model, short_model_name
-from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of, dollars
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.jobs.rounds import EndedRound
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel, merge_usage
 
@@ -112,3 +112,33 @@ def _other_models(usage: UsageByModel, model: str, log: Log) -> dict[str, int]:
             short_model_name(model),
         )
     return others
+
+
+class CeilingReachedError(GeminiBatchError):
+    """A follow-up job would cost more than what is left of the ceiling."""
+
+
+def check_follow_up(spent: Spending, rows: int, max_cost_usd: float, *, allow_unpriced: bool = False) -> None:
+    """Raise :class:`CeilingReachedError` unless a follow-up fits below the ceiling, together with all jobs before it.
+
+    Each of its rows is taken to cost as much as those that were answered. Where none was, nothing is spent, and the
+    estimate of the first job, which asked for more rows, was below the ceiling.
+
+    :param rows: that the follow-up would ask for.
+    :param allow_unpriced: leave out of the comparison what has no price, instead of refusing it.
+    """
+    if spent.cost is None or (spent.cost.unpriced and not allow_unpriced):
+        raise CeilingReachedError(
+            f"{rows} rows have no answer and are not sent again: the cost of the jobs so far is not known "
+            f"({spent.cost or 'their tokens could not be counted'}), so max_cost_usd={dollars(max_cost_usd)} cannot be "
+            "checked"
+        )
+    counted = sum(usage.rows for usage in spent.usage.values())
+    amount = spent.cost.amount or 0.0
+    expected = amount / counted * rows if counted else 0.0
+    if counted and amount + expected > max_cost_usd:
+        raise CeilingReachedError(
+            f"{rows} rows have no answer and are not sent again: {dollars(amount)} are spent, the follow-up "
+            f"job would cost about {dollars(expected)}, and max_cost_usd={dollars(max_cost_usd)} is for all jobs of "
+            "the task. Raise it and clear the task to send them"
+        )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from airflow_gemini_batch.core.addresses import Address
 
@@ -123,6 +123,9 @@ class BatchJob:
     create_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    model_parameters: Mapping[str, Any] = field(default_factory=dict)
+    kms_key_name: str = ""
+    service_account: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.state.short})"

@@ -15,11 +15,12 @@ from airflow_gemini_batch.core.addresses import (
     GcsAddress,
     parse_address,
 )
-from airflow_gemini_batch.core.labels import checked_labels
+from airflow_gemini_batch.core.labels import checked_labels, target_labels
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.models import model_resource_name, short_model_name
+from airflow_gemini_batch.core.places import checked_kms_key, checked_service_account
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.identity import RoundId, display_name, fingerprint
+from airflow_gemini_batch.jobs.identity import RoundId, content, display_name, fingerprint
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ class JobRequest:
     :param model: full resource name.
     :param requests: one BigQuery table, or one or more Cloud Storage objects or patterns.
     :param destination: a prefix on Cloud Storage or a BigQuery table that does not exist yet.
+    :param kms_key_name: key that encrypts what the job keeps; empty for Google's own.
+    :param service_account: that the job runs as; empty for Vertex AI's service agent.
     """
 
     model: str
@@ -39,6 +42,8 @@ class JobRequest:
     display_name: str
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
+    kms_key_name: str = ""
+    service_account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Submission:
     :param destination: ``None`` for a new folder or table beside the requests.
     :param name: readable part of the job's display name.
     :param labels: the user's own.
+    :param kms_key_name: see :class:`JobRequest`, as ``service_account``.
+    :param target: the enriched table or file that the answers are for.
     """
 
     model: str
@@ -58,6 +65,9 @@ class Submission:
     labels: Mapping[str, str]
     model_parameters: Mapping[str, Any]
     family: ModelFamily = GENERATE_CONTENT
+    target: str | None = None
+    kms_key_name: str = ""
+    service_account: str = ""
 
     @classmethod
     def checked(
@@ -71,6 +81,9 @@ class Submission:
         model_parameters: Mapping[str, Any] | None,
         family: ModelFamily = GENERATE_CONTENT,
         follow_ups: bool = False,
+        target: str | None = None,
+        kms_key_name: str | None = None,
+        service_account: str | None = None,
     ) -> Self:
         """Read a task's parameters after rendering.
 
@@ -96,6 +109,11 @@ class Submission:
             labels=checked(lambda: checked_labels(labels), {}),
             model_parameters=checked(lambda: _checked_parameters(model_parameters), {}),
             family=family,
+            target=target or None,
+            kms_key_name=checked(lambda: checked_kms_key(kms_key_name) if kms_key_name else "", ""),
+            service_account=checked(
+                lambda: checked_service_account(service_account) if service_account else "", ""
+            ),
         )
         if not errors:
             checked(submission._check_format, None)
@@ -135,8 +153,14 @@ class Submission:
             model=self.model,
             model_parameters=self.model_parameters,
             source_versions=versions,
+            kms_key_name=self.kms_key_name,
+            service_account=self.service_account,
             destination=str(self.destination or ""),
         )
+
+    def content(self, versions: Sequence[str]) -> str:
+        """Digest of what is asked; see :func:`airflow_gemini_batch.jobs.identity.content`."""
+        return content(model=self.model, model_parameters=self.model_parameters, source_versions=versions)
 
     def requests_of(self, round_: RoundId) -> tuple[Address, ...]:
         """Return the addresses of the requests of a round."""
@@ -159,8 +183,10 @@ class Submission:
                 self.requests[0], self.destination, round_.identity, attempt, follow_up=follow_up
             ),
             display_name=display_name(name, round_.identity),
-            labels={**self.labels, **labels, **round_.labels},
+            labels={**self.labels, **labels, **target_labels(self.target), **round_.labels},
             model_parameters=self.model_parameters,
+            kms_key_name=self.kms_key_name,
+            service_account=self.service_account,
         )
 
 

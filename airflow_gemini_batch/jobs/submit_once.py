@@ -40,6 +40,7 @@ def submit_once(
     first_try: bool = True,
     is_worth_keeping: Callable[[BatchJob], bool] = lambda _: False,
     differences: Callable[[BatchJob], Sequence[str]] = lambda _: (),
+    stand_in: Callable[[], BatchJob | None] = lambda: None,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Submitted:
     """Return the job with this identity: an existing one, or a new one.
@@ -52,10 +53,11 @@ def submit_once(
     :param is_worth_keeping: whether an expired job is taken over as well, for the rows that it has finished.
     :param differences: in what a job differs from the one that would be created. A job that differs belongs to somebody
         else, whatever its label says, and is neither taken over nor cancelled.
+    :param stand_in: finds a job of another submission that makes a new one unnecessary; asked last.
 
     Raises :class:`~airflow_gemini_batch.exceptions.ForeignJobError` when there are only jobs that differ,
     :class:`~airflow_gemini_batch.exceptions.JobServiceError` when the jobs could not be listed (then nothing was
-    submitted) or the service refused the job, and
+    submitted) or the service refused the job (too many calls included: then no job exists), and
     :class:`~airflow_gemini_batch.exceptions.SubmissionUnknownError` when it is not known whether a job exists.
     """
 
@@ -74,17 +76,17 @@ def submit_once(
     job = _usable(client, own, log) or _expired(own, is_worth_keeping)
     if job:
         for other in foreign:
-            log.error("%s", _foreign_message(other, differences(other), "It was left alone"))
+            log.error("%s", foreign_message(other, differences(other), "It was left alone"))
         log.info(
-            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, set "
-            "force_rerun=True.",
+            "This submission has a job already, so nothing new is paid: %s\n%s\nTo pay for a new job, clear the task "
+            "with force_rerun=True.",
             job,
             job.name.console_url,
         )
         return Submitted(job, adopted=True)
     if foreign:
         raise ForeignJobError(
-            _foreign_message(
+            foreign_message(
                 foreign[0],
                 differences(foreign[0]),
                 "It was neither taken over nor cancelled, and no job was created. Cancel it and delete it, if it is a "
@@ -95,11 +97,13 @@ def submit_once(
     for job in earlier:
         log.info("An earlier job of this submission cannot be used: %s", job)
 
+    if job := stand_in():
+        return Submitted(job, adopted=True)
     request = make_request(len(earlier))
     try:
-        job = client.create(request)
+        job = _create(client, request, log, patience)
     except JobServiceError as error:
-        if not error.transient:
+        if error.had_no_effect:
             raise
         log.warning("It is not known whether the job was created; looking for it. %s", error)
         known = {job.name.job_id for job in earlier}
@@ -108,15 +112,29 @@ def submit_once(
     return _keep_one(client, identity, job, own_of, log)
 
 
+def _create(client: JobClient, request: JobRequest, log: Log, patience: Patience) -> BatchJob:
+    """Create a job; a call that was certainly refused, and only for the moment, is sent again a few times."""
+    for pause in patience.refused_create:
+        try:
+            return client.create(request)
+        except JobServiceError as error:
+            if not (error.transient and error.had_no_effect):
+                raise
+            log.warning("No job was created; trying again in %g s. %s", pause, error)
+            patience.sleep(pause)
+    return client.create(request)
+
+
 def jobs_of(client: JobClient, identity: str) -> list[BatchJob]:
     """Return all jobs with this identity, oldest first."""
     listed = client.list(JobQuery(labels={IDENTITY_LABEL: identity}))
     # A filter that the service did not apply must not hand us the job of another submission.
     own = [job for job in listed if job.labels.get(IDENTITY_LABEL) == identity]
-    return sorted(own, key=_age)
+    return sorted(own, key=age)
 
 
-def _age(job: BatchJob) -> tuple[datetime, str]:
+def age(job: BatchJob) -> tuple[datetime, str]:
+    """Return what jobs are sorted by, oldest first."""
     return job.create_time or _LONG_AGO, job.name.job_id
 
 
@@ -125,7 +143,8 @@ def _looks_usable(job: BatchJob) -> bool:
     return job.state is JobState.EXPIRED or job.state.stage in (Stage.SUCCEEDED, Stage.QUEUED, Stage.RUNNING)
 
 
-def _foreign_message(job: BatchJob, differences: Sequence[str], outcome: str) -> str:
+def foreign_message(job: BatchJob, differences: Sequence[str], outcome: str) -> str:
+    """Return the message about a job that is not what its label says."""
     lines = [f"{job} carries the label of this submission, but is another job:", *differences, outcome]
     return "\n".join(lines)
 
@@ -161,7 +180,7 @@ def _keep_one(client: JobClient, identity: str, created: BatchJob, own_of: OwnJo
     jobs = own_of([job for job in listed if job.name.job_id != created.name.job_id])
     # A new job can take a moment to appear in the list.
     jobs += [job for job in listed if job.name.job_id == created.name.job_id] or [created]
-    jobs.sort(key=_age)
+    jobs.sort(key=age)
     kept = _usable(client, jobs, log)
     if kept is None or kept.name.job_id == created.name.job_id:
         return Submitted(created, adopted=False)

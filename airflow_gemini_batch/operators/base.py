@@ -22,9 +22,19 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
     :param location: location of jobs and data, such as ``us-central1``; by default the connection's.
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param quota_project_id: project whose quota all calls count against; by default the connection's, or that of the
+        credentials.
+    :param user_project: project that pays for calls about buckets whose readers pay; by default the connection's.
     """
 
-    template_fields: Sequence[str] = ("project_id", "location", "gcp_conn_id", "impersonation_chain")
+    template_fields: Sequence[str] = (
+        "project_id",
+        "location",
+        "gcp_conn_id",
+        "impersonation_chain",
+        "quota_project_id",
+        "user_project",
+    )
     ui_color = "#e6e9ff"
 
     def __init__(
@@ -34,6 +44,8 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         location: str | None = None,
         gcp_conn_id: str = DEFAULT_CONNECTION,
         impersonation_chain: str | Sequence[str] | None = None,
+        quota_project_id: str | None = None,
+        user_project: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -41,6 +53,8 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.location = location
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
+        self.quota_project_id = quota_project_id
+        self.user_project = user_project
 
 
 T = TypeVar("T")

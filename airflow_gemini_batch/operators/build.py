@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.costs.estimate import OutputLimits, Unpriced
+    from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.outputs.usage import Usage
     from airflow_gemini_batch.requests.sources import PythonRows
     from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
@@ -41,8 +42,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         themselves), or a ``gs://`` folder for files and iterables, and for models that read files only: BigQuery
         exports the requests to there. By default beside the target, or in the source table's dataset.
     :param target: the enriched table, or file, that results land in.
-    :param incremental: leave out the rows that the target holds already, with the same request and model. Without a
-        target, each row becomes a request.
+    :param incremental: leave out the rows that the target holds already, with the same request and model, and those
+        that another run is asking at this moment for the same target. Without a target, each row becomes a request.
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.
@@ -142,6 +143,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 storage_client=lambda: self.hook.storage_client,
                 bigquery_client=lambda: self.hook.bigquery_client,
                 log=self.log,
+                others=self._other_runs(context, plan),
             )
             self.log.info("%s", report)
             summary = report.to_json()
@@ -153,6 +155,28 @@ class BuildRequestsOperator(GeminiBatchOperator):
             for source in report.sources:
                 self.log.info("Requests: %s", source)
             return list(report.sources)
+
+    def _other_runs(self, context: Context, plan: BuildPlan) -> RowsUnderWay | None:
+        """Return what finds the rows that other runs ask; ``None`` where no row is left out, or no job can be."""
+        from airflow_gemini_batch.landing.under_way import RowsUnderWay
+
+        if plan.done_target is None:
+            return None
+        if not self.hook.has_location:
+            self.log.warning(
+                "No location is set, so rows that another run is asking at this moment are not left out"
+            )
+            return None
+        ti = context["ti"]
+        return RowsUnderWay(
+            self.hook.get_conn(),
+            plan,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            storage_client=lambda: self.hook.storage_client,
+            bigquery_client=lambda: self.hook.bigquery_client,
+            log=self.log,
+        )
 
     def _plan(self) -> BuildPlan:
         from airflow_gemini_batch.core.models import model_resource_name

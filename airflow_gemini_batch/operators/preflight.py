@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.core.response_schema import AnswerColumn
 
 
+_OWN_FIELDS = ("failed_target", "kms_key_name", "service_account")
+
+
 class PreflightOperator(BuildRequestsOperator):
     """Report all known problems of a pipeline at once, before anything is built.
 
@@ -27,13 +30,24 @@ class PreflightOperator(BuildRequestsOperator):
 
     :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
+    :param kms_key_name: as of the submit task, like ``service_account``.
     """
 
-    template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, "failed_target")
+    template_fields: Sequence[str] = (*BuildRequestsOperator.template_fields, *_OWN_FIELDS)
 
-    def __init__(self, *, target: str, failed_target: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        target: str,
+        failed_target: str | None = None,
+        kms_key_name: str | None = None,
+        service_account: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(target=target, **kwargs)
         self.failed_target = failed_target
+        self.kms_key_name = kms_key_name
+        self.service_account = service_account
 
     def _answers(self) -> Sequence[AnswerColumn]:
         """Return the columns that answers land in; those that only the land task names are left out."""
@@ -59,6 +73,8 @@ class PreflightOperator(BuildRequestsOperator):
                 failed_target=self.failed_target,
                 requests=self.requests,
                 answers=self._answers(),
+                service_account=self.service_account,
+                kms_key_name=self.kms_key_name,
             )
             findings += model_findings(plan.model, price_table(), utc_now().date(), needs_price=needs_price)
             raise_findings(findings, self.log.warning)
@@ -69,7 +85,7 @@ class PreflightOperator(BuildRequestsOperator):
 class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperator):
     """Check a pipeline of Gemini batch jobs, with the parameters of :class:`.BuildGeminiRequestsOperator`."""
 
-    template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, "failed_target")
+    template_fields: Sequence[str] = (*BuildGeminiRequestsOperator.template_fields, *_OWN_FIELDS)
 
     def _answers(self) -> Sequence[AnswerColumn]:
         from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
@@ -82,7 +98,7 @@ class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperato
 class PreflightTextEmbeddingBatchOperator(PreflightOperator, BuildEmbeddingRequestsOperator):
     """Check a pipeline of embedding jobs, with the parameters of :class:`.BuildEmbeddingRequestsOperator`."""
 
-    template_fields: Sequence[str] = (*BuildEmbeddingRequestsOperator.template_fields, "failed_target")
+    template_fields: Sequence[str] = (*BuildEmbeddingRequestsOperator.template_fields, *_OWN_FIELDS)
 
     def _answers(self) -> Sequence[AnswerColumn]:
         from airflow_gemini_batch.outputs.embeddings import embedding_columns

@@ -37,8 +37,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     """Submit one batch job on Vertex AI, wait for its end, and return its manifest.
 
     Every try first looks for a job of this submission (same DAG run, task, model, parameters, requests and
-    destination). It waits for a job under way, and takes a job that succeeded as the result. Only otherwise it creates
-    a job, which costs money.
+    destination). It waits for a job under way, and takes a job that succeeded as the result. When another run of the
+    DAG that overlaps with this one has asked exactly the same, it waits for that run's job. Only otherwise it creates a
+    job, which costs money.
 
     Rows that failed for a passing reason, or did not come back, are sent again in a small follow-up job, under the same
     rule and with the same wait; other failed rows are not. Its requests are written beside the first ones: to
@@ -68,16 +69,26 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
-        the first requests, for each mapped instance on its own, without follow-up jobs; of an interval, its upper end.
+        the first requests, for each mapped instance on its own; of an interval, its upper end. A follow-up job that
+        would raise the cost of all jobs above it, or whose cost cannot be told, is left out with a warning.
+    :param first_job_is_estimated: the build task has compared the first job with ``max_cost_usd`` already, so that only
+        follow-up jobs are compared here.
     :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
         ``allow`` it with a warning.
     :param preflight: before the job is created, check the first requests, the sizes, the destination and the
         locations, and fail with all that Vertex AI would refuse an hour later. Requests that Vertex AI would reject one
         by one count against ``max_failed_fraction``. What cannot be checked is a warning.
-    :param force_rerun: pay for a new job even though this submission has one already; may be a template that
-        renders to ``True`` or ``False``.
+    :param force_rerun: pay for a new job even though this submission has one already: once for each run, and once more
+        each time that a user clears the task, but not for each retry. May be a template that renders to ``True`` or
+        ``False``.
     :param deferrable: wait in the triggerer (the default), or in the worker, which then occupies a slot for as
-        long as the job lasts.
+        long as the job lasts. Without a running triggerer the task fails before a job is created.
+    :param target: the table or file that the answers land in. Builds for the same target leave out the rows that this
+        job asks, as long as its run is under way.
+    :param kms_key_name: key of Cloud KMS that encrypts what the job keeps, in the job's location:
+        ``projects/P/locations/L/keyRings/R/cryptoKeys/K``. What the answers land in has a key of its own.
+    :param service_account: account that the job runs as, instead of Vertex AI's service agent. The connection's account
+        needs ``iam.serviceAccounts.actAs`` on it.
     :param source: former name of ``requests``.
     """
 
@@ -94,6 +105,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "max_cost_usd",
         "unpriced",
         "force_rerun",
+        "target",
+        "kms_key_name",
+        "service_account",
     )
     operator_extra_links = (BatchJobLink(),)
 
@@ -114,10 +128,14 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         max_cost_usd: float | str | None = None,
+        first_job_is_estimated: bool = False,
         unpriced: Unpriced = "refuse",
         preflight: bool = True,
         force_rerun: bool | str = False,
         deferrable: bool = True,
+        target: str | None = None,
+        kms_key_name: str | None = None,
+        service_account: str | None = None,
         source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -142,18 +160,27 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
         self.max_cost_usd = max_cost_usd
+        self.first_job_is_estimated = first_job_is_estimated
         self.unpriced = unpriced
         self.preflight = preflight
         self.force_rerun = force_rerun
         self.deferrable = deferrable
+        self.target = target
+        self.kms_key_name = kms_key_name
+        self.service_account = service_account
         self._waiting: tuple[str, Any] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
         with fail_without_retry():
+            self._warn_of_execution_timeout()
+            if self.deferrable:
+                from airflow_gemini_batch.hooks.triggerer import check_triggerer
+
+                check_triggerer(context["ti"], self.log, self.patience)
             run = self._run(context)
-            salt = f"try {context['ti'].try_number}" if self._forced() else ""
-            return self._finish(context, run, run.submit(salt=salt))
+            since = getattr(context.get("dag_run"), "start_date", None)
+            return self._finish(context, run, run.submit(salt=self._salt(context), since=since))
 
     def resume(self, context: Context, event: dict[str, Any], adopted: bool = False) -> dict[str, Any]:
         """Continue after the wait in the triggerer: the event says how it ended; the job is read again."""
@@ -168,11 +195,26 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
             ended = over.outcome is WaitOutcome.ENDED
             job = run.read_ended(name) if ended else run.after_timeout(name, over)
+            run.check_own(job)
             return self._finish(context, run, Submitted(job, adopted))
+
+    def _warn_of_execution_timeout(self) -> None:
+        from airflow_gemini_batch.version_compat import DEFERRED_TIME_COUNTS
+
+        longest = timedelta(seconds=self.queue_timeout + self.run_timeout)
+        counts = DEFERRED_TIME_COUNTS or not self.deferrable
+        if counts and self.execution_timeout is not None and self.execution_timeout < longest:
+            self.log.warning(
+                "execution_timeout is %s, and the time that the task waits for its job counts. queue_timeout and "
+                "run_timeout allow %s: until then Airflow may end each try before the job has ended. Leave "
+                "execution_timeout out for this task (it may come from default_args), or raise it",
+                self.execution_timeout,
+                longest,
+            )
 
     def on_kill(self) -> None:
         """Cancel the job that this worker waits for, if a user killed the task."""
-        if not self.cancel_on_kill or self._waiting is None:
+        if self._waiting is None:
             return
         from airflow_gemini_batch.hooks.kill import cancel_if_killed
 
@@ -187,16 +229,16 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             job = submitted.job
             BatchJobLink.persist(context, job.name)
             if job.state.stage.waits:
+                # Whoever kills this task does not mean a run that waits for the same job.
+                cancel_on_kill = self.cancel_on_kill and not run.is_of_another_run(job)
                 if self.deferrable:
-                    self._defer(job, adopted=submitted.adopted)
-                self._waiting = (str(job.name), context["ti"])
+                    self._defer(job, adopted=submitted.adopted, cancel_on_kill=cancel_on_kill)
+                self._waiting = (str(job.name), context["ti"]) if cancel_on_kill else None
                 job = run.wait(job)
                 self._waiting = None
             if submitted.adopted and job.state is JobState.CANCELLED:
-                # The kill of the earlier try reached the job after this try had found it still under way.
-                self.log.warning(
-                    "%s was taken over from an earlier try and cancelled with it. Submitting a new job", job
-                )
+                # The kill of the task that created it reached the job after this try had found it still under way.
+                self.log.warning("%s was taken over and then cancelled. Submitting a new job", job)
                 return self.execute(context)
             submitted = run.follow_up(job)
         return run.finish(job)
@@ -224,7 +266,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             family,
             preflight=self.preflight,
             max_failed_fraction=self.max_failed_fraction,
-            max_cost_usd=ceiling_of(self.max_cost_usd),
+            max_cost_usd=None if self.first_job_is_estimated else ceiling_of(self.max_cost_usd),
             unpriced=self.unpriced,
             today=utc_now().date(),
             log=self.log,
@@ -240,13 +282,18 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 model_parameters=parameters,
                 family=family,
                 follow_ups=self.max_row_retries > 0,
+                target=self.target and str(self.target),
+                kms_key_name=self.kms_key_name,
+                service_account=self.service_account,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
-            first_try=ti.try_number <= 1 or self._forced(),
+            first_try=ti.try_number <= 1,
             hook=self.hook,
             policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
             max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
+            max_cost_usd=ceiling_of(self.max_cost_usd),
+            allow_unpriced=self.unpriced == "allow",
             cancel_on_timeout=self.on_timeout == "cancel",
             check=checks.check,
             prices=lambda: price_table(self.hook.location),
@@ -266,13 +313,23 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         """Return the parameters of the whole job; raises :class:`ValueError` for wrong ones."""
         return self.model_parameters
 
+    def _salt(self, context: Context) -> str:
+        """Return what a forced rerun adds to the identity: the same for all tries until a user clears the task.
+
+        Clearing raises ``max_tries`` to the tries so far and ``retries`` more; nothing else does.
+        """
+        ti = context["ti"]
+        if not self._forced():
+            return ""
+        return f"forced {max(0, (ti.max_tries or 0) - (self.retries or 0))}"
+
     def _forced(self) -> bool:
         forced = str(self.force_rerun).strip().lower()
         if forced not in ("true", "false"):
             raise InvalidRequestError(f"force_rerun: expected True or False, got {self.force_rerun!r}")
         return forced == "true"
 
-    def _defer(self, job: BatchJob, *, adopted: bool) -> NoReturn:
+    def _defer(self, job: BatchJob, *, adopted: bool, cancel_on_kill: bool) -> NoReturn:
         from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
         self.defer(
@@ -284,7 +341,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 poll_interval=self.poll_interval,
                 queue_timeout=self.queue_timeout,
                 run_timeout=self.run_timeout,
-                cancel_on_kill=self.cancel_on_kill,
+                cancel_on_kill=cancel_on_kill,
+                quota_project_id=self.quota_project_id,
             ),
             method_name="resume",
             kwargs={"adopted": adopted},

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.model_families import ModelFamily
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.core.places import checked_kms_key, checked_service_account, location_of_kms_key
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.preflight.findings import Finding, error, warning
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ class PreflightChecker:
         self.findings: list[Finding] = []
         self.hook = hook
         self.store = hook.store
+
+    def check_account_and_key(self, service_account: str | None, kms_key_name: str | None) -> None:
+        """Report what cannot be a service account or an encryption key, and a key that is elsewhere than the job."""
+        with self.checking("service_account"), as_invalid_request():
+            if service_account:
+                checked_service_account(service_account)
+        with self.checking("kms_key_name"), as_invalid_request():
+            if not kms_key_name:
+                return
+            key_location = location_of_kms_key(checked_kms_key(kms_key_name))
+            if key_location != self.hook.location:
+                message = f"it is in {key_location}, but the job runs in {self.hook.location}"
+                hint = "use a key in the job's location, or run the job elsewhere (location=)"
+                self.findings.append(error(message, hint, f"kms_key_name {kms_key_name}"))
 
     def check_family(self, addresses: Sequence[Address], family: ModelFamily) -> None:
         """Report tables where the models of the family read files only."""

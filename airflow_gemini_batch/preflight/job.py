@@ -40,6 +40,8 @@ def preflight(
     destination: Address | None,
     family: ModelFamily,
     max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+    service_account: str = "",
+    kms_key_name: str = "",
 ) -> list[Finding]:
     """Check a job before it is submitted; nothing is written and nothing is billed.
 
@@ -47,11 +49,14 @@ def preflight(
 
     :param destination: ``None`` when the answers go to a new folder or table beside the source.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
+    :param service_account: that the job runs as.
+    :param kms_key_name: that encrypts what the job keeps.
     """
     checker = _JobChecker(hook, family, max_failed_fraction)
     addresses = [*sources, destination] if destination else list(sources)
     checker.check_family(addresses, family)
     checker.check_locations(addresses)
+    checker.check_account_and_key(service_account, kms_key_name)
     if not isinstance(sources[0], BigQueryAddress):
         checker.check_files([source for source in sources if isinstance(source, GcsAddress)])
     elif family.takes_tables:
@@ -160,6 +165,8 @@ class JobChecks:
                 destination=request.destination,
                 family=self.family,
                 max_failed_fraction=self.max_failed_fraction,
+                service_account=request.service_account,
+                kms_key_name=request.kms_key_name,
             )
             findings += self._model_findings(request.model)
             raise_findings(findings, self.log.warning)

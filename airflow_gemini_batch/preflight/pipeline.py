@@ -46,6 +46,8 @@ def preflight_rows(
     failed_target: str | None = None,
     requests: str | None = None,
     answers: Sequence[AnswerColumn] = (),
+    service_account: str | None = None,
+    kms_key_name: str | None = None,
 ) -> list[Finding]:
     """Check a pipeline from its rows to its targets; nothing is written, and no query is run.
 
@@ -61,6 +63,8 @@ def preflight_rows(
     :param failed_target: where rows without an answer go; ``None`` for beside the target.
     :param requests: their dataset or folder; ``None`` for the one that the build would choose.
     :param answers: the columns that answers land in, as far as they are known.
+    :param service_account: that the jobs run as.
+    :param kms_key_name: that encrypts what the jobs keep.
     """
     checker = _PipelineChecker(hook, plan)
     checker.findings += template_findings(plan)
@@ -72,6 +76,7 @@ def preflight_rows(
     if failed_target:
         checker.check_target("failed_target", failed_target, FAILED_COLUMNS)
     checker.check_locations(checker.located)
+    checker.check_account_and_key(service_account, kms_key_name)
     return checker.findings
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.requests.bigquery.builder import ExportBuild, TableBuild
-from airflow_gemini_batch.requests.done import read_done_table
+from airflow_gemini_batch.requests.done import read_done_files, read_done_table
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import (
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 
+class OtherRuns(Protocol):
+    """What other runs ask at this moment, for the same target."""
+
+    def tables(self, dataset: BigQueryAddress) -> Sequence[BigQueryAddress]:
+        """Return their request tables in a dataset."""
+
+    def rows(self, folder: GcsAddress) -> Iterator[tuple[str, str]]:
+        """Yield key, as text, and fingerprint of each of their requests in the files of a folder."""
+
+
 def build_requests(
     plan: BuildPlan,
     source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
@@ -33,6 +44,7 @@ def build_requests(
     storage_client: Callable[[], storage.Client],
     bigquery_client: Callable[[], bigquery.Client],
     log: Log,
+    others: OtherRuns | None = None,
 ) -> BuildReport:
     """Write the requests of all rows that need an answer, and report where they are.
 
@@ -43,6 +55,8 @@ def build_requests(
     :param storage_client: makes the client of ``google-cloud-storage``, when the first object is needed.
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when the first table is needed; the client's
         project pays for the statements.
+    :param others: what other runs ask at this moment for the same target. It cannot be compared with requests that
+        BigQuery exports to files.
 
     Raises :class:`.InvalidRequestError` for addresses, columns or rows that can't become requests, and
     :class:`.SourceNotReadyError` for a source that does not exist.
@@ -50,16 +64,19 @@ def build_requests(
     rows = row_source(source)
     if isinstance(rows, (TableRows, QueryRows)) and plan.family.takes_tables:
         dataset = request_dataset(requests, plan.target, rows)
-        return TableBuild(bigquery_client(), log).run(plan, rows, dataset)
+        under_way = others.tables(dataset) if others and plan.done_target else ()
+        return TableBuild(bigquery_client(), log, under_way).run(plan, rows, dataset)
     folder = request_folder(requests, plan.target)
     if isinstance(rows, (TableRows, QueryRows)):
         return ExportBuild(bigquery_client(), storage_client(), log).run(plan, rows, folder)
-    done = None
+    client = storage_client()
+    done: Iterator[tuple[str, str]] | None = None
     if plan.done_target and plan.done_target.startswith("bq://"):
         with as_invalid_request():
             table = BigQueryAddress.parse(plan.done_target)
         done = read_done_table(bigquery_client(), table, plan.key)
-    client = storage_client()
+    if plan.done_target and others:
+        done = chain(done or read_done_files(plan, client), others.rows(folder))
     if isinstance(rows, FileRows):
         stream = read_rows(rows, (*plan.key, *plan.template.columns), client)
     else:

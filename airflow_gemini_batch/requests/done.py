@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN
 from airflow_gemini_batch.core.keys import key_text as key_text_of
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
@@ -70,6 +71,36 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
         fingerprint = row.get(FINGERPRINT_COLUMN)
         if fingerprint is not None and not any(map(is_null, key)):
             yield key_text_of(key), str(fingerprint)
+
+
+def read_landed_jobs(
+    plan: BuildPlan,
+    storage_client: Callable[[], storage.Client],
+    bigquery_client: Callable[[], bigquery.Client],
+) -> Iterator[str]:
+    """Yield the names of the jobs whose answers are in ``plan.target``; nothing if it does not exist yet."""
+    if plan.target is None:
+        return
+    if plan.target.startswith("bq://"):
+        address, client = BigQueryAddress.parse(plan.target), bigquery_client()
+        table = Tables(client).find(address)
+        if table is not None and JOB_COLUMN in types_of(table.schema):
+            job = quoted(JOB_COLUMN)
+            rows = client.query_and_wait(
+                f"SELECT DISTINCT {job} AS job FROM {address.sql} WHERE {job} IS NOT NULL",
+                location=table.location,
+                api_timeout=_CALL_TIMEOUT,
+                wait_timeout=_QUERY_TIMEOUT,
+            )
+            yield from (row["job"] for row in rows)
+        return
+    source = parse_row_source(plan.target)
+    if not isinstance(source, FileRows):
+        return
+    with suppress(SourceNotReadyError):
+        rows_of_files = read_rows(source, (JOB_COLUMN,), storage_client())
+        if JOB_COLUMN in (rows_of_files.columns or ()):
+            yield from {str(row[JOB_COLUMN]) for row in rows_of_files.rows if row.get(JOB_COLUMN)}
 
 
 def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> str:

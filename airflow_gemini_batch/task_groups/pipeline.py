@@ -76,7 +76,8 @@ class PipelineOptions(TaskGroupOptions, total=False):
 
     max_cost_usd: float | str | None
     """Fail before anything is submitted when the estimated cost of all jobs is higher, in US dollars. Of an estimate
-    that is an interval, the upper end counts."""
+    that is an interval, the upper end counts. A follow-up job is left out when it and all before it, for its shard,
+    would cost more."""
 
     unpriced: Literal["refuse", "allow"]
     """What ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default) or ``allow`` it."""
@@ -111,6 +112,19 @@ class PipelineOptions(TaskGroupOptions, total=False):
 
     impersonation_chain: str | Sequence[str] | None
     """Service account to impersonate, or a chain of them."""
+
+    quota_project_id: str | None
+    """Project whose quota all calls count against. By default the connection's, or that of the credentials."""
+
+    user_project: str | None
+    """Project that pays for calls about buckets whose readers pay. By default the connection's."""
+
+    kms_key_name: str | None
+    """Key of Cloud KMS that encrypts what the jobs keep, in their location:
+    ``projects/P/locations/L/keyRings/R/cryptoKeys/K``."""
+
+    service_account: str | None
+    """Account that the jobs run as, instead of Vertex AI's service agent."""
 
 
 class PipelineTaskGroup(TaskGroup):
@@ -150,7 +164,15 @@ class PipelineTaskGroup(TaskGroup):
         def take(*names: str) -> dict[str, Any]:
             return {name: remaining.pop(name) for name in names if name in remaining}
 
-        connection = take("project_id", "location", "gcp_conn_id", "impersonation_chain")
+        connection = take(
+            "project_id",
+            "location",
+            "gcp_conn_id",
+            "impersonation_chain",
+            "quota_project_id",
+            "user_project",
+        )
+        account_and_key = take("kms_key_name", "service_account")
         building = {
             "source": source,
             "key": key,
@@ -161,11 +183,19 @@ class PipelineTaskGroup(TaskGroup):
             **build_arguments,
             **connection,
         }
+        if "max_cost_usd" in building:  # the build task compares all first jobs with it
+            submit_arguments = {
+                **{name: building[name] for name in ("max_cost_usd", "unpriced") if name in building},
+                "first_job_is_estimated": True,
+                **submit_arguments,
+            }
         submitting = {
             "model": model,
+            "target": target,
             "max_failed_fraction": 1.0,  # the land task checks it, once all paid answers have landed
             **take("labels", "max_row_retries"),
             **submit_arguments,
+            **account_and_key,
             **connection,
             **(remaining.pop("submit_options", None) or {}),
         }
@@ -199,7 +229,9 @@ class PipelineTaskGroup(TaskGroup):
                 **failed_target,
             )
             if preflight:
-                check = self.preflight_operator(task_id="preflight", **building, **failed_target)
+                check = self.preflight_operator(
+                    task_id="preflight", **building, **failed_target, **account_and_key
+                )
                 check >> build
         self.output = land.output
         """Where the results are: see :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""

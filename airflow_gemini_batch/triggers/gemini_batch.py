@@ -37,6 +37,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
     :param submitted_at: when the job was created, in seconds since the epoch.
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param quota_project_id: project whose quota the calls count against; by default the connection's.
     :param poll_interval: longest pause between two questions, in seconds.
     :param queue_timeout: how long the job may wait to start, in seconds since its creation.
     :param run_timeout: how long the job may run, in seconds since its start.
@@ -57,6 +58,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         queue_timeout: float = DEFAULT_QUEUE_TIMEOUT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
         cancel_on_kill: bool = True,
+        quota_project_id: str | None = None,
     ) -> None:
         super().__init__()
         self.job_name = job_name
@@ -67,6 +69,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
         self.queue_timeout = queue_timeout
         self.run_timeout = run_timeout
         self.cancel_on_kill = cancel_on_kill
+        self.quota_project_id = quota_project_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make this trigger again."""
@@ -81,6 +84,8 @@ class GeminiBatchJobTrigger(BaseTrigger):
                 "queue_timeout": self.queue_timeout,
                 "run_timeout": self.run_timeout,
                 "cancel_on_kill": self.cancel_on_kill,
+                # Left out where it is not set, so that a release before this argument reads the trigger as well.
+                **({"quota_project_id": self.quota_project_id} if self.quota_project_id else {}),
             },
         )
 
@@ -117,7 +122,11 @@ class GeminiBatchJobTrigger(BaseTrigger):
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
         from airflow_gemini_batch.hooks.kill import cancel_if_killed
 
-        hook = GeminiBatchHook(self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        hook = GeminiBatchHook(
+            self.gcp_conn_id,
+            impersonation_chain=self.impersonation_chain,
+            quota_project_id=self.quota_project_id,
+        )
         await sync_to_async(cancel_if_killed, thread_sensitive=False)(
             self.job_name, hook, self.task_instance, "deferred", self.log
         )
@@ -137,6 +146,7 @@ class GeminiBatchJobTrigger(BaseTrigger):
             wait.name,
             self.gcp_conn_id,
             self.impersonation_chain,
+            quota_project_id=self.quota_project_id,
             poll_interval=self.poll_interval,
             created=self.submitted_at,
             patience=self.patience,

@@ -44,14 +44,21 @@ class Group:
     gcp_conn_id: str
     impersonation_chain: str | tuple[str, ...] | None
     parent: str
+    quota_project_id: str | None = None
 
     @classmethod
-    def of(cls, name: JobName, gcp_conn_id: str, impersonation_chain: str | Sequence[str] | None) -> Self:
+    def of(
+        cls,
+        name: JobName,
+        gcp_conn_id: str,
+        impersonation_chain: str | Sequence[str] | None,
+        quota_project_id: str | None = None,
+    ) -> Self:
         """Return the group of a job that is polled through a connection."""
         chain = impersonation_chain
         if chain is not None and not isinstance(chain, str):
             chain = tuple(chain)
-        return cls(gcp_conn_id, chain, name.parent)
+        return cls(gcp_conn_id, chain, name.parent, quota_project_id)
 
 
 async def connect(group: Group, name: JobName) -> AsyncJobClient:
@@ -64,7 +71,11 @@ async def connect(group: Group, name: JobName) -> AsyncJobClient:
         # Importing the Google libraries and reading the connection both take a while, so this runs in a thread.
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
-        hook = GeminiBatchHook(group.gcp_conn_id, impersonation_chain=group.impersonation_chain)
+        hook = GeminiBatchHook(
+            group.gcp_conn_id,
+            impersonation_chain=group.impersonation_chain,
+            quota_project_id=group.quota_project_id,
+        )
         return hook.get_async_conn(name)
 
     try:

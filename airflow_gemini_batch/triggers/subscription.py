@@ -21,6 +21,7 @@ class Subscription(PollTimer):
     :param name: the job.
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
+    :param quota_project_id: project whose quota the calls count against; by default the connection's.
     :param poll_interval: longest pause between two questions about the job, in seconds.
     :param created: when the job was created, in seconds since the epoch, as far as it is known.
     :param patience: how long a poller that hangs is waited for.
@@ -34,6 +35,7 @@ class Subscription(PollTimer):
         gcp_conn_id: str,
         impersonation_chain: str | Sequence[str] | None,
         *,
+        quota_project_id: str | None = None,
         poll_interval: float,
         created: float,
         patience: Patience = DEFAULT_PATIENCE,
@@ -41,7 +43,7 @@ class Subscription(PollTimer):
         super().__init__(poll_interval, created)
         self.name = name
         self._silence = 2 * max(patience.poller, poll_interval)
-        self._group = Group.of(name, gcp_conn_id, impersonation_chain)
+        self._group = Group.of(name, gcp_conn_id, impersonation_chain, quota_project_id)
         self._update: JobUpdate | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._poller = poller_of(self._group)

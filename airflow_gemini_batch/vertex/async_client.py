@@ -81,6 +81,8 @@ class AsyncBatchJobClient:
 
         try:
             headers = {"Authorization": f"Bearer {await self._token()}"}
+            if quota_project := getattr(self._credentials, "quota_project_id", None):
+                headers["x-goog-user-project"] = quota_project
             async with self._open_session().get(
                 url, params=parameters, headers=headers, allow_redirects=False
             ) as response:

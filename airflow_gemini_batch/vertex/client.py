@@ -53,10 +53,10 @@ class BatchJobClient:
     def create(self, request: JobRequest) -> BatchJob:
         """Create a job through google-genai: one call, never repeated by a library.
 
-        After a ``transient`` error the job may exist all the same.
+        After an error that is not ``had_no_effect`` the job may exist all the same.
         """
         from google import genai
-        from google.auth.exceptions import RefreshError
+        from google.auth.exceptions import GoogleAuthError, RefreshError
         from google.genai import errors, types
 
         action = f"creating the job {request.display_name!r}"
@@ -92,6 +92,9 @@ class BatchJobClient:
                 requests=tuple(map(str, request.requests)),
                 destination=str(request.destination),
                 create_time=job.create_time,
+                model_parameters=request.model_parameters,
+                kms_key_name=request.kms_key_name,
+                service_account=request.service_account,
             )
         except errors.APIError as error:
             raise VertexApiError(
@@ -102,8 +105,12 @@ class BatchJobClient:
         except RefreshError as error:
             raise CredentialsError(f"{action}: Google refuses the credentials ({error})") from error
         except Exception as error:
-            # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown.
-            raise VertexApiError(f"{action}: no readable answer ({type(error).__name__}: {error})") from error
+            # Transport errors of whichever HTTP library is at work, and answers that can't be read: unknown, unless
+            # there was no token or no connection to send the call with.
+            sent = not (isinstance(error, GoogleAuthError) or _is_unconnected(error))
+            raise VertexApiError(
+                f"{action}: no readable answer ({type(error).__name__}: {error})", sent=sent
+            ) from error
         finally:
             client.close()
 
@@ -158,6 +165,17 @@ class BatchJobClient:
         return bytes(response.content)
 
 
+# Of httpx and of its fork httpx2, which google-genai takes where it is installed.
+_UNCONNECTED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
+
+
+def _is_unconnected(error: Exception) -> bool:
+    """Whether there was no connection, so that nothing was sent."""
+    return any(
+        kind.__module__.startswith("httpx") and kind.__name__ in _UNCONNECTED for kind in type(error).__mro__
+    )
+
+
 def _source(types: Any, request: JobRequest) -> types.BatchJobSource:
     uris = [str(address) for address in request.requests]
     if isinstance(request.requests[0], GcsAddress):
@@ -166,11 +184,15 @@ def _source(types: Any, request: JobRequest) -> types.BatchJobSource:
 
 
 def _config(types: Any, request: JobRequest) -> types.CreateBatchJobConfig:
-    # The config type has no field for these two; create() also changes the object that it is given, so a new
+    # The config type has no field for these; create() also changes the object that it is given, so a new
     # one is made for each call.
     body: dict[str, Any] = {"labels": dict(request.labels)}
     if request.model_parameters:
         body["modelParameters"] = dict(request.model_parameters)
+    if request.kms_key_name:
+        body["encryptionSpec"] = {"kmsKeyName": request.kms_key_name}
+    if request.service_account:
+        body["serviceAccount"] = request.service_account
     return types.CreateBatchJobConfig(
         display_name=request.display_name,
         dest=_destination(types, request.destination),

@@ -98,6 +98,9 @@ def job_of(resource: Mapping[str, Any]) -> BatchJob:
         create_time=parse_time(resource.get("createTime")),
         start_time=parse_time(resource.get("startTime")),
         end_time=parse_time(resource.get("endTime")),
+        model_parameters=resource.get("modelParameters") or {},
+        kms_key_name=(resource.get("encryptionSpec") or {}).get("kmsKeyName") or "",
+        service_account=resource.get("serviceAccount") or "",
     )
 
 

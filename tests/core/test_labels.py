@@ -7,19 +7,31 @@ import pytest
 
 from airflow_gemini_batch.core.labels import (
     AFTER_LABEL,
+    CONTENT_LABEL,
     DAG_LABEL,
     IDENTITY_LABEL,
     MAX_LABELS,
     ROOT_LABEL,
     ROUND_LABEL,
     RUN_LABEL,
+    TARGET_LABEL,
     TASK_LABEL,
     airflow_labels,
     checked_labels,
     label_value,
 )
 
-OWN_KEYS = (IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, DAG_LABEL, TASK_LABEL, RUN_LABEL)
+OWN_KEYS = (
+    IDENTITY_LABEL,
+    ROOT_LABEL,
+    ROUND_LABEL,
+    AFTER_LABEL,
+    CONTENT_LABEL,
+    TARGET_LABEL,
+    DAG_LABEL,
+    TASK_LABEL,
+    RUN_LABEL,
+)
 LEGAL = re.compile(r"[a-z0-9_-]{0,63}")
 
 
@@ -128,7 +140,7 @@ def test_no_labels_are_legal() -> None:
         pytest.param({"team": 5}, "value 5 of label 'team'", id="number-as-value"),
         pytest.param({"team": None}, "value None of label 'team'", id="no-value"),
         pytest.param({"fine": "x", "team": "É"}, "'É' of label 'team'", id="second-of-two"),
-        pytest.param(many(MAX_LABELS - len(OWN_KEYS) + 1), "58 labels are too many: up to 57", id="too-many"),
+        pytest.param(many(MAX_LABELS - len(OWN_KEYS) + 1), "56 labels are too many: up to 55", id="too-many"),
     ],
 )
 def test_illegal_label_is_named(labels: dict[Any, Any], culprit: str) -> None:

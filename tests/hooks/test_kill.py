@@ -12,6 +12,7 @@ from airflow_gemini_batch import GeminiBatchHook, SubmitGeminiBatchOperator
 from airflow_gemini_batch.hooks import kill
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.vertex.resource import VertexJobName
+from tests.support.jobs import job_request
 from tests.support.requests_data import request, upload
 from tests.support.tasks import TaskInstance
 
@@ -48,8 +49,11 @@ def state_of(name: VertexJobName) -> JobState:
     return GeminiBatchHook().get_conn(name).get(name).state
 
 
-def cancel(name: VertexJobName, waiting_state: str = "deferred", **settings: float) -> bool:
-    return kill.cancel_if_killed(str(name), GeminiBatchHook(), TaskInstance(), waiting_state, LOG, **settings)
+def cancel(
+    name: VertexJobName, waiting_state: str = "deferred", ti: TaskInstance | None = None, **settings: float
+) -> bool:
+    ti = ti or TaskInstance(run_id=GeminiBatchHook().get_conn(name).get(name).labels["airflow_run"])
+    return kill.cancel_if_killed(str(name), GeminiBatchHook(), ti, waiting_state, LOG, **settings)
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "scheduled", "restarting", "removed", None])
@@ -108,3 +112,23 @@ def test_tells_where_to_look_when_the_job_can_not_be_cancelled(gemini_batch_stac
         assert not cancel(job_name)
     assert "It may still bill" in caplog.text
     assert job_name.console_url in caplog.text
+
+
+@pytest.mark.parametrize(
+    "other", [{"dag_id": "weekly"}, {"task_id": "another"}, {"run_id": "another"}], ids=str
+)
+def test_job_of_another_task_is_left_alone(job_name, says, caplog, other):
+    """A run that overlaps may wait for the same job, and whoever changes a trigger must not cancel any job."""
+    says("failed")
+    labels = GeminiBatchHook().get_conn(job_name).get(job_name).labels
+    assert not cancel(job_name, ti=TaskInstance(**{"run_id": labels["airflow_run"], **other}))
+    assert "it is the job of another task" in caplog.text
+    assert state_of(job_name) is JobState.PENDING
+
+
+def test_job_that_bears_no_labels_of_airflow_is_cancelled(vertex, client, bucket, says):
+    """The trigger may wait for a job that another operator has created."""
+    vertex.faults.plan("slow")
+    name = client.create(job_request(bucket)).name
+    says("failed")
+    assert cancel(name, ti=TaskInstance())

@@ -74,6 +74,39 @@ def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed
 
 
 @pytest.mark.parametrize(
+    ("code", "message", "again"),
+    [
+        (3, "Failed to import data. Not found: Dataset shop was not found in location US at [2:1]", True),
+        (3, "Failed to import data.", True),
+        (5, "The PublisherModel gemini-0 does not exist.", True),
+        (11, "Index out of range", True),
+        (12, "Do not support publisher model gemini-0", True),
+        (3, "Service agents are being provisioned. Please try again in a few minutes.", False),
+        (5, "The service account is being created", False),
+        *[(code, "no", False) for code in (0, 1, 2, 4, 6, 7, 8, 9, 10, 13, 14, 15, 16, 99)],
+    ],
+)
+@pytest.mark.parametrize("follow_up", [False, True])
+def test_job_that_would_fail_again_is_not_retried(
+    code: int, message: str, again: bool, follow_up: bool
+) -> None:
+    failed = job("FAILED", error=JobError(code, message))
+    failure = job_failure(failed, tally(), max_failed_fraction=1.0, follow_up=follow_up)
+    assert isinstance(failure, JobFailedError)
+    assert failure.retryable is not again
+    assert ("A new job would fail in the same way" in str(failure)) is again
+    assert ("The next try" in str(failure)) is not again
+    assert message in str(failure)
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "EXPIRED", "PAUSED"])
+def test_only_a_failed_job_fails_again(state: str) -> None:
+    failure = job_failure(job(state, error=JobError(3, "cancelled")), tally(), max_failed_fraction=1.0)
+    assert failure is not None
+    assert failure.retryable
+
+
+@pytest.mark.parametrize(
     ("state", "said"),
     [
         ("FAILED", "42 failed."),

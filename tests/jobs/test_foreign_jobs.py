@@ -20,12 +20,14 @@ from airflow_gemini_batch.jobs.polling import WaitPolicy
 from airflow_gemini_batch.jobs.runner import BatchRun
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.jobs.submission import JobRequest, Submission
+from airflow_gemini_batch.testing.stack import LOCATION
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.jobs.submission import creates
 from tests.support.jobs import wait_for
 from tests.support.requests_data import request, upload
 
 TASK = TaskRun("nightly", "manual", "describe")
+KEY = f"projects/my-shop/locations/{LOCATION}/keyRings/shop/cryptoKeys/books"
 OTHER_MODEL = "publishers/google/models/gemini-2.5-pro"
 
 
@@ -86,6 +88,9 @@ def foreign(ours: Ours, change: str) -> dict[str, Any]:
         "more-requests": {
             "requests": (*ours.submission.requests, parse_address(f"gs://{ours.bucket}/other.jsonl"))
         },
+        "model-parameters": {"model_parameters": {"temperature": 2}},
+        "key": {"kms_key_name": KEY},
+        "account": {"service_account": "books@my-shop.iam.gserviceaccount.com"},
         "destination": {"destination": parse_address(f"gs://{ours.bucket}/elsewhere")},
         "labels": {"labels": {**ours.request.labels, "gemini_batch_round": "1", "gemini_batch_after": "42"}},
         "broken-labels": {"labels": {**ours.request.labels, "gemini_batch_round": "one"}},
@@ -93,7 +98,18 @@ def foreign(ours: Ours, change: str) -> dict[str, Any]:
 
 
 CHANGES = pytest.mark.parametrize(
-    "change", ["model", "requests", "more-requests", "destination", "labels", "broken-labels"]
+    "change",
+    [
+        "model",
+        "requests",
+        "more-requests",
+        "model-parameters",
+        "key",
+        "account",
+        "destination",
+        "labels",
+        "broken-labels",
+    ],
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 
 import pytest
+from google.oauth2.credentials import Credentials
 
-from airflow_gemini_batch.exceptions import SubmissionUnknownError, VertexApiError
+from airflow_gemini_batch.exceptions import CredentialsError, SubmissionUnknownError, VertexApiError
 from airflow_gemini_batch.jobs.client import ALL_JOBS
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.jobs.submission import JobRequest
@@ -214,6 +216,69 @@ def test_refusal_is_final_and_not_looked_into(vertex, submission):
         submission.submit()
     assert vertex.requests.counts == {"list": 1, "create": 1}
     assert submission.pauses == []
+
+
+@pytest.mark.parametrize("status", ["RESOURCE_EXHAUSTED", "UNIMPLEMENTED"])
+def test_refusal_for_the_moment_is_tried_again_and_then_left_to_airflow(vertex, submission, status):
+    """Such an answer says that no job exists, so nobody looks for one."""
+    vertex.faults.plan("error", on="create", status=status, times=None)
+    with pytest.raises(VertexApiError, match=status) as refused:
+        submission.submit()
+    assert refused.value.retryable
+    assert vertex.requests.counts == {"list": 1, "create": 3}
+    assert submission.pauses == [2, 8]
+
+
+def test_refusal_that_passes_costs_one_job(vertex, client, submission):
+    vertex.faults.plan("error", on="create", status="RESOURCE_EXHAUSTED", times=2)
+    job = submission.submit()
+    assert [job.name] == [found.name for found in jobs_of(client, submission.identity)]
+
+
+def test_refusal_that_is_followed_by_an_open_question_is_looked_into(vertex, client, submission):
+    vertex.faults.plan("error", on="create", status="RESOURCE_EXHAUSTED")
+    vertex.faults.plan("drop_after", on="create", skip=1)
+    job = submission.submit()
+    assert [job.name] == [found.name for found in jobs_of(client, submission.identity)]
+    assert submission.pauses == [2, 1]
+
+
+def test_create_call_without_a_connection_made_no_job(vertex, submission):
+    submission.client = NowhereClient(submission.client)
+    with pytest.raises(VertexApiError, match="no readable answer") as refused:
+        submission.submit()
+    assert not isinstance(refused.value, SubmissionUnknownError)
+    assert refused.value.retryable
+    assert submission.pauses == [2, 8]
+
+
+class NowhereClient:
+    """A client whose service can be asked, and is gone when something is to be created."""
+
+    def __init__(self, client: BatchJobClient) -> None:
+        self.list = client.list
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        self.create = BatchJobClient(
+            credentials=Credentials(token="anonymous"),
+            project=client.project,
+            location=client.location,
+            base_url=f"http://127.0.0.1:{port}",
+        ).create
+
+
+@pytest.mark.parametrize(
+    ("answer", "certain"),
+    [
+        *[({"code": code}, True) for code in (400, 401, 403, 404, 412, 413, 429, 501)],
+        *[({"code": code}, False) for code in (None, 200, 302, 408, 409, 499, 500, 502, 503, 504)],
+        ({"sent": False}, True),
+    ],
+    ids=str,
+)
+def test_which_answers_say_that_nothing_was_created(answer, certain):
+    assert VertexApiError("creating", **answer).had_no_effect is certain
+    assert CredentialsError("no token").had_no_effect
 
 
 def test_request_that_can_t_be_made_is_not_sent(vertex, client):

@@ -14,7 +14,9 @@ from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from tests.support.requests_data import request, upload
 from tests.support.tables import fill, make_dataset
 
-SHORT = Patience(before_create=(0.01, 0.01), after_create=(0.05, 0.1, 0.5), refusals=0.4, ended=0.8)
+SHORT = Patience(
+    before_create=(0.01, 0.01), after_create=(0.05, 0.1, 0.5), refused_create=(), refusals=0.4, ended=0.8
+)
 
 
 @pytest.fixture(scope="module")

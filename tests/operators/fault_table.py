@@ -35,9 +35,10 @@ SCENARIOS = [
     next_try_pays("create: dropped before acting", CREATION_UNKNOWN, fault("drop_before", "create")),
     succeeds("create: dropped after acting", fault("drop_after", "create")),
     next_try_pays(
-        "create: 429 before acting", CREATION_UNKNOWN, fault("error", "create", status="RESOURCE_EXHAUSTED")
+        "create: 429",
+        Fails(VertexApiError, ("creating the job", "429")),
+        fault("error", "create", status="RESOURCE_EXHAUSTED"),
     ),
-    succeeds("create: 429 after acting", fault("error_after", "create", status="RESOURCE_EXHAUSTED")),
     next_try_pays("create: 500 before acting", CREATION_UNKNOWN, fault("error", "create", status="INTERNAL")),
     succeeds("create: 500 after acting", fault("error_after", "create", status="INTERNAL")),
     next_try_pays(
@@ -84,7 +85,10 @@ SCENARIOS = [
         "list: 503 while a job is under way",
         (Try(Killed(), "SUCCEEDED"), Try(NOT_ASKED, "SUCCEEDED", (fault("error", "list"),)), PAID_ONCE),
     ),
-    succeeds("list: 503 after a clear create", fault("error", "list", skip=1)),
+    # Before it creates a job, a task lists its own jobs, then those of overlapping runs.
+    next_try_pays("list: 503 for other runs", NOT_ASKED, fault("error", "list", skip=1)),
+    succeeds("list: 503 after a clear create", fault("error", "list", skip=2)),
+    succeeds("list: 503 twice after a clear create", fault("error", "list", skip=2, times=2)),
     succeeds(
         "list: stale for a moment after an unclear create",
         fault("drop_after", "create"),
@@ -93,7 +97,7 @@ SCENARIOS = [
     succeeds(
         "list: 503 after an unclear create",
         fault("drop_after", "create"),
-        fault("error", "list", skip=1, times=2),
+        fault("error", "list", skip=2, times=2),
     ),
     next_try_pays(
         "list: stale for long after an unclear create",
@@ -182,6 +186,22 @@ SCENARIOS = [
         words=("failed.", "Error: [code 8] Quota exceeded."),
         counts=NONE_DONE,
         never=("are kept",),
+    ),
+    Scenario(
+        "job: FAILED because of its requests",
+        (
+            Try(
+                Fails(
+                    JobFailedError,
+                    ("[code 3] Failed to import data.", "A new job would fail in the same way"),
+                    hopeless=True,
+                    never=("The next try",),
+                ),
+                "FAILED",
+                (fault("fail", status="INVALID_ARGUMENT", message="Failed to import data."),),
+            ),
+            Try(ALL_ANSWERED, "FAILED SUCCEEDED"),
+        ),
     ),
     ends_badly(
         "job: FAILED with some rows done",

@@ -143,10 +143,10 @@ SCENARIOS = [
         for where in ("files", "table")
     ),
     fine(
-        "busy twice, then fine",
-        fault("all_rows_failed", times=2),
-        rows=(ROWS,) * 3,
-        jobs="SUCCEEDED SUCCEEDED SUCCEEDED",
+        "half missing twice, then fine",
+        fault("partly_succeed", times=2, share=0.5),
+        rows=(ROWS, HALF, HALF // 2),
+        jobs="PARTIALLY_SUCCEEDED PARTIALLY_SUCCEEDED SUCCEEDED",
         retries=2,
     ),
     tell(

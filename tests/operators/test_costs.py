@@ -196,15 +196,6 @@ def test_job_that_is_there_is_taken_whatever_it_cost(vertex, source):
     assert run_task(describe(source, max_cost_usd=0), TaskInstance(try_number=2)) == first
 
 
-@pytest.mark.usefixtures("half_of_rows_missing")
-def test_ceiling_is_for_the_first_job_and_stops_no_follow_up(vertex, source, mocker):
-    from airflow_gemini_batch.preflight import job as checks
-
-    estimate = mocker.spy(checks, "estimate_sources")
-    assert len(run_task(describe(source, max_cost_usd=5))["rounds"]) == 2
-    assert estimate.call_count == 1
-
-
 def test_no_ceiling_is_no_estimate(vertex, source, mocker):
     from airflow_gemini_batch.preflight import job as checks
 

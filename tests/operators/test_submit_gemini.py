@@ -158,6 +158,7 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         "airflow_task": "describe",
         "airflow_run": "scheduled__2026-11-22t00-00-00-00-00",
         "gemini_batch_id": manifest["identity"],
+        "gemini_batch_content": job.labels["gemini_batch_content"],
     }
     assert job.display_name == f"Nightly books {manifest['identity']}"
 

@@ -20,6 +20,7 @@ class TaskInstance:
     run_id: str = "scheduled__2026-11-22T00:00:00+00:00"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:

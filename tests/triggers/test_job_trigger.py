@@ -272,7 +272,9 @@ def test_survives_being_stored(both_ways, chain):
 
 
 def test_every_argument_is_stored():
-    assert trigger("x").serialize()[1].keys() == inspect.signature(GeminiBatchJobTrigger).parameters.keys()
+    stored = trigger("x", quota_project_id="my-quota").serialize()[1]
+    assert stored.keys() == inspect.signature(GeminiBatchJobTrigger).parameters.keys()
+    assert GeminiBatchJobTrigger(**stored).quota_project_id == "my-quota"
 
 
 def test_arguments_of_an_older_release_are_enough():

@@ -31,7 +31,7 @@ def make_trigger(gemini_batch_stack, bucket):
             gcp_conn_id="google_cloud_default",
             **arguments,
         )
-        trigger.task_instance = TaskInstance()
+        trigger.task_instance = TaskInstance(run_id=bucket)
         return trigger
 
     gemini_batch_stack.vertex.requests.clear()

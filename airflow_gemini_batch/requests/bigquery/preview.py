@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import orjson
 
 from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
@@ -78,11 +79,13 @@ class BigQueryBuild(ABC, Generic[Destination]):
     """Builds requests of rows in BigQuery.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    :param under_way: tables of requests that other runs ask at this moment, for the same target.
     """
 
-    def __init__(self, client: Client, log: Log) -> None:
+    def __init__(self, client: Client, log: Log, under_way: Sequence[BigQueryAddress] = ()) -> None:
         self._client = client
         self._log = log
+        self._under_way = under_way
 
     @abstractmethod
     def _location(self, destination: Destination) -> str | None:
@@ -167,12 +170,23 @@ class BigQueryBuild(ABC, Generic[Destination]):
             raise InvalidRequestError(
                 f"target: {error}; rows of BigQuery are compared with a table there"
             ) from error
+        queries = []
         table = Tables(self._client).find(address)
         if table is None:
             self._log.info("%s does not exist yet: no row is done", address)
-            return NOTHING_DONE
-        _check_location(table, f"target {address}", location)
-        return done_query(address, table, plan.key)
+        else:
+            _check_location(table, f"target {address}", location)
+            queries.append(done_query(address, table, plan.key))
+        for requests in self._under_way:
+            table = Tables(self._client).find(requests)
+            if table is None or not {*plan.key, FINGERPRINT_COLUMN} <= types_of(table.schema).keys():
+                self._log.warning(
+                    "Rows that another run has asked may be asked again: %s is gone, or has another key",
+                    requests,
+                )
+            else:
+                queries.append(done_query(requests, table, plan.key))
+        return "\n  UNION DISTINCT\n  ".join(queries) or NOTHING_DONE
 
 
 def run_statement(client: Client, statement: Statement, location: str | None, where: str) -> RowIterator:

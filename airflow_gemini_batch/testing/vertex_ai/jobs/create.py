@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ def read_create(value: object, caller: Caller) -> JobRequest:
     destination = _destination(body)
     _check_family(model, sources, destination)
     _check_parameters(body, model)
+    _check_account_and_key(body, caller.location)
     return JobRequest(caller.location, model, sources, destination, body)
 
 
@@ -168,6 +170,32 @@ def _check_parameters(body: dict[str, Any], model: Model) -> None:
         raise CallError(
             "INVALID_ARGUMENT",
             f"model_parameters.outputDimensionality: {dimensions!r} is not a number from 1 to {model.dimensions}.",
+        )
+
+
+_KEY = re.compile(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+")
+_ACCOUNT = re.compile(r"[^@\s/]+@[^@\s/]+\.gserviceaccount\.com")
+
+
+def _check_account_and_key(body: dict[str, Any], location: str) -> None:
+    account = body.get("serviceAccount", "")
+    if account and not _ACCOUNT.fullmatch(account):
+        raise CallError(
+            "INVALID_ARGUMENT", f"service_account: '{account}' is not the email of a service account."
+        )
+    if "encryptionSpec" not in body:
+        return
+    name = body["encryptionSpec"].get("kmsKeyName", "")
+    key = _KEY.fullmatch(name)
+    if not key:
+        raise CallError(
+            "INVALID_ARGUMENT", f"encryption_spec.kms_key_name: '{name}' is not the name of a key."
+        )
+    if key[1] != location:
+        raise CallError(
+            "INVALID_ARGUMENT",
+            f"encryption_spec.kms_key_name: the key '{name}' is in '{key[1]}'. It must be in the same region as the "
+            f"resource, '{location}'.",
         )
 
 
