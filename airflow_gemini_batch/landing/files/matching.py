@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,18 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.answer_reader import Facts
-from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, connect, identifier, literal
+from airflow_gemini_batch.landing.files.database import (
+    PARQUET_OPTIONS,
+    connect,
+    copy_rows,
+    identifier,
+    literal,
+)
 from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
@@ -105,7 +111,7 @@ def staged_rows(
     :func:`~airflow_gemini_batch.landing.files.spool.spool` raises.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemini-batch-landing-")))
+        folder = stack.enter_context(private_folder("landing"))
         database = stack.enter_context(connect(folder))
         vectors = None
         if plan.embeds:
@@ -152,9 +158,7 @@ QUALIFY ROW_NUMBER() OVER (
         else ""
     )
     database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
-    database.execute(
-        f"COPY ({staged_query(plan)}) TO {literal(folder / 'staged.parquet')} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
-    )
+    copy_rows(database, staged_query(plan), folder / "staged.parquet", f"{PARQUET_OPTIONS}, COMPRESSION lz4")
     return _counted(database, folder)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -15,6 +13,7 @@ from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.values import is_null
+from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
@@ -55,11 +54,11 @@ def build_files(
     if rows.columns is not None:
         plan.check_columns(rows.columns, where=rows.where)
     with (
-        tempfile.TemporaryDirectory(prefix="gemini-batch-build-") as folder,
+        private_folder("build") as folder,
         RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as all_files,
         RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as new_files,
     ):
-        index = RowIndex(Path(folder))
+        index = RowIndex(folder)
         index.add_done(read_done_files(plan, client) if done is None else done)
         build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
         build.read(rows.rows)
