@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ COLUMNS = {
     "original_publication_year": "FLOAT",
     "language_code": "STRING",
 }
+_LARGEST = 64 * 2**20
 REQUIRED = ("book_id", "title")
 
 
@@ -31,7 +33,13 @@ def read_books(path: Path) -> list[dict[str, Any]]:
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the file, line and column.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise InvalidRequestError(
+                f"{path} is larger than {_LARGEST // 2**20} MB, and the demo runs on one machine. Take some of its rows"
+            )
+        with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
             if missing:

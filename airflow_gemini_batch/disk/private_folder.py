@@ -25,8 +25,8 @@ _open_folders: set[Path] = set()
 def private_folder(purpose: str, *, old_after: float = OLD_AFTER) -> Iterator[Path]:
     """Give a new folder below ``TMPDIR`` that only this user can open; it is removed afterwards.
 
-    So it is on SIGTERM, and when a task is killed (:func:`remove_private_folders`). The next folder removes what SIGKILL
-    leaves behind.
+    So it is on SIGTERM, and when a task is killed (:func:`remove_private_folders`). The next one that is
+    made removes what SIGKILL leaves behind.
 
     :param purpose: part of the folder's name.
     :param old_after: age, in seconds, from which the folders of processes that are gone are removed.

@@ -58,7 +58,7 @@ BLOCKED_FINISH_REASONS = frozenset(
 )
 
 STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d+)'
-OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0\s*[^{}]*)?\}'
+OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0[^{}]*)?\}'
 _LONGEST_MESSAGE = 300
 
 

@@ -18,6 +18,8 @@ from airflow_gemini_batch.requests.forms import row_faults
 
 _LARGEST_FILE = 2**30
 _SAMPLE_BYTES = 64 * 2**20
+# Many more than a job takes; they take 200 MB.
+_REMEMBERED_KEYS = 2_000_000
 
 
 class RequestSample:
@@ -129,7 +131,8 @@ class RequestSample:
             if digest in self._keys:
                 hint = "give each row a unique key: answers are matched by it"
                 self._repeated.add("an earlier row has the same key", row_name, hint)
-            self._keys.add(digest)
+            if len(self._keys) < _REMEMBERED_KEYS:
+                self._keys.add(digest)
 
 
 def size_findings(rows: int | None, largest_file: int, family: ModelFamily) -> list[Finding]:

@@ -27,7 +27,8 @@ _ENDINGS = {
     ".json": FileKind.JSON_LINES,
     ".parquet": FileKind.PARQUET,
 }
-_QUERY = re.compile(r"\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*\(?\s*(select|with|from)\b", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"\(?\s*(select|with|from)\b", re.IGNORECASE)
+_COMMENTS = {"--": "\n", "/*": "*/"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
 
     Raises :class:`.InvalidRequestError` for a text that names no rows.
     """
-    if isinstance(source, str) and _QUERY.match(source):
+    if isinstance(source, str) and _QUERY.match(_without_comments(source)):
         return QueryRows(source.strip().rstrip(";"))
     if isinstance(source, str) and source.startswith("["):
         raise ValueError(
@@ -107,6 +108,14 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
     # Tables are returned above, and parse_address refuses other schemes.
     files = (cast("GcsAddress", parse_address(path)) if "://" in path else path for path in paths)
     return FileRows(tuple(files), kinds.pop())
+
+
+def _without_comments(sql: str) -> str:
+    """Return a statement from its first word on."""
+    sql = sql.lstrip()
+    while end := _COMMENTS.get(sql[:2]):
+        sql = sql[2:].partition(end)[2].lstrip()
+    return sql
 
 
 def file_kind(path: str) -> FileKind:
