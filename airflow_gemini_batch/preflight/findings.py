@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 _LISTED_KINDS = 10
@@ -60,6 +61,7 @@ class RowProblems:
 
     def add(self, message: str, row: str, hint: str = "") -> None:
         """Count a problem of a row; ``row`` names it, such as ``line 3``."""
+        message, row = shown(message), shown(row)
         if message not in self._kinds and len(self._kinds) >= _COUNTED_KINDS:
             return
         self._kinds.setdefault(message, (row, hint))

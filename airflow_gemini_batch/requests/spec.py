@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.columns import (
 )
 from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
-from airflow_gemini_batch.core.shown import listed
+from airflow_gemini_batch.core.shown import listed, shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
@@ -57,10 +57,10 @@ class BadRows:
 
         :param keys: keys or numbers of the new rows, as many as are at hand.
         """
-        # Long keys would hide the others, and a lone surrogate can't be printed.
-        texts = (key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode() for key in keys)
-        shown = tuple(dict.fromkeys((*self.keys, *texts)))
-        return BadRows(self.count + count, shown[:SHOWN_KEYS])
+        # Long keys would hide the others.
+        texts = (shown(key[:_SHOWN_CHARACTERS]) for key in keys)
+        named = tuple(dict.fromkeys((*self.keys, *texts)))
+        return BadRows(self.count + count, named[:SHOWN_KEYS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.media import mime_type_of
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
@@ -183,10 +184,10 @@ def _file_part(value: Any, slot: MediaSlot) -> bytes:
     if not (uri := text_of(value)):
         return b""
     if not uri.startswith(("gs://", "https://", "http://")):
-        message = f"{slot.column} is {uri:.200}, not a gs:// or https:// address"
+        message = f"{slot.column} is {shown(uri[:200])}, not a gs:// or https:// address"
         raise BadRowError(BadRow.BAD_MEDIA, message)
     kind = slot.mime_type or mime_type_of(uri)
     if kind is None:
-        message = f"{slot.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
+        message = f"{slot.column} is {shown(uri[:200])}, a file of unknown type: give the MIME type in media"
         raise BadRowError(BadRow.BAD_MEDIA, message)
     return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})

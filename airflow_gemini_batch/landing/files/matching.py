@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
@@ -187,7 +188,7 @@ def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
         f"SELECT {keys} FROM requests GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL LIMIT {SHOWN_KEYS}"
     ).fetchall()
     if shared:
-        named = ", ".join("/".join(key)[:100] for key in shared)
+        named = listed("/".join(key)[:100] for key in shared)
         raise InvalidRequestError(
             f"several requests have the same key ({', '.join(plan.key)}: {named}), so answers can't be matched. Give "
             "each request a key of its own, and land the manifests of two runs one after the other"

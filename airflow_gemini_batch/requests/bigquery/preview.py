@@ -14,6 +14,7 @@ import orjson
 from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import Tables
@@ -230,7 +231,8 @@ def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, 
         job = client.query(sql, config, location=location, timeout=CALL_TIMEOUT)
     if not job.schema:
         raise InvalidRequestError(
-            f"the source query is not one statement: {sql:.200}\nGive a query that begins with SELECT or WITH"
+            f"the source query is not one statement: {shown(sql[:200], lines=True)}\n"
+            "Give a query that begins with SELECT or WITH"
         )
     return types_of(job.schema)
 

@@ -1,6 +1,6 @@
 """The sizes of a Parquet file's pages, read from their headers: what a few bytes of the file become in memory.
 
-The file's footer has sums only, and nothing holds it to the truth. A header is a Thrift structure in the compact
+The file's footer has sums only, and may say anything. A header is a Thrift structure in the compact
 protocol; all of it is skipped but the sizes.
 
 https://parquet.apache.org/docs/file-format/data-pages/
