@@ -15,6 +15,7 @@ from rich.table import Table
 from airflow_gemini_batch.cli.screen import escape, failed, screen
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
+from airflow_gemini_batch.core.media import checked_prefixes
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.core.models import model_resource_name
 from airflow_gemini_batch.core.shown import shown
@@ -22,7 +23,12 @@ from airflow_gemini_batch.costs.estimate import Estimate, Unpriced, between, che
 from airflow_gemini_batch.costs.prices import PriceTable, dollars
 from airflow_gemini_batch.costs.rates import GLOBAL
 from airflow_gemini_batch.costs.request_size import SizeSample
-from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import (
+    GeminiBatchError,
+    InvalidRequestError,
+    SourceNotReadyError,
+    as_invalid_request,
+)
 from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
@@ -65,11 +71,16 @@ def validate(
     max_failed_fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the requests that may be invalid, from 0 to 1.")
     ] = DEFAULT_MAX_FAILED_FRACTION,
+    media_prefix: Annotated[
+        list[str] | None,
+        typer.Option(help="What addresses of files may begin with, such as gs://bucket/. Can be repeated."),
+    ] = None,
     as_json: _AsJson = False,
 ) -> None:
     """Check a request file by Vertex AI's rules. Exits with 1 if a job would fail."""
-    sample = RequestSample(family)
     try:
+        with as_invalid_request():
+            sample = RequestSample(family, checked_prefixes(media_prefix or None))
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
     except GeminiBatchError as error:
