@@ -16,6 +16,9 @@ from tests.operators.steps import BOOKS, PROMPT, book, built
 from tests.support.tables import fill, make_dataset, read
 from tests.support.tasks import run_task
 
+# Importing BigQuery's client tries whether this machine has IPv6.
+pytestmark = pytest.mark.stack
+
 INJECTED = "x' OR TRUE -- \n*/; DROP TABLE books; @p0 ` \\"
 
 
