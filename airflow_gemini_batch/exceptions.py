@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from airflow_gemini_batch.core.shown import shown
+
 
 class GeminiBatchError(Exception):
-    """Base of all errors raised by this package."""
+    """Base of all errors raised by this package. Its text can be logged and printed as it is."""
 
     retryable = True
+
+    def __str__(self) -> str:
+        return shown(super().__str__(), lines=True)
 
 
 class InvalidRequestError(GeminiBatchError, ValueError):

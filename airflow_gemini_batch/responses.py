@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.core.log import ShownLog
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
 from airflow_gemini_batch.outputs.classify import Outcome
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.jobs.manifest import Manifest
     from airflow_gemini_batch.landing.schema_check import Check
 
-_log = logging.getLogger(__name__)
+_log = ShownLog(logging.getLogger(__name__))
 
 
 class _Answer(NamedTuple):

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from airflow_gemini_batch.cli.screen import failed, screen
+from airflow_gemini_batch.cli.screen import escape, failed, screen
 from airflow_gemini_batch.demo.examples import Example
 from airflow_gemini_batch.exceptions import GeminiBatchError
 
@@ -61,7 +60,7 @@ def demo(
                 books,
                 example,
                 fail_rate=fail_rate,
-                report=lambda text: status.update(escape(text)),
+                report=lambda text: status.update(escape(text, lines=True)),
             )
     except GeminiBatchError as error:
         raise failed(error) from None
@@ -98,7 +97,7 @@ def up(
             queue_seconds=queue_seconds,
             run_seconds=run_seconds,
             # Addresses stay whole, to be copied.
-            report=lambda text: screen.print(escape(text), soft_wrap=True),
+            report=lambda text: screen.print(escape(text, lines=True), soft_wrap=True),
         )
     except GeminiBatchError as error:
         raise failed(error) from None
@@ -135,7 +134,7 @@ def _show(result: DemoResult, workspace: Workspace, example: Example) -> None:
         if (more := len(result.failures) - _MAX_FAILURES) > 0:
             screen.print(f"… and {more} more")
     if result.error:
-        screen.print(f"[red]{escape(result.error)}[/]", soft_wrap=True)
+        screen.print(f"[red]{escape(result.error, lines=True)}[/]", soft_wrap=True)
     colour = "green" if result.state == "success" else "red"
     screen.print(
         f"[{colour}]DAG run: {result.state}[/]. {result.rows} books, {result.succeeded} {results.done}, "

@@ -10,19 +10,25 @@ from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from airflow_gemini_batch.cli.screen import failed, screen
+from airflow_gemini_batch.cli.screen import escape, failed, screen
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
+from airflow_gemini_batch.core.media import checked_prefixes
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.core.models import model_resource_name
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.costs.estimate import Estimate, Unpriced, between, check_ceiling
 from airflow_gemini_batch.costs.prices import PriceTable, dollars
 from airflow_gemini_batch.costs.rates import GLOBAL
 from airflow_gemini_batch.costs.request_size import SizeSample
-from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import (
+    GeminiBatchError,
+    InvalidRequestError,
+    SourceNotReadyError,
+    as_invalid_request,
+)
 from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.preflight.findings import Finding, Severity
 from airflow_gemini_batch.preflight.requests import RequestSample, size_findings
@@ -65,11 +71,16 @@ def validate(
     max_failed_fraction: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the requests that may be invalid, from 0 to 1.")
     ] = DEFAULT_MAX_FAILED_FRACTION,
+    media_prefix: Annotated[
+        list[str] | None,
+        typer.Option(help="What addresses of files may begin with, such as gs://bucket/. Can be repeated."),
+    ] = None,
     as_json: _AsJson = False,
 ) -> None:
     """Check a request file by Vertex AI's rules. Exits with 1 if a job would fail."""
-    sample = RequestSample(family)
     try:
+        with as_invalid_request():
+            sample = RequestSample(family, checked_prefixes(media_prefix or None))
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
     except GeminiBatchError as error:
@@ -132,7 +143,7 @@ def estimate(
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, sample_rows)
         if not sample.lines:
-            raise InvalidRequestError(f"{file} contains no requests")
+            raise InvalidRequestError(f"{shown(file)} contains no requests")
         result = sample.estimate(model, table, on=utc_now().date(), file_bytes=None if is_whole else size)
     except GeminiBatchError as error:
         raise failed(error) from None
@@ -144,7 +155,7 @@ def estimate(
         if warning := check_ceiling(result, max_cost_usd, cast("Unpriced", unpriced)):
             screen.print(f"[yellow]{escape(warning)}[/]")
     except InvalidRequestError as above:
-        screen.print(f"[red]{escape(str(above))}[/]", soft_wrap=True)
+        screen.print(f"[red]{escape(str(above), lines=True)}[/]", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -173,7 +184,9 @@ def _opened(file: str) -> Iterator[tuple[int, Iterator[bytes]]]:
         with Path(file).open("rb") as stream:
             yield Path(file).stat().st_size, raw_lines(stream, LONGEST_LINE)
     except OSError as error:
-        raise InvalidRequestError(f"Could not read {file}: {error.strerror or error}") from None
+        raise InvalidRequestError(
+            f"Could not read {shown(file)}: {shown(error.strerror or str(error))}"
+        ) from None
 
 
 @contextmanager
@@ -193,12 +206,12 @@ def _reading_from_google(uri: str) -> Iterator[tuple[int, Iterator[bytes]]]:
         storage = StorageObjects(Client())
         blobs = list(storage.objects([address]))
         if len(blobs) > 1:
-            raise InvalidRequestError(f"{uri} matches {len(blobs)} files. Name one of them.")
+            raise InvalidRequestError(f"{shown(uri)} matches {len(blobs)} files. Name one of them.")
         yield blobs[0].size, storage.raw_lines(blobs[0], LONGEST_LINE)
     except SourceNotReadyError as error:
         raise InvalidRequestError(str(error)) from None
     except (GoogleAPIError, GoogleAuthError, RequestException, OSError) as error:
-        raise InvalidRequestError(f"Could not read {uri}: {error}") from None
+        raise InvalidRequestError(f"Could not read {shown(uri)}: {shown(str(error))}") from None
 
 
 def _show(findings: list[Finding], sample: RequestSample, size: int, *, is_whole: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -51,11 +52,18 @@ class GcsAddress:
 
     def matches(self, path: str) -> bool:
         """Whether an object of the same bucket matches: ``*`` stays within a folder, ``**`` crosses folders."""
-        parts = re.split(r"(\*+)", self.path)
-        pattern = (
-            "[^/]*" if part == "*" else ".*" if part.startswith("*") else re.escape(part) for part in parts
-        )
-        return re.fullmatch("".join(pattern), path, re.DOTALL) is not None
+        begin, *rest = re.split(r"(\*+)", self.path)
+        if not rest:
+            return path == begin
+        if not path.startswith(begin) or not path.endswith(rest[-1]):
+            return False
+        # The places in the name that each text may end at, so that all ways to match are tried at once; a regular
+        # expression tries one after the other.
+        ends = [len(begin)]
+        for stars, text in zip(rest[::2], rest[1::2], strict=True):
+            starts = _occurrences(path, text, ends, crosses=len(stars) > 1)
+            ends = [start + len(text) for start in starts]
+        return len(path) in ends
 
     def child(self, name: str) -> GcsAddress:
         """Return the address of ``name`` below this prefix."""
@@ -64,6 +72,23 @@ class GcsAddress:
 
     def __str__(self) -> str:
         return f"gs://{self.bucket}/{self.path}"
+
+
+def _occurrences(path: str, text: str, after: Sequence[int], *, crosses: bool) -> Iterator[int]:
+    """Yield where a text begins in a path, at or after one of some places and in the same folder, in order.
+
+    :param after: in order.
+    :param crosses: whether it may be in a folder below as well.
+    """
+    start = searched = 0
+    for place in after:
+        # From here on only those that the place before has not found.
+        start = max(place, searched)
+        folder_end = len(path) if crosses or (end := path.find("/", place)) < 0 else end
+        while start <= folder_end and (start := path.find(text, start, folder_end + len(text))) >= 0:
+            yield start
+            start += 1
+        searched = max(searched, folder_end + 1)
 
 
 @dataclass(frozen=True, slots=True)

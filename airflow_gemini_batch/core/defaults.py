@@ -28,3 +28,9 @@ SAMPLE_ROWS = 1000
 
 LONGEST_LINE = 20 * 2**20
 """Bytes of the longest line that a preflight checks."""
+
+LONGEST_ROW = 32 * 2**20
+"""Bytes of the longest line, or row, that is read at all: a request and its answer together have room in it.
+
+What is held in memory follows from it: Python's objects take up to some twenty times as much as their JSON.
+"""

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.values import is_null, json_text, text_of
 
 KEY_LABEL = "gemini_batch_key"
@@ -42,7 +43,7 @@ def key_values(text: str, columns: Sequence[str]) -> dict[str, str]:
     except orjson.JSONDecodeError:
         values = None
     if not isinstance(values, list) or len(values) != len(columns):
-        raise ValueError(f"the key {text:.100} does not hold the columns {', '.join(columns)}")
+        raise ValueError(f"the key {shown(text[:100])} does not hold the columns {', '.join(columns)}")
     return dict(zip(columns, map(str, values), strict=True))
 
 

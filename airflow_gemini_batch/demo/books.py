@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 
@@ -22,6 +24,7 @@ COLUMNS = {
     "original_publication_year": "FLOAT",
     "language_code": "STRING",
 }
+_LARGEST = 64 * 2**20
 REQUIRED = ("book_id", "title")
 
 
@@ -30,40 +33,49 @@ def read_books(path: Path) -> list[dict[str, Any]]:
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` that names the file, line and column.
     """
+    name = shown(str(path))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise InvalidRequestError(
+                f"{name} is larger than {_LARGEST // 2**20} MB, and the demo runs on one machine. Take some of its rows"
+            )
+        with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
             if missing:
                 raise InvalidRequestError(
-                    f"{path} lacks the column {', '.join(missing)}: its header is {reader.fieldnames}. "
+                    f"{name} lacks the column {', '.join(missing)}: its header is {reader.fieldnames}. "
                     f"Required: {', '.join(REQUIRED)}. Used if present: {', '.join(COLUMNS)}."
                 )
-            books = [_book(path, reader.line_num, row) for row in reader]
+            books = [_book(name, reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequestError(f"Could not read {path} as a UTF-8 CSV file: {error}") from error
+        raise InvalidRequestError(
+            f"Could not read {name} as a UTF-8 CSV file: {shown(str(error))}"
+        ) from error
     if not books:
-        raise InvalidRequestError(f"{path} contains no rows")
+        raise InvalidRequestError(f"{name} contains no rows")
     seen: set[str] = set()
     repeated = {book["book_id"] for book in books if book["book_id"] in seen or seen.add(book["book_id"])}  # type: ignore[func-returns-value]
     if repeated:
         raise InvalidRequestError(
-            f"{path}: book_id must be unique, but these values are repeated: {sorted(repeated)[:5]}"
+            f"{name}: book_id must be unique, but these values are repeated: {sorted(repeated)[:5]}"
         )
     return books
 
 
-def _book(path: Path, line: int, row: dict[str, str | None]) -> dict[str, Any]:
+def _book(name: str, line: int, row: dict[str, str | None]) -> dict[str, Any]:
     book: dict[str, Any] = {column: row.get(column) or None for column in COLUMNS}
     for column in REQUIRED:
         if not book[column]:
-            raise InvalidRequestError(f"{path}, line {line}: {column} is empty")
+            raise InvalidRequestError(f"{name}, line {line}: {column} is empty")
     if (year := book["original_publication_year"]) is not None:
         try:
             book["original_publication_year"] = float(year)
         except ValueError:
             raise InvalidRequestError(
-                f"{path}, line {line}: original_publication_year: expected a number, got {year!r}"
+                f"{name}, line {line}: original_publication_year: expected a number, got {year!r}"
             ) from None
     return book
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from airflow_gemini_batch.demo.books import bigquery_client, load_books
 from airflow_gemini_batch.demo.examples import Example, ExampleResults
 from airflow_gemini_batch.demo.workspace import DATASET, Workspace
+from airflow_gemini_batch.disk.whole_file import WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError
 from airflow_gemini_batch.testing.stack import LocalStack
 
@@ -167,7 +169,9 @@ def _cell(value: Any) -> Any:
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    with WholeFile(path).writing() as file:
+        file.write(text.getvalue().encode())

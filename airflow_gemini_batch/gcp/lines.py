@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from airflow_gemini_batch.core.defaults import LONGEST_ROW
+from airflow_gemini_batch.core.jsonl import cut_line, is_too_large
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -20,12 +24,20 @@ class Readable(Protocol):
         """Return up to ``size`` bytes, none at the end."""
 
 
-def iter_lines(stream: Readable, chunk: int = _CHUNK) -> Iterator[bytes]:
+def iter_lines(stream: Readable, chunk: int = _CHUNK, longest: int = LONGEST_ROW) -> Iterator[bytes]:
     r"""Yield the lines that hold more than white space, without their line ends (``\n`` or ``\r\n``).
 
     :param chunk: bytes to read at a time; as many as the stream fetches, so that it need not keep a rest.
+    :param longest: most bytes of a line, with its end; a larger one becomes a
+        :func:`~airflow_gemini_batch.core.jsonl.cut_line`.
     """
-    return filter(None, map(bytes.strip, io.BufferedReader(_Raw(stream), chunk)))
+    reader = io.BufferedReader(_Raw(stream), chunk)
+    for line in iter(partial(reader.readline, longest + 1), b""):
+        if is_too_large(line, longest) or len(line) > longest:
+            _skip_rest(reader, line)
+            yield cut_line(line)
+        elif text := line.strip():
+            yield text
 
 
 class _Raw(io.RawIOBase):
@@ -55,5 +67,9 @@ def raw_lines(stream: BinaryIO, longest: int) -> Iterator[bytes]:
     """
     while line := stream.readline(longest + 1):
         yield line
-        while not line.endswith(b"\n") and (line := stream.readline(_REST)):
-            pass
+        _skip_rest(stream, line)
+
+
+def _skip_rest(stream: BinaryIO | io.BufferedReader, line: bytes) -> None:
+    while not line.endswith(b"\n") and (line := stream.readline(_REST)):
+        pass

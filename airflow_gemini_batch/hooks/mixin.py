@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from airflow_gemini_batch.core.log import ShownLog
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
 
-class HookedTask:
+class ShownTexts:
+    """Operators, sensors and triggers, whose log takes texts of any origin."""
+
+    @property
+    def log(self) -> Any:
+        """The log that Airflow gives, by way of :class:`.ShownLog`."""
+        return ShownLog(super().log)  # type: ignore[misc] # of Airflow's class, which stands beside this one
+
+
+class HookedTask(ShownTexts):
     """Operators, sensors and triggers that use one connection, project and location."""
 
     gcp_conn_id: str

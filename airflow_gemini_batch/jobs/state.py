@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import Any, Protocol, Self
 
 from airflow_gemini_batch.core.addresses import Address
+from airflow_gemini_batch.core.shown import shown
 
 
 class Stage(Enum):
@@ -98,7 +99,7 @@ class JobError:
     message: str
 
     def __str__(self) -> str:
-        return f"[code {self.code}] {self.message}"
+        return f"[code {self.code}] {shown(self.message)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ Its twin in SQL is :mod:`airflow_gemini_batch.landing.bigquery.schema_check_sql`
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
+from string import ascii_letters
 from typing import Any
 
 import orjson
@@ -19,7 +19,7 @@ EMPTY_ANSWER = "the answer is empty"
 PREVIEW_LENGTH = 100
 """Characters of a value, or of an answer, that a message shows."""
 
-_FENCE = re.compile(FENCE_PATTERN, re.DOTALL)
+_FENCE = "```"
 _INT64 = 2**63
 _KINDS = {
     "STRING": "a string",
@@ -48,10 +48,24 @@ def answer_text(response: Mapping[str, Any]) -> str:
     return "".join(text for part in spoken if isinstance(text := part.get("text"), str))
 
 
+def _fenced(text: str) -> str | None:
+    """Return what :data:`FENCE_PATTERN` finds, or None.
+
+    Not by the pattern itself: Python would take minutes for an answer that is a fence and many blank lines.
+    """
+    text = text.strip()
+    inside = text.removeprefix(_FENCE).removesuffix(_FENCE)
+    if len(inside) != len(text) - 2 * len(_FENCE):
+        return None
+    rest = inside.lstrip(ascii_letters)
+    content = rest.strip()
+    blank = rest[: rest.find(content)] if content else rest
+    return content if "\n" in blank else None
+
+
 def parse_answer(text: str, check: Check) -> tuple[Any, str | None]:
     """Return the value that a JSON answer holds, and what is wrong with it (``None`` when it fits)."""
-    fenced = _FENCE.match(text)
-    for candidate in (text, fenced[1] if fenced else None):
+    for candidate in (text, _fenced(text)):
         if candidate is not None:
             try:
                 value = orjson.loads(candidate)

@@ -11,6 +11,7 @@ from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.disk.private_folder import remove_private_folders
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
@@ -55,6 +56,10 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.impersonation_chain = impersonation_chain
         self.quota_project_id = quota_project_id
         self.user_project = user_project
+
+    def on_kill(self) -> None:
+        """Remove the rows that are on this worker's disk, as the task may not get to it."""
+        remove_private_folders()
 
 
 T = TypeVar("T")

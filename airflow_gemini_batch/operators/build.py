@@ -36,6 +36,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
         paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+    :param source_parameters: values of a query, by the names that stand in it as ``@name``: texts, numbers, dates,
+        times, or lists of one of these. Put values from a run's conf here, and never into the query's text.
     :param key: the column, or columns, that identify a row.
     :param model: plain or resource name; a row with an answer of another model is a new row.
     :param requests: where the requests go: a ``bq://`` dataset for rows in BigQuery (the tables expire by
@@ -59,6 +61,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     template_fields: Sequence[str] = (
         *GeminiBatchOperator.template_fields,
         "source",
+        "source_parameters",
         "key",
         "model",
         "requests",
@@ -73,6 +76,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
         key: str | Sequence[str],
         model: str,
+        source_parameters: Mapping[str, Any] | None = None,
         requests: str | None = None,
         target: str | None = None,
         incremental: bool = True,
@@ -87,6 +91,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
+        self.source_parameters = source_parameters
         self.key = key
         self.model = model
         self.requests = renamed("requests", requests, "destination", destination)
@@ -140,6 +145,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 plan,
                 self.source,
                 self.requests,
+                source_parameters=self.source_parameters,
                 storage_client=lambda: self.hook.storage_client,
                 bigquery_client=lambda: self.hook.bigquery_client,
                 log=self.log,

@@ -42,6 +42,8 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     :param safety_settings: list of ``{"category": …, "threshold": …}``.
     :param media: columns that hold addresses (``gs://`` or https) of images, audio, video or documents: a list of
         names, or a dict with their MIME types (``None``: told by each file's ending). A NULL leaves the file out.
+    :param media_prefixes: what these addresses may begin with, such as ``["gs://shop/", "https://img.shop.example/"]``;
+        a row with another one is bad. By default any bucket and any public host.
     :param tools: list of ``Tool`` objects.
     """
 
@@ -52,6 +54,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         "generation_config",
         "safety_settings",
         "media",
+        "media_prefixes",
         "tools",
     )
 
@@ -64,6 +67,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         response_schema: Any = None,
         safety_settings: Sequence[Mapping[str, Any]] | None = None,
         media: Sequence[str] | Mapping[str, str | None] | None = None,
+        media_prefixes: str | Sequence[str] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -74,6 +78,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         self.response_schema = response_schema
         self.safety_settings = safety_settings
         self.media = media
+        self.media_prefixes = media_prefixes
         self.tools = tools
 
     def _family(self) -> ModelFamily:
@@ -92,6 +97,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
             response_schema=response_schema_of(self.response_schema),
             safety_settings=self.safety_settings,
             media=media if isinstance(media, Mapping) else dict.fromkeys(media),
+            media_prefixes=self.media_prefixes,
             tools=self.tools,
         )
 

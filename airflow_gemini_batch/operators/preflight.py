@@ -68,7 +68,7 @@ class PreflightOperator(BuildRequestsOperator):
             findings = preflight_rows(
                 self.hook,
                 plan,
-                row_source(self.source),
+                row_source(self.source, self.source_parameters),
                 target=str(self.target),
                 failed_target=self.failed_target,
                 requests=self.requests,

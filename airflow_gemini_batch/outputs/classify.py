@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.shown import shown
+
 
 class Outcome(StrEnum):
     """The outcome of one request."""
@@ -57,8 +59,8 @@ BLOCKED_FINISH_REASONS = frozenset(
     }
 )
 
-STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d+)'
-OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0\s*[^{}]*)?\}'
+STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d{1,10})'
+OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0[^{}]*)?\}'
 _LONGEST_MESSAGE = 300
 
 
@@ -176,7 +178,7 @@ class Tally:
     def show(self, result: RowResult) -> None:
         """Keep the message of a row as a sample, without counting the row."""
         if len(self.samples) < self.MAX_SAMPLES:
-            sample = f"{result.outcome}: {result.message}"
+            sample = f"{result.outcome}: {shown(result.message)}"
             if sample not in self.samples:
                 self.samples.append(sample)
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 _LISTED_KINDS = 10
+# Each row may have a problem of its own, so they are not all remembered.
+_COUNTED_KINDS = 1000
 
 
 class Severity(StrEnum):
@@ -58,6 +61,9 @@ class RowProblems:
 
     def add(self, message: str, row: str, hint: str = "") -> None:
         """Count a problem of a row; ``row`` names it, such as ``line 3``."""
+        message, row = shown(message), shown(row)
+        if message not in self._kinds and len(self._kinds) >= _COUNTED_KINDS:
+            return
         self._kinds.setdefault(message, (row, hint))
         self._rows[message] = self._rows.get(message, 0) + 1
 
@@ -68,7 +74,8 @@ class RowProblems:
             others = self._rows[message] - 1
             found.append(Finding(severity, message, hint, f"{row} and {others:,} more" if others else row))
         if (unlisted := len(self._kinds) - _LISTED_KINDS) > 0:
-            found.append(Finding(severity, f"rows have {unlisted:,} more kinds of problems"))
+            at_least = "at least " if len(self._kinds) >= _COUNTED_KINDS else ""
+            found.append(Finding(severity, f"rows have {at_least}{unlisted:,} more kinds of problems"))
         return found
 
 

@@ -112,7 +112,7 @@ class _PipelineChecker(PreflightChecker):
         elif isinstance(source, QueryRows):
             with self.checking("the source query"):
                 location = self._dataset_location(destination) or self.hook.location
-                types = types_of_query(self.hook.bigquery_client, source.sql, location)
+                types = types_of_query(self.hook.bigquery_client, source, location)
                 self._check_types(types, "the query")
         elif isinstance(source, Iterator):
             message = "an iterator can be read only once, so its rows were not checked"

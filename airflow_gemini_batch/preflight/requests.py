@@ -7,26 +7,31 @@ alone, so it is an error only when too many do.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_gemini_batch.core.defaults import LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.jsonl import LineError, check_encoding, read_object, without_mark
+from airflow_gemini_batch.core.media import address_fault
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error
 from airflow_gemini_batch.requests.forms import row_faults
 
 _LARGEST_FILE = 2**30
 _SAMPLE_BYTES = 64 * 2**20
+# Many more than a job takes; they take 200 MB.
+_REMEMBERED_KEYS = 2_000_000
 
 
 class RequestSample:
     """The first requests of one source or several, and the problems that they have.
 
     :param family: of the job's model.
+    :param media_prefixes: what the addresses of files may begin with, see
+        :func:`airflow_gemini_batch.core.media.checked_prefixes`. Other addresses are errors then.
     """
 
-    def __init__(self, family: ModelFamily) -> None:
+    def __init__(self, family: ModelFamily, media_prefixes: Sequence[str] = ()) -> None:
         self.rows = 0
         self.rejected = 0
         self.bytes = 0
@@ -36,6 +41,8 @@ class RequestSample:
         self._too_long = RowProblems()
         self._keys: set[bytes] = set()
         self._repeated = RowProblems()
+        self._media_prefixes = media_prefixes
+        self._media = RowProblems()
 
     def add_lines(self, lines: Iterable[bytes], *, limit: int | None = SAMPLE_ROWS, file: str = "") -> bool:
         """Check the lines of a request file, from its first one on.
@@ -90,6 +97,7 @@ class RequestSample:
         return [
             *self._unreadable.findings(Severity.ERROR),
             *self._rejection_findings(max_failed_fraction),
+            *self._media.findings(Severity.ERROR if self._media_prefixes else Severity.WARNING),
             *self._too_long.findings(Severity.WARNING),
             *self._repeated.findings(Severity.WARNING),
         ]
@@ -124,12 +132,32 @@ class RequestSample:
         self.rejected += bool(problems)
         for problem in problems:
             self._rejections.add(problem, row_name)
+        for uri in _file_addresses(row):
+            if fault := address_fault(uri, self._media_prefixes):
+                self._media.add(
+                    f"a file is {uri:.200}, {fault}",
+                    row_name,
+                    "leave it out, or copy the file to Cloud Storage",
+                )
         if (key := row.get("key")) is not None:
             digest = hashlib.blake2b(str(key).encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if digest in self._keys:
                 hint = "give each row a unique key: answers are matched by it"
                 self._repeated.add("an earlier row has the same key", row_name, hint)
-            self._keys.add(digest)
+            if len(self._keys) < _REMEMBERED_KEYS:
+                self._keys.add(digest)
+
+
+def _file_addresses(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the addresses of all files that a request refers to."""
+    left: list[Any] = [row]
+    while left:
+        value = left.pop()
+        if isinstance(value, Mapping):
+            yield from (uri for name in ("fileUri", "file_uri") if isinstance(uri := value.get(name), str))
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
 
 
 def size_findings(rows: int | None, largest_file: int, family: ModelFamily) -> list[Finding]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
@@ -41,6 +41,7 @@ def build_requests(
     source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
     requests: str | None = None,
     *,
+    source_parameters: Mapping[str, Any] | None = None,
     storage_client: Callable[[], storage.Client],
     bigquery_client: Callable[[], bigquery.Client],
     log: Log,
@@ -52,6 +53,7 @@ def build_requests(
 
     :param source: what :func:`~airflow_gemini_batch.requests.sources.row_source` reads.
     :param requests: dataset or folder for the requests; by default beside the target or the source.
+    :param source_parameters: values of a source query, by the names that stand in it as ``@name``.
     :param storage_client: makes the client of ``google-cloud-storage``, when the first object is needed.
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when the first table is needed; the client's
         project pays for the statements.
@@ -61,7 +63,7 @@ def build_requests(
     Raises :class:`.InvalidRequestError` for addresses, columns or rows that can't become requests, and
     :class:`.SourceNotReadyError` for a source that does not exist.
     """
-    rows = row_source(source)
+    rows = row_source(source, source_parameters)
     if isinstance(rows, (TableRows, QueryRows)) and plan.family.takes_tables:
         dataset = request_dataset(requests, plan.target, rows)
         under_way = others.tables(dataset) if others and plan.done_target else ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN
 from airflow_gemini_batch.core.keys import key_text as key_text_of
+from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
@@ -129,5 +130,5 @@ def _check_columns(target: str, columns: Iterable[str], key: Sequence[str]) -> N
     if missing := [column for column in key if column not in columns]:
         raise InvalidRequestError(
             f"target {target} has no column {', '.join(map(repr, missing))}, which the key names. "
-            f"The columns are: {', '.join(columns)}"
+            f"The columns are: {listed(columns)}"
         )

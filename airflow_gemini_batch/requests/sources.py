@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, cast
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
-from airflow_gemini_batch.exceptions import as_invalid_request
+from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
+from airflow_gemini_batch.gcp.statements import checked_parameters
 
 
 class FileKind(StrEnum):
@@ -27,7 +28,8 @@ _ENDINGS = {
     ".json": FileKind.JSON_LINES,
     ".parquet": FileKind.PARQUET,
 }
-_QUERY = re.compile(r"\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*\(?\s*(select|with|from)\b", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"\(?\s*(select|with|from)\b", re.IGNORECASE)
+_COMMENTS = {"--": "\n", "/*": "*/"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,13 @@ class TableRows:
 
 @dataclass(frozen=True, slots=True)
 class QueryRows:
-    """The rows of a GoogleSQL query."""
+    """The rows of a GoogleSQL query.
+
+    :param parameters: values by the names that stand in it as ``@name``.
+    """
 
     sql: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,30 @@ PythonRows = Iterable[Mapping[str, Any]]
 
 def row_source(
     source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+    parameters: Mapping[str, Any] | None = None,
 ) -> RowSource | PythonRows | Callable[[], PythonRows]:
     """Return where rows come from: what an address or a query names, or rows of Python as they were given.
 
-    Raises :class:`.InvalidRequestError` for a text that names no rows.
+    :param parameters: of a query, see :func:`airflow_gemini_batch.gcp.statements.checked_parameters`.
+
+    Raises :class:`.InvalidRequestError` for a text that names no rows, and for parameters of anything but a query.
     """
+    with as_invalid_request():
+        given = checked_parameters(parameters)
     # An empty list is a list of no rows. A mapped task's results are a sequence, but not a list.
     if isinstance(source, Sequence) and (
         isinstance(source, str) or (len(source) > 0 and all(isinstance(item, str) for item in source))
     ):
-        return parse_row_source(source)
-    return source  # type: ignore[return-value]
+        rows = parse_row_source(source)
+        if isinstance(rows, QueryRows):
+            return replace(rows, parameters=given)
+    else:
+        rows = source  # type: ignore[assignment]
+    if given:
+        raise InvalidRequestError(
+            "source_parameters are for a source that is a query (SELECT … WHERE day = @day)"
+        )
+    return rows
 
 
 @as_invalid_request()
@@ -80,7 +99,7 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
 
     Raises :class:`.InvalidRequestError` for a text that names no rows.
     """
-    if isinstance(source, str) and _QUERY.match(source):
+    if isinstance(source, str) and _QUERY.match(_without_comments(source)):
         return QueryRows(source.strip().rstrip(";"))
     if isinstance(source, str) and source.startswith("["):
         raise ValueError(
@@ -107,6 +126,14 @@ def parse_row_source(source: str | Sequence[str]) -> RowSource:
     # Tables are returned above, and parse_address refuses other schemes.
     files = (cast("GcsAddress", parse_address(path)) if "://" in path else path for path in paths)
     return FileRows(tuple(files), kinds.pop())
+
+
+def _without_comments(sql: str) -> str:
+    """Return a statement from its first word on."""
+    sql = sql.lstrip()
+    while end := _COMMENTS.get(sql[:2]):
+        sql = sql[2:].partition(end)[2].lstrip()
+    return sql
 
 
 def file_kind(path: str) -> FileKind:

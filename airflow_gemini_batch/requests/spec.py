@@ -16,6 +16,7 @@ from airflow_gemini_batch.core.columns import (
 )
 from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
+from airflow_gemini_batch.core.shown import listed, shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
@@ -56,10 +57,10 @@ class BadRows:
 
         :param keys: keys or numbers of the new rows, as many as are at hand.
         """
-        # Long keys would hide the others, and a lone surrogate can't be printed.
-        texts = (key[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode() for key in keys)
-        shown = tuple(dict.fromkeys((*self.keys, *texts)))
-        return BadRows(self.count + count, shown[:SHOWN_KEYS])
+        # Long keys would hide the others.
+        texts = (shown(key[:_SHOWN_CHARACTERS]) for key in keys)
+        named = tuple(dict.fromkeys((*self.keys, *texts)))
+        return BadRows(self.count + count, named[:SHOWN_KEYS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,12 @@ class BuildPlan:
         :param present: names of the rows' columns.
         :param where: the source, for the message.
         """
+        there = frozenset(present)
         errors = [
             f"{use} names the column {column!r}, which {where} does not have"
             for use, columns in (("key", self.key), ("the prompt or media", self.template.columns))
             for column in columns
-            if column not in present
+            if column not in there
         ]
         reserved = RESERVED_COLUMNS.union(_LANDED_COLUMNS, self.family.read_columns)
         errors += [
@@ -117,8 +119,7 @@ class BuildPlan:
             if column.lower() in reserved
         ]
         if errors:
-            named = ", ".join(present) or "none"
-            raise InvalidRequestError("\n".join([*errors, f"The columns are: {named}"]))
+            raise InvalidRequestError("\n".join([*errors, f"The columns are: {listed(present) or 'none'}"]))
 
     def check_jobs(self, requests: int, jobs: int) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for more jobs than :data:`MOST_JOBS`."""

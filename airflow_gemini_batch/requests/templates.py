@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.core.media import mime_type_of
+from airflow_gemini_batch.core.media import address_fault, checked_prefixes, mime_type_of
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
@@ -32,10 +33,12 @@ class MediaSlot:
     """Filled with ``,{"fileData": …}`` for a column that holds a ``gs://`` or https address; nothing for NULL or ''.
 
     :param mime_type: of all the column's files; ``None`` to guess each from its name.
+    :param prefixes: what the addresses may begin with; anything if there are none.
     """
 
     column: str
     mime_type: str | None = None
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,10 @@ class BadRow(StrEnum):
     NULL_KEY = "the key is NULL"
     DUPLICATE_KEY = "the key occurs more than once"
     EMPTY_PROMPT = "the prompt is empty"
-    BAD_MEDIA = "a media column holds no gs:// or https:// address of a file of a known type"
+    BAD_MEDIA = (
+        "a media column holds an address that is not gs:// or https://, is not among media_prefixes, or names a file "
+        "of an unknown type"
+    )
     NOT_TEXT = "the key, prompt or media holds a lone surrogate, which is not valid Unicode"
 
 
@@ -148,15 +154,20 @@ def gemini_request(
     response_schema: Mapping[str, Any] | None = None,
     safety_settings: Sequence[Mapping[str, Any]] | None = None,
     media: Mapping[str, str | None] | None = None,
+    media_prefixes: str | Sequence[str] | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> RequestTemplate:
     """Return the template of a ``GenerateContentRequest``.
 
     :param response_schema: in the form of :func:`airflow_gemini_batch.core.response_schema.response_schema_of`.
     :param media: columns with addresses of files, and the files' MIME type (``None`` to guess it).
+    :param media_prefixes: what the addresses may begin with; by default anything.
+
+    Raises :class:`ValueError` for prefixes that no address begins with.
 
     https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
     """
+    prefixes = checked_prefixes(media_prefixes)
     config = dict(generation_config or {})
     if response_schema:
         config = {**config, "responseMimeType": "application/json", "responseSchema": response_schema}
@@ -172,7 +183,7 @@ def gemini_request(
             '{"contents":[{"role":"user","parts":[{"text":',
             TextSlot(prompt),
             "}",
-            *(MediaSlot(column, mime_type) for column, mime_type in (media or {}).items()),
+            *(MediaSlot(column, mime_type, prefixes) for column, mime_type in (media or {}).items()),
             "]}]" + ("," + fixed[1:] if fixed != "{}" else "}"),
         ),
         prompt=prompt,
@@ -182,11 +193,10 @@ def gemini_request(
 def _file_part(value: Any, slot: MediaSlot) -> bytes:
     if not (uri := text_of(value)):
         return b""
-    if not uri.startswith(("gs://", "https://", "http://")):
-        message = f"{slot.column} is {uri:.200}, not a gs:// or https:// address"
-        raise BadRowError(BadRow.BAD_MEDIA, message)
+    if fault := address_fault(uri, slot.prefixes):
+        raise BadRowError(BadRow.BAD_MEDIA, f"{slot.column} is {shown(uri[:200])}, {fault}")
     kind = slot.mime_type or mime_type_of(uri)
     if kind is None:
-        message = f"{slot.column} is {uri:.200}, a file of unknown type: give the MIME type in media"
+        message = f"{slot.column} is {shown(uri[:200])}, a file of unknown type: give the MIME type in media"
         raise BadRowError(BadRow.BAD_MEDIA, message)
     return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.hooks.mixin import HookedTask
@@ -106,7 +107,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         self.log.info("%s", check.reason)
         if check.state is ReadinessState.NEVER:
             if self.soft_fail:
-                raise AirflowSkipException(check.reason)
+                raise AirflowSkipException(shown(check.reason, lines=True))
             with fail_without_retry():
                 raise OutputNotReadyError(f"{self.task_id} will never be ready: {check.reason}")
         done = check.state is ReadinessState.READY

@@ -47,6 +47,8 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
     :param safety_settings: list of ``{"category": …, "threshold": …}``.
     :param media: columns with addresses (``gs://`` or https) of images, audio, video or documents: a list of names, or
         a dict with their MIME types (``None``: by each file's ending).
+    :param media_prefixes: what these addresses may begin with, such as ``["gs://shop/"]``; a row with another one is
+        bad. By default any bucket and any public host.
     :param tools: list of ``Tool`` objects.
     """
 
@@ -70,6 +72,7 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
         generation_config: Mapping[str, Any] | None = None,
         safety_settings: Sequence[Mapping[str, Any]] | None = None,
         media: Sequence[str] | Mapping[str, str | None] | None = None,
+        media_prefixes: str | Sequence[str] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         **options: Unpack[PipelineOptions],
     ) -> None:
@@ -86,6 +89,7 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
                 "generation_config": generation_config,
                 "safety_settings": safety_settings,
                 "media": media,
+                "media_prefixes": media_prefixes,
                 "tools": tools,
             },
             submit_arguments={},

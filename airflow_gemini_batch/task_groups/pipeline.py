@@ -57,6 +57,9 @@ class TaskGroupOptions(TypedDict, total=False):
 class PipelineOptions(TaskGroupOptions, total=False):
     """The optional parameters that all pipelines share. An editor shows the text below a name where it is used."""
 
+    source_parameters: Mapping[str, Any] | None
+    """Values of a source query, by the names that stand in it as ``@name``: ``{"day": "{{ ds }}"}``."""
+
     requests: str | None
     """Where the requests go: a ``bq://`` dataset for rows in BigQuery, a ``gs://`` folder for files.
     By default beside the target."""
@@ -179,7 +182,15 @@ class PipelineTaskGroup(TaskGroup):
             "model": model,
             "target": target,
             "on_empty": "succeed",  # the land task has to distinguish "no new rows" from "not built"
-            **take("requests", "incremental", "on_bad_rows", "max_cost_usd", "unpriced", "shard_rows"),
+            **take(
+                "source_parameters",
+                "requests",
+                "incremental",
+                "on_bad_rows",
+                "max_cost_usd",
+                "unpriced",
+                "shard_rows",
+            ),
             **build_arguments,
             **connection,
         }

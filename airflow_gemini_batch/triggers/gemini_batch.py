@@ -15,6 +15,7 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_RUN_TIMEOUT,
 )
 from airflow_gemini_batch.exceptions import as_invalid_request
+from airflow_gemini_batch.hooks.mixin import ShownTexts
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 EVENT_VERSION = 1
 
 
-class GeminiBatchJobTrigger(BaseTrigger):
+class GeminiBatchJobTrigger(ShownTexts, BaseTrigger):
     """Poll one batch job until it ends, or until a limit is reached.
 
     It only reads: a trigger starts again whenever its triggerer restarts, and may run twice at once, so it never

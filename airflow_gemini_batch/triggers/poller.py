@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from asgiref.sync import sync_to_async
 
 from airflow_gemini_batch.core.defaults import DEFAULT_POLL_INTERVAL
+from airflow_gemini_batch.core.log import ShownLog
 from airflow_gemini_batch.exceptions import CredentialsError, JobServiceError
 from airflow_gemini_batch.jobs.client import AsyncJobClient, JobPage, JobQuery, ListedJob
 from airflow_gemini_batch.jobs.poll_schedule import created_between, due_at, pages_worth
@@ -34,7 +35,7 @@ WOKEN_AT_ONCE = 100
 
 JobUpdate = BatchJob | JobServiceError
 
-_log = logging.getLogger(__name__)
+_log = ShownLog(logging.getLogger(__name__))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from airflow_gemini_batch.core.jsonl import LineError, read_object, tolerant_object
 from airflow_gemini_batch.gcp.lines import iter_lines
 
 TEXTS = [
@@ -66,3 +67,24 @@ def test_stream_is_read_only_as_far_as_lines_are_taken() -> None:
 def test_line_longer_than_many_pieces_is_one_line() -> None:
     line = b"x" * 1_000_000
     assert list(iter_lines(io.BytesIO(line + b"\nend"), 100)) == [line, b"end"]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (b"a" * 9 + b"\n" + b"c" * 30 + b"\nb", [b"a" * 9, None, b"b"]),
+        (b"{}" + b" " * 30 + b"\nb", [None, b"b"]),
+        (b"a" * 30, [None]),
+    ],
+)
+def test_lines_that_are_too_long_are_cut_and_are_not_json(text, lines, chunk) -> None:
+    found = list(iter_lines(io.BytesIO(text), chunk, longest=10))
+    assert len(found) == len(lines)
+    for line, expected in zip(found, lines, strict=True):
+        if expected is None:
+            assert tolerant_object(line) is None
+            with pytest.raises(LineError, match="the line is longer than 32 MB"):
+                read_object(line)
+        else:
+            assert line == expected

@@ -77,7 +77,8 @@ def test_rows_that_cannot_be_requests_are_warnings_by_fault() -> None:
         f"warning: row 3: the key occurs more than once; {hint}",
         f"warning: row 4 and 1 more: the prompt is empty; {hint}",
         f"warning: row 6: the row holds a lone surrogate, which is not valid Unicode; {hint}",
-        f"warning: row 7: cover is cover.png, not a gs:// or https:// address; {hint}",
+        "warning: row 7: cover is cover.png, not a gs:// or https:// address of a public host without user and "
+        f"password; {hint}",
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, parse_address
 from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
@@ -141,6 +142,6 @@ def _table_address(uri: str) -> BigQueryAddress:
 def _check_present(names: Sequence[str], columns: Mapping[str, str], table: BigQueryAddress) -> None:
     if absent := [name for name in names if name not in columns]:
         raise InvalidRequestError(
-            f"{table} has no column {', '.join(map(repr, absent))}; its columns are {', '.join(columns)}. "
+            f"{table} has no column {', '.join(map(repr, absent))}; its columns are {listed(columns)}. "
             "The key of the landing has to be the one of the requests"
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from airflow_gemini_batch.disk.private_folder import make_private
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -44,6 +46,16 @@ def identifier(name: str) -> str:
 def literal(path: Path) -> str:
     """Return a path as it stands in a statement."""
     return "'" + str(path).replace("'", "''") + "'"
+
+
+def copy_rows(database: DuckDBPyConnection, query: str, path: Path, options: str) -> None:
+    """Write the rows of a query to a file of this user alone.
+
+    :param options: of COPY.
+    """
+    # DuckDB would write to a file of another name, which all can read.
+    target = literal(make_private(path))
+    database.execute(f"COPY ({query}) TO {target} ({options}, USE_TMP_FILE false)")
 
 
 VECTOR = "VECTOR"
@@ -85,7 +97,7 @@ class ParquetFile:
         from pyarrow.parquet import ParquetWriter
 
         self._schema = schema
-        self._writer = ParquetWriter(path, schema, compression="lz4", use_dictionary=False)
+        self._writer = ParquetWriter(make_private(path), schema, compression="lz4", use_dictionary=False)
 
     def __enter__(self) -> Self:
         return self

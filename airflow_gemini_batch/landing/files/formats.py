@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import orjson
 
+from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, VECTOR, identifier, literal
+from airflow_gemini_batch.landing.files.database import (
+    PARQUET_OPTIONS,
+    VECTOR,
+    copy_rows,
+    identifier,
+    literal,
+)
 from airflow_gemini_batch.landing.files.jsonl import jsonl_rows
 from airflow_gemini_batch.landing.files.merge import DUCKDB_TYPES, Columns, FileRows
 from airflow_gemini_batch.landing.files.vectors import VectorColumn
@@ -92,7 +99,7 @@ class TargetFormat(ABC):
             query = vectors.placed_query(rows, values)
             copy, options = path.with_name(f"{path.name}.placed"), PARQUET_OPTIONS
         order = ", ".join(map(identifier, key))
-        database.execute(f"COPY ({query} ORDER BY {order}) TO {literal(copy)} ({options})")
+        copy_rows(database, f"{query} ORDER BY {order}", copy, options)
         if vectors:
             from pyarrow.parquet import ParquetFile as ParquetReader
 
@@ -155,7 +162,7 @@ class ParquetFormat(TargetFormat):
             if index < 0 or not _holds_vectors(source.schema_arrow.field(index).type):
                 return None
             schema = source.schema_arrow.set(index, pa.field(vectors.name, pa.string()))
-            with ParquetWriter(copy, schema, compression="lz4") as writer:
+            with ParquetWriter(make_private(copy), schema, compression="lz4") as writer:
                 for batch in source.iter_batches(_BATCH_ROWS):
                     digests = vectors.digests(batch.column(index), where)
                     writer.write_batch(batch.set_column(index, schema.field(index), digests))
@@ -173,7 +180,7 @@ class ParquetFormat(TargetFormat):
         others = [leaf for leaf in leaves if leaf != vectors.name]
         # Vectors are as good as random numbers: compressing them takes long and gains nothing.
         with ParquetWriter(
-            path,
+            make_private(path),
             source.schema_arrow.set(index, field),
             compression=dict.fromkeys(others, "zstd"),
             use_dictionary=others,
@@ -209,7 +216,7 @@ class JsonLinesFormat(TargetFormat):
         return jsonl_rows(database, file, columns, where, folder)
 
     def _without_vectors(self, file: Path, copy: Path, where: str, vectors: VectorColumn) -> Path | None:
-        with file.open("rb") as lines, copy.open("wb") as copied:
+        with file.open("rb") as lines, make_private(copy).open("wb") as copied:
             for line in iter_lines(lines):
                 copied.write(_without_vector(line, where, vectors) + b"\n")
         return copy
@@ -218,7 +225,7 @@ class JsonLinesFormat(TargetFormat):
         self, source: ParquetReader, path: Path, columns: Columns, vectors: VectorColumn
     ) -> None:
         documents = [name for name, type_ in columns.items() if type_ == "JSON"]
-        with path.open("wb") as file:
+        with make_private(path).open("wb") as file:
             for batch in source.iter_batches(_BATCH_ROWS):
                 for row in batch.to_pylist():
                     if (offset := row.pop(vectors.name)) is not None:

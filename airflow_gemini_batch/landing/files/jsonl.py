@@ -22,6 +22,9 @@ from airflow_gemini_batch.landing.files.merge import DUCKDB_TYPES, Columns, File
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# As many as a table in BigQuery: https://cloud.google.com/bigquery/quotas#standard_tables
+_MOST_COLUMNS = 10_000
+
 # Structures that values of a type have, as DuckDB's JSON_STRUCTURE names them.
 _STRUCTURES = {
     "STRING": ("VARCHAR",),
@@ -77,6 +80,11 @@ def _spool(path: Path, where: str, spooled: Path) -> list[str]:
         line = without_mark(line)
         try:
             names.update(dict.fromkeys(read_object(line)))
+            if len(names) > _MOST_COLUMNS:
+                raise LineError(
+                    f"the one by which they have more than {_MOST_COLUMNS:,} different fields",
+                    "keep what differs from row to row in values",
+                )
         except LineError as error:
             raise InvalidRequestError(
                 f"{where} can't take the answers: one of its lines is {error}: {error.hint}, or name another target"

@@ -5,8 +5,6 @@ The file is replaced in one step: a reader sees the old one or the new one.
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.disk.whole_file import ReplacedMeanwhileError, WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
@@ -84,11 +83,11 @@ class _Target:
 class _Before:
     """A target as it is before rows land in it.
 
-    :param generation: 0 when there is no file.
+    :param generation: empty when there is no file.
     :param rows: its rows; ``None`` when there is no file.
     """
 
-    generation: int
+    generation: str
     rows: FileRows | None
 
     @property
@@ -184,28 +183,20 @@ WHERE NOT EXISTS (
         return partial(target.file.put, folder / "new", before.generation)
 
 
-_ABSENT = 0
-_PRESENT = 1  # the only generation that is known of a local file
-
-
-class ReplacedMeanwhileError(Exception):
-    """Another writer replaced the file since it was read."""
-
-
 class TargetFile(Protocol):
     """A file on Cloud Storage or on a disk, there or not."""
 
-    def fetch(self, copy: Path) -> int:
-        """Copy the file and return its generation, 0 when there is none."""
+    def fetch(self, copy: Path) -> str:
+        """Copy the file and return its generation; empty when there is none."""
 
-    def put(self, file: Path, generation: int) -> None:
-        """Put a file in the place of a generation; raises :class:`ReplacedMeanwhileError` when there is another."""
+    def put(self, file: Path, generation: str) -> None:
+        """Put a file in the place of a generation; raises :class:`.ReplacedMeanwhileError` when there is another."""
 
 
 def target_file(target: str, client: Client) -> TargetFile:
     """Return the file that a ``gs://`` address or a local path names."""
     if "://" not in target:
-        return _LocalFile(Path(target))
+        return WholeFile(Path(target))
     with as_invalid_request():
         address = parse_address(target)
     if not isinstance(address, GcsAddress):
@@ -218,47 +209,20 @@ class _StoredFile:
     address: GcsAddress
     client: Client
 
-    def fetch(self, copy: Path) -> int:
+    def fetch(self, copy: Path) -> str:
         blob = self.client.bucket(self.address.bucket).get_blob(self.address.path)
         if blob is None:
-            return _ABSENT
+            return ""
         blob.download_to_filename(str(copy), if_generation_match=blob.generation)
-        return int(blob.generation)
+        return str(blob.generation)
 
-    def put(self, file: Path, generation: int) -> None:
+    def put(self, file: Path, generation: str) -> None:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         blob = self.client.bucket(self.address.bucket).blob(self.address.path)
         try:
-            blob.upload_from_filename(str(file), if_generation_match=generation)
+            blob.upload_from_filename(str(file), if_generation_match=int(generation or 0))
         except PreconditionFailed as error:
             raise ReplacedMeanwhileError from error
         except NotFound:
             raise InvalidRequestError(f"target {self.address}: the bucket does not exist") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _LocalFile:
-    """A file on the worker's disk, or on one that it shares.
-
-    Of two tasks that land in it at the same time the later one wins: there are no conditions here.
-    """
-
-    path: Path
-
-    def fetch(self, copy: Path) -> int:
-        try:
-            shutil.copyfile(self.path, copy)
-        except FileNotFoundError:
-            return _ABSENT
-        return _PRESENT
-
-    def put(self, file: Path, generation: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, since only within one disk a file is replaced in one step.
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            shutil.copyfile(file, beside)
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,11 +10,19 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.shown import listed
+from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.answer_reader import Facts
-from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, connect, identifier, literal
+from airflow_gemini_batch.landing.files.database import (
+    PARQUET_OPTIONS,
+    connect,
+    copy_rows,
+    identifier,
+    literal,
+)
 from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
@@ -105,7 +112,7 @@ def staged_rows(
     :func:`~airflow_gemini_batch.landing.files.spool.spool` raises.
     """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gemini-batch-landing-")))
+        folder = stack.enter_context(private_folder("landing"))
         database = stack.enter_context(connect(folder))
         vectors = None
         if plan.embeds:
@@ -152,9 +159,7 @@ QUALIFY ROW_NUMBER() OVER (
         else ""
     )
     database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
-    database.execute(
-        f"COPY ({staged_query(plan)}) TO {literal(folder / 'staged.parquet')} ({PARQUET_OPTIONS}, COMPRESSION lz4)"
-    )
+    copy_rows(database, staged_query(plan), folder / "staged.parquet", f"{PARQUET_OPTIONS}, COMPRESSION lz4")
     return _counted(database, folder)
 
 
@@ -183,7 +188,7 @@ def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
         f"SELECT {keys} FROM requests GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL LIMIT {SHOWN_KEYS}"
     ).fetchall()
     if shared:
-        named = ", ".join("/".join(key)[:100] for key in shared)
+        named = listed("/".join(key)[:100] for key in shared)
         raise InvalidRequestError(
             f"several requests have the same key ({', '.join(plan.key)}: {named}), so answers can't be matched. Give "
             "each request a key of its own, and land the manifests of two runs one after the other"

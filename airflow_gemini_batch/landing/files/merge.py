@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.landing.files.database import PARQUET_OPTIONS, VECTOR, identifier, literal
+from airflow_gemini_batch.landing.files.database import (
+    PARQUET_OPTIONS,
+    VECTOR,
+    copy_rows,
+    identifier,
+    literal,
+)
 from airflow_gemini_batch.landing.plan import newer_wins
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ class FileRows:
 
         What reads them then needs no memory for finding them.
         """
-        database.execute(f"COPY ({self.query}) TO {literal(path)} ({PARQUET_OPTIONS}, COMPRESSION lz4)")
+        copy_rows(database, self.query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
         return FileRows(f"SELECT * FROM read_parquet({literal(path)})", self.columns)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.response_schema import AnswerColumn
+from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.files.database import VECTOR, identifier
 from airflow_gemini_batch.landing.files.merge import FileRows
@@ -95,7 +96,7 @@ class VectorFile:
         database.execute("CREATE TEMP TABLE vectors (digest VARCHAR, position BIGINT)")
 
     def __enter__(self) -> Self:
-        self._writer = self._path.open("wb", buffering=_BUFFER)
+        self._writer = make_private(self._path).open("wb", buffering=_BUFFER)
         self._reader = os.open(self._path, os.O_RDONLY)
         return self
 

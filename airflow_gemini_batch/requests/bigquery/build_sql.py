@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 
@@ -47,12 +48,14 @@ class RequestRows:
     :param rows: the query that gives the rows.
     :param types: GoogleSQL's types of the rows' columns.
     :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
+    :param given: values of the parameters of ``rows``.
     """
 
     plan: BuildPlan
     rows: str
     types: Mapping[str, str]
     done: str = NOTHING_DONE
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ SELECT
 FROM sorted_rows
 GROUP BY state""",
         parameters.values,
+        request_rows.given,
     )
 
 
@@ -189,7 +193,7 @@ FROM sorted_rows
 WHERE state = '{ASK}'"""
     if sharding.count == 1:
         (write,) = writes.values()
-        return Statement(f"{write}\n{rows}", parameters.values)
+        return Statement(f"{write}\n{rows}", parameters.values, request_rows.given)
     parts = (
         f"{write}\nSELECT * EXCEPT ({SHARD_COLUMN}) FROM asked_rows WHERE {SHARD_COLUMN} = {shard}"
         for shard, write in writes.items()
@@ -203,6 +207,7 @@ WHERE state = '{ASK}'"""
             ]
         ),
         parameters.values,
+        request_rows.given,
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
+from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
@@ -161,6 +162,10 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
         record = self._storage.bucket(folder.bucket).get_blob(folder.child(RECORD).path)
         if record is None:
             return None
+        if record.size > LONGEST_ROW:
+            raise InvalidRequestError(
+                f"{folder.child(RECORD)} holds {record.size:,} bytes, so this package has not written it. Delete it"
+            )
         jobs: JobFiles = orjson.loads(record.download_as_bytes())
         existing = self._files(folder)
         if not all(file in existing for files in jobs for file in files):

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import spelled_as_in_sql
-from airflow_gemini_batch.core.media import ENDING_PATTERN, MIME_TYPES
+from airflow_gemini_batch.core.media import (
+    ADDRESS_PATTERN,
+    ENDING_PATTERN,
+    LONGEST_ADDRESS,
+    MIME_TYPES,
+    REFUSED_PATTERN,
+)
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters
 from airflow_gemini_batch.requests.prompts import PromptTemplate
@@ -156,7 +162,7 @@ def _file(slot: MediaSlot, types: Mapping[str, str], parameters: Parameters) -> 
         END"""
     return f"""CASE
       WHEN IFNULL({uri}, '') = '' THEN ''
-      WHEN REGEXP_CONTAINS({uri}, r'^(gs|https?)://') THEN CONCAT(
+      WHEN {_may_be_sent(uri, slot, parameters)} THEN CONCAT(
         ',{{"fileData":{{"mimeType":',
         {kind},
         ',"fileUri":',
@@ -164,3 +170,16 @@ def _file(slot: MediaSlot, types: Mapping[str, str], parameters: Parameters) -> 
         '}}}}'
       )
     END"""
+
+
+def _may_be_sent(uri: str, slot: MediaSlot, parameters: Parameters) -> str:
+    """Return the condition that :func:`airflow_gemini_batch.core.media.address_fault` finds nothing."""
+    conditions = [
+        f"LENGTH({uri}) <= {LONGEST_ADDRESS}",
+        f"REGEXP_CONTAINS({uri}, r'^(?:{ADDRESS_PATTERN})$')",
+        f"NOT REGEXP_CONTAINS({uri}, r'{REFUSED_PATTERN}')",
+    ]
+    if slot.prefixes:
+        begins = " OR ".join(f"STARTS_WITH({uri}, {parameters.bind(prefix)})" for prefix in slot.prefixes)
+        conditions.append(f"({begins})")
+    return " AND ".join(conditions)

@@ -14,6 +14,7 @@ import orjson
 from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import Tables
@@ -116,7 +117,8 @@ class BigQueryBuild(ABC, Generic[Destination]):
         where, rows, types, location = self._rows(source, self._location(destination))
         plan.check_columns(list(types), where=where)
         check_key_types(plan.key, types, where=where)
-        request_rows = RequestRows(plan, rows, types, self._done(plan, location))
+        given = source.parameters if isinstance(source, QueryRows) else {}
+        request_rows = RequestRows(plan, rows, types, self._done(plan, location), given)
         result = run_statement(self._client, preview_statement(request_rows), location, where)
         states = {row["state"]: row for row in result}
         bad = {
@@ -147,7 +149,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
     ) -> tuple[str, str, dict[str, str], str | None]:
         """Return the source's name for messages, the query for its rows, the types of its columns, and its location."""
         if isinstance(source, QueryRows):
-            types = types_of_query(self._client, source.sql, location)
+            types = types_of_query(self._client, source, location)
             return "the source query", source.sql, types, location
         where = f"source {source.address}"
         if PARTITION_MARK in source.address.table:
@@ -218,19 +220,19 @@ def reading(where: str) -> Iterator[None]:
         raise SourceNotReadyError(f"{where} can't be read: {error.message}") from error
 
 
-def types_of_query(client: Client, sql: str, location: str | None) -> dict[str, str]:
+def types_of_query(client: Client, query: QueryRows, location: str | None) -> dict[str, str]:
     """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
 
     Raises what :func:`reading` raises.
     """
-    from google.cloud.bigquery import QueryJobConfig
-
-    config = QueryJobConfig(dry_run=True, use_query_cache=False)
+    statement = Statement(query.sql, given=query.parameters)
+    config = statement.job_config(dry_run=True, use_query_cache=False)
     with reading("the source query"):
-        job = client.query(sql, config, location=location, timeout=CALL_TIMEOUT)
+        job = client.query(statement.sql, config, location=location, timeout=CALL_TIMEOUT)
     if not job.schema:
         raise InvalidRequestError(
-            f"the source query is not one statement: {sql:.200}\nGive a query that begins with SELECT or WITH"
+            f"the source query is not one statement: {shown(query.sql[:200], lines=True)}\n"
+            "Give a query that begins with SELECT or WITH"
         )
     return types_of(job.schema)
 

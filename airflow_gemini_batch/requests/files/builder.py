@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -14,7 +12,8 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.values import is_null
+from airflow_gemini_batch.core.values import is_null, text_of
+from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
 from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
@@ -27,7 +26,6 @@ from airflow_gemini_batch.requests.templates import BadRow, BadRowError
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-_FIRST_ROWS = 64
 _MOST_ROWS = 1000
 _BATCH_BYTES = 1024 * 1024
 
@@ -55,11 +53,11 @@ def build_files(
     if rows.columns is not None:
         plan.check_columns(rows.columns, where=rows.where)
     with (
-        tempfile.TemporaryDirectory(prefix="gemini-batch-build-") as folder,
+        private_folder("build") as folder,
         RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as all_files,
         RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as new_files,
     ):
-        index = RowIndex(Path(folder))
+        index = RowIndex(folder)
         index.add_done(read_done_files(plan, client) if done is None else done)
         build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
         build.read(rows.rows)
@@ -107,18 +105,29 @@ class _Build:
 
     def read(self, rows: Iterator[Row]) -> None:
         """Take all rows, many at a time: of large ones few, so that memory does not grow with their size."""
-        most = _FIRST_ROWS
-        while batch := list(islice(rows, most)):
-            size = self._take(batch, self.rows + 1)
-            self.rows += len(batch)
-            most = max(1, min(2 * most, _MOST_ROWS, _BATCH_BYTES * len(batch) // max(size, 1)))
+        columns = dict.fromkeys((*self._plan.key, *self._plan.template.columns))
+        batch: list[Row] = []
+        size = 0
+        for row in rows:
+            needed = {name: row.get(name) for name in columns}
+            batch.append(needed)
+            size += sum(map(_size, needed.values()))
+            if size >= _BATCH_BYTES or len(batch) >= _MOST_ROWS:
+                self._take_batch(batch)
+                batch, size = [], 0
+        self._take_batch(batch)
+
+    def _take_batch(self, rows: list[Row]) -> None:
+        if rows:
+            self._take(rows, self.rows + 1)
+            self.rows += len(rows)
 
     def add_bad(self, reason: BadRow, *keys: str, count: int = 1) -> None:
         """Count rows that are bad for one reason; see :meth:`.BadRows.plus`."""
         self.bad[reason] = self.bad.get(reason, BadRows()).plus(count, keys)
 
-    def _take(self, rows: list[Row], first: int) -> int:
-        """Spool the requests of some rows and return the size of their lines.
+    def _take(self, rows: list[Row], first: int) -> None:
+        """Spool the requests of some rows.
 
         :param first: number of the first of them, counted from 1.
         """
@@ -129,16 +138,17 @@ class _Build:
         except BadRowError as error:
             if len(rows) > 1:
                 middle = len(rows) // 2
-                return self._take(rows[:middle], first) + self._take(rows[middle:], first + middle)
+                self._take(rows[:middle], first)
+                self._take(rows[middle:], first + middle)
+                return
             without_key = error.reason is BadRow.NULL_KEY
             self.add_bad(error.reason, f"row {first}" if without_key else self._key(rows[0]))
-            return 0
+            return
         fingerprints = (
             [fingerprint_of(self._model, request) for request in filled.requests] if self._compare else ()
         )
         self._index.add(keys, fingerprints, filled.characters, filled.media)
         self._files.write(lines)
-        return sum(map(len, lines))
 
     def _keys(self, rows: list[Row]) -> list[str]:
         if len(self._plan.key) == 1:
@@ -153,3 +163,10 @@ class _Build:
         if any(map(is_null, values)):
             raise BadRowError(BadRow.NULL_KEY)
         return key_text(values)
+
+
+def _size(value: Any) -> int:
+    """Return about how many bytes a value takes in a request."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    return len(text_of(value)) if isinstance(value, (list, tuple, Mapping)) else 0

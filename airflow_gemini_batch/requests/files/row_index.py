@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_gemini_batch.disk.private_folder import make_private
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -126,7 +128,7 @@ class RowIndex:
         ends = np.cumsum(np.bincount(parts, minlength=_PARTS))
         for path, chosen in zip(self._paths, np.split(order, ends[:-1]), strict=True):
             if len(chosen):
-                with path.open("ab") as file:
+                with make_private(path).open("ab") as file:
                     records[chosen].tofile(file)
         self._blocks, self._waiting = [], 0
 

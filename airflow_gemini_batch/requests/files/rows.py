@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from airflow_gemini_batch.core.jsonl import LineError, check_encoding, read_object, without_mark
+from airflow_gemini_batch.core.defaults import LONGEST_ROW
+from airflow_gemini_batch.core.jsonl import (
+    LineError,
+    check_encoding,
+    read_object,
+    with_exact_integers,
+    without_mark,
+)
+from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.gcp.lines import raw_lines
+from airflow_gemini_batch.requests.files.parquet import opened_columns, read_batches
 from airflow_gemini_batch.requests.files.sources import SourceFile, find_files
 from airflow_gemini_batch.requests.sources import FileKind, FileRows
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
-    from pyarrow.parquet import ParquetFile
 
 Row = Mapping[str, Any]
 
 SAMPLE_ROWS = 1000
 """How many rows are read to learn the columns, where no header or schema names them."""
 
-_BATCH_ROWS = 1000
-_BUFFER = 4 * 1024 * 1024
-# Beyond this, the fast parser reads whole numbers as floating-point ones.
-_INEXACT = 2.0**63
+_SAMPLE_COLUMNS = 10_000
+_SAMPLE_BYTES = 2 * LONGEST_ROW
 
 
 class RowFormat(Protocol):
@@ -51,19 +57,21 @@ class CsvFormat:
 
     def columns(self, file: SourceFile) -> tuple[str, ...] | None:
         """Return the header."""
-        with self._reader(file) as reader:
+        with self._reader(file) as (reader, _):
             return _header(reader, file.name)
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the rows with these columns; blank lines are skipped."""
-        with self._reader(file) as reader:
+        with self._reader(file) as (reader, lines):
             header = _header(reader, file.name)
             if header is None:
                 return
             _check_columns(columns, header, file.name)
             indexes = [(name, header.index(name)) for name in columns]
             width = len(header)
+            lines.record_size = 0
             for cells in reader:
+                lines.record_size = 0
                 if len(cells) == width:
                     yield {name: cells[index] or None for name, index in indexes}
                 elif cells:
@@ -74,23 +82,57 @@ class CsvFormat:
 
     @staticmethod
     @contextmanager
-    def _reader(file: SourceFile) -> Iterator[Any]:
+    def _reader(file: SourceFile) -> Iterator[tuple[Any, _Lines]]:
         # For the whole process: the module knows no other way, and its 128 KiB are too few for a document.
-        csv.field_size_limit(sys.maxsize)
+        csv.field_size_limit(LONGEST_ROW)
         with file.plain() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
             # Strict, since otherwise a quote that is never closed swallows the rest of the file without a word.
-            reader = csv.reader(text, strict=True)
+            lines = _Lines(text)
+            reader = csv.reader(lines, strict=True)
             try:
-                yield reader
+                yield reader, lines
             except UnicodeDecodeError as error:
                 raise InvalidRequestError(
                     f"{file.name}, after line {reader.line_num}: not UTF-8 ({error.reason}); save the file as UTF-8"
                 ) from error
+            except _TooLongError:
+                raise InvalidRequestError(
+                    f"{file.name}, line {reader.line_num + 1}: the row is longer than {LONGEST_ROW // 2**20} MB. "
+                    "Divide it, or close the quote that is open"
+                ) from None
             except csv.Error as error:
                 raise InvalidRequestError(
                     f"{file.name}, line {reader.line_num}: not CSV: {error}. A cell with a quote in it is written "
                     '"like ""this"""'
                 ) from error
+
+
+class _TooLongError(Exception):
+    """A row of CSV is longer than what is read."""
+
+
+class _Lines:
+    """The lines of a text.
+
+    :param text: line ends are left as they are.
+    """
+
+    def __init__(self, text: TextIO) -> None:
+        self._read = text.readline
+        self.record_size = 0
+        """Characters since the last row, which may have many lines; to be set to 0 after each."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        line = self._read(LONGEST_ROW + 1)
+        self.record_size += len(line)
+        if self.record_size > LONGEST_ROW:
+            raise _TooLongError
+        if not line:
+            raise StopIteration
+        return line
 
 
 class JsonLinesFormat:
@@ -99,29 +141,31 @@ class JsonLinesFormat:
     def columns(self, file: SourceFile) -> tuple[str, ...] | None:
         """Return the names in the first :data:`SAMPLE_ROWS` rows together."""
         names: dict[str, None] = {}
-        for row in islice(self.rows(file, ()), SAMPLE_ROWS):
+        for row in islice(self._objects(file), SAMPLE_ROWS):
             names |= dict.fromkeys(row)
+            if len(names) > _SAMPLE_COLUMNS:
+                break
         return tuple(names) or None
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the rows with all of their columns; blank lines are skipped."""
+        """Yield the rows with these columns; blank lines are skipped."""
+        for row in self._objects(file):
+            yield {name: row[name] for name in columns if name in row}
+
+    @staticmethod
+    def _objects(file: SourceFile) -> Iterator[Row]:
         with file.plain() as stream:
-            for number, line in enumerate(stream, 1):
+            for number, line in enumerate(raw_lines(stream, LONGEST_ROW), 1):
                 try:
                     if number == 1:
                         line = without_mark(line)
                         check_encoding(line)
                     if not line.strip():
                         continue
-                    row = read_object(line)
+                    yield with_exact_integers(read_object(line), line)
                 except LineError as error:
                     where = file.name if error.whole_file else f"{file.name}, line {number}"
                     raise InvalidRequestError(f"{where}: {error.message}: {error.hint}") from None
-                for value in row.values():
-                    if type(value) is float and abs(value) >= _INEXACT:
-                        row = json.loads(line)
-                        break
-                yield row
 
 
 class ParquetFormat:
@@ -129,35 +173,12 @@ class ParquetFormat:
 
     def columns(self, file: SourceFile) -> tuple[str, ...] | None:
         """Return the names in the schema."""
-        with self._opened(file) as parquet:
-            return _unique(tuple(parquet.schema_arrow.names), file.name)
+        return _unique(opened_columns(file), file.name)
 
     def rows(self, file: SourceFile, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the rows with these columns; the others are not read."""
-        with self._opened(file) as parquet:
-            _check_columns(columns, parquet.schema_arrow.names, file.name)
-            for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(columns)):
-                names = batch.schema.names
-                for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    yield dict(zip(names, values, strict=True))
-
-    @staticmethod
-    @contextmanager
-    def _opened(file: SourceFile) -> Iterator[ParquetFile]:
-        from pyarrow import ArrowInvalid
-        from pyarrow.parquet import ParquetFile
-
-        with file.open() as stream:
-            try:
-                # With a buffer a row group is read piece by piece, however large it is.
-                yield ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
-            except (ArrowInvalid, OSError) as error:
-                # pyarrow's own errors of reading are bare ones; those of the disk and the network are not.
-                if not isinstance(error, ArrowInvalid) and (type(error) is not OSError or error.errno):
-                    raise
-                raise InvalidRequestError(
-                    f"{file.name} can't be read as Parquet: {error}. Write it again"
-                ) from error
+        _check_columns(columns, opened_columns(file), file.name)
+        return chain.from_iterable(read_batches(file, columns))
 
 
 _FORMATS: Mapping[FileKind, RowFormat] = {
@@ -210,7 +231,13 @@ def python_rows(rows: Iterable[Mapping[str, Any]]) -> Rows:
             f"the rows are {rows!r:.100}: give an iterable of dicts, with a value for each column"
         )
     checked = _checked(rows)
-    first = list(islice(checked, SAMPLE_ROWS))
+    first: list[Row] = []
+    size = 0
+    for row in islice(checked, SAMPLE_ROWS):
+        first.append(row)
+        size += sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
+        if size > _SAMPLE_BYTES:
+            break
     columns = tuple(dict.fromkeys(name for row in first for name in row))
     return Rows("the iterable of rows", columns if first else None, chain(first, checked))
 
@@ -226,6 +253,8 @@ def _checked(rows: Iterable[Any]) -> Iterator[Row]:
 
 def _header(reader: Iterator[list[str]], name: str) -> tuple[str, ...] | None:
     for cells in reader:
+        if any("\0" in cell for cell in cells):
+            raise InvalidRequestError(f"{name} is UTF-16 text, or not text at all; save the file as UTF-8")
         if cells:
             return _unique(tuple(cell.strip() for cell in cells), name)
     return None
@@ -233,10 +262,10 @@ def _header(reader: Iterator[list[str]], name: str) -> tuple[str, ...] | None:
 
 def _unique(names: tuple[str, ...], file: str) -> tuple[str, ...]:
     # Columns without a name can't be asked for, so they may be many.
-    named = [name for name in names if name]
-    if repeated := sorted({name for name in named if named.count(name) > 1}):
+    counts = Counter(name for name in names if name)
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
         raise InvalidRequestError(
-            f"{file} has more than one column {', '.join(map(repr, repeated))}: rename them, so that each name is "
+            f"{file} has more than one column {listed(map(repr, repeated))}: rename them, so that each name is "
             "used once"
         )
     return names
@@ -245,6 +274,6 @@ def _unique(names: tuple[str, ...], file: str) -> tuple[str, ...]:
 def _check_columns(needed: Sequence[str], present: Sequence[str], file: str) -> None:
     if missing := [name for name in needed if name not in present]:
         raise InvalidRequestError(
-            f"{file} has no column {', '.join(map(repr, missing))}, unlike the files before it. Its columns are: "
-            f"{', '.join(present)}"
+            f"{file} has no column {listed(map(repr, missing))}, unlike the files before it. Its columns are: "
+            f"{listed(present)}"
         )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from google.cloud.storage import Client
 
 _BATCH_BYTES = 1024 * 1024
@@ -25,8 +27,7 @@ _NAME_LENGTH = 20
 
 @dataclass(slots=True)
 class _Shard:
-    path: Path
-    file: BinaryIO
+    start: int
     rows: int = 0
     size: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -35,8 +36,8 @@ class _Shard:
 class RequestFiles:
     """Lines of requests, each file no larger than one job takes.
 
-    A context manager: at its end the files on disk are gone. It needs as much room there as the requests take, in the
-    folder that ``TMPDIR`` names.
+    A context manager. It needs as much room on disk as the requests take, in the folder that ``TMPDIR`` names. The file
+    there has no name: nobody else can open it, and it is gone with the process, however that ends.
 
     :param max_rows: most lines of a file.
     :param max_bytes: most bytes of a file.
@@ -45,7 +46,7 @@ class RequestFiles:
     def __init__(self, *, max_rows: int, max_bytes: int) -> None:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._folder = tempfile.TemporaryDirectory(prefix="gemini-batch-requests-")
+        self._file = tempfile.TemporaryFile("wb", buffering=_BUFFER)  # noqa: SIM115 - closed by the context manager
         self._shards: list[_Shard] = []
 
     def __enter__(self) -> Self:
@@ -54,9 +55,7 @@ class RequestFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for shard in self._shards:
-            shard.file.close()
-        self._folder.cleanup()
+        self._file.close()
 
     def write(self, lines: Sequence[bytes]) -> None:
         """Append lines, each with its line end.
@@ -82,12 +81,9 @@ class RequestFiles:
                     f"a request of {len(content):,} bytes is larger than a file of requests may be "
                     f"({self._max_bytes:,}): {content[:100]!r}…"
                 )
-            if shard:
-                shard.file.close()
-            path = Path(self._folder.name, f"{len(self._shards)}.jsonl")
-            shard = _Shard(path, path.open("wb", buffering=_BUFFER))
+            shard = _Shard(shard.start + shard.size if shard else 0)
             self._shards.append(shard)
-        shard.file.write(content)
+        self._file.write(content)
         shard.digest.update(content)
         shard.rows += len(lines)
         shard.size += len(content)
@@ -115,11 +111,7 @@ class RequestFiles:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines that were written, with their line ends."""
-        for shard in self._shards:
-            if not shard.file.closed:
-                shard.file.flush()
-            with shard.path.open("rb", buffering=_BUFFER) as file:
-                yield from file
+        yield from io.BufferedReader(self._part(0, sum(shard.size for shard in self._shards)), _BUFFER)
 
     def upload(self, client: Client, folder: GcsAddress, log: Log) -> list[str]:
         """Write the files to a folder on Cloud Storage and return their addresses.
@@ -132,11 +124,13 @@ class RequestFiles:
         """
         return [self._upload(shard, client, folder, log) for shard in self._shards]
 
-    @staticmethod
-    def _upload(shard: _Shard, client: Client, folder: GcsAddress, log: Log) -> str:
+    def _part(self, start: int, size: int) -> _Part:
+        self._file.flush()
+        return _Part(self._file.fileno(), start, size)
+
+    def _upload(self, shard: _Shard, client: Client, folder: GcsAddress, log: Log) -> str:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        shard.file.close()
         address = folder.child(f"{shard.digest.hexdigest()[:_NAME_LENGTH]}.jsonl")
         bucket = client.bucket(address.bucket)
         # Looked for first: a gigabyte is not sent to learn that it is there.
@@ -144,8 +138,9 @@ class RequestFiles:
         if existing is None:
             blob = bucket.blob(address.path, chunk_size=_UPLOAD_CHUNK)
             try:
-                blob.upload_from_filename(
-                    str(shard.path),
+                blob.upload_from_file(
+                    self._part(shard.start, shard.size),
+                    size=shard.size,
                     content_type="application/x-ndjson",
                     if_generation_match=0,
                     checksum="crc32c",
@@ -169,3 +164,29 @@ class RequestFiles:
                 )
             log.info("%s holds these %s requests already", address, shard.rows)
         return str(address)
+
+
+class _Part(io.RawIOBase):
+    """Some bytes of an open file, as a file of their own."""
+
+    def __init__(self, descriptor: int, start: int, size: int) -> None:
+        self._descriptor, self._start, self._size = descriptor, start, size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._position = (
+            offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        )
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer)[: max(0, self._size - self._position)]
+        count = os.preadv(self._descriptor, [view], self._start + self._position)
+        self._position += count
+        return count

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.sources import FileRows
@@ -70,7 +71,7 @@ def find_files(source: FileRows, client: Client) -> list[SourceFile]:
     by_name: dict[str, SourceFile] = {}
     for path in source.paths:
         openers = _objects(path, client) if isinstance(path, GcsAddress) else _local_files(path)
-        by_name |= {name: SourceFile(name, opener) for name, opener in openers.items()}
+        by_name |= {name: SourceFile(shown(name), opener) for name, opener in openers.items()}
     return list(by_name.values())
 
 

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud.storage import Blob
 
+from airflow_gemini_batch.disk.private_folder import PREFIX
+from airflow_gemini_batch.disk.whole_file import WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from tests.landing.answer_files import jsonl
 from tests.landing.landings import GENRE, genre, good, later, plan_of
@@ -101,22 +103,62 @@ def test_target_in_a_bucket_that_is_not_there_is_refused(files):
         files.land([("1", good("one"))], target="gs://no-such-bucket-anywhere/books.parquet")
 
 
+@pytest.mark.parametrize("place", ["gs", "local"])
 @pytest.mark.parametrize(("rivals", "lands"), [(2, True), (5, False)])
-def test_target_written_meanwhile_is_merged_with_again(files, monkeypatch, rivals, lands):
-    target = f"gs://{files.bucket}/books.jsonl"
+def test_target_written_meanwhile_is_merged_with_again(files, tmp_path, monkeypatch, rivals, lands, place):
+    local = tmp_path / "books.jsonl"
+    target = str(local) if place == "local" else f"gs://{files.bucket}/books.jsonl"
     left = list(range(rivals))
-    upload = Blob.upload_from_filename
+    upload, put = Blob.upload_from_filename, WholeFile.put
 
-    def after_a_rival(blob, *arguments, **options):
-        if blob.name == "books.jsonl" and left:
-            files.put("books.jsonl", b'{"isbn":"rival %d","answer":"x"}\n' % left.pop())
+    def rival(name):
+        if name == "books.jsonl" and left:
+            content = b'{"isbn":"rival %d","answer":"x"}\n' % left.pop()
+            local.write_bytes(content) if place == "local" else files.put("books.jsonl", content)
+
+    def upload_after(blob, *arguments, **options):
+        rival(blob.name)
         upload(blob, *arguments, **options)
 
-    monkeypatch.setattr(Blob, "upload_from_filename", after_a_rival)
+    def put_after(file, *arguments):
+        rival(file.path.name)
+        put(file, *arguments)
+
+    monkeypatch.setattr(Blob, "upload_from_filename", upload_after)
+    monkeypatch.setattr(WholeFile, "put", put_after)
     if not lands:
         with pytest.raises(GeminiBatchError, match="was replaced by another writer 5 times"):
             files.land([("1", good("one"))], target=target)
         return
     files.land([("1", good("one"))], target=target)
-    landed = [json.loads(one)["isbn"] for one in files.get("books.jsonl").splitlines()]
+    content = local.read_bytes() if place == "local" else files.get("books.jsonl")
+    landed = [json.loads(one)["isbn"] for one in content.splitlines()]
     assert landed == ["1", "rival 0"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_local_target_keeps_its_permissions_and_its_link(files, tmp_path, ending):
+    real, target = tmp_path / f"real.{ending}", tmp_path / f"books.{ending}"
+    target.symlink_to(real)
+    files.land([("1", genre("novel"))], GENRE, str(target))
+    real.chmod(0o600)
+    files.land([("2", genre("poems"))], GENRE, str(target))
+    assert target.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    rows = jsonl(str(real)) if ending == "jsonl" else pq.read_table(real).to_pylist()
+    assert [row["isbn"] for row in rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_rows_on_their_way_are_closed_to_others(files, tmp_path, monkeypatch, ending):
+    seen = {}
+
+    def looked_at(target, file, generation):
+        folder = next(path for path in file.parents if path.name.startswith(PREFIX))
+        seen.update({path: oct(path.stat().st_mode) for path in (folder, *folder.rglob("*"))})
+
+    monkeypatch.setattr(WholeFile, "put", looked_at)
+    files.land([("1", genre("novel"))], GENRE, str(tmp_path / f"books.{ending}"))
+    assert set(seen.values()) == {"0o100600", "0o40700"}
+    assert len(seen) > 3
+    assert not any(path.exists() for path in seen)

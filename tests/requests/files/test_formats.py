@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -102,11 +103,21 @@ def test_bad_csv_names_the_file_and_the_line(put, text: str | bytes, message: st
         pytest.param('{"id":"007"}\n{"id":7}\n', [{"id": "007"}, {"id": 7}], id="plain"),
         pytest.param('\ufeff{"id":1}\r\n{"id":2}', [{"id": 1}, {"id": 2}], id="bom-and-crlf"),
         pytest.param('\n \n{"id":1}\n\n', [{"id": 1}], id="blank-lines"),
-        pytest.param(
-            '{"id":1}\n{"a":[1,{"b":null}]}\n', [{"id": 1}, {"a": [1, {"b": None}]}], id="other-columns"
-        ),
+        pytest.param('{"id":1,"c":2}\n{"a":[1,{"b":null}]}\n', [{"id": 1}, {}], id="other-columns"),
         pytest.param('{"id":"\\ud83d\\ude00\\u2028"}\n', [{"id": "😀\u2028"}], id="escapes"),
         pytest.param('{"id":123456789012345678901}\n', [{"id": 123456789012345678901}], id="beyond-64-bits"),
+        pytest.param(
+            '{"id":[123456789012345678901,{"a":-99999999999999999999}],"x":1e5}\n',
+            [{"id": [123456789012345678901, {"a": -99999999999999999999}]}],
+            id="beyond-64-bits-within",
+        ),
+        pytest.param('{"id":%s}\n' % ("9" * 308), [{"id": int("9" * 308)}], id="308-digits"),
+        pytest.param(
+            '{"id":1.5}\n',
+            [{"id": 1.5}],
+            id="float",
+        ),
+        pytest.param('{"id":"a\\":b\\" : c","x":{"id":1}}\n', [{"id": 'a":b" : c'}], id="names-in-texts"),
         pytest.param("", [], id="empty"),
     ],
 )
@@ -114,6 +125,48 @@ def test_bad_csv_names_the_file_and_the_line(put, text: str | bytes, message: st
 def test_json_lines_are_read(put, text: str, rows: list[Any], packed: bool) -> None:
     path = put("a.jsonl.gz", gzip.compress(text.encode())) if packed else put("a.jsonl", text)
     assert read(path, "id") == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b'{"id":1}\n{"id":2,"id":3}\n', "line 2: the field 'id' is there twice", id="key-twice"),
+        pytest.param(b'{"id":1}\n{"id":2,"id" :3}\n', "line 2: the field 'id' is there twice", id="spaced"),
+        pytest.param(
+            b'{"id":1,"a":[{"b":1,"c":2,"b":1}]}\n', "line 1: the field 'b' is there twice", id="within"
+        ),
+        pytest.param(b'{"id":1,"\\u0069d":2}\n', "line 1: the field 'id' is there twice", id="escaped"),
+        pytest.param(
+            b'{"id":1}\n{"id":' + b"9" * 5000 + b"}\n",
+            "line 2: column 7: a number of more than 308 digits: write it as a string",
+            id="5000-digits",
+        ),
+        pytest.param(
+            b'{"id":' + b"9" * 400 + b"}\n", "line 1: column 7: a number of more than 308", id="400-digits"
+        ),
+        pytest.param(b'{"id":1e400}\n', "line 1: column 7: a number of more than 308 digits", id="1e400"),
+        pytest.param(
+            b'{"id":{"a":[' + b"9" * 5000 + b"]}}\n",
+            "line 1: column 13: a number of more than 308 digits",
+            id="inner",
+        ),
+        pytest.param('{"id":1}\n'.encode("utf-16"), "a.jsonl: the file is UTF-16 text", id="utf-16"),
+        pytest.param('{"id":1}\n'.encode("utf-16-le"), "a.jsonl: the file is UTF-16 text", id="utf-16-le"),
+        pytest.param('{"id":1}\n'.encode("utf-16-be"), "a.jsonl: the file is UTF-16 text", id="utf-16-be"),
+        pytest.param('{"id":1}\n'.encode("utf-32-be"), "a.jsonl: the file is UTF-16 text", id="utf-32-be"),
+    ],
+)
+def test_json_lines_that_would_be_read_wrongly_are_refused(put, content: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message) as refused:
+        read(put("a.jsonl", content), "id")
+    assert "\0" not in str(refused.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_csv_in_another_encoding_is_refused(put, encoding: str) -> None:
+    with pytest.raises(InvalidRequestError, match="save the file as UTF-8") as refused:
+        read(put("a.csv", "id,title\n1,a\n".encode(encoding)), "id")
+    assert "\0" not in str(refused.value)
 
 
 def test_line_of_20_megabytes_is_read(put) -> None:
@@ -262,3 +315,60 @@ def test_file_that_is_not_there_can_be_waited_for(tmp_path, name: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(SourceNotReadyError, match="there is no such file"):
         rows_of(tmp_path / name, "id")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="default"),
+        pytest.param({"use_dictionary": False}, id="plain"),
+        pytest.param({"data_page_version": "2.0"}, id="pages-2"),
+        pytest.param({"write_page_index": True}, id="page-index"),
+        pytest.param({"compression": "gzip"}, id="gzip"),
+        pytest.param({"compression": "none"}, id="not-packed"),
+        pytest.param({"row_group_size": 300}, id="row-groups"),
+        pytest.param({"data_page_size": 100}, id="small-pages"),
+        pytest.param({"write_page_checksum": True}, id="checksums"),
+        pytest.param({"use_byte_stream_split": ["f"], "use_dictionary": False}, id="split-streams"),
+    ],
+)
+def test_parquet_of_every_writer_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    rows = [
+        {
+            "id": str(number),
+            "text": None if number % 7 == 0 else f"text {number % 50}" * 20,
+            "tags": None if number % 5 == 0 else [f"tag {tag}" for tag in range(number % 4)],
+            "inner": {"a": b"x" * (number % 3), "b": [{"c": number}]},
+            "day": date(2026, 11, 1 + number % 28),
+            "price": Decimal(number) / 4,
+            "f": number / 3,
+            "pairs": [("k", "v")] if number % 2 else [],
+        }
+        for number in range(1500)
+    ]
+    kinds = {"pairs": pa.map_(pa.string(), pa.string()), "price": pa.decimal128(20, 2)}
+    columns = {name: pa.array([row[name] for row in rows], kinds.get(name)) for name in rows[0]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet", **options)
+    assert read(tmp_path / "a.parquet", *rows[0]) == rows
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.large_binary(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_parquet_keeps_texts_of_every_kind(tmp_path: Path, kind: pa.DataType) -> None:
+    values = ["a", None, "", "é日😀"]
+    array = pa.array(values, pa.string()).cast(kind)
+    pq.write_table(pa.table({"id": array}), tmp_path / "a.parquet")
+    texts = [row["id"] for row in read(tmp_path / "a.parquet", "id")]
+    assert [text.decode() if isinstance(text, bytes) else text for text in texts] == values
+
+
+@pytest.mark.parametrize("place", range(0, 400, 13))
+def test_damaged_parquet_is_refused_or_read(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"] * 20, "n": list(range(40))}), path)
+    content = bytearray(path.read_bytes())
+    content[4 + place % (len(content) - 4)] ^= 0xFF
+    path.write_bytes(content)
+    with suppress(InvalidRequestError):
+        read(path, "id")

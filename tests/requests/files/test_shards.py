@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import resource
 import tempfile
 
 import pytest
@@ -132,9 +133,18 @@ def test_bucket_that_does_not_exist_is_named(files) -> None:
             spooled.upload(files, GcsAddress("no-such-bucket-anywhere", "a"), LOG)
 
 
-def test_nothing_is_left_on_disk(tmp_path, monkeypatch) -> None:
+def test_requests_on_disk_have_no_name(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with RequestFiles(max_rows=10, max_bytes=100) as spooled:
         spooled.write(lines(3))
-        assert list(tmp_path.iterdir())
-    assert not list(tmp_path.iterdir())
+        assert list(spooled) == lines(3)
+        assert not list(tmp_path.iterdir())
+
+
+def test_jobs_may_be_more_than_files_that_can_be_open(upload) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, limit[0]), limit[1]))
+    try:
+        assert len(upload(lines(250), max_rows=1)) == 250
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)

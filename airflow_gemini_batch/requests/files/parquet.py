@@ -1,0 +1,209 @@
+"""Rows of Parquet files, in memory that does not depend on what a file unpacks to."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from airflow_gemini_batch.core.defaults import LONGEST_ROW
+from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.files.parquet_pages import Page, pages
+from airflow_gemini_batch.requests.files.sources import SourceFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ColumnChunkMetaData, ParquetFile
+
+_BATCH_ROWS = 1000
+_BATCH_BYTES = 2 * LONGEST_ROW
+_BUFFER = 4 * 1024 * 1024
+
+# Most bytes of the pages that are in memory together, one of each column that is read. pyarrow writes some 1,000 rows
+# into a page, however large they are.
+_LARGEST_PAGES = 256 * 2**20
+# Of a column with lists: a row may hold any number of them, so all of a row group's may belong to one row.
+_MOST_LIST_VALUES = 16_000_000
+_LARGEST_FOOTER = 32 * 2**20
+_SMALLER_GROUPS = "Write the file with smaller row groups (row_group_size), or divide the rows"
+
+
+def opened_columns(file: SourceFile) -> tuple[str, ...]:
+    """Return the names in a file's schema."""
+    with _opened(file) as parquet:
+        return tuple(parquet.schema_arrow.names)
+
+
+def read_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows with these columns, some at a time; the others are not read.
+
+    Raises :class:`.InvalidRequestError` for a file that can't be read, and for one with a row, a page or a list that is
+    larger than what fits into memory.
+    """
+    with _opened(file) as parquet:
+        # A text that is in the file once stays so in memory, however many rows have it.
+        once = [
+            column.path
+            for column in map(parquet.schema.column, range(len(parquet.schema)))
+            if column.path.partition(".")[0] in columns
+            and column.physical_type == "BYTE_ARRAY"
+            and column.converted_type != "DECIMAL"
+        ]
+    with _opened(file, once) as parquet:
+        first = 1
+        for group in range(parquet.num_row_groups):
+            rows = _rows_at_a_time(file, parquet, group, columns)
+            for batch in parquet.iter_batches(rows, row_groups=[group], columns=list(columns)):
+                for part in _parts(batch, f"{file.name}, row {first}"):
+                    values = zip(*(column.to_pylist() for column in part.columns), strict=True)
+                    yield [dict(zip(part.schema.names, row, strict=True)) for row in values]
+                first += batch.num_rows
+
+
+def _rows_at_a_time(file: SourceFile, parquet: ParquetFile, group: int, columns: Sequence[str]) -> int:
+    """Return how many rows of a row group are read at a time, by the sizes of its pages.
+
+    Raises :class:`.InvalidRequestError` for pages, or lists, that are too large.
+    """
+    row_group = parquet.metadata.row_group(group)
+    if not row_group.num_rows:
+        return _BATCH_ROWS
+    largest = row_bytes = 0
+    with file.open() as stream:
+        for index in range(row_group.num_columns):
+            column = row_group.column(index)
+            if column.path_in_schema.partition(".")[0] not in columns:
+                continue
+            of_lists = parquet.schema.column(index).max_repetition_level > 0
+            sizes = _Sizes.of(list(pages(stream, *_extent(column))))
+            where = f"{file.name}: in row group {group + 1}, the column {column.path_in_schema!r} has"
+            if of_lists and sizes.values > _MOST_LIST_VALUES:
+                raise InvalidRequestError(
+                    f"{where} {sizes.values:,} values in lists, and {_MOST_LIST_VALUES:,} can be read. "
+                    f"{_SMALLER_GROUPS}"
+                )
+            largest += sizes.unpacked if of_lists else sizes.largest
+            if largest > _LARGEST_PAGES:
+                raise InvalidRequestError(
+                    f"{where} pages of {largest // 2**20:,} MB, with the columns before it, and "
+                    f"{_LARGEST_PAGES // 2**20} MB can be read. {_SMALLER_GROUPS}"
+                )
+            row_bytes += 0 if of_lists else sizes.row_bytes
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Of the pages of one column.
+
+    :param largest: bytes of the largest page, and twice those of the dictionary, of which pyarrow makes more copies.
+    :param unpacked: bytes of all.
+    :param row_bytes: most bytes of a value, on average of a page.
+    """
+
+    values: int
+    largest: int
+    unpacked: int
+    row_bytes: int
+
+    @classmethod
+    def of(cls, found: Sequence[Page]) -> _Sizes:
+        data = [page for page in found if not page.is_dictionary]
+        dictionaries = sum(page.size for page in found if page.is_dictionary)
+        return cls(
+            sum(page.values for page in data),
+            max((page.size for page in data), default=0) + 2 * dictionaries,
+            sum(page.size for page in found),
+            max((page.size // max(1, page.values) for page in data), default=0),
+        )
+
+
+def _extent(column: ColumnChunkMetaData) -> tuple[int, int]:
+    """Return where the pages of a column begin and end."""
+    start = column.data_page_offset
+    if column.has_dictionary_page and column.dictionary_page_offset:
+        start = min(start, column.dictionary_page_offset)
+    return start, start + column.total_compressed_size
+
+
+def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
+    """Divide rows until each part has room in memory as Python's objects.
+
+    Raises :class:`.InvalidRequestError` for a row that has none.
+    """
+    size = sum(map(_plain_size, batch.columns))
+    if batch.num_rows <= 1 and size > LONGEST_ROW:
+        raise InvalidRequestError(
+            f"{where} or one of the {_BATCH_ROWS} after it has {size // 2**20} MB, and a row may have "
+            f"{LONGEST_ROW // 2**20} MB. Leave it out, or divide it"
+        )
+    if batch.num_rows <= 1 or size <= _BATCH_BYTES:
+        yield batch
+        return
+    middle = batch.num_rows // 2
+    yield from _parts(batch.slice(0, middle), where)
+    yield from _parts(batch.slice(middle), where)
+
+
+def _plain_size(values: pa.Array) -> int:
+    """Return the bytes of values when each stands for itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = pc.take(pc.binary_length(values.dictionary), values.indices)
+        return pc.sum(lengths.cast(pa.int64())).as_py() or 0
+    if pa.types.is_map(kind):
+        start, end = values.offsets[0].as_py(), values.offsets[-1].as_py()
+        return sum(_plain_size(part.slice(start, end - start)) for part in (values.keys, values.items))
+    if pa.types.is_struct(kind):
+        return sum(map(_plain_size, values.flatten()))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _plain_size(values.flatten())
+    return int(values.nbytes)
+
+
+@contextmanager
+def _opened(file: SourceFile, once: Sequence[str] = ()) -> Iterator[ParquetFile]:
+    """Open a file.
+
+    :param once: the leaves of the schema whose values are read into dictionaries.
+    """
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    with file.open() as stream:
+        try:
+            _check_footer(stream, file.name)
+            # With a buffer a row group is read piece by piece, however large it is.
+            yield ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=list(once))
+        except InvalidRequestError:
+            raise
+        except (ArrowException, ValueError, OSError) as error:
+            # pyarrow's own errors of reading are bare ones; those of the disk and the network are not.
+            if not isinstance(error, (ArrowException, ValueError)) and (
+                type(error) is not OSError or error.errno
+            ):
+                raise
+            raise InvalidRequestError(
+                f"{file.name} can't be read as Parquet: {error}. Write it again"
+            ) from error
+
+
+def _check_footer(stream: BinaryIO, name: str) -> None:
+    """Raise :class:`.InvalidRequestError` for a footer that would take too much memory."""
+    stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8))
+    tail = stream.read(8)
+    if (
+        len(tail) == 8
+        and tail.endswith(b"PAR1")
+        and (length := struct.unpack("<I", tail[:4])[0]) > _LARGEST_FOOTER
+    ):
+        raise InvalidRequestError(
+            f"{name} has a footer of {length // 2**20:,} MB, and {_LARGEST_FOOTER // 2**20} MB can be read. "
+            "Write it again, with fewer columns or larger row groups"
+        )
