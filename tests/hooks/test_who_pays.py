@@ -64,8 +64,9 @@ CALLS = {
 @pytest.mark.parametrize("quota_project", ["my-quota", None])
 def test_quota_project_is_named_in_every_call(service, call, quota_project):
     call(GeminiBatchHook(quota_project_id=quota_project))
-    assert service.heard
-    for request in service.heard:
+    said = list(filter(None, service.heard))  # a slow machine may connect twice
+    assert said
+    for request in said:
         assert (b"x-goog-user-project: my-quota" in request.lower()) is bool(quota_project)
 
 
@@ -101,8 +102,9 @@ BUCKETS = {
 def test_payer_is_named_in_every_call_about_a_bucket(service, call, payer):
     with suppress(SourceNotReadyError):  # there is no object
         call(StorageObjects(GeminiBatchHook(user_project=payer).storage_client))
-    assert service.heard
-    for request in service.heard:
+    said = list(filter(None, service.heard))  # a slow machine may connect twice
+    assert said
+    for request in said:
         assert (b"userproject=the-payer" in request.lower()) is bool(payer)
 
 

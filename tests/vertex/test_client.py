@@ -53,7 +53,7 @@ def test_create_sends_everything_that_was_asked_for(vertex, client, bucket):
     sources = tuple(parse_address(f"gs://{bucket}/{name}") for name in ("one.jsonl", "more-*.jsonl"))
     request = job_request(bucket, requests=sources, model_parameters={"temperature": 0.5})
     shown = resource(vertex, client.create(request).name)
-    assert shown["model"] == "publishers/google/models/gemini-2.5-flash"
+    assert shown["model"] == request.model
     assert shown["inputConfig"] == {
         "instancesFormat": "jsonl",
         "gcsSource": {"uris": [f"gs://{bucket}/one.jsonl", f"gs://{bucket}/more-*.jsonl"]},
