@@ -299,6 +299,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             prices=lambda: price_table(self.hook.location),
             log=self.log,
             patience=self.patience,
+            logical_date=context.get("logical_date"),
         )
 
     @abstractmethod
