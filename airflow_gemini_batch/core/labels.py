@@ -91,7 +91,9 @@ def other_names(
     forms = [airflow_labels(dag_id, task_id, run_id)]
     if LAST_ROUND_LABEL not in labels:
         forms.append(former_airflow_labels(dag_id, task_id, run_id))
-    differ = [{key: labels[key] for key, own in form.items() if labels.get(key, own) != own} for form in forms]
+    differ = [
+        {key: labels[key] for key, own in form.items() if labels.get(key, own) != own} for form in forms
+    ]
     return min(differ, key=len)
 
 

@@ -59,9 +59,7 @@ def cancel_if_killed(
     try:
         client = hook.get_conn(name)
         labels = client.get(name).labels
-        if other := other_names(
-            labels, task_instance.dag_id, task_instance.task_id, task_instance.run_id
-        ):
+        if other := other_names(labels, task_instance.dag_id, task_instance.task_id, task_instance.run_id):
             log.error("%s continues: it is the job of another task (%s)", name, ascii(other))
             return False
         client.cancel(name)

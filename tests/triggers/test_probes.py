@@ -82,7 +82,7 @@ def test_no_job_with_the_labels_is_a_reason_to_wait(hook, bucket):
     check = JobProbe(labels={"shop": bucket, "a": "b"}).check(hook)
     assert check == Readiness(
         ReadinessState.NOT_YET,
-        f"no job in projects/demo-project/locations/us-central1 has the labels a=b, shop={bucket}",
+        f"in projects/demo-project/locations/us-central1 no job has the labels a=b, shop={bucket}",
     )
 
 
