@@ -21,6 +21,7 @@ from airflow_gemini_batch.jobs.failures import (
     cancel_message,
     end_of,
     job_failure,
+    round_lines,
     timeout_message,
 )
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
@@ -318,12 +319,14 @@ class BatchRun:
             has_result=self._has_result(job),
             follow_up=_is_follow_up(job),
             spent=str(spending),
+            rounds=rounds,
         ):
             raise failure
         if job.state.stage is not Stage.SUCCEEDED:
             self._log.warning("Enough rows have an answer, although the last job, %s, %s", job, end_of(job))
-        for ended in rounds:
-            self._log.info("Answers: %s", ended.job.output)
+        for number, ended in enumerate(rounds):
+            lines = round_lines(number, ended) if len(rounds) > 1 else [f"Answers: {ended.job.output}"]
+            self._log.info("%s", "\n".join(lines))
         self._log.info("%s", tally)
         spent = f"; {spending}" if str(spending) else ""
         self._log.info("%s of %s rows answered%s", f"{tally.answered:,}", f"{tally.rows:,}", spent)
@@ -332,7 +335,7 @@ class BatchRun:
         return Manifest(
             identity=RoundId.of(job).root,
             model=short_model_name(self._submission.model),
-            console_url=job.name.console_url,
+            console_url=rounds[0].job.name.console_url,
             counts={outcome.value: count for outcome, count in tally.counts.items()},
             rounds=tuple(
                 Round.of(ended.job, list(map(str, ended.requests)), ended.tally, has_output=ended.has_output)
