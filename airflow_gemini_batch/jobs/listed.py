@@ -125,10 +125,11 @@ def submissions_of(jobs: Iterable[BatchJob]) -> list[ListedSubmission]:
 
 
 def _task_instance(job: BatchJob) -> tuple[str, ...]:
-    if LAST_ROUND_LABEL not in job.labels:
+    run = tuple(job.labels.get(label, "") for label in (DAG_LABEL, TASK_LABEL, RUN_LABEL))
+    if LAST_ROUND_LABEL not in job.labels or not all(run):
         # Without the map index nobody knows whether two jobs are of one task or of two mapped ones.
         return (str(job.name),)
-    return tuple(job.labels.get(label, "") for label in (DAG_LABEL, TASK_LABEL, RUN_LABEL, MAP_LABEL))
+    return (*run, job.labels.get(MAP_LABEL, ""))
 
 
 def of_newest_run(jobs: Sequence[BatchJob]) -> list[BatchJob]:

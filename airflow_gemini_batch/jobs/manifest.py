@@ -50,7 +50,7 @@ class Round:
 class Manifest:
     """The result of a submit task, as it goes to XCom.
 
-    As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the first job), ``outputs`` (list
+    As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the last job), ``outputs`` (list
     of ``gs://`` folders or ``bq://`` tables, one for each round; empty for a round without output), ``counts``
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
     ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or

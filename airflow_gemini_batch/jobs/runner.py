@@ -335,7 +335,7 @@ class BatchRun:
         return Manifest(
             identity=RoundId.of(job).root,
             model=short_model_name(self._submission.model),
-            console_url=rounds[0].job.name.console_url,
+            console_url=job.name.console_url,
             counts={outcome.value: count for outcome, count in tally.counts.items()},
             rounds=tuple(
                 Round.of(ended.job, list(map(str, ended.requests)), ended.tally, has_output=ended.has_output)

@@ -66,7 +66,7 @@ class TaskRunProbe:
         except LookupError:
             runs = {}
         except Exception as error:
-            return not_yet(f"Airflow does not say what became of {self}: {type(error).__name__}: {error}")
+            return not_yet(f"could not ask Airflow for the state of {self}: {type(error).__name__}: {error}")
         if not runs:
             return self._of_labels(hook)
         # There is one run of a logical date.
