@@ -101,8 +101,13 @@ def iter_responses(
 
 def _given(manifest: Any) -> list[Any]:
     """Return the manifests; anything else, such as a text, alone."""
-    several = isinstance(manifest, Iterable) and not isinstance(manifest, (str, bytes, Mapping))
-    return list(manifest) if several else [manifest]
+    if not isinstance(manifest, Iterable) or isinstance(manifest, (str, bytes, Mapping)):
+        return [manifest]
+    if not (several := list(manifest)):
+        raise ValueError(
+            "manifest is empty: give the result of a submit task, or of all its mapped instances"
+        )
+    return several
 
 
 def _one_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None) -> Iterator[Response]:

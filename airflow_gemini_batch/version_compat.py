@@ -169,7 +169,7 @@ def _states_from_the_database(
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from sqlalchemy import inspect, select
 
     columns = TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state
     query = select(*columns).where(TaskInstance.dag_id == dag_id)
@@ -182,6 +182,8 @@ def _states_from_the_database(
         query = query.where(TaskInstance.run_id.in_(runs))
     states: dict[str, dict[str, Any]] = {}
     with create_session() as session:
+        if not inspect(session.get_bind()).has_table(TaskInstance.__tablename__):
+            raise LookupError("this process has no database of Airflow's")
         for run, task, index, state in session.execute(query):
             states.setdefault(run, {})[task if index < 0 else f"{task}_{index}"] = state
     return states
