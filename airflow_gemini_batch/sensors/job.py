@@ -29,7 +29,7 @@ class GeminiBatchJobSensor(ReadinessSensor):
 
     :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``; the follow-ups of this job are waited for too.
     :param external_dag_id: the DAG that submits the jobs.
-    :param external_task_id: the task that submits them; by default all tasks of the DAG.
+    :param external_task_id: the task that submits them; by default all tasks of the DAG, which then all have to end.
     :param external_run_id: the run of that DAG.
     :param external_logical_date: the logical date of that run, as a datetime or in ISO format; by default the sensor's.
     :param labels: labels that the jobs carry. Without a DAG, the jobs of the newest run with these labels count.
@@ -90,6 +90,11 @@ class GeminiBatchJobSensor(ReadinessSensor):
         if not self.external_dag_id:
             return JobProbe(
                 labels=labels, expected_jobs=self.expected_jobs, follow_up_wait=self.follow_up_wait
+            )
+        if self.external_dag_id == self.dag_id and not self.external_task_id:
+            raise InvalidRequestError(
+                f"{self.task_id}: give external_task_id. Without it the sensor waits for all tasks of {self.dag_id}, "
+                "and so for itself"
             )
         return TaskRunProbe(
             dag_id=self.external_dag_id,

@@ -97,10 +97,11 @@ def judged(hook: GeminiBatchHook, submission: ListedSubmission, follow_up_wait: 
     except Forbidden as error:
         rows = f"its rows cannot be read ({error.message}), and"
     else:
-        # As the task decides: see jobs.rounds.EndedRound.can_be_followed.
+        # As the task decides: see jobs.rounds.EndedRound.can_be_followed and jobs.runner.BatchRun.follow_up.
         if summary is None or summary.write_follow_up is None or not summary.tally.to_retry:
             return submission.readiness()
-        if not summary.tally.answered and job.state.stage is not Stage.SUCCEEDED:
+        is_first_success = len(submission.rounds) == 1 and job.state.stage is Stage.SUCCEEDED
+        if not summary.tally.answered and not is_first_success:
             return submission.readiness()
         rows = f"{summary.tally.to_retry} rows have no answer, and"
     return submission.readiness(f"{rows} a follow-up job may come until {until:%H:%M} UTC")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_gemini_batch import (
     GeminiBatchHook,
@@ -308,3 +308,10 @@ def test_run_without_a_logical_date_has_to_name_the_run(gemini_batch_stack):
     sensor = GeminiBatchJobSensor(task_id="s", external_dag_id="n", external_task_id=TASK)
     with pytest.raises(AirflowFailException, match="Give external_run_id or external_logical_date"):
         sensor.execute({"ti": TaskInstance(), "logical_date": None})
+
+
+def test_sensor_does_not_wait_for_itself(gemini_batch_stack):
+    with DAG("nightly", schedule=None):
+        sensor = GeminiBatchJobSensor(task_id="s", external_dag_id="nightly")
+    with pytest.raises(AirflowFailException, match="and so for itself"):
+        sensor.execute({"ti": TaskInstance(), "logical_date": NIGHT})
