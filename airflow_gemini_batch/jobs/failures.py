@@ -169,13 +169,19 @@ LEFT_RUNNING = (
 HAS_ENDED = "It has ended and no longer bills. The next try finds it and takes its result."
 
 
-def timeout_message(name: JobName, reason: str, now: str, *, follow_up: bool = False) -> str:
+def timeout_message(
+    name: JobName, reason: str, now: str, *, follow_up: bool = False, before: Sequence[EndedRound] = ()
+) -> str:
     """Return the message about a job whose end was not waited for.
 
     :param now: what the job's state is now.
+    :param before: the rounds before a follow-up, where they have been read.
     """
-    kept = "\nIt is a follow-up. The answers of the earlier rounds are kept." if follow_up else ""
-    return f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.\n{now}{kept}\nConsole: {name.console_url}"
+    lines = [f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.", now]
+    if follow_up:
+        lines.append("It is a follow-up. The answers of the earlier rounds are kept.")
+    lines += [line for number, ended in enumerate(before) for line in round_lines(number, ended)]
+    return "\n".join([*lines, f"Console: {name.console_url}"])
 
 
 def cancel_message(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:

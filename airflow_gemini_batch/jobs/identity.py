@@ -91,10 +91,9 @@ class RoundId:
     def of(cls, job: BatchJob) -> Self:
         """Read the round from the labels of its job."""
         labels = job.labels
-        number = labels.get(ROUND_LABEL, "")
         return cls(
             root=labels.get(ROOT_LABEL) or labels.get(IDENTITY_LABEL, ""),
-            number=int(number) if number.isdecimal() else 0,
+            number=int(labels.get(ROUND_LABEL, 0)),
             after=labels.get(AFTER_LABEL, ""),
         )
 

@@ -40,7 +40,7 @@ class ListedSubmission:
         :param follow_up_wait: how long a follow-up is waited for after a job's end, in seconds.
         """
         job = self.last
-        round_ = RoundId.of(job)
+        round_ = round_of(job)
         succeeded = job.state.stage is Stage.SUCCEEDED or job.state is JobState.EXPIRED
         ended = job.end_time or job.create_time
         if not round_.root or not succeeded or ended is None or round_.number >= _last_round(job):
@@ -71,12 +71,20 @@ class ListedSubmission:
         )
 
 
+def round_of(job: BatchJob) -> RoundId:
+    """Return the round of a job; that of no submission for a job whose labels this package has not written."""
+    try:
+        return RoundId.of(job)
+    except ValueError:
+        return RoundId("")
+
+
 def _last_round(job: BatchJob) -> int:
     label = job.labels.get(LAST_ROUND_LABEL, "")
     if label.isdigit():
         return int(label)
     # A job of an earlier release. Its task may allow more follow-ups than the default.
-    return max(DEFAULT_MAX_ROW_RETRIES, RoundId.of(job).number + 1)
+    return max(DEFAULT_MAX_ROW_RETRIES, round_of(job).number + 1)
 
 
 def submission_of(jobs: Iterable[BatchJob]) -> ListedSubmission:
@@ -85,14 +93,14 @@ def submission_of(jobs: Iterable[BatchJob]) -> ListedSubmission:
     A round may have several jobs: those that failed, and two that were created at the same moment.
     """
     left = list({job.name.job_id: job for job in jobs}.values())
-    followed = {RoundId.of(job).after for job in left}
+    followed = {round_of(job).after for job in left}
     rounds: list[BatchJob] = []
-    number = min(RoundId.of(job).number for job in left)
+    number = min(round_of(job).number for job in left)
     after = None
     while this := [
         job
         for job in left
-        if RoundId.of(job).number == number and (after is None or RoundId.of(job).after == after)
+        if round_of(job).number == number and (after is None or round_of(job).after == after)
     ]:
         rounds.append(min(this, key=lambda job: _preference(job, followed)))
         number, after = number + 1, rounds[-1].name.job_id
@@ -119,7 +127,7 @@ def submissions_of(jobs: Iterable[BatchJob]) -> list[ListedSubmission]:
     """
     by_root: dict[str, list[BatchJob]] = {}
     for job in jobs:
-        by_root.setdefault(RoundId.of(job).root or str(job.name), []).append(job)
+        by_root.setdefault(round_of(job).root or str(job.name), []).append(job)
     found = sorted(map(submission_of, by_root.values()), key=lambda one: _created(one.first))
     return list({_task_instance(one.first): one for one in found}.values())
 

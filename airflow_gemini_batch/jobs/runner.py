@@ -280,11 +280,13 @@ class BatchRun:
             self._log.warning("%s succeeded while it was being cancelled", name)
             return job
         if job.state.stage.waits:
-            now = cancel_message(job)
+            now, rounds = cancel_message(job), []
         else:
             rounds = self._rounds.up_to(job)
             now = cancel_message(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
-        raise JobTimeoutError(timeout_message(name, over.reason, now, follow_up=_is_follow_up(job)))
+        raise JobTimeoutError(
+            timeout_message(name, over.reason, now, follow_up=_is_follow_up(job), before=rounds[:-1])
+        )
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""

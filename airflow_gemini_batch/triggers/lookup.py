@@ -10,8 +10,7 @@ from airflow_gemini_batch.core.addresses import Address, BigQueryAddress, GcsAdd
 from airflow_gemini_batch.core.labels import ROOT_LABEL
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.jobs.client import JobClient, JobQuery
-from airflow_gemini_batch.jobs.identity import RoundId
-from airflow_gemini_batch.jobs.listed import ListedSubmission, submission_of, submissions_of
+from airflow_gemini_batch.jobs.listed import ListedSubmission, round_of, submission_of, submissions_of
 from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.jobs.readiness import Readiness
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
@@ -36,16 +35,16 @@ def labelled(client: JobClient, labels: Mapping[str, str]) -> list[BatchJob]:
 def submission_with(client: JobClient, job: BatchJob) -> ListedSubmission:
     """Return the submission that a job is part of, whichever of its rounds the job is."""
     known = [job]
-    while (before := RoundId.of(known[0])).after and before.number:
+    while (before := round_of(known[0])).after and before.number:
         first = client.get(known[0].name.sibling(before.after))
-        if RoundId.of(first).number >= before.number:  # no order that this package makes
+        if round_of(first).number >= before.number:  # no order that this package makes
             break
         known.insert(0, first)
     return _whole(client, known)
 
 
 def _whole(client: JobClient, known: list[BatchJob]) -> ListedSubmission:
-    root = RoundId.of(known[0]).root
+    root = round_of(known[0]).root
     under_way = len(known) == 1 and known[0].state.stage.waits
     follow_ups = [] if under_way or not root else labelled(client, {ROOT_LABEL: root})
     return submission_of([*known, *follow_ups])

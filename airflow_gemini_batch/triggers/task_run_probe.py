@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.defaults import DEFAULT_FOLLOW_UP_WAIT
 from airflow_gemini_batch.core.labels import DATE_LABEL, airflow_labels, date_value, names
 from airflow_gemini_batch.core.labels import former_airflow_labels as former
+from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.jobs.listed import submissions_of, whole_readiness
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.jobs.readiness import Readiness, never, not_yet, nothing, ready
@@ -125,7 +126,13 @@ class TaskRunProbe:
         task_id = self.task_id or ""
         indexes = sorted(-1 if key == task_id else int(key.removeprefix(f"{task_id}_")) for key in keys)
         try:
-            return [Manifest.from_json(task_result(self.dag_id, run_id, task_id, index)) for index in indexes]
+            results = [task_result(self.dag_id, run_id, task_id, index) for index in indexes]
+        except Exception as error:
+            raise SourceNotReadyError(
+                f"could not ask Airflow for the result of {self}: {type(error).__name__}: {error}"
+            ) from error
+        try:
+            return list(map(Manifest.from_json, results))
         except ValueError:
             return []
 

@@ -103,6 +103,9 @@ def of(number: int) -> dict[str, dict[str, str]]:
             ["1", "2"],
             id="not-ours",
         ),
+        pytest.param(
+            [job("1"), job("2", labels={"gemini_batch_round": "one"})], ["1", "2"], id="broken-labels"
+        ),
         pytest.param([], [], id="none"),
     ],
 )
