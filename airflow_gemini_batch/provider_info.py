@@ -53,7 +53,10 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
-        "extra-links": [f"{_PACKAGE}.operators.links.BatchJobLink"],
+        "extra-links": [
+            f"{_PACKAGE}.operators.links.BatchJobLink",
+            f"{_PACKAGE}.operators.links.FollowUpJobLink",
+        ],
         "connection-types": [
             {
                 "connection-type": "gemini_batch",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
@@ -57,7 +58,7 @@ class Response:
 
 
 def iter_responses(
-    manifest: Mapping[str, Any],
+    manifest: Mapping[str, Any] | Iterable[Mapping[str, Any]],
     *,
     response_schema: Any = None,
     only_ok: bool = False,
@@ -67,10 +68,11 @@ def iter_responses(
 ) -> Iterator[Response]:
     """Yield what came back for the requests of a submit task, in no particular order, reading as it goes.
 
-    Each request is yielded once: with a good answer if there is one, else with the failure of the latest round.
-    Requests that came back in no row are not yielded; the manifest counts them.
+    Each request is yielded once, whether its job or a follow-up has answered it: with a good answer if there is one,
+    else with the failure of the latest round. Requests that came back in no row are not yielded; the manifest counts
+    them.
 
-    :param manifest: the result of the task.
+    :param manifest: the result of the task, or the results of all its mapped instances.
     :param response_schema: as given to the task; answers that do not fit are ``invalid``, and the others have a
         ``value``.
     :param only_ok: leave out the rows without a usable answer.
@@ -87,13 +89,25 @@ def iter_responses(
     from airflow_gemini_batch.landing.schema_check import check_of
 
     try:
-        read = Manifest.from_json(manifest)
+        read = list(map(Manifest.from_json, _given(manifest)))
         schema = response_schema_of(response_schema)
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     hook = GeminiBatchHook(gcp_conn_id, project_id=project_id, impersonation_chain=impersonation_chain)
-    responses = _one_of_each(read, hook, check_of(schema) if schema else None)
+    check = check_of(schema) if schema else None
+    responses = chain.from_iterable(_one_of_each(one, hook, check) for one in read)
     return (response for response in responses if response.outcome.answered or not only_ok)
+
+
+def _given(manifest: Any) -> list[Any]:
+    """Return the manifests; anything else, such as a text, alone."""
+    if not isinstance(manifest, Iterable) or isinstance(manifest, (str, bytes, Mapping)):
+        return [manifest]
+    if not (several := list(manifest)):
+        raise ValueError(
+            "manifest is empty: give the result of a submit task, or of all its mapped instances"
+        )
+    return several
 
 
 def _one_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None) -> Iterator[Response]:

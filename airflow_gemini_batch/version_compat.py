@@ -130,3 +130,73 @@ def _heartbeat_from_the_database(task_instance: Any) -> datetime | None:
 
 def _aware(time: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def task_states(
+    dag_id: str, task_id: str | None, run_id: str | None, logical_date: datetime | None
+) -> dict[str, dict[str, str | None]]:
+    """Return the states of a task's instances, by run: ``{run: {"task": state}}``, or ``"task_3"`` for a map index.
+
+    It blocks.
+
+    :param task_id: the task; without, all tasks of the DAG.
+    :param run_id: the run; without, the runs of ``logical_date``.
+
+    Raises :class:`LookupError` outside Airflow, and what Airflow raises when it cannot answer.
+    """
+    if AIRFLOW_V_3_0_PLUS:
+        from airflow.sdk.execution_time import task_runner
+
+        if not hasattr(task_runner, "SUPERVISOR_COMMS"):
+            raise LookupError("this process is not one of Airflow's")
+        states: dict[str, dict[str, Any]] = task_runner.RuntimeTaskInstance.get_task_states(
+            dag_id=dag_id,
+            task_ids=[task_id] if task_id else None,
+            run_ids=[run_id] if run_id else None,
+            logical_dates=None if run_id or logical_date is None else [logical_date],
+        )
+    else:
+        states = _states_from_the_database(dag_id, task_id, run_id, logical_date)
+    return {
+        run: {key: None if state is None else str(state) for key, state in tasks.items()}
+        for run, tasks in states.items()
+    }
+
+
+def _states_from_the_database(
+    dag_id: str, task_id: str | None, run_id: str | None, logical_date: datetime | None
+) -> dict[str, dict[str, Any]]:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import inspect, select
+
+    columns = TaskInstance.run_id, TaskInstance.task_id, TaskInstance.map_index, TaskInstance.state
+    query = select(*columns).where(TaskInstance.dag_id == dag_id)
+    if task_id:
+        query = query.where(TaskInstance.task_id == task_id)
+    if run_id:
+        query = query.where(TaskInstance.run_id == run_id)
+    else:
+        runs = select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.execution_date == logical_date)
+        query = query.where(TaskInstance.run_id.in_(runs))
+    states: dict[str, dict[str, Any]] = {}
+    with create_session() as session:
+        if not inspect(session.get_bind()).has_table(TaskInstance.__tablename__):
+            raise LookupError("this process has no database of Airflow's")
+        for run, task, index, state in session.execute(query):
+            states.setdefault(run, {})[task if index < 0 else f"{task}_{index}"] = state
+    return states
+
+
+def task_result(dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """Return what a task instance has returned; ``None`` for nothing. It blocks."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_one(
+        key="return_value",
+        dag_id=dag_id,
+        task_id=task_id,
+        run_id=run_id,
+        map_index=None if map_index < 0 and AIRFLOW_V_3_0_PLUS else map_index,
+    )

@@ -1,7 +1,7 @@
 """Prompts in JSON Lines files on Cloud Storage → Gemini → answers in files.
 
 One file holds text prompts, the other pictures, video and text in one prompt. Two independent batch jobs run
-side by side; the sensors show how another DAG would wait for complete output.
+side by side; the sensors show how another DAG would wait for complete output, follow-up jobs included.
 
 Airflow variables: ``gemini_batch_location`` and ``gemini_batch_bucket`` (required; the bucket has to be in that
 location), ``gemini_batch_model``.
@@ -15,7 +15,7 @@ from pathlib import Path
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.google.cloud.transfers.local_to_gcs import LocalFilesystemToGCSOperator
 
-from airflow_gemini_batch import GeminiBatchOutputFilesSensor, SubmitGeminiBatchOperator
+from airflow_gemini_batch import GeminiBatchOutputFilesSensor, SubmitGeminiBatchOperator, iter_responses
 
 BUCKET = "{{ var.value.gemini_batch_bucket }}"
 LOCATION = "{{ var.value.gemini_batch_location }}"
@@ -40,23 +40,12 @@ with DAG(
 
     @task
     def show_answers(manifest: dict) -> int:
-        """Log each answer under the prompt it belongs to; rows come back in another order than they were sent."""
-        import json
-
-        from airflow.providers.google.cloud.hooks.gcs import GCSHook
-
-        bucket, _, folder = manifest["outputs"][0].removeprefix("gs://").partition("/")
-        lines = GCSHook().download(bucket, f"{folder}/predictions.jsonl").decode().splitlines()
-        for line in lines:
-            row = json.loads(line)
-            prompt = " + ".join(
-                part.get("text") or part["fileData"]["fileUri"]
-                for part in row["request"]["contents"][0]["parts"]
-            )
-            candidates = row["response"].get("candidates")
-            answer = candidates[0]["content"]["parts"][0]["text"] if candidates else row["status"]
-            print(f"{prompt}\n  → {answer}")
-        return len(lines)
+        """Log each answer with the key of its prompt, those of follow-up jobs as well."""
+        answered = 0
+        for response in iter_responses(manifest):
+            print(f"{response.key} ({response.outcome})\n  → {response.text or response.message}")
+            answered += response.outcome.answered
+        return answered
 
     for kind in ("text", "multimodal"):
         requests = f"gs://{BUCKET}/{FOLDER}/prompts/{kind}_prompts.jsonl"

@@ -23,6 +23,9 @@ DEFAULT_MAX_FAILED_FRACTION = 0.05
 DEFAULT_MAX_ROW_RETRIES = 1
 """Follow-up jobs at most, for rows that may succeed in another job."""
 
+DEFAULT_FOLLOW_UP_WAIT = 900.0
+"""Seconds after a job's end in which a sensor expects a follow-up job for the rows without an answer."""
+
 SAMPLE_ROWS = 1000
 """Requests that a preflight looks at unless it is asked for all."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 IDENTITY_LABEL = "gemini_batch_id"
 # On follow-up jobs only: the identity of the submission, the number of the round, and the id of the job before.
@@ -17,10 +18,15 @@ AFTER_LABEL = "gemini_batch_after"
 # Digests of what a job asks, whatever the run that asks it, and of the target that its answers are for.
 CONTENT_LABEL = "gemini_batch_content"
 TARGET_LABEL = "gemini_batch_target"
+# How many follow-ups there may be. The jobs of earlier releases lack this label.
+LAST_ROUND_LABEL = "gemini_batch_last_round"
 # Keys hold no hyphen: in a list filter (labels.KEY="VALUE") it could be read as a minus sign.
 DAG_LABEL = "airflow_dag"
 TASK_LABEL = "airflow_task"
 RUN_LABEL = "airflow_run"
+# The run's logical date, if it has one, and the map index of a mapped task.
+DATE_LABEL = "airflow_logical_date"
+MAP_LABEL = "airflow_map_index"
 
 MAX_LABELS = 64
 _LONGEST = 63
@@ -34,24 +40,24 @@ _RESERVED = frozenset(
         AFTER_LABEL,
         CONTENT_LABEL,
         TARGET_LABEL,
+        LAST_ROUND_LABEL,
         DAG_LABEL,
         TASK_LABEL,
         RUN_LABEL,
+        DATE_LABEL,
+        MAP_LABEL,
     }
 )
 
 
 def label_value(text: str) -> str:
-    """Make a legal label value of any text; the same text always gives the same value.
+    """Make a legal label value of any text; the same text always gives the same value, another text another one.
 
-    Letters become lowercase, and everything outside ``a-z 0-9 _ -`` becomes ``-``. A text that is too
-    long is cut and ends in a digest, so that two long texts stay apart.
+    Letters become lowercase, and everything outside ``a-z 0-9 _ -`` becomes ``-``. A text that is changed by this, or
+    that is too long and is cut, ends in a digest: ``sales.daily`` is not taken for ``sales-daily``.
     """
-    value = re.sub(r"[^a-z0-9_-]", "-", text.lower())
-    if len(value) > _LONGEST:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        value = f"{value[: _LONGEST - len(digest) - 1]}-{digest}"
-    return value
+    value = _cleaned(text)
+    return value if value == text and len(value) <= _LONGEST else _with_digest(value, text)
 
 
 def airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) -> dict[str, str]:
@@ -63,6 +69,66 @@ def airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) 
 def target_labels(target: str | None) -> dict[str, str]:
     """Return the label that says which target a job's answers are for; none without a target."""
     return {TARGET_LABEL: hashlib.sha256(target.encode()).hexdigest()[:32]} if target else {}
+
+
+def former_airflow_labels(dag_id: str | None, task_id: str | None, run_id: str | None) -> dict[str, str]:
+    """Return what releases without digests wrote for :func:`airflow_labels`: their jobs may still be under way."""
+    named = {DAG_LABEL: dag_id, TASK_LABEL: task_id, RUN_LABEL: run_id}
+    return {key: _former_value(text) for key, text in named.items() if text}
+
+
+def names(labels: Mapping[str, str], dag_id: str | None, task_id: str | None, run_id: str | None) -> bool:
+    """Whether the labels of a job name these parts of Airflow, as this release writes them or as earlier ones did."""
+    parts = {DAG_LABEL: dag_id, TASK_LABEL: task_id, RUN_LABEL: run_id}
+    named = all(key in labels for key, text in parts.items() if text)
+    return named and not other_names(labels, dag_id, task_id, run_id)
+
+
+def other_names(
+    labels: Mapping[str, str], dag_id: str | None, task_id: str | None, run_id: str | None
+) -> dict[str, str]:
+    """Return the labels of a job that name other parts of Airflow than these; what is not labelled is in none."""
+    forms = [airflow_labels(dag_id, task_id, run_id)]
+    if LAST_ROUND_LABEL not in labels:
+        forms.append(former_airflow_labels(dag_id, task_id, run_id))
+    differ = [
+        {key: labels[key] for key, own in form.items() if labels.get(key, own) != own} for form in forms
+    ]
+    return min(differ, key=len)
+
+
+def run_labels(logical_date: datetime | None, map_index: int, last_round: int) -> dict[str, str]:
+    """Return the labels by which a sensor in another DAG finds all jobs of a task run, and tells its last one.
+
+    :param logical_date: of the DAG run.
+    :param map_index: of the task; -1 for a task that is not mapped.
+    :param last_round: how many follow-ups there may be.
+    """
+    labels = {LAST_ROUND_LABEL: str(last_round)}
+    if logical_date:
+        labels[DATE_LABEL] = date_value(logical_date)
+    if map_index >= 0:
+        labels[MAP_LABEL] = str(map_index)
+    return labels
+
+
+def date_value(moment: datetime) -> str:
+    """Return a moment as the value of a label, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dt%H-%M-%S-%f")
+
+
+def _former_value(text: str) -> str:
+    value = _cleaned(text)
+    return value if len(value) <= _LONGEST else _with_digest(value, text)
+
+
+def _cleaned(text: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower())
+
+
+def _with_digest(value: str, text: str) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return f"{value[: _LONGEST - len(digest) - 1]}-{digest}"
 
 
 def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:

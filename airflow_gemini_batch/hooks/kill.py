@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.core.labels import airflow_labels
+from airflow_gemini_batch.core.labels import other_names
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
 from airflow_gemini_batch.version_compat import task_state
@@ -59,8 +59,7 @@ def cancel_if_killed(
     try:
         client = hook.get_conn(name)
         labels = client.get(name).labels
-        own = airflow_labels(task_instance.dag_id, task_instance.task_id, task_instance.run_id)
-        if other := {key: labels[key] for key in own if labels.get(key, own[key]) != own[key]}:
+        if other := other_names(labels, task_instance.dag_id, task_instance.task_id, task_instance.run_id):
             log.error("%s continues: it is the job of another task (%s)", name, ascii(other))
             return False
         client.cancel(name)

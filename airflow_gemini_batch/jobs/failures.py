@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
+from airflow_gemini_batch.jobs.rounds import EndedRound
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState, Stage
 from airflow_gemini_batch.outputs.classify import Tally
 
@@ -17,6 +19,7 @@ def job_failure(
     has_result: bool = False,
     follow_up: bool = False,
     spent: str = "",
+    rounds: Sequence[EndedRound] = (),
 ) -> GeminiBatchError | None:
     """Return the error of a submission that has ended; returns ``None`` for a success.
 
@@ -27,17 +30,20 @@ def job_failure(
     :param follow_up: whether the job only sent again what an earlier one had not answered. However such a job ends,
         the submission succeeds when enough rows are answered.
     :param spent: tokens and cost of all jobs, as text; empty when not known.
+    :param rounds: all jobs, when there is more than one: the failed rows may be in the output of any.
     """
     succeeded = has_result or job.state.stage is Stage.SUCCEEDED
     if shortage := _shortage(tally, max_failed_fraction):
         if succeeded:
             end = f"{end_of(job)}, but {shortage}"
-            return RowsFailedError(_report(job, tally, end, _SAME_AGAIN, follow_up=follow_up, spent=spent))
+            return RowsFailedError(
+                _report(job, tally, end, _SAME_AGAIN, follow_up=follow_up, spent=spent, rounds=rounds)
+            )
     elif succeeded or follow_up:
         return None
     again = fails_again(job.error) if job.state is JobState.FAILED else ""
     next_step = again or _after_failure(job, tally, follow_up=follow_up)
-    report = _report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent)
+    report = _report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent, rounds=rounds)
     return JobFailedError(report, retryable=not again)
 
 
@@ -116,7 +122,16 @@ def _after_failure(job: BatchJob, tally: Tally, *, follow_up: bool) -> str:
     return kept + (_SAME_FOLLOW_UP if follow_up else "The next try submits a new job.")
 
 
-def _report(job: BatchJob, tally: Tally, end: str, next_step: str, *, follow_up: bool, spent: str) -> str:
+def _report(
+    job: BatchJob,
+    tally: Tally,
+    end: str,
+    next_step: str,
+    *,
+    follow_up: bool,
+    spent: str,
+    rounds: Sequence[EndedRound],
+) -> str:
     lines = [f"The {'follow-up' if follow_up else 'batch'} job {job.name} {end}."]
     if job.error:
         lines.append(f"Error: {job.error}")
@@ -124,10 +139,26 @@ def _report(job: BatchJob, tally: Tally, end: str, next_step: str, *, follow_up:
     lines += [f"  {sample}" for sample in tally.samples]
     if spent:
         lines.append(f"Spent: {spent}")
-    if job.output:
-        lines.append(f"Output: {job.output}")
-    lines += [f"Console: {job.name.console_url}", next_step]
-    return "\n".join(lines)
+    if len(rounds) > 1:
+        lines += [line for number, ended in enumerate(rounds) for line in round_lines(number, ended)]
+    else:
+        lines += _places(job)
+    return "\n".join([*lines, next_step])
+
+
+def round_lines(number: int, ended: EndedRound) -> list[str]:
+    """Return what a person needs of one round among several: its rows, output and page.
+
+    :param number: 0 for the first job.
+    """
+    name = f"Follow-up {number}" if number else "First job"
+    places = [f"  {line}" for line in _places(ended.job, has_output=ended.has_output)]
+    return [f"{name}, {ended.job}: {ended.tally}", *places]
+
+
+def _places(job: BatchJob, *, has_output: bool = True) -> list[str]:
+    output = [f"Output: {job.output}"] if job.output and has_output else []
+    return [*output, f"Console: {job.name.console_url}"]
 
 
 LEFT_RUNNING = (
@@ -138,13 +169,19 @@ LEFT_RUNNING = (
 HAS_ENDED = "It has ended and no longer bills. The next try finds it and takes its result."
 
 
-def timeout_message(name: JobName, reason: str, now: str, *, follow_up: bool = False) -> str:
+def timeout_message(
+    name: JobName, reason: str, now: str, *, follow_up: bool = False, before: Sequence[EndedRound] = ()
+) -> str:
     """Return the message about a job whose end was not waited for.
 
     :param now: what the job's state is now.
+    :param before: the rounds before a follow-up, where they have been read.
     """
-    kept = "\nIt is a follow-up. The answers of the earlier rounds are kept." if follow_up else ""
-    return f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.\n{now}{kept}\nConsole: {name.console_url}"
+    lines = [f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.", now]
+    if follow_up:
+        lines.append("It is a follow-up. The answers of the earlier rounds are kept.")
+    lines += [line for number, ended in enumerate(before) for line in round_lines(number, ended)]
+    return "\n".join([*lines, f"Console: {name.console_url}"])
 
 
 def cancel_message(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:

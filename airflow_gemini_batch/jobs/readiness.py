@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
 
@@ -15,6 +16,8 @@ class ReadinessState(StrEnum):
     READY = "ready"
     NOT_YET = "not_yet"
     NEVER = "never"
+    NOTHING = "nothing"
+    """Whoever would make it had nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +25,15 @@ class Readiness:
     """The result of one check of a job or its output.
 
     :param reason: for people: what is there, what is missing, or why it will never be ready.
-    :param result: the sensor's result once it is ready: JSON scalars.
+    :param result: the sensor's result once it is ready: JSON scalars and lists of texts.
     """
 
     state: ReadinessState
     reason: str
-    result: Mapping[str, str | int | float] | None = None
+    result: Mapping[str, Any] | None = None
 
 
-def ready(reason: str, **result: str | int | float) -> Readiness:
+def ready(reason: str, **result: Any) -> Readiness:
     """Return the result of a check of what is ready."""
     return Readiness(ReadinessState.READY, reason, result)
 
@@ -43,6 +46,11 @@ def not_yet(reason: str) -> Readiness:
 def never(reason: str) -> Readiness:
     """Return the result of a check of what will never become ready."""
     return Readiness(ReadinessState.NEVER, reason)
+
+
+def nothing(reason: str) -> Readiness:
+    """Return the result of a check of what somebody has found nothing to do for."""
+    return Readiness(ReadinessState.NOTHING, reason)
 
 
 def job_readiness(job: BatchJob) -> Readiness:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import Address
-from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_labels, label_value
+from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_labels, names, run_labels
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.prices import PriceTable
@@ -21,6 +21,7 @@ from airflow_gemini_batch.jobs.failures import (
     cancel_message,
     end_of,
     job_failure,
+    round_lines,
     timeout_message,
 )
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
@@ -56,6 +57,7 @@ class BatchRun:
     :param cancel_on_timeout: cancel a job that is over a limit, rather than leave it.
     :param check: checks the first job right before it is created; raises to prevent that.
     :param prices: loads the price table.
+    :param logical_date: of the DAG run, if it has one.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class BatchRun:
         prices: Callable[[], PriceTable],
         log: Log,
         patience: Patience = DEFAULT_PATIENCE,
+        logical_date: datetime | None = None,
     ) -> None:
         self._submission = submission
         self._task_run = task_run
@@ -90,6 +93,7 @@ class BatchRun:
         self._prices = prices
         self._log = log
         self._patience = patience
+        self._run_labels = run_labels(logical_date, task_run.map_index, max_row_retries)
         self._rounds = Rounds(submission, hook.store, self.read_ended, log)
 
     def submit(self, *, salt: str = "", since: datetime | None = None) -> Submitted:
@@ -125,7 +129,7 @@ class BatchRun:
 
     def is_of_another_run(self, job: BatchJob) -> bool:
         """Whether another run created a job, and may still wait for it."""
-        return job.labels.get(RUN_LABEL) not in (None, label_value(self._task_run.run_id))
+        return RUN_LABEL in job.labels and not names(job.labels, None, None, self._task_run.run_id)
 
     def _versions(self, requests: Sequence[Address]) -> Sequence[str]:
         return self._hook.store.of(requests[0]).versions(requests)
@@ -186,7 +190,7 @@ class BatchRun:
         """
         before = rounds[-1] if rounds else None
         task_run = self._task_run
-        labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id)
+        labels = airflow_labels(task_run.dag_id, task_run.task_id, task_run.run_id) | self._run_labels
         if content:
             labels[CONTENT_LABEL] = content
 
@@ -276,11 +280,13 @@ class BatchRun:
             self._log.warning("%s succeeded while it was being cancelled", name)
             return job
         if job.state.stage.waits:
-            now = cancel_message(job)
+            now, rounds = cancel_message(job), []
         else:
             rounds = self._rounds.up_to(job)
             now = cancel_message(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
-        raise JobTimeoutError(timeout_message(name, over.reason, now, follow_up=_is_follow_up(job)))
+        raise JobTimeoutError(
+            timeout_message(name, over.reason, now, follow_up=_is_follow_up(job), before=rounds[:-1])
+        )
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""
@@ -315,12 +321,14 @@ class BatchRun:
             has_result=self._has_result(job),
             follow_up=_is_follow_up(job),
             spent=str(spending),
+            rounds=rounds,
         ):
             raise failure
         if job.state.stage is not Stage.SUCCEEDED:
             self._log.warning("Enough rows have an answer, although the last job, %s, %s", job, end_of(job))
-        for ended in rounds:
-            self._log.info("Answers: %s", ended.job.output)
+        for number, ended in enumerate(rounds):
+            lines = round_lines(number, ended) if len(rounds) > 1 else [f"Answers: {ended.job.output}"]
+            self._log.info("%s", "\n".join(lines))
         self._log.info("%s", tally)
         spent = f"; {spending}" if str(spending) else ""
         self._log.info("%s of %s rows answered%s", f"{tally.answered:,}", f"{tally.rows:,}", spent)

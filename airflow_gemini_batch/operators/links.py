@@ -1,4 +1,4 @@
-"""The link from a task to its job in the Google Cloud console."""
+"""The links from a task to its jobs in the Google Cloud console."""
 
 from __future__ import annotations
 
@@ -9,20 +9,30 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
-    from airflow_gemini_batch.jobs.state import JobName
+    from airflow_gemini_batch.jobs.state import BatchJob
 
 
 class BatchJobLink(BaseOperatorLink):
-    """The batch job's page in the console, from the moment the job is known, also while the task waits."""
+    """The first job's page in the console, from the moment the job is known, also while the task waits."""
 
     name = "Vertex AI batch job"
     key = "vertex_ai_batch_job_url"
 
-    @classmethod
-    def persist(cls, context: Context, job_name: JobName) -> None:
-        """Store the address, so that showing the link needs no call."""
-        context["ti"].xcom_push(key=cls.key, value=job_name.console_url)
-
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address; empty while no job is known."""
         return XCom.get_value(ti_key=ti_key, key=self.key) or ""
+
+
+class FollowUpJobLink(BatchJobLink):
+    """The page of the latest follow-up job, which sends again the rows that failed temporarily."""
+
+    name = "Vertex AI follow-up job"
+    key = "vertex_ai_follow_up_job_url"
+
+
+def persist_link(context: Context, job: BatchJob) -> None:
+    """Store the address of a job's page, so that showing the link needs no call."""
+    from airflow_gemini_batch.jobs.identity import RoundId
+
+    link = FollowUpJobLink if RoundId.of(job).number else BatchJobLink
+    context["ti"].xcom_push(key=link.key, value=job.name.console_url)

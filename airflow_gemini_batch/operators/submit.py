@@ -18,7 +18,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_requ
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
-from airflow_gemini_batch.operators.links import BatchJobLink
+from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink, persist_link
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -109,7 +109,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "kms_key_name",
         "service_account",
     )
-    operator_extra_links = (BatchJobLink(),)
+    operator_extra_links = (BatchJobLink(), FollowUpJobLink())
 
     def __init__(
         self,
@@ -190,7 +190,6 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         with fail_without_retry():
             with as_invalid_request("job_name of the trigger's event"):
                 name = self.hook.job_name(event["job_name"])
-            BatchJobLink.persist(context, name)
             run = self._run(context)
             over = WaitOver(WaitOutcome(event["outcome"]), event["message"])
             ended = over.outcome is WaitOutcome.ENDED
@@ -227,7 +226,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
         while submitted:
             job = submitted.job
-            BatchJobLink.persist(context, job.name)
+            persist_link(context, job)
             if job.state.stage.waits:
                 # Whoever kills this task does not mean a run that waits for the same job.
                 cancel_on_kill = self.cancel_on_kill and not run.is_of_another_run(job)
@@ -299,6 +298,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             prices=lambda: price_table(self.hook.location),
             log=self.log,
             patience=self.patience,
+            logical_date=context.get("logical_date"),
         )
 
     @abstractmethod

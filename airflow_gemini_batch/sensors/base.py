@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
-from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
+from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_FOLLOW_UP_WAIT
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.jobs.readiness import Readiness
-    from airflow_gemini_batch.triggers.probes import JobProbe, OutputProbe
+    from airflow_gemini_batch.triggers.probes import AnyProbe
 
 
 class ReadinessSensor(HookedTask, BaseSensorOperator):
@@ -33,6 +33,8 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
     :param gcp_conn_id: the Airflow connection.
     :param impersonation_chain: service account to impersonate, or a chain of them.
     :param deferrable: wait in the triggerer (the default) or in the worker.
+    :param follow_up_wait: how long to expect a follow-up job for rows without an answer, in seconds after a job's end,
+        where Airflow does not know whether one comes.
     """
 
     template_fields: Sequence[str] = ("project_id", "location", "gcp_conn_id", "impersonation_chain")
@@ -46,6 +48,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         gcp_conn_id: str = DEFAULT_CONNECTION,
         impersonation_chain: str | Sequence[str] | None = None,
         deferrable: bool = True,
+        follow_up_wait: float = DEFAULT_FOLLOW_UP_WAIT,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,9 +57,10 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.deferrable = deferrable
+        self.follow_up_wait = follow_up_wait
 
     @abstractmethod
-    def probe(self) -> JobProbe | OutputProbe:
+    def probe(self, context: Context) -> AnyProbe:
         """Return what to check, from the rendered fields.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for fields that are not valid.
@@ -74,7 +78,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
             return poked.xcom_value
         return self.defer(
             trigger=GeminiBatchReadinessTrigger(
-                probe=probe_to_json(self.probe()),
+                probe=probe_to_json(self.probe(context)),
                 gcp_conn_id=self.gcp_conn_id,
                 project_id=self.project_id,
                 location=self.location,
@@ -98,7 +102,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         from airflow_gemini_batch.triggers.probes import check_with_retry
 
         with fail_without_retry():
-            check = check_with_retry(self.probe(), self.hook)
+            check = check_with_retry(self.probe(context), self.hook)
         return self._verdict(check)
 
     def _verdict(self, check: Readiness) -> PokeReturnValue:
@@ -110,5 +114,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
                 raise AirflowSkipException(shown(check.reason, lines=True))
             with fail_without_retry():
                 raise OutputNotReadyError(f"{self.task_id} will never be ready: {check.reason}")
+        if check.state is ReadinessState.NOTHING:
+            raise AirflowSkipException(shown(check.reason, lines=True))
         done = check.state is ReadinessState.READY
         return PokeReturnValue(is_done=done, xcom_value=dict(check.result or {}) if done else None)

@@ -10,21 +10,25 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_requ
 from airflow_gemini_batch.sensors.base import ReadinessSensor
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_gemini_batch.triggers.probes import OutputProbe
 
 
 class OutputSensor(ReadinessSensor):
-    """Wait until a job's output is complete.
+    """Wait until the output of a submission is complete: of its job, and of the follow-ups for rows that failed.
 
     A job writes while it runs, so output that exists may be incomplete. It is complete once it has as many rows as
-    expected and once the job that writes it has ended: give one of the two, or both, and both are checked.
-    The result is a dict: ``output``, ``rows``, ``failed``.
+    expected and once the job that writes it has ended: give one of the two, or both, and both are checked. While rows
+    are without an answer, the jobs that write there are looked for, and a follow-up is waited for.
+    The result is a dict: ``output``, ``rows`` and ``failed`` over all rounds, and ``outputs``, a list of the table or
+    folder of each round.
 
     :param expected_rows: number of rows, or the address of the requests to compare with.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer; with more, the sensor
         fails.
     :param job_name: ``projects/P/locations/L/batchPredictionJobs/ID``: when that job fails, so does the
-        sensor, with the reason.
+        sensor, with the reason. Its follow-ups are part of the output.
     """
 
     template_fields: Sequence[str] = (*ReadinessSensor.template_fields, "expected_rows", "job_name")
@@ -64,6 +68,7 @@ class OutputSensor(ReadinessSensor):
             expected_from=requests,
             max_failed_fraction=self.max_failed_fraction,
             job_name=self.job_name or None,
+            follow_up_wait=self.follow_up_wait,
         )
 
     def _expected(self) -> tuple[int | None, list[str]]:
@@ -94,7 +99,7 @@ class GeminiBatchOutputTableSensor(OutputSensor):
         super().__init__(**kwargs)
         self.table = table
 
-    def probe(self) -> OutputProbe:
+    def probe(self, context: Context) -> OutputProbe:
         """Return the probe for the table."""
         from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 
@@ -108,8 +113,8 @@ class GeminiBatchOutputTableSensor(OutputSensor):
 class GeminiBatchOutputFilesSensor(OutputSensor):
     """Wait until the prediction files on Cloud Storage hold the complete output of a job; see :class:`OutputSensor`.
 
-    :param prefix: the job's output folder, or the ``gs://`` prefix that it was given as destination. A prefix
-        with the output of several jobs fails.
+    :param prefix: the job's output folder, or the ``gs://`` prefix that it was given as destination. A prefix with the
+        output of several submissions fails, unless they are those of one mapped task in one run.
     """
 
     template_fields: Sequence[str] = (*OutputSensor.template_fields, "prefix")
@@ -118,7 +123,7 @@ class GeminiBatchOutputFilesSensor(OutputSensor):
         super().__init__(**kwargs)
         self.prefix = prefix
 
-    def probe(self) -> OutputProbe:
+    def probe(self, context: Context) -> OutputProbe:
         """Return the probe for the files."""
         from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
 

@@ -10,18 +10,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
-from airflow_gemini_batch.exceptions import JobServiceError, SourceNotReadyError, as_invalid_request
-from airflow_gemini_batch.jobs.client import JobQuery
+from airflow_gemini_batch.core.addresses import Address, GcsAddress, parse_address
+from airflow_gemini_batch.core.defaults import DEFAULT_FOLLOW_UP_WAIT
+from airflow_gemini_batch.exceptions import (
+    InvalidRequestError,
+    JobServiceError,
+    SourceNotReadyError,
+    as_invalid_request,
+)
+from airflow_gemini_batch.jobs.listed import (
+    ListedSubmission,
+    are_of_one_task_run,
+    of_newest_run,
+    submissions_of,
+    whole_readiness,
+)
 from airflow_gemini_batch.jobs.readiness import (
     Readiness,
     ReadinessState,
-    job_readiness,
     never,
     not_yet,
+    ready,
     rows_readiness,
 )
 from airflow_gemini_batch.jobs.submission import parse_requests
+from airflow_gemini_batch.outputs.classify import Tally
+from airflow_gemini_batch.triggers.lookup import (
+    created_time,
+    judged,
+    labelled,
+    submission_with,
+    submissions_writing_to,
+    tally_of,
+    writes_to,
+)
+from airflow_gemini_batch.triggers.task_run_probe import TaskRunProbe
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
@@ -36,35 +59,52 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JobProbe:
-    """Checks a job: by its name, or the newest one with these labels."""
+    """Checks a submission by one of its jobs, or all submissions with these labels.
+
+    :param expected_jobs: how many submissions with the labels there are at least.
+    :param follow_up_wait: how long a follow-up is waited for, in seconds after a job's end.
+    """
 
     job_name: str | None = None
     labels: Mapping[str, str] | None = None
+    expected_jobs: int = 1
+    follow_up_wait: float = DEFAULT_FOLLOW_UP_WAIT
 
     def check(self, hook: GeminiBatchHook) -> Readiness:
-        """Read the job and judge its state."""
+        """Read the jobs and judge their states."""
         if self.job_name:
-            with as_invalid_request("job_name"):
-                name = hook.job_name(self.job_name)
-            return job_readiness(hook.get_conn(name).get(name))
+            return judged(hook, named(hook, self.job_name), self.follow_up_wait)
         labels = self.labels or {}
         client = hook.get_conn()
-        for job in client.list(JobQuery(labels=labels)):
-            if labels.items() <= job.labels.items():
-                return job_readiness(job)
-        named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        return not_yet(f"no job in {client.parent} has the labels {named}")
+        # Of several runs the newest counts, with all its jobs.
+        found = submissions_of(of_newest_run(labelled(client, labels)))
+        if len(found) < self.expected_jobs:
+            with_labels = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+            count = f"{len(found)} of {self.expected_jobs} jobs have" if found else "no job has"
+            return not_yet(f"in {client.parent} {count} the labels {with_labels}")
+        return whole_readiness([judged(hook, one, self.follow_up_wait) for one in found])
+
+
+def named(hook: GeminiBatchHook, job_name: str) -> ListedSubmission:
+    """Return the submission that a named job is part of."""
+    with as_invalid_request("job_name"):
+        name = hook.job_name(job_name)
+    client = hook.get_conn(name)
+    return submission_with(client, client.get(name))
 
 
 @dataclass(frozen=True, slots=True)
 class OutputProbe:
-    """Checks a job's output table or output files, and the job itself where it is known.
+    """Checks the output of a submission: a table or files, and those of its follow-ups.
 
-    :param output: ``bq://`` table, or ``gs://`` folder.
+    A follow-up writes to a table or folder of its own, which the labels of its job tell.
+
+    :param output: ``bq://`` table, or ``gs://`` folder or prefix.
     :param expected_rows: rows of complete output.
     :param expected_from: the requests to compare with, ``gs://`` or ``bq://``, instead of a number.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
-    :param job_name: the job that writes the output.
+    :param job_name: a job of the submission.
+    :param follow_up_wait: how long a follow-up is waited for, in seconds after a job's end.
     """
 
     output: str
@@ -72,30 +112,82 @@ class OutputProbe:
     expected_from: Sequence[str] = ()
     max_failed_fraction: float = 0.0
     job_name: str | None = None
+    follow_up_wait: float = DEFAULT_FOLLOW_UP_WAIT
 
     def check(self, hook: GeminiBatchHook) -> Readiness:
-        """Check the job, if it is named, then count the rows."""
+        """Check the jobs, if they are known, then count the rows."""
+        output = parse_address(self.output)
         if self.job_name:
-            check = JobProbe(self.job_name).check(hook)
+            submission = named(hook, self.job_name)
+            check = judged(hook, submission, self.follow_up_wait)
             if check.state is not ReadinessState.READY:
                 return check
-        output = parse_address(self.output)
-        if isinstance(output, GcsAddress) and len(folders := hook.store.files.prediction_folders(output)) > 1:
-            named = ", ".join(map(str, folders))
-            return never(
-                f"{output} has the output of {len(folders)} jobs. Name the folder of one job: {named}"
-            )
+            return self._of_submissions(hook, output, [submission])
+        outputs = hook.store.files.prediction_folders(output) if isinstance(output, GcsAddress) else [output]
         tally = hook.store.of(output).tally(output)
         if tally is None:
-            absent = f"there is no output at {output}"
-            return never(f"{absent}, though {self.job_name} succeeded") if self.job_name else not_yet(absent)
-        return rows_readiness(
-            str(output),
+            return not_yet(f"there is no output at {output}")
+        expected = self._expected(hook)
+        if len(outputs) == 1 and tally.rows >= (expected or 0) and not tally.to_retry:
+            return self._judge([output], tally, expected)
+        submissions, problem = self._writers(hook, output)
+        if not are_of_one_task_run(submissions) or (len(outputs) > 1 and not submissions):
+            listed = ", ".join(map(str, outputs))
+            return never(
+                f"{output} has the output of {len(submissions) or len(outputs)} jobs{problem}. "
+                f"Name the folder of one job: {listed}"
+            )
+        if not submissions:
+            return self._judge([output], tally, expected)
+        check = whole_readiness([judged(hook, one, self.follow_up_wait) for one in submissions])
+        if check.state is not ReadinessState.READY:
+            # A job that has failed may be followed by one of its task's next try.
+            return not_yet(check.reason)
+        return self._of_submissions(hook, output, submissions)
+
+    def _writers(self, hook: GeminiBatchHook, output: Address) -> tuple[list[ListedSubmission], str]:
+        """Return the submissions that write to the output, or why they cannot be looked for."""
+        try:
+            return submissions_writing_to(hook.get_conn(), output, created_time(hook.store, output)), ""
+        except JobServiceError as error:
+            if error.transient:
+                raise
+            return (
+                [],
+                f" (the jobs cannot be listed, so it is not known whether they are follow-ups: {error})",
+            )
+        except InvalidRequestError as error:  # no location, say
+            return (
+                [],
+                f" (the jobs cannot be listed, so it is not known whether they are follow-ups: {error})",
+            )
+
+    def _of_submissions(
+        self, hook: GeminiBatchHook, output: Address, submissions: Sequence[ListedSubmission]
+    ) -> Readiness:
+        """Judge the rows of submissions that have ended."""
+        jobs = [job for one in submissions for job in one.rounds]
+        tally = hook.store.of(output).tally(output)
+        if tally is None:
+            return never(f"there is no output at {output}, though {jobs[0].name} succeeded")
+        outputs: list[Address | None] = [output]
+        if any(writes_to(job, output) for job in jobs):
+            outputs, tally = [job.output for job in jobs], Tally()
+            for one in submissions:
+                tally.merge(tally_of(hook.store, one))
+        return self._judge(outputs, tally, self._expected(hook))
+
+    def _judge(self, outputs: Sequence[Address | None], tally: Tally, expected: int | None) -> Readiness:
+        check = rows_readiness(
+            str(parse_address(self.output)),
             rows=tally.rows,
             failed=tally.failed,
-            expected=self._expected(hook),
+            expected=expected,
             max_failed_fraction=self.max_failed_fraction,
         )
+        if check.result is None:
+            return check
+        return ready(check.reason, **check.result, outputs=[str(output) for output in outputs if output])
 
     def _expected(self, hook: GeminiBatchHook) -> int | None:
         if not self.expected_from:
@@ -104,16 +196,21 @@ class OutputProbe:
         return hook.store.of(requests[0]).count_requests(requests)
 
 
-_KINDS: dict[str, type[JobProbe | OutputProbe]] = {"job": JobProbe, "output": OutputProbe}
+AnyProbe = JobProbe | OutputProbe | TaskRunProbe
+
+_KINDS: dict[str, type[AnyProbe]] = {"job": JobProbe, "output": OutputProbe, "task_run": TaskRunProbe}
+_ADDED = {"expected_jobs": 1, "follow_up_wait": DEFAULT_FOLLOW_UP_WAIT}
+"""Fields that a release before them does not read, with their defaults: left out where nothing else is set."""
 
 
-def probe_to_json(probe: JobProbe | OutputProbe) -> dict[str, Any]:
+def probe_to_json(probe: AnyProbe) -> dict[str, Any]:
     """Return a probe as JSON types."""
     kind = next(kind for kind, class_ in _KINDS.items() if isinstance(probe, class_))
-    return {"kind": kind, **asdict(probe)}
+    fields = {key: value for key, value in asdict(probe).items() if key not in _ADDED or value != _ADDED[key]}
+    return {"kind": kind, **fields}
 
 
-def probe_from_json(content: Mapping[str, Any]) -> JobProbe | OutputProbe:
+def probe_from_json(content: Mapping[str, Any]) -> AnyProbe:
     """Make the probe again."""
     return _KINDS[content["kind"]](**{key: value for key, value in content.items() if key != "kind"})
 

@@ -55,7 +55,7 @@ def demos(tmp_path_factory) -> dict[str, Demo]:
         "nasty": ["--input", "books.csv"],
         "some fail": ["--fail-rate", "0.3"],
         "all fail": ["--fail-rate", "1"],
-        "embeddings": ["--example", "embeddings"],
+        "embeddings": ["--example", "embeddings", "--fail-rate", "0.2"],
     }.items():
         folder = tmp_path_factory.mktemp("demo")
         with (folder / "books.csv").open("w", encoding="utf-8-sig", newline="") as file:
@@ -101,8 +101,9 @@ def test_demo_gives_each_book_its_own_description(demos):
 def test_demo_of_embeddings_finds_the_books_nearest_to_a_phrase(demos):
     demo = demos["embeddings"]
     assert demo.code == 0, demo.screen
-    assert (demo.summary["rows"], demo.summary["succeeded"], demo.summary["failed"]) == (42, 42, 0)
-    assert {row["dimensions"] for row in demo.rows} == {"768"}
+    assert demo.summary["rows"] == demo.summary["succeeded"] + demo.summary["failed"] == 42
+    assert demo.summary["failed"] > 0
+    assert {row["dimensions"] for row in demo.rows if not row["failure"]} == {"768"}
     nearest = demo.summary["nearest"]
     assert len(nearest) == 10
     assert [row["distance"] for row in nearest] == sorted(row["distance"] for row in nearest)

@@ -60,6 +60,11 @@ TRIGGERS = [
              "projects/1/locations/us-central1/batchPredictionJobs/42"}, "gcp_conn_id": "c",
              "project_id": null, "location": "us-central1", "impersonation_chain": null,
              "poll_interval": 60.0}]""",
+        "readiness of a task run": """["airflow_gemini_batch.triggers.readiness.GeminiBatchReadinessTrigger",
+            {"probe": {"kind": "task_run", "dag_id": "sales.daily", "task_id": "ask", "run_id": null,
+             "logical_date": "2026-11-26T00:00:00+00:00", "labels": null}, "gcp_conn_id": "c",
+             "project_id": null, "location": "us-central1", "impersonation_chain": null,
+             "poll_interval": 60.0}]""",
     }.items()
 ]
 
@@ -140,6 +145,21 @@ def test_events_of_the_job_trigger_are_read(gemini_batch_stack, deferred, text, 
             '"bq://my-shop.books.answers", "rows": 7, "failed": 0}}',
             {"output": "bq://my-shop.books.answers", "rows": 7, "failed": 0},
             id="output",
+        ),
+        pytest.param(
+            '{"version": 1, "readiness": "ready", "reason": "there", "result": {"run_id": "r", "job_name": '
+            '"projects/1234567890/locations/us-central1/batchPredictionJobs/42", "state": "JOB_STATE_SUCCEEDED", '
+            '"output": "gs://shop/out/1", "jobs": ["projects/1234567890/locations/us-central1/'
+            'batchPredictionJobs/42"], "outputs": ["gs://shop/out/1", "gs://shop/out/2"]}}',
+            {
+                "run_id": "r",
+                "job_name": JOB,
+                "state": "JOB_STATE_SUCCEEDED",
+                "output": "gs://shop/out/1",
+                "jobs": [JOB],
+                "outputs": ["gs://shop/out/1", "gs://shop/out/2"],
+            },
+            id="task-run",
         ),
         pytest.param(
             '{"version": 1, "readiness": "never", "reason": "it failed", "result": null}', None, id="never"

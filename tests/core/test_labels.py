@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from airflow_gemini_batch.core.labels import (
     AFTER_LABEL,
     CONTENT_LABEL,
     DAG_LABEL,
+    DATE_LABEL,
     IDENTITY_LABEL,
+    LAST_ROUND_LABEL,
+    MAP_LABEL,
     MAX_LABELS,
     ROOT_LABEL,
     ROUND_LABEL,
@@ -18,28 +22,28 @@ from airflow_gemini_batch.core.labels import (
     TASK_LABEL,
     airflow_labels,
     checked_labels,
+    former_airflow_labels,
     label_value,
+    names,
+    run_labels,
 )
 
 OWN_KEYS = (
-    IDENTITY_LABEL,
-    ROOT_LABEL,
-    ROUND_LABEL,
-    AFTER_LABEL,
-    CONTENT_LABEL,
-    TARGET_LABEL,
-    DAG_LABEL,
-    TASK_LABEL,
-    RUN_LABEL,
+    *(CONTENT_LABEL, TARGET_LABEL),
+    *(IDENTITY_LABEL, ROOT_LABEL, ROUND_LABEL, AFTER_LABEL, LAST_ROUND_LABEL),
+    *(DAG_LABEL, TASK_LABEL, RUN_LABEL, DATE_LABEL, MAP_LABEL),
 )
 LEGAL = re.compile(r"[a-z0-9_-]{0,63}")
 
 
+@pytest.mark.parametrize("text", ["", "nightly_books-2", "-_-", "x" * 63])
+def test_legal_text_is_its_own_label_value(text: str) -> None:
+    assert label_value(text) == text
+
+
 @pytest.mark.parametrize(
-    ("text", "value"),
+    ("text", "cleaned"),
     [
-        pytest.param("", "", id="empty"),
-        pytest.param("nightly_books-2", "nightly_books-2", id="legal-already"),
         pytest.param("Nightly.Books", "nightly-books", id="capitals-and-dot"),
         pytest.param(
             "scheduled__2025-01-02T03:04:05.678901+00:00",
@@ -51,11 +55,14 @@ LEGAL = re.compile(r"[a-z0-9_-]{0,63}")
         pytest.param("本", "-", id="nothing-legal"),
         pytest.param('a" OR labels.b="c', "a--or-labels-b--c", id="quotes"),
         pytest.param("a\nb", "a-b", id="newline"),
-        pytest.param("x" * 63, "x" * 63, id="longest"),
     ],
 )
-def test_label_value_keeps_what_is_legal(text: str, value: str) -> None:
-    assert label_value(text) == value
+def test_cleaned_text_ends_in_a_digest(text: str, cleaned: str) -> None:
+    value = label_value(text)
+    assert re.fullmatch(rf"{re.escape(cleaned)}-[0-9a-f]{{10}}", value)
+    assert label_value(text) == value == label_value(value)
+    # As jobs of earlier releases carry it.
+    assert former_airflow_labels(text, None, None) == {DAG_LABEL: cleaned}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +81,9 @@ def test_label_value_of_a_long_text_is_legal_and_stable(text: str) -> None:
     assert label_value(text) == value == label_value(value)
 
 
-def test_label_values_of_long_texts_stay_apart() -> None:
-    texts = [f"{'x' * 100}{tail}" for tail in ("a", "b", "A", ".", "-")]
+@pytest.mark.parametrize("stem", ["sales", "x" * 62, "x" * 100])
+def test_label_values_stay_apart(stem: str) -> None:
+    texts = [f"{stem}{tail}" for tail in ("a", "b", "A", ".", "-", ".a", "-a", " a", "_a")]
     assert len({label_value(text) for text in texts}) == len(texts)
 
 
@@ -84,7 +92,11 @@ def test_label_values_of_long_texts_stay_apart() -> None:
     [
         pytest.param(
             ("nightly", "group.submit", "manual__2025"),
-            {"airflow_dag": "nightly", "airflow_task": "group-submit", "airflow_run": "manual__2025"},
+            {
+                "airflow_dag": "nightly",
+                "airflow_task": label_value("group.submit"),
+                "airflow_run": "manual__2025",
+            },
             id="all",
         ),
         pytest.param(("nightly", None, None), {"airflow_dag": "nightly"}, id="dag-only"),
@@ -96,6 +108,51 @@ def test_airflow_labels_hold_what_is_known(
     names: tuple[str | None, str | None, str | None], labels: dict[str, str]
 ) -> None:
     assert airflow_labels(*names) == labels
+
+
+SALES = ("sales.daily", "group.submit", "scheduled__2025-01-02T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        pytest.param({**airflow_labels(*SALES), **run_labels(None, -1, 1)}, True, id="this-release"),
+        pytest.param(former_airflow_labels(*SALES), True, id="earlier-release"),
+        pytest.param({**airflow_labels("sales.daily", None, None)}, False, id="task-and-run-unknown"),
+        pytest.param(
+            {**airflow_labels("sales-daily", *SALES[1:]), **run_labels(None, -1, 1)}, False, id="another-dag"
+        ),
+        pytest.param(
+            {**former_airflow_labels(*SALES), **run_labels(None, -1, 1)}, False, id="same-when-cleaned"
+        ),
+        pytest.param({}, False, id="none"),
+    ],
+)
+def test_job_is_told_by_its_labels_of_this_release_or_of_earlier_ones(
+    labels: dict[str, str], named: bool
+) -> None:
+    assert names(labels, *SALES) is named
+
+
+@pytest.mark.parametrize(
+    ("logical_date", "map_index", "labels"),
+    [
+        pytest.param(None, -1, {}, id="neither"),
+        pytest.param(None, 0, {MAP_LABEL: "0"}, id="mapped"),
+        pytest.param(
+            datetime(2026, 11, 26, 3, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+            17,
+            {DATE_LABEL: "2026-11-25t22-00-00-000000", MAP_LABEL: "17"},
+            id="in-another-time-zone",
+        ),
+    ],
+)
+def test_run_labels_name_date_map_index_and_last_round(
+    logical_date: datetime | None, map_index: int, labels: dict[str, str]
+) -> None:
+    found = run_labels(logical_date, map_index, 2)
+    assert found == {**labels, LAST_ROUND_LABEL: "2"}
+    assert all(label_value(value) == value for value in found.values())
 
 
 def many(count: int) -> dict[str, str]:
@@ -140,7 +197,11 @@ def test_no_labels_are_legal() -> None:
         pytest.param({"team": 5}, "value 5 of label 'team'", id="number-as-value"),
         pytest.param({"team": None}, "value None of label 'team'", id="no-value"),
         pytest.param({"fine": "x", "team": "É"}, "'É' of label 'team'", id="second-of-two"),
-        pytest.param(many(MAX_LABELS - len(OWN_KEYS) + 1), "56 labels are too many: up to 55", id="too-many"),
+        pytest.param(
+            many(MAX_LABELS - len(OWN_KEYS) + 1),
+            f"{MAX_LABELS - len(OWN_KEYS) + 1} labels are too many: up to {MAX_LABELS - len(OWN_KEYS)}",
+            id="too-many",
+        ),
     ],
 )
 def test_illegal_label_is_named(labels: dict[Any, Any], culprit: str) -> None:

@@ -130,9 +130,28 @@ def test_output_that_is_gone_is_no_end_of_the_answers(files):
     assert read(files.manifest(source, "")) == {}
 
 
+def test_answers_of_all_mapped_tasks_and_their_follow_ups_are_read(files):
+    one = files.manifest(
+        files.requests("1", "2"),
+        files.output(line("1", good("one")), line("2", bad(503))),
+        files.output(line("2", good("two"))),
+    )
+    other = files.manifest(files.requests("3"), files.output(line("3", good("three"))))
+    found = list(iter_responses(manifest.to_json() for manifest in (one, other)))
+    assert sorted((response.key, response.text) for response in found) == [
+        ("1", "one"),
+        ("2", "two"),
+        ("3", "three"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ([], "manifest is empty"),
+        ([{}], "expected the manifest of a batch job"),
+        ([None], "expected the manifest of a batch job"),
+        (None, "expected the manifest of a batch job"),
         ({}, "expected the manifest of a batch job"),
         ({"version": 99}, "Upgrade airflow-gemini-batch"),
         ("gs://b", "expected the manifest"),

@@ -6,6 +6,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
+from airflow_gemini_batch.core.labels import label_value
 from airflow_gemini_batch.exceptions import JobFailedError, SourceNotReadyError
 from airflow_gemini_batch.jobs.manifest import Manifest
 from tests.support.requests_data import BAD_REQUEST, answers, request, upload
@@ -156,9 +157,10 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         "team": "bookshop",
         "airflow_dag": "nightly",
         "airflow_task": "describe",
-        "airflow_run": "scheduled__2026-11-22t00-00-00-00-00",
+        "airflow_run": label_value("scheduled__2026-11-22T00:00:00+00:00"),
         "gemini_batch_id": manifest["identity"],
         "gemini_batch_content": job.labels["gemini_batch_content"],
+        "gemini_batch_last_round": "1",
     }
     assert job.display_name == f"Nightly books {manifest['identity']}"
 

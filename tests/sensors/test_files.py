@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
@@ -76,7 +78,7 @@ def test_job_that_failed_skips_a_soft_sensor(gemini_batch_stack, submit, deferra
 
 def test_job_sensor_goes_on_while_there_is_no_such_job(gemini_batch_stack, bucket):
     task = sensor(GeminiBatchJobSensor, False, external_dag_id=f"never-{bucket}")
-    assert not task.poke({}).is_done
+    assert not task.poke({"logical_date": datetime(2026, 11, 22, tzinfo=UTC)}).is_done
 
 
 def test_sensor_survives_errors_of_the_service(gemini_batch_stack, submit):
@@ -97,7 +99,12 @@ def test_files_sensor_compares_with_the_requests(submit, bucket, deferrable):
             expected_rows=f"gs://{bucket}/in.jsonl",
         )
     )
-    assert found == {"output": f"gs://{bucket}/out", "rows": 7, "failed": 0}
+    assert found == {
+        "output": f"gs://{bucket}/out",
+        "rows": 7,
+        "failed": 0,
+        "outputs": [f"gs://{bucket}/out"],
+    }
 
 
 def test_files_sensor_takes_a_number_rendered_as_text(submit, bucket):

@@ -67,7 +67,12 @@ def sensor(table: str, *, deferrable: bool = True, **arguments: Any) -> GeminiBa
 def test_waits_for_as_many_rows_as_expected(dataset, submit, deferrable):
     submit(request("a"), request("b"))
     task = sensor(f"{dataset}.answers", deferrable=deferrable, expected_rows=2)
-    assert run_task(task) == {"output": f"{dataset}.answers", "rows": 2, "failed": 0}
+    assert run_task(task) == {
+        "output": f"{dataset}.answers",
+        "rows": 2,
+        "failed": 0,
+        "outputs": [f"{dataset}.answers"],
+    }
 
 
 @WAYS

@@ -21,6 +21,7 @@ from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.triggers.probes import (
     JobProbe,
     OutputProbe,
+    TaskRunProbe,
     check_with_retry,
     probe_from_json,
     probe_to_json,
@@ -42,7 +43,8 @@ FOLDER = "out/prediction-model-2026-11-22T00:00:00.000000Z"
     [
         JobProbe(),
         JobProbe(job_name="projects/my-shop/locations/us-central1/batchPredictionJobs/1"),
-        JobProbe(labels={"airflow_dag": "nightly", "team": "bookshop"}),
+        JobProbe(labels={"airflow_dag": "nightly", "team": "bookshop"}, expected_jobs=3, follow_up_wait=1.5),
+        TaskRunProbe("nightly", "ask", logical_date="2026-11-26T00:00:00+00:00", expected_jobs=2),
         OutputProbe("bq://project-1.d.t", expected_rows=7),
         OutputProbe("gs://bucket/out", expected_rows=0, max_failed_fraction=0.25),
         OutputProbe("gs://bucket/out", expected_from=["gs://b-1/a.jsonl", "gs://b-1/b.jsonl"]),
@@ -62,6 +64,8 @@ def test_probe_of_an_older_release_is_understood():
     # Triggers in flight hold what was known then; what has been added since has a default.
     assert probe_from_json({"kind": "output", "output": "gs://bucket/out"}) == OutputProbe("gs://bucket/out")
     assert probe_from_json({"kind": "job"}) == JobProbe()
+    # And the other way: what is at its default is left out.
+    assert probe_to_json(JobProbe()) == {"kind": "job", "job_name": None, "labels": None}
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_no_job_with_the_labels_is_a_reason_to_wait(hook, bucket):
     check = JobProbe(labels={"shop": bucket, "a": "b"}).check(hook)
     assert check == Readiness(
         ReadinessState.NOT_YET,
-        f"no job in projects/demo-project/locations/us-central1 has the labels a=b, shop={bucket}",
+        f"in projects/demo-project/locations/us-central1 no job has the labels a=b, shop={bucket}",
     )
 
 

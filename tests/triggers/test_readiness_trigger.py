@@ -50,6 +50,8 @@ def test_tells_of_a_job_that_becomes_ready(vertex):
             "job_name": str(name),
             "state": "JOB_STATE_SUCCEEDED",
             "output": "gs://nowhere/bare-job-0",
+            "jobs": [str(name)],
+            "outputs": ["gs://nowhere/bare-job-0"],
         },
     }
     assert vertex.requests.counts["get"] > 1
@@ -89,7 +91,12 @@ def test_waits_for_output_that_fills(gemini_batch_stack, vertex, bucket):
             )
         return await waiting
 
-    assert asyncio.run(filled_later())["result"] == {"output": folder, "rows": 2, "failed": 0}
+    assert asyncio.run(filled_later())["result"] == {
+        "output": folder,
+        "rows": 2,
+        "failed": 0,
+        "outputs": [folder],
+    }
 
 
 @pytest.mark.parametrize(
