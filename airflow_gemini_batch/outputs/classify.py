@@ -59,7 +59,7 @@ BLOCKED_FINISH_REASONS = frozenset(
     }
 )
 
-STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d{1,10})'
+STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d{1,10})\b'
 OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0[^{}]*)?\}'
 _LONGEST_MESSAGE = 300
 
