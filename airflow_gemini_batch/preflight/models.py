@@ -28,7 +28,7 @@ def model_findings(
     where = f"model {short_model_name(model)}"
     life = table.lifecycle(model)
     if life.retires and on > life.retires:
-        yield error(f"Vertex AI has retired it on {life.retires}", f"use a current one; {_LATER}", where)
+        yield error(f"Vertex AI retired it on {life.retires}", f"use a current one; {_LATER}", where)
     elif life.retires and life.retires - on <= WARNED_BEFORE:
         yield warning(f"Vertex AI retires it on {life.retires}", "change to a current one before", where)
     elif life.closed_to_new_projects and on >= life.closed_to_new_projects:

@@ -103,7 +103,7 @@ def test_build_refuses_a_ceiling_without_a_price(bucket, unpriced):
     [
         (LAST_DAY, {"model": "gemini-2.5-flash"}, "closed to new projects since 2026-10-20"),
         (DOUBLED, {"model": "gemini-2.5-flash"}, "closed to new projects since 2026-10-20"),
-        (RETIRED, {"model": "gemini-2.5-flash"}, "1 error.* Vertex AI has retired it on 2027-03-31"),
+        (RETIRED, {"model": "gemini-2.5-flash"}, "1 error.* Vertex AI retired it on 2027-03-31"),
         (RETIRED, {}, None),
         (LAST_DAY, {"model": "gemini-99"}, None),
         (LAST_DAY, {"model": "gemini-99", "max_cost_usd": 5, "unpriced": "allow"}, None),

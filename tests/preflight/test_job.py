@@ -347,7 +347,7 @@ def test_model_that_ends_is_a_warning_before_its_end(check_job, caplog, day):
 
 
 def test_retired_model_is_refused_unless_the_preflight_is_off(check_job):
-    with pytest.raises(InvalidRequestError, match="Vertex AI has retired it on 2027-03-31"):
+    with pytest.raises(InvalidRequestError, match="Vertex AI retired it on 2027-03-31"):
         check_job("gemini-2.5-flash", date(2027, 4, 1))
     check_job("gemini-2.5-flash", date(2027, 4, 1), preflight=False)
 

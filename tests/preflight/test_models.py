@@ -27,7 +27,7 @@ def found(model: str, day: date, *, needs_price: bool = False) -> list[str]:
         (FLASH, date(2027, 1, 29), CLOSED.format(FLASH) + ", and retires on 2027-03-31"),
         (FLASH, date(2027, 1, 30), f"warning: model {FLASH}: Vertex AI retires it on 2027-03-31"),
         (FLASH, date(2027, 3, 31), f"warning: model {FLASH}: Vertex AI retires it on 2027-03-31"),
-        (FLASH, date(2027, 4, 1), f"error: model {FLASH}: Vertex AI has retired it on 2027-03-31"),
+        (FLASH, date(2027, 4, 1), f"error: model {FLASH}: Vertex AI retired it on 2027-03-31"),
         (
             "publishers/google/models/gemini-2.5-pro-001",
             date(2027, 4, 1),
@@ -41,7 +41,7 @@ def found(model: str, day: date, *, needs_price: bool = False) -> list[str]:
         (
             "gemini-2.0-flash",
             date(2026, 11, 30),
-            "error: model gemini-2.0-flash: Vertex AI has retired it on",
+            "error: model gemini-2.0-flash: Vertex AI retired it on",
         ),
         *(
             (model, day, None)
