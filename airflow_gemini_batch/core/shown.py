@@ -15,8 +15,7 @@ _MOST = 50
 
 # Control characters of both sets, marks of direction, further line ends, halves of surrogate pairs.
 _UNSEEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-_OF_A_VALUE = re.compile(f"[\t\n{_UNSEEN}]")
-_OF_A_MESSAGE = re.compile(f"[{_UNSEEN}]")
+_OF_A_VALUE, _OF_A_MESSAGE = f"[\t\n{_UNSEEN}]", f"[{_UNSEEN}]"
 
 
 def shown(text: str, *, lines: bool = False) -> str:
@@ -24,7 +23,8 @@ def shown(text: str, *, lines: bool = False) -> str:
 
     :param lines: leave line ends and tabs as they are, for a message of our own.
     """
-    return (_OF_A_MESSAGE if lines else _OF_A_VALUE).sub(_escaped, text)
+    # The module compiles each pattern once, and not where a DAG file is read.
+    return re.sub(_OF_A_MESSAGE if lines else _OF_A_VALUE, _escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -11,7 +11,6 @@ from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.disk.private_folder import remove_private_folders
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
@@ -59,6 +58,8 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
 
     def on_kill(self) -> None:
         """Remove the rows that are on this worker's disk, as the task may not get to it."""
+        from airflow_gemini_batch.disk.private_folder import remove_private_folders
+
         remove_private_folders()
 
 
