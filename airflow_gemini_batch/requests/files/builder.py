@@ -109,9 +109,10 @@ class _Build:
         batch: list[Row] = []
         size = 0
         for row in rows:
-            needed = {name: row.get(name) for name in columns}
+            needed = row if len(row) <= len(columns) else {name: row.get(name) for name in columns}
             batch.append(needed)
-            size += sum(map(_size, needed.values()))
+            for value in needed.values():
+                size += len(value) if type(value) is str else _size(value)
             if size >= _BATCH_BYTES or len(batch) >= _MOST_ROWS:
                 self._take_batch(batch)
                 batch, size = [], 0
