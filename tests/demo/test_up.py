@@ -152,13 +152,17 @@ def a_page_learns_and_changes_nothing(told, attacks, tmp_path):
     targets = []
     for server, requests_of_server in attacks.items():
         address = urlsplit(told[server].split()[0])
-        # As if the page had been told the token, too.
-        for prefix in {"", address.path, "/wrong"}:
-            for host in ("127.0.0.1", "localhost", REBOUND):
-                targets += [
-                    Target(f"http://{host}:{address.port}{prefix}{path}", json.dumps(body))
-                    for path, body in requests_of_server
-                ]
+        # As if the page had been told the token, too: one call with it and without at each name, the others with it.
+        (path, body), *others = requests_of_server
+        targets += [
+            Target(f"http://{host}:{address.port}{prefix}{path}", json.dumps(body))
+            for prefix in {"", address.path, "/wrong"}
+            for host in ("127.0.0.1", "localhost", REBOUND)
+        ]
+        targets += [
+            Target(f"http://127.0.0.1:{address.port}{address.path}{path}", json.dumps(body))
+            for path, body in others
+        ]
 
     for name in ("127.0.0.1", REBOUND):
         found, baited = visit(targets, name=name)
