@@ -211,7 +211,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         expected = estimate(
             short_model_name(plan.model),
-            price_table(self._known_location()),
+            price_table(self.hook.location if self.hook.has_location else ""),
             on=utc_now().date(),
             rows=report.requests,
             prompt_characters=report.prompt_characters + report.requests * self._fixed_characters(),
@@ -224,13 +224,6 @@ class BuildRequestsOperator(GeminiBatchOperator):
         if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd), self.unpriced):
             self.log.warning("%s", warning)
         return expected.to_json()
-
-    def _known_location(self) -> str:
-        """Return the location of the jobs; empty without one, which a build does not need."""
-        try:
-            return self.hook.location
-        except InvalidRequestError:
-            return ""
 
     def _earlier(self, plan: BuildPlan) -> Usage | None:
         from airflow_gemini_batch.costs.earlier import earlier_usage

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.providers.common.compat.sdk import DAG
+
 from airflow_gemini_batch import (
     BuildGeminiRequestsOperator,
+    GeminiEnrichmentTaskGroup,
     LandGeminiResultsOperator,
     SubmitGeminiBatchOperator,
 )
@@ -19,6 +22,21 @@ PROMPT = "Describe [[ title ]]."
 
 def book(number: int, **changes: Any) -> dict[str, Any]:
     return {"isbn": f"978-{number}", "title": f"Title {number}", **changes}
+
+
+def group_dag(**arguments: Any) -> Any:
+    """Return a DAG with the task group ``books``."""
+    with DAG("nightly", schedule=None) as dag:
+        GeminiEnrichmentTaskGroup(
+            group_id="books",
+            source="bq://shop.books.books",
+            key="isbn",
+            prompt=PROMPT,
+            model=MODEL,
+            target="bq://shop.books.described",
+            **arguments,
+        )
+    return dag
 
 
 def built(source: Any, ti: TaskInstance | None = None, **arguments: Any) -> list[str]:

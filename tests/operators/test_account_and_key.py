@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
-from airflow_gemini_batch import GeminiEnrichmentTaskGroup, PreflightGeminiBatchOperator
+from airflow_gemini_batch import PreflightGeminiBatchOperator
 from airflow_gemini_batch.core.places import checked_kms_key, checked_service_account
 from airflow_gemini_batch.exceptions import ForeignJobError
 from airflow_gemini_batch.operators.base import GeminiBatchOperator
@@ -17,6 +17,7 @@ from airflow_gemini_batch.testing.stack import LOCATION
 from airflow_gemini_batch.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.operators.stage import describe
+from tests.operators.steps import group_dag
 from tests.support.jobs import make_client
 from tests.support.tasks import TaskInstance, run_task
 
@@ -145,19 +146,9 @@ def test_what_is_no_key(key):
 
 
 def test_task_group_hands_them_to_the_tasks_that_use_them():
-    with DAG("nightly") as dag:
-        GeminiEnrichmentTaskGroup(
-            group_id="books",
-            source="bq://shop.books.books",
-            key="isbn",
-            prompt="Describe [[ title ]].",
-            model="gemini-2.5-flash",
-            target="bq://shop.books.described",
-            kms_key_name=KEY,
-            service_account=ACCOUNT,
-            quota_project_id="my-quota",
-            user_project="the-payer",
-        )
+    dag = group_dag(
+        kms_key_name=KEY, service_account=ACCOUNT, quota_project_id="my-quota", user_project="the-payer"
+    )
     preflight, build, land = (
         dag.get_task(f"books.{name}") for name in ("preflight", "build_requests", "land_results")
     )

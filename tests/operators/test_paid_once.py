@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_gemini_batch import GeminiEnrichmentTaskGroup
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from tests.operators.stage import describe
+from tests.operators.steps import group_dag
 from tests.support.tasks import TaskInstance, run_task
 
 
@@ -83,16 +83,7 @@ def test_first_job_that_the_build_task_has_estimated_is_not_compared_again(verte
 
 
 def test_task_group_hands_the_ceiling_to_the_follow_ups():
-    with DAG("nightly") as dag:
-        GeminiEnrichmentTaskGroup(
-            group_id="books",
-            source="bq://shop.books.books",
-            key="isbn",
-            prompt="Describe [[ title ]].",
-            model="gemini-2.5-flash",
-            target="bq://shop.books.described",
-            max_cost_usd=50,
-        )
+    dag = group_dag(max_cost_usd=50)
     submit = dag.get_task("books.submit").partial_kwargs
     assert (submit["max_cost_usd"], submit["first_job_is_estimated"]) == (50, True)
     assert dag.get_task("books.build_requests").max_cost_usd == 50
