@@ -14,6 +14,16 @@ from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
+CONNECTION_PARAMETERS = (
+    "project_id",
+    "location",
+    "gcp_conn_id",
+    "impersonation_chain",
+    "quota_project_id",
+    "user_project",
+)
+"""What says where the calls of a task go, in whose name and on whose account; all operators take them."""
+
 
 class GeminiBatchOperator(HookedTask, BaseOperator):
     """A task that uses one connection, project and location.
@@ -27,14 +37,7 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
     :param user_project: project that pays for calls about buckets whose readers pay; by default the connection's.
     """
 
-    template_fields: Sequence[str] = (
-        "project_id",
-        "location",
-        "gcp_conn_id",
-        "impersonation_chain",
-        "quota_project_id",
-        "user_project",
-    )
+    template_fields: Sequence[str] = CONNECTION_PARAMETERS
     ui_color = "#e6e9ff"
 
     def __init__(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, 
 
 from airflow.providers.common.compat.sdk import TaskGroup
 
+from airflow_gemini_batch.operators.base import CONNECTION_PARAMETERS
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG, XComArg
 
@@ -167,14 +169,7 @@ class PipelineTaskGroup(TaskGroup):
         def take(*names: str) -> dict[str, Any]:
             return {name: remaining.pop(name) for name in names if name in remaining}
 
-        connection = take(
-            "project_id",
-            "location",
-            "gcp_conn_id",
-            "impersonation_chain",
-            "quota_project_id",
-            "user_project",
-        )
+        connection = take(*CONNECTION_PARAMETERS)
         account_and_key = take("kms_key_name", "service_account")
         building = {
             "source": source,
