@@ -7,28 +7,21 @@ import os
 import secrets
 import signal
 import socket
-import sqlite3
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
 from airflow_gemini_batch.demo.workspace import Workspace
 from airflow_gemini_batch.testing.server_thread import HOST
 from airflow_gemini_batch.testing.stack import LocalStack
-
-SCHEDULER = "scheduler"
-TRIGGERER = "triggerer"
-# Without their log servers, which would listen on every interface.
-_COMMANDS = {
-    "api-server": ("api-server",),
-    "dag-processor": ("dag-processor",),
-    SCHEDULER: (SCHEDULER, "--skip-serve-logs"),
-    TRIGGERER: (TRIGGERER, "--skip-serve-logs"),
-}
+from tests.crash.services import Deployment
+from tests.crash.wait import wait_for
 
 # Airflow notices a death after minutes, by default; here it takes seconds.
 _IMPATIENT = {
@@ -45,8 +38,6 @@ _IMPATIENT = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
 }
 
-_READY_WITHIN = 120.0
-
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
@@ -59,16 +50,19 @@ class TaskRow:
 
 
 class AirflowParts:
-    """An API server, a DAG processor, a scheduler with its workers, and a triggerer, on 127.0.0.1."""
+    """An API server, a DAG processor, a scheduler, workers and triggerers, on 127.0.0.1."""
 
-    def __init__(self, workspace: Workspace, stack: LocalStack, dags: Path) -> None:
+    def __init__(self, workspace: Workspace, stack: LocalStack, dags: Path, deployment: Deployment) -> None:
         self._workspace = workspace
+        self.deployment = deployment
+        self._database = create_engine(deployment.database)
         with closing(socket.create_server((HOST, 0))) as free:
             self._port = free.getsockname()[1]
         url = f"http://{HOST}:{self._port}"
         self._environment = workspace.environment(
             stack,
             **_IMPATIENT,
+            **deployment.environment,
             AIRFLOW__CORE__DAGS_FOLDER=str(dags),
             AIRFLOW__CORE__PARALLELISM="4",
             AIRFLOW__CORE__EXECUTION_API_SERVER_URL=f"{url}/execution/",
@@ -86,8 +80,7 @@ class AirflowParts:
     def __enter__(self) -> Self:
         try:
             self._command("db", "migrate")
-            for name in _COMMANDS:
-                self.start(name)
+            self.start(*self.deployment.commands)
             self._wait_for(self._answers, "the API server does not answer")
             self._wait_for(lambda: bool(self._query("SELECT 1 FROM serialized_dag")), "the DAG was not read")
         except BaseException:
@@ -102,19 +95,33 @@ class AirflowParts:
         for process in self._running.values():
             process.wait()
 
-    def start(self, name: str) -> None:
-        """Start a component."""
-        self._running[name] = self._workspace.airflow(*_COMMANDS[name], environment=self._environment)
-        self._groups.append(self._running[name].pid)
+    def start(self, *names: str) -> None:
+        """Start components."""
+        for name in names:
+            command = self.deployment.commands[name]
+            self._running[name] = self._workspace.airflow(*command, environment=self._environment)
+            self._groups.append(self._running[name].pid)
 
-    def kill(self, name: str) -> None:
-        """Kill a component's own process with SIGKILL; what it has started lives on."""
-        self._running[name].kill()
-        self._running[name].wait()
+    def kill(self, *names: str) -> None:
+        """Kill the components' own processes with SIGKILL; what they have started lives on."""
+        for name in names:
+            self._running[name].kill()
+            self._running[name].wait()
 
     def kill_workers(self, run_id: str) -> int:
-        """Kill the workers that run a task of this run, each with its task; returns how many there were."""
+        """Kill the workers that run a task of this run, each with its tasks; returns how many there were.
+
+        A worker that is a part of its own dies with all that it has started, as a pod does, and is started again.
+        """
         tasks = [row.pid for row in self.tasks(run_id) if row.state == "running" and row.pid]
+        if self.deployment.workers:
+            groups = set(map(_group, tasks))
+            hit = [name for name in self.deployment.workers if self._running[name].pid in groups]
+            for name in hit:
+                os.killpg(self._running[name].pid, signal.SIGKILL)
+                self._running[name].wait()
+                self.start(name)
+            return len(hit)
         pairs = [(worker, task) for task in tasks if self._is_ours(worker := _parent(task))]
         for worker, task in pairs:
             # The worker first, or it would report the death of its task.
@@ -129,25 +136,22 @@ class AirflowParts:
 
     def run_state(self, run_id: str) -> str | None:
         """Return the state of a DAG run."""
-        rows = self._query("SELECT state FROM dag_run WHERE run_id = ?", run_id)
+        rows = self._query("SELECT state FROM dag_run WHERE run_id = :run_id", run_id)
         return rows[0][0] if rows else None
 
     def tasks(self, run_id: str) -> list[TaskRow]:
         """Return the tasks of a DAG run."""
-        wanted = "SELECT task_id, state, try_number, pid FROM task_instance WHERE run_id = ?"
+        wanted = "SELECT task_id, state, try_number, pid FROM task_instance WHERE run_id = :run_id"
         return [TaskRow(*row) for row in self._query(wanted, run_id)]
 
     def results(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return what the tasks of a DAG run returned, by task."""
-        wanted = "SELECT task_id, value FROM xcom WHERE key = 'return_value' AND run_id = ?"
-        return {task_id: json.loads(value) for task_id, value in self._query(wanted, run_id)}
+        wanted = "SELECT task_id, value FROM xcom WHERE key = 'return_value' AND run_id = :run_id"
+        return {task_id: _decoded(value) for task_id, value in self._query(wanted, run_id)}
 
     def _is_ours(self, pid: int) -> bool:
         # The task of a worker that has just died belongs to process 1, which is nobody's to kill.
-        try:
-            return os.getpgid(pid) in self._groups
-        except ProcessLookupError:
-            return False
+        return _group(pid) in self._groups
 
     def _command(self, *arguments: str) -> None:
         if self._workspace.airflow(*arguments, environment=self._environment).wait() != 0:
@@ -155,12 +159,12 @@ class AirflowParts:
                 f"airflow {' '.join(arguments)} failed: {self._workspace.log.read_text()[-4000:]}"
             )
 
-    def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
-        database = f"file:{self._workspace.airflow_home / 'airflow.db'}?mode=ro"
+    def _query(self, sql: str, run_id: str = "") -> list[tuple[Any, ...]]:
         try:
-            with closing(sqlite3.connect(database, uri=True)) as connection:
-                return connection.execute(sql, values).fetchall()
-        except sqlite3.OperationalError:  # being written
+            with self._database.connect() as connection:
+                parameters = {"run_id": run_id} if run_id else {}
+                return [tuple(row) for row in connection.execute(text(sql), parameters)]
+        except (OperationalError, ProgrammingError):  # being written, or not made yet
             return []
 
     def _answers(self) -> bool:
@@ -171,12 +175,17 @@ class AirflowParts:
         return True
 
     def _wait_for(self, ready: Callable[[], bool], complaint: str) -> None:
-        deadline = time.monotonic() + _READY_WITHIN
-        while not ready():
-            dead = [name for name, process in self._running.items() if process.poll() is not None]
-            if dead or time.monotonic() > deadline:
-                raise RuntimeError(f"{complaint}, ended: {dead}; {self._workspace.log.read_text()[-4000:]}")
-            time.sleep(0.3)
+        def ready_or_dead() -> bool:
+            return bool(self._dead()) or ready()
+
+        with suppress(RuntimeError):
+            wait_for(ready_or_dead, complaint)
+        if not ready():
+            log = self._workspace.log.read_text()[-4000:]
+            raise RuntimeError(f"{complaint}, ended: {self._dead()}; {log}")
+
+    def _dead(self) -> list[str]:
+        return [name for name, process in self._running.items() if process.poll() is not None]
 
 
 def _parent(pid: int) -> int:
@@ -186,3 +195,16 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 1
+
+
+def _group(pid: int) -> int | None:
+    """Return the process group of a process, None when there is no such process."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _decoded(value: Any) -> Any:
+    """Return what a JSON column holds; Postgres' driver has decoded it already."""
+    return json.loads(value) if isinstance(value, str) else value

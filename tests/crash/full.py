@@ -12,8 +12,9 @@ from airflow_gemini_batch.testing.stack import LocalStack
 from tests.crash.airflow_parts import AirflowParts
 from tests.crash.board import Board
 from tests.crash.evidence import Outcome, jobs_of, lost_rows
-from tests.crash.full_points import DAG_ID, TASKS, WORKERS, FullPoint, Sight
+from tests.crash.full_points import DAG_ID, ONE_TRIGGERER, TASKS, TRIGGERERS, WORKERS, FullPoint, Sight
 from tests.crash.rounds import BUCKET
+from tests.crash.services import Deployment, managed, small
 from tests.support.requests_data import request, upload
 
 DAGS = Path(__file__).parent / "dags"
@@ -24,20 +25,30 @@ _ENDS_WITHIN = 900.0
 _LOOK_EVERY = 0.1
 
 
-def run_full(points: Sequence[FullPoint], rounds: int, folder: Path, board: Board) -> None:
+def run_full(
+    points: Sequence[FullPoint], rounds: int, folder: Path, board: Board, as_managed: bool = False
+) -> None:
     """Play the rounds one after the other on one Airflow."""
-    for point in points:
-        board.expect(point.name, rounds)
     workspace = Workspace(folder / "full")
     workspace.create()
-    with workspace.stack(queue_seconds=2.0, run_seconds=18.0) as stack:
+    with (
+        (managed if as_managed else small)(workspace) as deployment,
+        workspace.stack(queue_seconds=2.0, run_seconds=18.0) as stack,
+    ):
+        points = [point for point in points if _possible(point, deployment)]
+        for point in points:
+            board.expect(point.name, rounds)
         stack.storage.create_bucket(BUCKET)
-        with AirflowParts(workspace, stack, DAGS) as airflow:
+        with AirflowParts(workspace, stack, DAGS, deployment) as airflow:
             for number in range(rounds):
                 for point in points:
                     started = time.monotonic()
                     outcome = FullRound(point, f"{point.name}-{number}", stack, airflow).play()
                     board.record(point.name, outcome, time.monotonic() - started, workspace.log)
+
+
+def _possible(point: FullPoint, deployment: Deployment) -> bool:
+    return ONE_TRIGGERER not in point.kills or len(deployment.triggerers) > 1
 
 
 class FullRound:
@@ -64,6 +75,8 @@ class FullRound:
         struck = any(self._point.seen(sight) for sight in self._sights(_CRASHES_WITHIN)) and self._strike()
         for _ in self._sights(_ENDS_WITHIN):
             pass
+        if ONE_TRIGGERER in self._point.kills:
+            self._airflow.start(*self._airflow.deployment.triggerers[:1])
         return self._outcome(struck)
 
     def _sights(self, seconds: float) -> Iterator[Sight]:
@@ -82,14 +95,17 @@ class FullRound:
         """Kill, start again what is to be started, and return whether there was something of each kind to kill."""
         time.sleep(self._point.linger)
         hit = True
+        triggerers = self._airflow.deployment.triggerers
+        killed: list[str] = []
         for victim in self._point.kills:
             if victim == WORKERS:
                 hit = self._airflow.kill_workers(self._run_id) > 0
+            elif victim == ONE_TRIGGERER:
+                self._airflow.kill(*triggerers[:1])
             else:
-                self._airflow.kill(victim)
-        for victim in self._point.kills:
-            if victim != WORKERS:
-                self._airflow.start(victim)
+                killed += (parts := triggerers if victim == TRIGGERERS else (victim,))
+                self._airflow.kill(*parts)
+        self._airflow.start(*killed)
         return hit
 
     def _jobs(self) -> dict[str, list[dict[str, Any]]]:

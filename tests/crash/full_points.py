@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.crash.airflow_parts import SCHEDULER, TRIGGERER
+from tests.crash.services import SCHEDULER
 
 DAG_ID = "crash"
 TASKS = ("first", "second", "in_worker")
 
-# Stands for the workers that run a task of the run.
+# Stand for the workers that run a task of the run, for all triggerers, and for the first of several, which is not
+# started again before the run has ended.
 WORKERS = "workers"
+TRIGGERERS = "triggerers"
+ONE_TRIGGERER = "one triggerer"
 
 # Longer than any round: the call never comes back to the process that is killed in it.
 _NEVER = 600.0
@@ -101,14 +104,15 @@ FULL_POINTS = (
         _all_created,
         (("delay_after", {"on": "create", "times": len(TASKS), "seconds": _NEVER}),),
     ),
-    FullPoint("full_triggerer_while_polling", (TRIGGERER,), _deferred, linger=_TAKEN_UP_AFTER),
+    FullPoint("full_triggerer_while_polling", (TRIGGERERS,), _deferred, linger=_TAKEN_UP_AFTER),
     FullPoint(
         "full_workers_and_triggerer",
-        (WORKERS, TRIGGERER),
+        (WORKERS, TRIGGERERS),
         _everywhere,
         _SECOND_UNANSWERED,
         linger=_TAKEN_UP_AFTER,
     ),
+    FullPoint("full_one_triggerer_of_two", (ONE_TRIGGERER,), _deferred, linger=_TAKEN_UP_AFTER),
     # The workers of a scheduler that was killed live on, with their tasks, beside those of the next one.
     FullPoint("full_scheduler", (SCHEDULER,), _everywhere, _SECOND_ANSWERED_LATE),
     FullPoint("full_scheduler_and_workers", (SCHEDULER, WORKERS), _everywhere, _SECOND_UNANSWERED),

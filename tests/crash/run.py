@@ -6,7 +6,9 @@ The quick level runs the operator and the trigger each in a process of its own, 
 the trigger started again from its arguments) played by the harness. The full level runs a real scheduler,
 triggerer and API server. Both talk to the local servers; nothing leaves this machine.
 
-The full level needs Airflow 3 and takes about a minute for each crash point and round.
+The full level needs Airflow 3 and takes about a minute for each crash point and round. With ``--managed`` it runs as
+managed Airflow does: Postgres, Celery with Redis, two workers and two triggerers; see ``services.py`` for what that
+needs.
 
 Prints one JSON line last: ``runs``, ``duplicate_jobs`` (jobs beyond those that a submission needs), ``lost_rows``
 (requests without an answer), ``stuck_runs`` (not ended in time) and ``missed_crashes`` (rounds in which nothing was
@@ -54,7 +56,7 @@ def main() -> int:
             if quick and arguments.rounds:
                 run_quick(quick, arguments.rounds, arguments.lanes, folder, board)
             if full and arguments.full_rounds:
-                run_full(full, arguments.full_rounds, folder, board)
+                run_full(full, arguments.full_rounds, folder, board, arguments.managed)
         if reached := escaped.exists():
             board.console.print(f"[red]reached for another host:[/red] {escaped.read_text()}")
     whole = total(board.figures.values())
@@ -78,6 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--point", action="append", choices=names, help="only this crash point; may be repeated"
     )
+    parser.add_argument("--managed", action="store_true", help="the full level on Postgres and Celery")
     parser.add_argument(
         "--folder", type=Path, help="keep all logs and data there; by default they are removed"
     )
