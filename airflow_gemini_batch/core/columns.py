@@ -36,6 +36,8 @@ What has no value in one of the three statements that stage answers (``landing.b
 NOT_OF_VECTORS = frozenset({"batch_finish_reason", *TOKEN_COLUMNS.keys() - {"batch_prompt_tokens"}})
 """Those of :data:`BOOKKEEPING` that vectors do not have."""
 
+TIMES_FAILED_COLUMN = "times_failed"
+
 FAILED_COLUMNS = {
     "outcome": "STRING",
     "code": "INT64",
@@ -44,10 +46,24 @@ FAILED_COLUMNS = {
     "round": "INT64",
     "failed_time": "TIMESTAMP",
     FINGERPRINT_COLUMN: "STRING",
+    TIMES_FAILED_COLUMN: "INT64",
 }
-"""Columns of ``<target>__failed`` after the key. ``round`` counts from 0."""
+"""Columns of ``<target>__failed`` after the key. ``round`` counts from 0.
+
+``times_failed`` is the number of runs in which this very request has failed for good; tables of earlier releases do not
+have it.
+"""
 
 FAILED_SUFFIX = "__failed"
+
+
+def failed_target_of(target: str) -> str:
+    """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
+    if target.startswith("bq://"):
+        return target + FAILED_SUFFIX
+    stem, dot, ending = target.rpartition(".")
+    return f"{stem}{FAILED_SUFFIX}{dot}{ending}"
+
 
 STAGED_OUTCOME = {
     "batch_outcome": "STRING",

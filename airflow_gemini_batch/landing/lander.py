@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
+from airflow_gemini_batch.core.columns import failed_target_of
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
 from airflow_gemini_batch.landing.files.lander import land_files
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage

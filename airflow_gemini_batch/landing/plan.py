@@ -9,12 +9,14 @@ from typing import Any
 from airflow_gemini_batch.core.columns import (
     BOOKKEEPING,
     FAILED_COLUMNS,
-    FAILED_SUFFIX,
+    FINGERPRINT_COLUMN,
     NOT_OF_VECTORS,
     STAGED_OUTCOME,
     STAGED_VECTOR,
+    TIMES_FAILED_COLUMN,
 )
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
+from airflow_gemini_batch.core.outcomes import failed_for_good_sql
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.classify import Outcome
@@ -173,12 +175,26 @@ def newer_wins(new: str, old: str) -> str:
     return f"COALESCE({new} >= {old}, TRUE)"
 
 
-def failed_target_of(target: str) -> str:
-    """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
-    if target.startswith("bq://"):
-        return target + FAILED_SUFFIX
-    stem, dot, ending = target.rpartition(".")
-    return f"{stem}{FAILED_SUFFIX}{dot}{ending}"
+def times_failed(new: Callable[[str], str], old: Callable[[str], str]) -> str:
+    """Return how many runs a request has failed for good in by now, for BigQuery and DuckDB.
+
+    Another request of the same row begins anew. Landing the answers of a job again counts nothing.
+
+    :param new: gives the expression for a column of :data:`FAILED_COLUMNS` of the row that lands.
+    :param old: of the row with the same key in the table of failures.
+    """
+    is_same = f"{old(FINGERPRINT_COLUMN)} = {new(FINGERPRINT_COLUMN)}"
+    before = f"COALESCE({old(TIMES_FAILED_COLUMN)}, {first_failure(old)})"
+    return f"""CASE
+    WHEN {is_same} AND {old("job")} = {new("job")} THEN GREATEST({before}, {first_failure(new)})
+    WHEN {is_same} THEN {before} + {first_failure(new)}
+    ELSE {first_failure(new)}
+  END"""
+
+
+def first_failure(row: Callable[[str], str]) -> str:
+    """Return what a row without one before it counts: 1 when it has failed for good, else 0."""
+    return f"CASE WHEN {failed_for_good_sql(row('outcome'), row('code'))} THEN 1 ELSE 0 END"
 
 
 @dataclass(frozen=True, slots=True)

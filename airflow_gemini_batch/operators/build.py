@@ -29,7 +29,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     The result (XCom) is a list of sources, one for each job, for
     ``SubmitGeminiBatchOperator.partial(…).expand(requests=build.output)``: a request file, a list of them, or a table.
-    The XCom ``report`` counts the rows that were read, became requests, were done already and were left out.
+    The XCom ``report`` counts the rows that were read, became requests, were done already, have failed before and were
+    left out.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
     tables, so that a cleared run takes the jobs that it has paid for.
@@ -46,6 +47,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
     :param target: the enriched table, or file, that results land in.
     :param incremental: leave out the rows that the target holds already, with the same request and model, and those
         that another run is asking at this moment for the same target. Without a target, each row becomes a request.
+    :param failed_target: where the rows without an answer go, as in the land task; by default ``<target>__failed``.
+    :param ask_failed_again: in how many more runs a row is asked whose request has failed for good (rejected, blocked,
+        truncated or invalid): 0 (the default), a number, or ``always``. A row that failed temporarily is asked in every
+        run, and so is one whose request has changed since. Deleting a row from ``failed_target`` asks it again, too.
     :param on_bad_rows: rows that can't become requests (key NULL or repeated, empty prompt, unusable media) ``fail``
         the task with their keys, or ``drop`` them: they are counted and left out.
     :param on_empty: without any new row, ``skip`` this task and what follows, or ``succeed`` with no files.
@@ -66,6 +71,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         "model",
         "requests",
         "target",
+        "failed_target",
+        "ask_failed_again",
         "max_cost_usd",
         "unpriced",
     )
@@ -80,6 +87,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         requests: str | None = None,
         target: str | None = None,
         incremental: bool = True,
+        failed_target: str | None = None,
+        ask_failed_again: int | str = 0,
         on_bad_rows: Literal["fail", "drop"] = "fail",
         on_empty: Literal["skip", "succeed"] = "skip",
         max_cost_usd: float | str | None = None,
@@ -97,6 +106,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.requests = renamed("requests", requests, "destination", destination)
         self.target = renamed("target", target, "skip_done", skip_done)
         self.incremental = incremental
+        self.failed_target = failed_target
+        self.ask_failed_again = ask_failed_again
         self.on_bad_rows = on_bad_rows
         self.on_empty = on_empty
         self.max_cost_usd = max_cost_usd
@@ -152,12 +163,20 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 others=self._other_runs(context, plan),
             )
             self.log.info("%s", report)
+            if report.failed_before:
+                self.log.info(
+                    "%d rows are not asked again, since the same request has failed for good. %s tells why. Change "
+                    "the prompt or the row, or ask it again as it is: with ask_failed_again=1, or by deleting it there",
+                    report.failed_before,
+                    plan.failures,
+                )
             summary = report.to_json()
             if report.requests:
                 summary["estimate"] = self._estimate(plan, report)
             context["ti"].xcom_push(key="report", value=summary)
             if not report.requests and self.on_empty == "skip":
-                raise AirflowSkipException("There is nothing to ask: no new rows")
+                failed = f", and {report.failed_before} that failed for good" if report.failed_before else ""
+                raise AirflowSkipException(f"There is nothing to ask: no new rows{failed}")
             for source in report.sources:
                 self.log.info("Requests: %s", source)
             return list(report.sources)
@@ -186,7 +205,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def _plan(self) -> BuildPlan:
         from airflow_gemini_batch.core.models import model_resource_name
-        from airflow_gemini_batch.requests.spec import BuildPlan
+        from airflow_gemini_batch.requests.spec import BuildPlan, failed_again
 
         with as_invalid_request():
             model = model_resource_name(self.model)
@@ -200,6 +219,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 drop_bad_rows=self.on_bad_rows == "drop",
                 target=self.target or None,
                 incremental=self.incremental,
+                failed_target=self.failed_target or None,
+                ask_failed_again=failed_again(self.ask_failed_again),
                 shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 

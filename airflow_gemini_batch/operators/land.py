@@ -149,6 +149,6 @@ class LandResultsOperator(GeminiBatchOperator):
             f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; "
             f"max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{samples}\n"
             f"The other {report.landed} are landed in {report.target}, the failures with their reasons in "
-            f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run sends the "
-            "rows that are not landed again."
+            f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run asks again "
+            "what failed temporarily, and what has another prompt or schema; the rest with ask_failed_again=1."
         )

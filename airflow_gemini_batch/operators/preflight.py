@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.core.response_schema import AnswerColumn
 
 
-_OWN_FIELDS = ("failed_target", "kms_key_name", "service_account")
+_OWN_FIELDS = ("kms_key_name", "service_account")
 
 
 class PreflightOperator(BuildRequestsOperator):
@@ -29,7 +29,6 @@ class PreflightOperator(BuildRequestsOperator):
     The result (XCom): ``{"warnings": […]}``.
 
     :param target: a ``bq://`` table, or a ``.parquet`` or ``.jsonl`` file: ``gs://…`` or a local path.
-    :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     :param kms_key_name: as of the submit task, like ``service_account``.
     """
 
@@ -39,13 +38,11 @@ class PreflightOperator(BuildRequestsOperator):
         self,
         *,
         target: str,
-        failed_target: str | None = None,
         kms_key_name: str | None = None,
         service_account: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(target=target, **kwargs)
-        self.failed_target = failed_target
         self.kms_key_name = kms_key_name
         self.service_account = service_account
 

@@ -9,36 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.outcomes import Outcome as Outcome  # re-exported
 from airflow_gemini_batch.core.shown import shown
-
-
-class Outcome(StrEnum):
-    """The outcome of one request."""
-
-    OK = "ok"
-    RETRYABLE = "retryable"
-    REJECTED = "rejected"
-    BLOCKED = "blocked"
-    TRUNCATED = "truncated"
-    INVALID = "invalid"
-    """The answer does not fit the schema; only landing checks that."""
-    MISSING = "missing"
-
-    @property
-    def answered(self) -> bool:
-        """Whether there is a usable answer."""
-        return self is Outcome.OK
-
-    @property
-    def retried(self) -> bool:
-        """Whether the request is worth another job."""
-        return self in (Outcome.RETRYABLE, Outcome.MISSING)
-
 
 # HTTP codes, and the gRPC codes of a bare google.rpc.Status: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 REJECTED_CODES = frozenset({400, 401, 403, 404, 413, 3, 5, 6, 7, 9, 11, 12, 16})

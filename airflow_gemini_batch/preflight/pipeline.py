@@ -23,6 +23,7 @@ from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, 
 from airflow_gemini_batch.requests.bigquery.preview import types_of_query
 from airflow_gemini_batch.requests.build import request_dataset, request_folder
 from airflow_gemini_batch.requests.done import done_query, read_done_files
+from airflow_gemini_batch.requests.failed import failed_query, read_failed
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -123,18 +124,26 @@ class _PipelineChecker(PreflightChecker):
             self._check_stream(source)
 
     def check_done_rows(self) -> None:
-        """Check that the target shows which rows are done."""
-        target = self._plan.done_target
-        if not target:
-            return
-        with self.checking(f"target {target}"):
-            if not target.startswith("bq://"):
-                # The check comes with the first row.
-                next(read_done_files(self._plan, self.hook.storage_client), None)
-            elif address := self._table_address("target", target):
-                table = self.store.tables.find(address)
-                if table is not None:
-                    done_query(address, table, self._plan.key)
+        """Check that the target shows which rows are done, and the failures which have failed for good."""
+        plan, log = self._plan, self.hook.log
+        if plan.done_target:
+            with self.checking(f"target {plan.done_target}"):
+                if not plan.done_target.startswith("bq://"):
+                    # The check comes with the first row.
+                    next(read_done_files(plan, self.hook.storage_client), None)
+                elif address := self._table_address("target", plan.done_target):
+                    table = self.store.tables.find(address)
+                    if table is not None:
+                        done_query(address, table, plan.key)
+        if plan.kept_failures:
+            with self.checking(f"failed_target {plan.kept_failures}"):
+                if not plan.kept_failures.startswith("bq://"):
+                    clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+                    next(read_failed(plan, *clients, log), None)
+                elif address := self._table_address("failed_target", plan.kept_failures):
+                    table = self.store.tables.find(address)
+                    if table is not None:
+                        failed_query(plan, address, table, log)
 
     def check_landing(self, answers: Sequence[AnswerColumn]) -> None:
         """Check that key, answers and bookkeeping can be columns of one table."""

@@ -11,6 +11,7 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.requests.bigquery.builder import ExportBuild, TableBuild
 from airflow_gemini_batch.requests.done import read_done_files, read_done_table
+from airflow_gemini_batch.requests.failed import read_failed
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import (
@@ -79,11 +80,12 @@ def build_requests(
         done = read_done_table(bigquery_client(), table, plan.key)
     if plan.done_target and others:
         done = chain(done or read_done_files(plan, client), others.rows(folder))
+    failed = read_failed(plan, lambda: client, bigquery_client, log)
     if isinstance(rows, FileRows):
         stream = read_rows(rows, (*plan.key, *plan.template.columns), client)
     else:
         stream = python_rows(rows() if callable(rows) else rows)
-    return build_files(plan, stream, folder, client, log, done=done)
+    return build_files(plan, stream, folder, client, log, done=done, failed=failed)
 
 
 @as_invalid_request()

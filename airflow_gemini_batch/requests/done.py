@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
@@ -11,10 +10,10 @@ from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN
 from airflow_gemini_batch.core.keys import key_text as key_text_of
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.core.values import is_null
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted, types_of
-from airflow_gemini_batch.requests.files.rows import read_rows
+from airflow_gemini_batch.requests.files.rows import Rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 from airflow_gemini_batch.requests.spec import BuildPlan
 
@@ -35,11 +34,13 @@ def read_done_table(
     existing = Tables(client).find(table)
     if existing is None:
         return
+    yield from read_marks(client, done_query(table, existing, key), existing.location)
+
+
+def read_marks(client: bigquery.Client, query: str, location: str | None) -> Iterator[tuple[str, str]]:
+    """Yield what a query of :func:`marks_query` gives."""
     rows = client.query_and_wait(
-        done_query(table, existing, key),
-        location=existing.location,
-        api_timeout=_CALL_TIMEOUT,
-        wait_timeout=_QUERY_TIMEOUT,
+        query, location=location, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
     )
     for row in rows:
         yield row["key_text"], row["fingerprint"]
@@ -52,19 +53,8 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
     """
     if plan.done_target is None:
         return
-    try:
-        source = parse_row_source(plan.done_target)
-    except InvalidRequestError as error:
-        raise InvalidRequestError(f"target: {error}") from None
-    if not isinstance(source, FileRows):
-        raise InvalidRequestError(
-            f"target {plan.done_target} is not a file: give the file that results land in"
-        )
-    try:
-        rows = read_rows(source, (*plan.key, FINGERPRINT_COLUMN), client)
-    except SourceNotReadyError:
-        return
-    if rows.columns is None:
+    rows = landed_rows("target", plan.done_target, (*plan.key, FINGERPRINT_COLUMN), client)
+    if rows is None or rows.columns is None:
         return
     _check_columns(plan.done_target, rows.columns, plan.key)
     for row in rows.rows:
@@ -74,34 +64,54 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
             yield key_text_of(key), str(fingerprint)
 
 
+def landed_rows(role: str, where: str, columns: Sequence[str], client: storage.Client) -> Rows | None:
+    """Return the rows of a file that results land in; ``None`` if there is no such file yet.
+
+    :param role: what the file is, for messages.
+    :param columns: those to read, as far as the file has them.
+
+    Raises :class:`.InvalidRequestError` for what is not a file, and for a file that can't be read.
+    """
+    with as_invalid_request(role):
+        source = parse_row_source(where)
+    if not isinstance(source, FileRows):
+        raise InvalidRequestError(f"{role} {where} is not a file: give the file that results land in")
+    try:
+        present = read_rows(source, (), client).columns or ()
+        return read_rows(source, [name for name in columns if name in present], client)
+    except SourceNotReadyError:
+        return None
+
+
 def read_landed_jobs(
     plan: BuildPlan,
     storage_client: Callable[[], storage.Client],
     bigquery_client: Callable[[], bigquery.Client],
 ) -> Iterator[str]:
-    """Yield the names of the jobs whose answers are in ``plan.target``; nothing if it does not exist yet."""
-    if plan.target is None:
-        return
-    if plan.target.startswith("bq://"):
-        address, client = BigQueryAddress.parse(plan.target), bigquery_client()
-        table = Tables(client).find(address)
-        if table is not None and JOB_COLUMN in types_of(table.schema):
-            job = quoted(JOB_COLUMN)
-            rows = client.query_and_wait(
-                f"SELECT DISTINCT {job} AS job FROM {address.sql} WHERE {job} IS NOT NULL",
-                location=table.location,
-                api_timeout=_CALL_TIMEOUT,
-                wait_timeout=_QUERY_TIMEOUT,
-            )
-            yield from (row["job"] for row in rows)
-        return
-    source = parse_row_source(plan.target)
-    if not isinstance(source, FileRows):
-        return
-    with suppress(SourceNotReadyError):
-        rows_of_files = read_rows(source, (JOB_COLUMN,), storage_client())
-        if JOB_COLUMN in (rows_of_files.columns or ()):
-            yield from {str(row[JOB_COLUMN]) for row in rows_of_files.rows if row.get(JOB_COLUMN)}
+    """Yield the names of the jobs whose answers or failures have landed; nothing where none have yet."""
+    for role, where, job in (
+        ("target", plan.target, JOB_COLUMN),
+        ("failed_target", plan.failures, "job"),
+    ):
+        if where is None:
+            continue
+        if where.startswith("bq://"):
+            yield from _jobs_of_table(bigquery_client(), BigQueryAddress.parse(where), job)
+        elif (rows := landed_rows(role, where, (job,), storage_client())) and job in (rows.columns or ()):
+            yield from {str(row[job]) for row in rows.rows if row.get(job)}
+
+
+def _jobs_of_table(client: bigquery.Client, address: BigQueryAddress, column: str) -> Iterator[str]:
+    table = Tables(client).find(address)
+    if table is not None and column in types_of(table.schema):
+        job = quoted(column)
+        rows = client.query_and_wait(
+            f"SELECT DISTINCT {job} AS job FROM {address.sql} WHERE {job} IS NOT NULL",
+            location=table.location,
+            api_timeout=_CALL_TIMEOUT,
+            wait_timeout=_QUERY_TIMEOUT,
+        )
+        yield from (row["job"] for row in rows)
 
 
 def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> str:
@@ -113,12 +123,23 @@ def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[st
     """
     types = types_of(table.schema)
     _check_columns(str(address), types, key)
-    present = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN))
+    return marks_query(address, types, key)
+
+
+def marks_query(
+    address: BigQueryAddress, types: Mapping[str, str], key: Sequence[str], *conditions: str
+) -> str:
+    """Return the query for ``key_text`` and ``fingerprint`` of the rows that have both.
+
+    :param types: GoogleSQL's types of the table's columns.
+    :param conditions: that the rows have to meet besides.
+    """
+    present = [f"{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN)]
     return f"""SELECT DISTINCT
     {key_text(key, types)} AS key_text,
     {quoted(FINGERPRINT_COLUMN)} AS fingerprint
   FROM {address.sql}
-  WHERE {present}"""
+  WHERE {" AND ".join([*present, *conditions])}"""
 
 
 def _check_columns(target: str, columns: Iterable[str], key: Sequence[str]) -> None:
@@ -127,8 +148,13 @@ def _check_columns(target: str, columns: Iterable[str], key: Sequence[str]) -> N
             f"target {target} has no column {FINGERPRINT_COLUMN!r}: it was landed without bookkeeping, so nothing "
             "tells which of its rows had the same request. Land with bookkeeping=True, or set incremental=False"
         )
+    check_key(f"target {target}", columns, key)
+
+
+def check_key(where: str, columns: Iterable[str], key: Sequence[str]) -> None:
+    """Raise :class:`.InvalidRequestError` unless a target has the key's columns."""
     if missing := [column for column in key if column not in columns]:
         raise InvalidRequestError(
-            f"target {target} has no column {', '.join(map(repr, missing))}, which the key names. "
+            f"{where} has no column {', '.join(map(repr, missing))}, which the key names. "
             f"The columns are: {listed(columns)}"
         )

@@ -13,6 +13,7 @@ from airflow_gemini_batch.core.columns import (
     SHARD_COLUMN,
     STAGED_OUTCOME,
     STAGED_VECTOR,
+    failed_target_of,
 )
 from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
@@ -73,6 +74,8 @@ class BuildPlan:
     :param drop_bad_rows: leave rows out that can't become requests, and count them; otherwise they are an error.
     :param target: the enriched table, or file, that the answers land in.
     :param incremental: whether rows that are in the target with the same fingerprint are left out.
+    :param failed_target: where the failures land; ``None`` for ``<target>__failed``.
+    :param ask_failed_again: in how many more runs a request is asked that has failed for good; ``None`` for all.
     :param shard_rows: most requests a job takes.
     :param shard_bytes: most bytes of one file.
     """
@@ -85,6 +88,8 @@ class BuildPlan:
     drop_bad_rows: bool = False
     target: str | None = None
     incremental: bool = True
+    failed_target: str | None = None
+    ask_failed_again: int | None = 0
     shard_rows: int = 200_000
     shard_bytes: int = LARGEST_FILE
 
@@ -92,6 +97,16 @@ class BuildPlan:
     def done_target(self) -> str | None:
         """Where the rows are that need no new request; ``None`` if each row becomes one."""
         return self.target if self.incremental else None
+
+    @property
+    def failures(self) -> str | None:
+        """Where failures land; ``None`` without a target."""
+        return (self.failed_target or failed_target_of(self.target)) if self.target else None
+
+    @property
+    def kept_failures(self) -> str | None:
+        """Where rows are listed whose requests have failed for good; ``None`` if these are asked all the same."""
+        return self.failures if self.incremental and self.ask_failed_again is not None else None
 
     @property
     def model_key(self) -> str:
@@ -157,6 +172,7 @@ class BuildReport:
     :param rows: rows read.
     :param requests: requests written.
     :param done: rows left out because they are done already.
+    :param failed_before: rows left out because the same request has failed for good before.
     :param bad: rows left out because they can't become requests.
     :param prompt_characters: of all requests: their rendered texts, without what all of them share.
     :param media: number of files in all requests.
@@ -166,6 +182,7 @@ class BuildReport:
     rows: int
     requests: int
     done: int = 0
+    failed_before: int = 0
     bad: Mapping[BadRow, BadRows] = field(default_factory=dict)
     prompt_characters: int = 0
     media: int = 0
@@ -182,6 +199,7 @@ class BuildReport:
             "rows": self.rows,
             "requests": self.requests,
             "done": self.done,
+            "failed_before": self.failed_before,
             "dropped": {reason.name.lower(): rows.count for reason, rows in self.bad.items() if rows.count},
         }
 
@@ -189,5 +207,22 @@ class BuildReport:
         parts = [f"{self.rows} rows: {self.requests} to ask"]
         if self.done:
             parts.append(f"{self.done} done already")
+        if self.failed_before:
+            parts.append(f"{self.failed_before} left out (the same request failed for good before)")
         parts += [f"{rows.count} left out ({reason})" for reason, rows in self.bad.items() if rows.count]
         return ", ".join(parts)
+
+
+def failed_again(given: int | str) -> int | None:
+    """Return in how many more runs a request is asked that has failed for good: a number, ``None`` for "always".
+
+    Raises :class:`ValueError` for anything else.
+    """
+    if given == "always":
+        return None
+    try:
+        if isinstance(given, (int, str)) and not isinstance(given, bool) and (times := int(given)) >= 0:
+            return times
+    except ValueError:
+        pass
+    raise ValueError(f"ask_failed_again has to be 0, a number of runs or 'always', got {given!r:.100}")

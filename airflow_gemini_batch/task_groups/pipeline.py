@@ -73,6 +73,10 @@ class PipelineOptions(TaskGroupOptions, total=False):
     """Leave out the rows that are in the target already, with an answer to the same request (the default).
     ``False`` asks, and pays, for all rows in each run. Incremental runs need ``bookkeeping``."""
 
+    ask_failed_again: int | str
+    """In how many more runs a row is asked whose request has failed for good (rejected, blocked, truncated or invalid):
+    0 (the default), a number, or ``always``. Rows that failed temporarily are asked in every run."""
+
     bookkeeping: bool
     """Keep model, tokens, time, job and fingerprint beside each answer, in columns ``batch_…`` (the default)."""
 
@@ -169,7 +173,7 @@ class PipelineTaskGroup(TaskGroup):
         def take(*names: str) -> dict[str, Any]:
             return {name: remaining.pop(name) for name in names if name in remaining}
 
-        connection = take(*CONNECTION_PARAMETERS)
+        connection, failed_target = take(*CONNECTION_PARAMETERS), take("failed_target")
         account_and_key = take("kms_key_name", "service_account")
         building = {
             "source": source,
@@ -181,11 +185,13 @@ class PipelineTaskGroup(TaskGroup):
                 "source_parameters",
                 "requests",
                 "incremental",
+                "ask_failed_again",
                 "on_bad_rows",
                 "max_cost_usd",
                 "unpriced",
                 "shard_rows",
             ),
+            **failed_target,
             **build_arguments,
             **connection,
         }
@@ -212,7 +218,7 @@ class PipelineTaskGroup(TaskGroup):
             **land_arguments,
             **connection,
         }
-        failed_target, preflight = take("failed_target"), remaining.pop("preflight", True)
+        preflight = remaining.pop("preflight", True)
         # What remains belongs to Airflow's TaskGroup, which refuses unknown names.
         super().__init__(group_id=group_id, **remaining)
         if building.get("incremental", True) and not landing.get("bookkeeping", True):
@@ -235,9 +241,7 @@ class PipelineTaskGroup(TaskGroup):
                 **failed_target,
             )
             if preflight:
-                check = self.preflight_operator(
-                    task_id="preflight", **building, **failed_target, **account_and_key
-                )
+                check = self.preflight_operator(task_id="preflight", **building, **account_and_key)
                 check >> build
         self.output = land.output
         """Where the results are: see :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""

@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 import pyarrow.parquet as pq
 
+from airflow_gemini_batch.core.columns import failed_target_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.landing.files.lander import land_files
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_target_of
+from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 from airflow_gemini_batch.requests.lines import request_line
 from airflow_gemini_batch.testing.stack import LocalStack
 from tests.landing.landings import JOB, TEXT

@@ -6,9 +6,9 @@ The staging table has the columns of :func:`airflow_gemini_batch.landing.plan.st
 from __future__ import annotations
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS
+from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS, TIMES_FAILED_COLUMN
 from airflow_gemini_batch.gcp.statements import Statement
-from airflow_gemini_batch.landing.plan import LandingPlan, newer_wins
+from airflow_gemini_batch.landing.plan import LandingPlan, first_failure, newer_wins, times_failed
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.bigquery.expressions import quoted
 
@@ -65,7 +65,15 @@ WHEN NOT MATCHED THEN
 def _merge_failures(
     plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, failed: BigQueryAddress
 ) -> str:
-    values = {name: f"{_STAGED}.{quoted(STAGED_AS.get(name, name))}" for name in FAILED_COLUMNS}
+    def new(name: str) -> str:
+        return f"{_STAGED}.{quoted(STAGED_AS.get(name, name))}"
+
+    values = {name: new(name) for name in FAILED_COLUMNS}
+    first = {**values, TIMES_FAILED_COLUMN: first_failure(new)}
+    again = {
+        **values,
+        TIMES_FAILED_COLUMN: times_failed(new, lambda name: f"{_FAILED}.{quoted(name)}"),
+    }
     keys = [quoted(name) for name in plan.key]
     answered = f"{_STAGED}.batch_outcome = '{Outcome.OK}'"
     newer = newer_wins(_STAGED_TIME, f"{_FAILED}.failed_time")
@@ -75,10 +83,10 @@ ON {_same_key(_FAILED, _STAGED, plan)}
 WHEN MATCHED AND {answered} AND {newer} THEN
   DELETE
 WHEN MATCHED AND NOT {answered} AND {newer} THEN
-  UPDATE SET {", ".join(f"{quoted(name)} = {value}" for name, value in values.items())}
+  UPDATE SET {", ".join(f"{quoted(name)} = {value}" for name, value in again.items())}
 WHEN NOT MATCHED AND NOT {answered} THEN
-  INSERT ({", ".join([*keys, *map(quoted, values)])})
-  VALUES ({", ".join([*(f"{_STAGED}.{key}" for key in keys), *values.values()])})"""
+  INSERT ({", ".join([*keys, *map(quoted, first)])})
+  VALUES ({", ".join([*(f"{_STAGED}.{key}" for key in keys), *first.values()])})"""
 
 
 def _current_rows(plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_gemini_batch.core.addresses import GcsAddress, parse_address
+from airflow_gemini_batch.core.columns import FAILED_COLUMNS, TIMES_FAILED_COLUMN
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.disk.whole_file import ReplacedMeanwhileError, WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
@@ -23,7 +24,13 @@ from airflow_gemini_batch.landing.files.formats import TargetFormat, format_of_f
 from airflow_gemini_batch.landing.files.matching import TIME, StagedRows, staged_rows
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, same_key
 from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
-from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, check_target_columns, newer_wins
+from airflow_gemini_batch.landing.plan import (
+    LandingPlan,
+    LandingReport,
+    check_target_columns,
+    newer_wins,
+    times_failed,
+)
 from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
@@ -123,7 +130,7 @@ class _FileLanding:
 
     def _prepare_answers(self, target: _Target) -> Callable[[], None] | None:
         rows = self.staged.answers(target.format)
-        before = self._read(target, rows)
+        before = self._read(target, rows.columns)
         time = TIME if self.staged.plan.bookkeeping else None
         # When the present answers came; the failures have to know.
         known = f"{self.staged.table} LIMIT 0"
@@ -137,32 +144,38 @@ class _FileLanding:
 
     def _prepare_failures(self, target: _Target) -> Callable[[], None] | None:
         rows = self.staged.failures(target.format)
-        current = f"""SELECT rows.* FROM ({rows.query}) AS rows
+        columns = {**rows.columns, TIMES_FAILED_COLUMN: FAILED_COLUMNS[TIMES_FAILED_COLUMN]}
+        before = self._read(target, columns)
+        times = times_failed(
+            lambda name: f"rows.{identifier(name)}",
+            lambda name: f"old.{identifier(name)}" if name in before.columns else "NULL",
+        )
+        old = f"({before.rows.query})" if before.rows else f"({rows.query} LIMIT 0)"
+        current = f"""SELECT rows.*, CAST({times} AS BIGINT) AS {TIMES_FAILED_COLUMN}
+FROM ({rows.query}) AS rows
+LEFT JOIN {old} AS old ON {same_key(self.staged.plan.key, "old", "rows")}
 WHERE NOT EXISTS (
   FROM landed WHERE {same_key(self.staged.plan.key, "landed", "rows")}
     AND NOT {newer_wins("rows.failed_time", "landed_time")}
 )"""
-        before = self._read(target, rows)
         failed_time = "old.failed_time" if "failed_time" in before.columns else "NULL"
         answered_now = f"""EXISTS (
   FROM {self.staged.table} AS staged
   WHERE batch_outcome = '{Outcome.OK}' AND {same_key(self.staged.plan.key, "staged", "old")}
     AND {newer_wins(f"staged.{TIME}", failed_time)}
 )"""
-        return self._prepare(target, FileRows(current, rows.columns), before, "failed_time", answered_now)
+        return self._prepare(target, FileRows(current, columns), before, "failed_time", answered_now)
 
-    def _read(self, target: _Target, rows: FileRows) -> _Before:
+    def _read(self, target: _Target, columns: Columns) -> _Before:
         """Read a file that rows are to land in, once it is sure that it can take them."""
         folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
         copy = folder / "old"
         generation = target.file.fetch(copy)
         if not generation:
             return _Before(generation, None)
-        present = target.format.read(
-            self.staged.database, copy, target.name, rows.columns, folder, target.vectors
-        )
+        present = target.format.read(self.staged.database, copy, target.name, columns, folder, target.vectors)
         check_target_columns(
-            target.name, present.columns, rows.columns, self.staged.plan.key, hint="move the file"
+            target.name, present.columns, columns, self.staged.plan.key, hint="move the file"
         )
         return _Before(generation, present)
 

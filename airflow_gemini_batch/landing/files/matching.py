@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS, TIMES_FAILED_COLUMN
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.disk.private_folder import private_folder
@@ -73,8 +73,9 @@ class StagedRows:
         return self._rows(types, {}, f"batch_outcome = '{Outcome.OK}'", format_)
 
     def failures(self, format_: TargetFormat) -> FileRows:
-        """Return the other rows with the columns of a file of failures."""
+        """Return the other rows with the columns of a file of failures, but ``times_failed``."""
         types = failed_columns(self.plan)
+        del types[TIMES_FAILED_COLUMN]
         return self._rows(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
 
     def _rows(

@@ -33,6 +33,7 @@ from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 # What becomes of a row that is not bad; bad ones have the name of their BadRow.
 ASK = "ASK"
 DONE = "DONE"
+FAILED = "FAILED"
 
 DAYS_KEPT = 14
 """Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
@@ -48,6 +49,7 @@ class RequestRows:
     :param rows: the query that gives the rows.
     :param types: GoogleSQL's types of the rows' columns.
     :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
+    :param failed: likewise of the rows whose request has failed for good.
     :param given: values of the parameters of ``rows``.
     """
 
@@ -55,6 +57,7 @@ class RequestRows:
     rows: str
     types: Mapping[str, str]
     done: str = NOTHING_DONE
+    failed: str = NOTHING_DONE
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,7 +98,7 @@ class Sharding:
 def preview_statement(request_rows: RequestRows) -> Statement:
     """Return the statement that counts the rows by state.
 
-    Columns of the result: ``state`` (``ASK``, ``DONE`` or the name of a
+    Columns of the result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
     :class:`~airflow_gemini_batch.requests.spec.BadRow`), ``row_count``, ``characters`` (of the texts),
     ``files``, ``digest`` (INT64; the same for the same keys and requests, in whatever order) and ``sample_keys``.
     """
@@ -250,6 +253,8 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
   FROM fingerprinted
 ), done AS (
   {request_rows.done}
+), failed AS (
+  {request_rows.failed}
 ), sorted_rows AS (
   SELECT
     ranked.*,
@@ -257,10 +262,12 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
       WHEN bad_row IS NOT NULL THEN bad_row
       WHEN nth_of_key > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
       WHEN done.key_text IS NOT NULL THEN '{DONE}'
+      WHEN failed.key_text IS NOT NULL THEN '{FAILED}'
       ELSE '{ASK}'
     END AS state
   FROM ranked
   LEFT JOIN done ON done.key_text = ranked.key_text AND done.fingerprint = ranked.fingerprint
+  LEFT JOIN failed ON failed.key_text = ranked.key_text AND failed.fingerprint = ranked.fingerprint
 )"""
 
 

@@ -15,12 +15,13 @@ from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress,
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import shown
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     ASK,
     DONE,
+    FAILED,
     NOTHING_DONE,
     RequestRows,
     Sharding,
@@ -29,6 +30,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
 )
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.done import done_query
+from airflow_gemini_batch.requests.failed import failed_query
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
 from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
 from airflow_gemini_batch.requests.templates import BadRow
@@ -118,7 +120,9 @@ class BigQueryBuild(ABC, Generic[Destination]):
         plan.check_columns(list(types), where=where)
         check_key_types(plan.key, types, where=where)
         given = source.parameters if isinstance(source, QueryRows) else {}
-        request_rows = RequestRows(plan, rows, types, self._done(plan, location), given)
+        request_rows = RequestRows(
+            plan, rows, types, self._done(plan, location), self._failed(plan, location), given
+        )
         result = run_statement(self._client, preview_statement(request_rows), location, where)
         states = {row["state"]: row for row in result}
         bad = {
@@ -133,6 +137,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
             rows=sum(row["row_count"] for row in states.values()),
             requests=ask["row_count"] if ask else 0,
             done=states[DONE]["row_count"] if DONE in states else 0,
+            failed_before=states[FAILED]["row_count"] if FAILED in states else 0,
             bad=bad,
             prompt_characters=ask["characters"] if ask else 0,
             media=ask["files"] if ask else 0,
@@ -189,6 +194,17 @@ class BigQueryBuild(ABC, Generic[Destination]):
             else:
                 queries.append(done_query(requests, table, plan.key))
         return "\n  UNION DISTINCT\n  ".join(queries) or NOTHING_DONE
+
+    def _failed(self, plan: BuildPlan, location: str | None) -> str:
+        if plan.kept_failures is None:
+            return NOTHING_DONE
+        with as_invalid_request("failed_target"):
+            address = BigQueryAddress.parse(plan.kept_failures)
+        table = Tables(self._client).find(address)
+        if table is None:
+            return NOTHING_DONE
+        _check_location(table, f"failed_target {address}", location)
+        return failed_query(plan, address, table, self._log) or NOTHING_DONE
 
 
 def run_statement(client: Client, statement: Statement, location: str | None, where: str) -> RowIterator:

@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.values import is_null, text_of
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
-from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
+from airflow_gemini_batch.requests.files.row_index import DONE, FAILED, NEW, REPEATED, RowIndex
 from airflow_gemini_batch.requests.files.rows import Row, Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
 from airflow_gemini_batch.requests.forms import FORMS
@@ -38,6 +38,7 @@ def build_files(
     log: Log,
     *,
     done: Iterable[tuple[str, str]] | None = None,
+    failed: Iterable[tuple[str, str]] = (),
 ) -> BuildReport:
     """Make one request of each row that is not done, and write them to a folder.
 
@@ -45,6 +46,7 @@ def build_files(
 
     :param done: keys, as texts, and fingerprints of the rows that are done; by default those in the files that the
         plan's target names.
+    :param failed: likewise of the rows whose request has failed for good.
 
     Raises :class:`.InvalidRequestError` for columns or rows that can't become requests. That, and whatever the rows
     themselves raise, comes before anything is uploaded.
@@ -59,6 +61,7 @@ def build_files(
     ):
         index = RowIndex(folder)
         index.add_done(read_done_files(plan, client) if done is None else done)
+        index.add_failed(failed)
         build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
         build.read(rows.rows)
         index_rows = index.sort()
@@ -81,6 +84,7 @@ def build_files(
             rows=build.rows,
             requests=len(files),
             done=index_rows.states.count(DONE),
+            failed_before=index_rows.states.count(FAILED),
             bad=build.bad,
             prompt_characters=index_rows.characters,
             media=index_rows.media,

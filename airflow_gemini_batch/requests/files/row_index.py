@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-NEW, REPEATED, DONE = range(3)
-"""What a row is: one to ask, one whose key an earlier row has, or one that was asked the same before."""
+NEW, REPEATED, DONE, FAILED = range(4)
+"""What a row is: one to ask, one whose key an earlier row has, or one that was asked the same before: with an answer
+(done), or in vain (failed)."""
 
 _PARTS = 64
 _BLOCK_ROWS = 65_536
 _COLUMNS = 7
 # In the column of the row's number.
-_DONE_BEFORE = -1
+_DONE_BEFORE, _FAILED_BEFORE = -1, -2
 _KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA = slice(0, 2), slice(2, 4), 4, 5, 6
 
 
@@ -80,16 +81,23 @@ class RowIndex:
         self._add(block)
 
     def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add the keys and fingerprints of rows that were asked before."""
+        """Add the keys and fingerprints of rows that have an answer."""
+        self._add_before(pairs, _DONE_BEFORE)
+
+    def add_failed(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add the keys and fingerprints of rows that have failed for good; done ones are done all the same."""
+        self._add_before(pairs, _FAILED_BEFORE)
+
+    def _add_before(self, pairs: Iterable[tuple[str, str]], number: int) -> None:
         rest = iter(pairs)
         while batch := list(islice(rest, self._block_rows)):
             keys, fingerprints = zip(*batch, strict=True)
             block = _block(keys, fingerprints)
-            block[:, _NUMBER] = _DONE_BEFORE
+            block[:, _NUMBER] = number
             self._add(block)
 
     def sort(self) -> SortedRows:
-        """Return what each row is; of those with the same key, the first to be added is new or done."""
+        """Return what each row is; of those with the same key, the first to be added is new, done or failed."""
         import numpy as np
 
         self._flush()
@@ -97,12 +105,14 @@ class RowIndex:
         characters = media = 0
         for path in filter(Path.exists, self._paths):
             records = np.fromfile(path, np.int64).reshape(-1, _COLUMNS)
-            is_done = records[:, _NUMBER] == _DONE_BEFORE
-            rows, done = records[~is_done], records[is_done, _MARK]
+            numbers = records[:, _NUMBER]
+            rows = records[numbers >= 0]
+            done, failed = (records[numbers == sign, _MARK] for sign in (_DONE_BEFORE, _FAILED_BEFORE))
             part_states = np.zeros(len(rows), np.uint8)
-            if len(done):
-                equal = _first_equal(np.concatenate([done, rows[:, _MARK]]))
-                part_states[equal[len(done) :] < len(done)] = DONE
+            if before := len(done) + len(failed):
+                equal = _first_equal(np.concatenate([done, failed, rows[:, _MARK]]))[before:]
+                part_states[equal < before] = FAILED
+                part_states[equal < len(done)] = DONE
             part_states[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
             states[rows[:, _NUMBER]] = part_states
             characters += int(rows[part_states == NEW, _CHARACTERS].sum())

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from airflow_gemini_batch.requests.files.row_index import DONE, NEW, REPEATED, RowIndex
+from airflow_gemini_batch.requests.files.row_index import DONE, FAILED, NEW, REPEATED, RowIndex
 
 
 @pytest.fixture
@@ -46,6 +46,15 @@ def test_repeated_key_is_repeated_even_when_it_is_done(index) -> None:
     index.add_done([("a", "1"), ("a", "1")])
     add(index, ["a", "a", "a"], ["1", "1", "2"])
     assert list(index.sort().states) == [DONE, REPEATED, REPEATED]
+
+
+def test_row_that_failed_before_is_done_if_it_has_an_answer_as_well(index) -> None:
+    index.add_failed([("a", "1"), ("b", "1"), ("b", "1"), ("c", "2")])
+    index.add_done([("a", "1"), ("d", "1")])
+    add(index, ["a", "b", "c", "d", "b"], ["1"] * 5)
+    found = index.sort()
+    assert list(found.states) == [DONE, FAILED, NEW, DONE, REPEATED]
+    assert (found.characters, found.media) == (10, 1)
 
 
 def test_many_rows_are_told_apart(tmp_path) -> None:
