@@ -1,4 +1,4 @@
-"""What became of a request, and which failures are of its own making: asking the same again does not help."""
+"""The outcomes of requests, and which failures the same request would meet again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FINAL = tuple(str(outcome) for outcome in Outcome if not (outcome.answered or o
 
 
 def failed_for_good(outcome: str | None, code: int | None) -> bool:
-    """Return whether a request has failed in a way that asking the same again can't be expected to mend."""
+    """Return whether a request has failed in a way that is not expected to change when it is asked again."""
     return outcome in _FINAL and code not in ACCESS_CODES
 
 

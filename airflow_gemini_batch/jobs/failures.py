@@ -16,6 +16,7 @@ def job_failure(
     tally: Tally,
     *,
     max_failed_fraction: float,
+    needs_answers: bool = True,
     has_result: bool = False,
     follow_up: bool = False,
     spent: str = "",
@@ -26,6 +27,7 @@ def job_failure(
     :param job: its last job.
     :param tally: the outcomes of its rows over all jobs, adding up to the requests.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param needs_answers: whether a job that succeeded without any answer counts as a failure.
     :param has_result: whether its rows are judged although its state is not a success.
     :param follow_up: whether the job only sent again what an earlier one had not answered. However such a job ends,
         the submission succeeds when enough rows are answered.
@@ -33,7 +35,7 @@ def job_failure(
     :param rounds: all jobs, when there is more than one: the failed rows may be in the output of any.
     """
     succeeded = has_result or job.state.stage is Stage.SUCCEEDED
-    if shortage := _shortage(tally, max_failed_fraction):
+    if shortage := _shortage(tally, max_failed_fraction, needs_answers=needs_answers or not succeeded):
         if succeeded:
             end = f"{end_of(job)}, but {shortage}"
             return RowsFailedError(
@@ -77,11 +79,11 @@ def fails_again(error: JobError | None) -> str:
     )
 
 
-def _shortage(tally: Tally, max_failed_fraction: float) -> str:
+def _shortage(tally: Tally, max_failed_fraction: float, *, needs_answers: bool) -> str:
     """Return why there are too few answers; empty when there are enough."""
     if tally.rows == 0:
         return "there is no output"
-    if tally.answered == 0:
+    if tally.answered == 0 and needs_answers:
         return "no row has an answer"
     if tally.failed_fraction > max_failed_fraction:
         return (

@@ -51,6 +51,7 @@ class BatchRun:
     :param first_try: whether no try of this task run came before.
     :param max_row_retries: how many follow-up jobs there may be.
     :param max_failed_fraction: share of rows, 0 to 1, that may be without an answer.
+    :param needs_answers: whether a job without any answer fails, whatever that share is.
     :param max_cost_usd: what a job and its follow-ups may cost together, in US dollars; ``None`` for no limit. The
         first job is compared by ``check``.
     :param allow_unpriced: let a follow-up pass although a model has no price.
@@ -70,6 +71,7 @@ class BatchRun:
         policy: WaitPolicy,
         max_row_retries: int,
         max_failed_fraction: float,
+        needs_answers: bool = True,
         max_cost_usd: float | None = None,
         allow_unpriced: bool = False,
         cancel_on_timeout: bool,
@@ -86,6 +88,7 @@ class BatchRun:
         self._policy = policy
         self._max_row_retries = max_row_retries
         self._max_failed_fraction = max_failed_fraction
+        self._needs_answers = needs_answers
         self._max_cost_usd = max_cost_usd
         self._allow_unpriced = allow_unpriced
         self._cancel_on_timeout = cancel_on_timeout
@@ -318,6 +321,7 @@ class BatchRun:
             job,
             tally,
             max_failed_fraction=self._max_failed_fraction,
+            needs_answers=self._needs_answers,
             has_result=self._has_result(job),
             follow_up=_is_follow_up(job),
             spent=str(spending),

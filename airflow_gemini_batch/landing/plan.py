@@ -178,7 +178,7 @@ def newer_wins(new: str, old: str) -> str:
 def times_failed(new: Callable[[str], str], old: Callable[[str], str]) -> str:
     """Return how many runs a request has failed for good in by now, for BigQuery and DuckDB.
 
-    Another request of the same row begins anew. Landing the answers of a job again counts nothing.
+    Another request of the same row counts from the start. Landing the answers of a job again counts nothing.
 
     :param new: gives the expression for a column of :data:`FAILED_COLUMNS` of the row that lands.
     :param old: of the row with the same key in the table of failures.

@@ -145,10 +145,16 @@ class LandResultsOperator(GeminiBatchOperator):
         if not rows or (report.landed and report.failed <= rows * self.max_failed_fraction):
             return
         samples = "\n".join(f"  {sample}" for sample in report.samples)
+        failed = f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}"
         raise RowsFailedError(
-            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; "
-            f"max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{samples}\n"
-            f"The other {report.landed} are landed in {report.target}, the failures with their reasons in "
-            f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run asks again "
-            "what failed temporarily, and what has another prompt or schema; the rest with ask_failed_again=1."
+            (
+                f"{failed}; max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{samples}\n"
+                f"The other {report.landed} are landed in {report.target}, the failures with their reasons in "
+                if report.landed
+                else f"The jobs succeeded, but no row has an answer that can be used: {failed}).\n{samples}\n"
+                "The failures are landed with their reasons in "
+            )
+            + f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run asks again "
+            "about rows that failed temporarily and rows whose request is another one, about the rest only with "
+            "ask_failed_again=1."
         )

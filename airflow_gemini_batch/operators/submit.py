@@ -68,6 +68,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         both have to be files, or both tables.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without an answer in a task that
         succeeds. With the default of 0.05, more than 5 % fail the task; without any answer it always fails.
+    :param failures_are_landed: a land task takes the result and judges it, so that a job without any answer does not
+        fail this task. Otherwise its failures would land nowhere, and the next run would pay for them again.
     :param max_cost_usd: fail, before the job is created, when it would cost more US dollars. This is an estimate from
         the first requests, for each mapped instance on its own; of an interval, its upper end. A follow-up job that
         would raise the cost of all jobs above it, or whose cost cannot be told, is left out with a warning.
@@ -127,6 +129,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         cancel_on_kill: bool = True,
         max_row_retries: int = DEFAULT_MAX_ROW_RETRIES,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        failures_are_landed: bool = False,
         max_cost_usd: float | str | None = None,
         first_job_is_estimated: bool = False,
         unpriced: Unpriced = "refuse",
@@ -159,6 +162,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.cancel_on_kill = cancel_on_kill
         self.max_row_retries = max_row_retries
         self.max_failed_fraction = max_failed_fraction
+        self.failures_are_landed = failures_are_landed
         self.max_cost_usd = max_cost_usd
         self.first_job_is_estimated = first_job_is_estimated
         self.unpriced = unpriced
@@ -291,6 +295,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             policy=WaitPolicy(self.poll_interval, self.queue_timeout, self.run_timeout),
             max_row_retries=self.max_row_retries,
             max_failed_fraction=self.max_failed_fraction,
+            needs_answers=not self.failures_are_landed,
             max_cost_usd=ceiling_of(self.max_cost_usd),
             allow_unpriced=self.unpriced == "allow",
             cancel_on_timeout=self.on_timeout == "cancel",

@@ -204,7 +204,9 @@ class PipelineTaskGroup(TaskGroup):
         submitting = {
             "model": model,
             "target": target,
-            "max_failed_fraction": 1.0,  # the land task checks it, once all paid answers have landed
+            # The land task checks it, once all paid answers have landed, and all failures.
+            "max_failed_fraction": 1.0,
+            "failures_are_landed": True,
             **take("labels", "max_row_retries"),
             **submit_arguments,
             **account_and_key,

@@ -48,6 +48,19 @@ def test_end_is_a_success(state: str, rows: Tally, allowed: float) -> None:
 
 
 @pytest.mark.parametrize("state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED"])
+def test_rows_without_any_answer_are_a_result_where_failures_are_landed(state: str) -> None:
+    settings: dict[str, Any] = {"max_failed_fraction": 1.0, "needs_answers": False}
+    assert job_failure(job(state), tally(rejected=9, missing=1), **settings) is None
+    assert job_failure(job(state), tally(), **settings) is not None
+    assert (
+        job_failure(job(state), tally(rejected=1), max_failed_fraction=0.5, needs_answers=False) is not None
+    )
+    # Only a job that succeeded says what became of its rows.
+    for ended in ("FAILED", "EXPIRED", "CANCELLED"):
+        assert job_failure(job(ended), tally(rejected=1), follow_up=True, **settings) is not None
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "PARTIALLY_SUCCEEDED"])
 @pytest.mark.parametrize(
     ("rows", "allowed", "said"),
     [

@@ -39,7 +39,11 @@ ROWS = [
     row("unmarked", "blocked", 1, batch_fingerprint=None),
     row(None, "blocked", 1),
 ]
-LEFT_OUT = {0: {"blocked", "rejected", "truncated", "invalid"}, 1: {"rejected", "truncated"}, 2: {"truncated"}}
+LEFT_OUT = {
+    0: {"blocked", "rejected", "truncated", "invalid"},
+    1: {"rejected", "truncated"},
+    2: {"truncated"},
+}
 
 
 class Failures:
@@ -102,7 +106,9 @@ def test_what_no_column_tells_is_asked_again_with_a_warning(failures, caplog, co
 
 def test_failures_without_the_key_are_refused_before_anything_is_paid(failures):
     failures.hold(ROWS, without=("isbn",))
-    with pytest.raises(InvalidRequestError, match=r"failed_target .* has no column 'isbn', which the key names"):
+    with pytest.raises(
+        InvalidRequestError, match=r"failed_target .* has no column 'isbn', which the key names"
+    ):
         failures.read()
 
 
