@@ -108,12 +108,10 @@ class Parameters:
     """The values of one statement, while it is written."""
 
     values: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
 
     def bind(self, value: str) -> str:
         """Return the parameter that stands for a value."""
-        for name, known in self.values.items():
-            if known == value:
-                return f"@{name}"
-        name = f"p{len(self.values)}"
+        name = self._names.setdefault(value, f"p{len(self._names)}")
         self.values[name] = value
         return f"@{name}"

@@ -140,12 +140,13 @@ WHERE gemini_batch_requests.gemini_batch_number > IFNULL(gemini_batch_final.row_
 
         Column of the result: ``row_count`` (INT64).
         """
+        others = _digest_of(_SOURCE, self.others)
         return f"""SELECT COUNT(*) AS row_count
 FROM (
   SELECT {_digest_of(_SOURCE, self.columns)} AS digest
   FROM {self.source.sql} AS {_SOURCE}
   GROUP BY 1
-  HAVING COUNT(DISTINCT {_digest_of(_SOURCE, self.others)}) > 1
+  HAVING MIN({others}) != MAX({others})
 )"""
 
     def _sorted_answers(self) -> str:

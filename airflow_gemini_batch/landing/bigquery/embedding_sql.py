@@ -12,8 +12,19 @@ from collections.abc import Sequence
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.staging_sql import ROWS, answer_rows, request_rows, staging_table
+from airflow_gemini_batch.landing.bigquery.inputs import (
+    NOTHING_COLLECTED,
+    AnswerTable,
+    Collected,
+    RequestTable,
+)
+from airflow_gemini_batch.landing.bigquery.staging_sql import (
+    ROWS,
+    InputRows,
+    answer_rows,
+    request_rows,
+    staging_table,
+)
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, status_case, status_fields
@@ -32,21 +43,16 @@ _READ = TEXT_EMBEDDING.read_columns
 _EMBEDDINGS = "$[0].embeddings"
 
 
-def embedding_staging_statement(
-    plan: LandingPlan,
-    staging: BigQueryAddress,
-    requests: Sequence[RequestTable],
-    answers: Sequence[AnswerTable],
-) -> Statement:
-    """Return the statement that writes the staging table of vectors, with one row for each request.
+def vector_rows(plan: LandingPlan, answers: Sequence[AnswerTable]) -> InputRows:
+    """Return how the tables of a text-embedding model are read.
 
-    Vectors are checked as :func:`.fit_vector` does.
+    :param answers: all tables of answers, of which some may be read at a time.
     """
-    parameters = Parameters()
-    returned = [name for name in _READ if all(name in table.columns for table in answers)]
-    identity = ("submission", *returned)
+    returned = _returned(answers)
 
-    def content(table: RequestTable | AnswerTable, names: Sequence[str] = _READ) -> list[str]:
+    def content(
+        table: RequestTable | AnswerTable, parameters: Parameters, names: Sequence[str] = _READ
+    ) -> list[str]:
         # What the model read; an empty task type or title counts as none.
         return [
             f"{parameters.bind(table.submission)} AS submission",
@@ -56,13 +62,48 @@ def embedding_staging_statement(
             ),
         ]
 
+    return InputRows(
+        lambda tables, parameters: request_rows(
+            plan, tables, parameters, lambda table: content(table, parameters)
+        ),
+        lambda tables, parameters: answer_rows(
+            plan,
+            tables,
+            parameters,
+            ("submission", *returned),
+            lambda table: content(table, parameters, returned),
+        ),
+    )
+
+
+def _returned(answers: Sequence[AnswerTable]) -> list[str]:
+    """Return what comes back, in all tables of answers, of what the model read."""
+    return [name for name in _READ if all(name in table.columns for table in answers)]
+
+
+def embedding_staging_statement(
+    plan: LandingPlan,
+    staging: BigQueryAddress,
+    requests: Sequence[RequestTable],
+    answers: Sequence[AnswerTable],
+    collected: Collected = NOTHING_COLLECTED,
+) -> Statement:
+    """Return the statement that writes the staging table of vectors, with one row for each request.
+
+    Vectors are checked as :func:`.fit_vector` does.
+    """
+    parameters = Parameters()
+    returned = _returned(answers)
+    identity = ("submission", *returned)
+    rows = vector_rows(plan, answers)
+    request_clause, answer_clause = rows.clauses(requests, answers, collected, parameters)
     clauses = f"""all_requests AS (
-{request_rows(plan, requests, parameters, content)}
+{request_clause}
 ), requests AS (
   SELECT *, {_ambiguity(returned)} AS ambiguous
   FROM all_requests
 ), answers AS (
-{answer_rows(plan, answers, parameters, identity, lambda table: content(table, returned))}
+{answer_clause}
 ), {_checked_vectors(plan, identity)}"""
     ties = "TO_JSON_STRING(numbers), status_text"
     values = _staged_values(plan)

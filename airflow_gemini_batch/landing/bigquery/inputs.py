@@ -55,6 +55,17 @@ class AnswerTable:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Tables that the rows of all requests and of all answers were collected in; empty where nothing was."""
+
+    requests: Sequence[BigQueryAddress] = ()
+    answers: Sequence[BigQueryAddress] = ()
+
+
+NOTHING_COLLECTED = Collected()
+
+
 def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> list[RequestTable]:
     """Return the tables of all requests: those of the first round, of which later rounds repeat some.
 

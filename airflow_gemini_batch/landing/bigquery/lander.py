@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
+from airflow_gemini_batch.landing.bigquery.collecting import staging_script
 from airflow_gemini_batch.landing.bigquery.embedding_sql import (
-    embedding_staging_statement,
     other_length_statement,
     shortened_statement,
 )
-from airflow_gemini_batch.landing.bigquery.inputs import answer_tables, request_tables, shared_key_types
+from airflow_gemini_batch.landing.bigquery.inputs import (
+    answer_tables,
+    request_tables,
+    shared_key_types,
+)
 from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
 from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
-    staging_statement,
     unfit_keys_statement,
 )
 from airflow_gemini_batch.landing.bigquery.targets import (
@@ -48,9 +51,6 @@ _QUERY_TIMEOUT = 3600.0
 _RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 RIVAL_PAUSES = (5.0, 20.0)
 
-# The statements that sort the answers of each family into a staging table.
-_STAGING_STATEMENTS = {GENERATE_CONTENT: staging_statement, TEXT_EMBEDDING: embedding_staging_statement}
-
 
 class TableLanding:
     """Lands answers in tables.
@@ -58,9 +58,18 @@ class TableLanding:
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     :param rival_pauses: pauses before each new attempt to change a table that another statement is changing, in
         seconds.
+    :param limits: of one statement; answers in more tables are collected first.
     """
 
-    def __init__(self, client: Client, log: Log, *, rival_pauses: Sequence[float] = RIVAL_PAUSES) -> None:
+    def __init__(
+        self,
+        client: Client,
+        log: Log,
+        *,
+        rival_pauses: Sequence[float] = RIVAL_PAUSES,
+        limits: StatementLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._rival_pauses = rival_pauses
         self._client = client
         self._log = log
@@ -90,10 +99,14 @@ class TableLanding:
         requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
         answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
         key_types = shared_key_types(plan, requests)
-        statement = _STAGING_STATEMENTS[plan.family]
 
         def stage(staging: BigQueryAddress, location: str) -> None:
-            self._run(statement(plan, staging, requests, answers), location)
+            script = staging_script(plan, staging, requests, answers, self._limits)
+            if script.tables:
+                self._log.info("The rows of all jobs are collected in %d tables first", len(script.tables))
+            with self._dropped_afterwards(*script.tables):
+                for statement in script.statements:
+                    self._run(statement, location)
 
         staging = staging_address(target, manifests)
         return self._land_staged(plan, staging, target, failed, key_types, stage)
@@ -214,16 +227,17 @@ class TableLanding:
                 raise other_length(str(target), row["staged"], row["landed"])
 
     @contextmanager
-    def _dropped_afterwards(self, table: BigQueryAddress) -> Iterator[None]:
+    def _dropped_afterwards(self, *tables: BigQueryAddress) -> Iterator[None]:
         from google.api_core.exceptions import GoogleAPICallError
 
         try:
             yield
         finally:
-            try:
-                self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
-            except GoogleAPICallError as error:
-                self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
+            for table in tables:
+                try:
+                    self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
+                except GoogleAPICallError as error:
+                    self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
 
     def _run_past_rivals(self, statement: Statement, location: str) -> None:
         """Run a statement that changes a table, again when another one came in between."""

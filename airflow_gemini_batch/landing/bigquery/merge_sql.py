@@ -22,14 +22,18 @@ def count_statement(staging: BigQueryAddress, samples: int) -> Statement:
 
     Columns of the result: ``outcome``, ``row_count`` and ``messages``, at most ``samples`` different ones.
     """
-    message = f"{_STAGED}.batch_message"
+    # Messages are grouped first: an aggregate of different ones would hold all of them.
     return Statement(f"""SELECT
-  {_STAGED}.batch_outcome AS outcome,
-  COUNT(*) AS row_count,
-  ARRAY_AGG(DISTINCT {message} IGNORE NULLS ORDER BY {message} LIMIT {samples}) AS messages
-FROM {staging.sql} AS {_STAGED}
-GROUP BY 1
-ORDER BY 1""")
+  outcome,
+  SUM(row_count) AS row_count,
+  ARRAY_AGG(message IGNORE NULLS ORDER BY message LIMIT {samples}) AS messages
+FROM (
+  SELECT {_STAGED}.batch_outcome AS outcome, {_STAGED}.batch_message AS message, COUNT(*) AS row_count
+  FROM {staging.sql} AS {_STAGED}
+  GROUP BY 1, 2
+)
+GROUP BY outcome
+ORDER BY outcome""")
 
 
 def merge_statement(

@@ -8,11 +8,17 @@ alias.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
+from airflow_gemini_batch.landing.bigquery.inputs import (
+    NOTHING_COLLECTED,
+    AnswerTable,
+    Collected,
+    RequestTable,
+)
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
     answer_text,
     mismatch_expression,
@@ -29,6 +35,8 @@ from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 
 ROWS = "gemini_batch_rows"
 """Alias of a table with columns of users: an alias hides a column of the same name."""
+
+_EXPIRES = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))"
 
 
 def unfit_keys_statement(
@@ -55,19 +63,66 @@ GROUP BY error
 ORDER BY error""")
 
 
+@dataclass(frozen=True, slots=True)
+class InputRows:
+    """How the tables of one family are read: queries for the rows of some tables, and the values they bind.
+
+    :param requests: gives the query of :func:`request_rows`.
+    :param answers: gives that of :func:`answer_rows`.
+    """
+
+    requests: Callable[[Sequence[RequestTable], Parameters], str]
+    answers: Callable[[Sequence[AnswerTable], Parameters], str]
+
+    def clauses(
+        self,
+        requests: Sequence[RequestTable],
+        answers: Sequence[AnswerTable],
+        collected: Collected,
+        parameters: Parameters,
+    ) -> tuple[str, str]:
+        """Return the queries for all requests and for all answers."""
+        return (
+            _all_of(collected.requests) or self.requests(requests, parameters),
+            _all_of(collected.answers) or self.answers(answers, parameters),
+        )
+
+
+def _all_of(tables: Sequence[BigQueryAddress]) -> str:
+    return "\n  UNION ALL\n".join(f"  SELECT {ROWS}.* FROM {table.sql} AS {ROWS}" for table in tables)
+
+
+def input_rows(plan: LandingPlan, _answers: Sequence[AnswerTable] = ()) -> InputRows:
+    """Return how the tables of generated content are read."""
+    keys = key_aliases(plan.key)
+    return InputRows(
+        lambda tables, parameters: request_rows(plan, tables, parameters),
+        lambda tables, parameters: answer_rows(
+            plan, tables, parameters, keys, lambda _: [_named_keys(plan.key)]
+        ),
+    )
+
+
+def collecting_statement(rows: str, address: BigQueryAddress, parameters: Parameters) -> Statement:
+    """Return the statement that writes the rows of a query to a table, which is replaced and expires after a day."""
+    return Statement(f"CREATE OR REPLACE TABLE {address.sql}\n{_EXPIRES}\nAS\n{rows}", parameters.values)
+
+
 def staging_statement(
     plan: LandingPlan,
     staging: BigQueryAddress,
     requests: Sequence[RequestTable],
     answers: Sequence[AnswerTable],
+    collected: Collected = NOTHING_COLLECTED,
 ) -> Statement:
     """Return the statement that writes the staging table of generated content, with one row for each request."""
     parameters = Parameters()
     keys = key_aliases(plan.key)
+    all_requests, all_answers = input_rows(plan).clauses(requests, answers, collected, parameters)
     clauses = f"""requests AS (
-{request_rows(plan, requests, parameters)}
+{all_requests}
 ), answers AS (
-{answer_rows(plan, answers, parameters, keys, lambda _: [_named_keys(plan.key)])}
+{all_answers}
 ), {_checked_answers(plan, parameters)}"""
     values = {
         **{
@@ -121,7 +176,7 @@ def staging_table(
     return f"""CREATE OR REPLACE TABLE {staging.sql} (
   {columns}
 )
-OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))
+{_EXPIRES}
 AS
 WITH {clauses}, best AS (
   SELECT *

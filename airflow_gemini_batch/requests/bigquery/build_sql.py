@@ -100,7 +100,10 @@ def preview_statement(request_rows: RequestRows) -> Statement:
 
     Columns of the result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
     :class:`~airflow_gemini_batch.requests.spec.BadRow`), ``row_count``, ``characters`` (of the texts),
-    ``files``, ``digest`` (INT64; the same for the same keys and requests, in whatever order) and ``sample_keys``.
+    ``files``, ``digest`` (INT64; the same for the same keys and requests, in whatever order) and ``sample_keys`` (of
+    bad rows: some different keys).
+
+    No aggregate holds more than it returns: of the rows that have one key, one gives it.
     """
     parameters = Parameters()
     return Statement(
@@ -111,7 +114,12 @@ SELECT
   SUM(characters) AS characters,
   SUM(files) AS files,
   BIT_XOR({_ROW_DIGEST}) AS digest,
-  ARRAY_AGG(DISTINCT key_text IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}) AS sample_keys
+  ARRAY_AGG(
+    CASE
+      WHEN state IN ('{ASK}', '{DONE}', '{FAILED}') THEN NULL
+      WHEN nth_of_key = IF(bad_row IS NULL, 2, 1) THEN key_text
+    END IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}
+  ) AS sample_keys
 FROM sorted_rows
 GROUP BY state""",
         parameters.values,
