@@ -127,6 +127,20 @@ GROUP BY state""",
     )
 
 
+def collecting_statement(marks: Sequence[str], table: BigQueryAddress) -> Statement:
+    """Return the statement that writes what some queries for done rows give to a table that expires after a day."""
+    return Statement(
+        f"CREATE OR REPLACE TABLE {table.sql}\n"
+        "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))\n"
+        f"AS\n{any_of(marks)}"
+    )
+
+
+def any_of(marks: Sequence[str]) -> str:
+    """Return the query for the rows that one of several queries for done rows gives, each row once."""
+    return "\n  UNION DISTINCT\n  ".join(marks) or NOTHING_DONE
+
+
 def build_statement(
     request_rows: RequestRows,
     tables: Mapping[int, BigQueryAddress],

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
@@ -16,6 +16,7 @@ from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
+from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits, portions
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.requests.bigquery.build_sql import (
@@ -25,6 +26,8 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     NOTHING_DONE,
     RequestRows,
     Sharding,
+    any_of,
+    collecting_statement,
     preview_statement,
     request_columns,
 )
@@ -83,9 +86,17 @@ class BigQueryBuild(ABC, Generic[Destination]):
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     :param under_way: tables of requests that other runs ask at this moment, for the same target.
+    :param limits: of one statement; what more tables hold is collected first.
     """
 
-    def __init__(self, client: Client, log: Log, under_way: Sequence[BigQueryAddress] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        log: Log,
+        under_way: Sequence[BigQueryAddress] = (),
+        limits: StatementLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._client = client
         self._log = log
         self._under_way = under_way
@@ -111,7 +122,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
     def preview(
         self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination
     ) -> BuildPreview:
-        """Count the rows by state, and write nothing.
+        """Count the rows by state, and write no requests.
 
         Raises :class:`.InvalidRequestError` for columns or rows that can't become requests and for a query that
         BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.
@@ -121,7 +132,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         check_key_types(plan.key, types, where=where)
         given = source.parameters if isinstance(source, QueryRows) else {}
         request_rows = RequestRows(
-            plan, rows, types, self._done(plan, location), self._failed(plan, location), given
+            plan, rows, types, self._done(plan, destination, location), self._failed(plan, location), given
         )
         result = run_statement(self._client, preview_statement(request_rows), location, where)
         states = {row["state"]: row for row in result}
@@ -168,7 +179,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         rows = f"SELECT * FROM {source.address.sql}"
         return where, rows, types_of(table.schema), location or table.location
 
-    def _done(self, plan: BuildPlan, location: str | None) -> str:
+    def _done(self, plan: BuildPlan, destination: Destination, location: str | None) -> str:
         if plan.done_target is None:
             return NOTHING_DONE
         try:
@@ -193,7 +204,27 @@ class BigQueryBuild(ABC, Generic[Destination]):
                 )
             else:
                 queries.append(done_query(requests, table, plan.key))
-        return "\n  UNION DISTINCT\n  ".join(queries) or NOTHING_DONE
+        return any_of(self._collected(queries, destination, location))
+
+    def _collected(
+        self, queries: Sequence[str], destination: Destination, location: str | None
+    ) -> Sequence[str]:
+        """Return queries for what these give, as few as one statement takes.
+
+        Beside them the statement reads the source and the failures, and holds the template and the source's query.
+        """
+        limits = replace(self._limits, text=self._limits.text // 2)
+        if limits.allow(Statement(any_of(queries)), len(queries)):
+            return queries
+        if not isinstance(destination, BigQueryAddress):
+            raise TypeError("only tables can be under way")
+        collected = []
+        for part in portions(queries, lambda some: Statement(any_of(some)), limits):
+            digest = hashlib.sha256(any_of(part).encode()).hexdigest()[:16]
+            statement = collecting_statement(part, table := destination.with_table(f"done_{digest}"))
+            run_statement(self._client, statement, location, "the rows that are done")
+            collected.append(f"SELECT key_text, fingerprint FROM {table.sql}")
+        return collected
 
     def _failed(self, plan: BuildPlan, location: str | None) -> str:
         if plan.kept_failures is None:

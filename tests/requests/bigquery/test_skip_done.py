@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
+from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.gcp.portions import StatementLimits
+from airflow_gemini_batch.requests.bigquery.builder import TableBuild
 from tests.requests.plans import plan
 from tests.support.tables import fill, read
 
@@ -53,6 +58,23 @@ def test_row_that_was_landed_twice_is_done_once(
     enriched(first)
     target = enriched(first)
     assert build.run(plan(target=target), source, dataset).done == 2
+
+
+def test_rows_under_way_in_more_tables_than_a_statement_reads_are_left_out(client, build, dataset, table):
+    rows = [{"isbn": str(number), "title": "x"} for number in range(8)]
+    under_way = [
+        BigQueryAddress.parse(
+            build.run(plan(), table(rows[number : number + 2], name=f"t{number}"), dataset).sources[0]
+        )
+        for number in (0, 2, 3, 5)
+    ]
+    source, asked = table(rows), plan(target=f"{dataset}.absent")
+    reports = [
+        TableBuild(client, logging.getLogger("build"), under_way, limits).run(asked, source, dataset)
+        for limits in (StatementLimits(), StatementLimits(tables=3), StatementLimits(text=1_000))
+    ]
+    assert [(report.requests, report.done) for report in reports] == [(1, 7)] * 3
+    assert reports[0].sources == reports[1].sources == reports[2].sources
 
 
 def test_without_the_enriched_table_nothing_is_done(build, dataset, table):
