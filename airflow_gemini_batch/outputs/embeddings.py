@@ -14,6 +14,7 @@ from airflow_gemini_batch.outputs.classify import (
     decoded,
     first_object,
     object_of,
+    other_failure,
     status_failure,
 )
 from airflow_gemini_batch.outputs.usage import Usage, gemini_embedding_usage, text_embedding_usage
@@ -118,7 +119,8 @@ def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
     """Read one line of an output file, or one row of an output table.
 
     :param row: of the text-embedding family with ``predictions`` and ``status``, of the gemini-embedding family with
-        ``response``, and ``status`` where it failed. All three may be JSON text.
+        ``response``, and ``status`` where it failed. All three may be JSON text. A row without a vector may tell its
+        error elsewhere, as :func:`.classify_row` says.
     """
     if failure := status_failure(row.get("status")):
         return EmbeddedRow(failure)
@@ -127,7 +129,8 @@ def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
     embedding = first_object(form.embedding(answer)) or {}
     values = embedding.get("values")
     if values is None:
-        return EmbeddedRow(RowResult(Outcome.MISSING, NO_VECTOR))
+        failure = other_failure(row.get("error"), first_object(answer) or {})
+        return EmbeddedRow(failure or RowResult(Outcome.MISSING, NO_VECTOR))
     truncated = object_of(embedding.get("statistics")).get("truncated")
     return EmbeddedRow(_OK, values, form.usage(answer).prompt_tokens or None, truncated)
 

@@ -13,10 +13,21 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.staging_sql import ROWS, answer_rows, request_rows, staging_table
+from airflow_gemini_batch.landing.bigquery.staging_sql import (
+    ROWS,
+    answer_rows,
+    request_rows,
+    sent_columns,
+    staging_table,
+)
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, status_case, status_fields
+from airflow_gemini_batch.outputs.classify_sql import (
+    SAMPLE_LENGTH,
+    STATUS_CODE,
+    status_case,
+    vector_status_text,
+)
 from airflow_gemini_batch.outputs.embeddings import (
     AMBIGUOUS,
     DIMENSIONS,
@@ -45,6 +56,7 @@ def embedding_staging_statement(
     parameters = Parameters()
     returned = [name for name in _READ if all(name in table.columns for table in answers)]
     identity = ("submission", *returned)
+    sent = sent_columns(requests)
 
     def content(table: RequestTable | AnswerTable, names: Sequence[str] = _READ) -> list[str]:
         # What the model read; an empty task type or title counts as none.
@@ -62,7 +74,7 @@ def embedding_staging_statement(
   SELECT *, {_ambiguity(returned)} AS ambiguous
   FROM all_requests
 ), answers AS (
-{answer_rows(plan, answers, parameters, identity, lambda table: content(table, returned))}
+{answer_rows(plan, answers, parameters, sent, identity, lambda table: content(table, returned))}
 ), {_checked_vectors(plan, identity)}"""
     ties = "TO_JSON_STRING(numbers), status_text"
     values = _staged_values(plan)
@@ -99,6 +111,7 @@ def _ambiguity(returned: Sequence[str]) -> str:
 def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
     """Return the WITH clauses that sort the answers and measure their vectors; the last one is ``checked_answers``."""
     statistics = f"{_EMBEDDINGS}.statistics"
+    silent = "IFNULL(JSON_TYPE(vector), 'null') = 'null'"
     kept = "" if plan.dimensions is None else f"WHERE item_index < {plan.dimensions}"
     wanted = "(SELECT dimensions FROM usual)" if plan.dimensions is None else str(plan.dimensions)
     misses = f"dimensions {'!=' if plan.dimensions is None else '<'} {wanted}"
@@ -115,7 +128,7 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
 ), read_answers AS (
   SELECT
     {", ".join(identity)}, job, model, round, answered_time, token_count, truncated,
-    {status_fields("found_vectors")},
+    {vector_status_text("status", "error_text", "response", silent)} AS status_text,
     IFNULL(JSON_TYPE(vector), 'null') AS kind,
     IFNULL(ARRAY_LENGTH(JSON_QUERY_ARRAY(vector)), 0) AS dimensions,
     ARRAY(
@@ -134,6 +147,7 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
 ), sorted_answers AS (
   SELECT
     *,
+    {STATUS_CODE} AS status_code,
     CASE
       {status_case()}
       WHEN kind = 'null' THEN '{Outcome.MISSING}'

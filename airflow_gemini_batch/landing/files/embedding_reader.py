@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, status_code, text_or_none
+from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, text_or_none
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.embeddings import (
@@ -51,8 +51,9 @@ class EmbeddingReader:
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
         time = text_or_none(content.get("processed_time"))
         facts = Facts(self._model, None, embedded.token_count, None, None, None, None, time)
-        code = status_code(content.get("status"))
-        return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
+        return AnswerRow(
+            label, digest, outcome.value, embedded.result.code, message, landed, facts, shortened
+        )
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
         """Return the values of the answer's columns, and what is wrong with the vector."""
