@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
+from airflow_gemini_batch.core.model_families import MOST_TOKENS, TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
@@ -127,7 +127,8 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
   FROM answers
 ), read_answers AS (
   SELECT
-    {", ".join(identity)}, job, model, round, answered_time, token_count, truncated,
+    {", ".join(identity)}, job, model, round, answered_time, token_count,
+    IFNULL(truncated, IF(token_count >= {MOST_TOKENS}, TRUE, NULL)) AS truncated,
     {vector_status_text("status", "error_text", "response", silent)} AS status_text,
     IFNULL(JSON_TYPE(vector), 'null') AS kind,
     IFNULL(ARRAY_LENGTH(JSON_QUERY_ARRAY(vector)), 0) AS dimensions,
