@@ -16,7 +16,7 @@ from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-    from airflow_gemini_batch.jobs.manifest import Manifest
+    from airflow_gemini_batch.jobs.manifest import Manifest, Round
     from airflow_gemini_batch.landing.schema_check import Check
 
 _log = ShownLog(logging.getLogger(__name__))
@@ -26,12 +26,14 @@ class _Answer(NamedTuple):
     """An output row.
 
     :param time: when it came, as the row says; empty when it does not.
+    :param error: as in :func:`airflow_gemini_batch.outputs.classify.classify_row`.
     """
 
     key: str
     status: Any
     response: Any
     time: str
+    error: Any = None
 
 
 _Held = dict[str, tuple[Any, "Response"]]
@@ -162,7 +164,7 @@ def _response(answer: _Answer, check: Check | None) -> Response:
     )
     if not isinstance(content, Mapping):
         content = {}
-    result = classify_row(answer.status, content)
+    result = classify_row(answer.status, content, answer.error)
     text = answer_text(content)
     if result.outcome is not Outcome.OK or check is None:
         return Response(answer.key, result.outcome, text, None, result.message, content)
@@ -192,7 +194,8 @@ def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[in
             if row is None:
                 unreadable += 1
             elif (key := keys.key_of(row)) is not None:
-                yield _Answer(key, row.get("status"), row.get("response"), str(row.get("processed_time")))
+                time, error = str(row.get("processed_time")), row.get("error")
+                yield _Answer(key, row.get("status"), row.get("response"), time, error)
         if unreadable:
             _log.warning("%d lines of the answers are not JSON objects and are left out", unreadable)
 
@@ -203,7 +206,12 @@ def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[i
     """Return what reads the answers of a round from its table; the key is what passes through it."""
     from airflow_gemini_batch.core.addresses import BigQueryAddress
     from airflow_gemini_batch.core.keys import key_text
+    from airflow_gemini_batch.outputs.classify import ERROR_COLUMN
     from airflow_gemini_batch.requests.spec import RESERVED_COLUMNS
+
+    def sent_columns(round_: Round) -> list[str]:
+        sources = (hook.store.tables.find(BigQueryAddress.parse(source)) for source in round_.source)
+        return [field.name for source in sources if source for field in source.schema]
 
     def read(number: int) -> Iterator[_Answer]:
         round_ = manifest.rounds[number]
@@ -216,10 +224,14 @@ def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[i
                 )
             return
         columns = [field.name for field in table.schema if field.name.lower() not in RESERVED_COLUMNS]
+        told = ERROR_COLUMN in columns and ERROR_COLUMN not in sent_columns(round_)
+        if told:
+            columns.remove(ERROR_COLUMN)
         if not columns:
             raise InvalidRequestError(f"{round_.output} has no column that could be the key of its answers")
         for row in hook.bigquery_client.list_rows(table):
             key = key_text([row[name] for name in columns])
-            yield _Answer(key, row["status"], row["response"], str(row.get("processed_time")))
+            error = row[ERROR_COLUMN] if told else None
+            yield _Answer(key, row["status"], row["response"], str(row.get("processed_time")), error)
 
     return read

@@ -96,3 +96,19 @@ def family_of(model: str) -> ModelFamily | None:
         if name.startswith(family.model_names):
             return family
     return None if "embedding" in name else GENERATE_CONTENT
+
+
+MOST_TOKENS = 2_048
+"""Tokens of a text that embedding models read; nearly all of them."""
+
+# https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings
+_MOST_TOKENS = {"gemini-embedding-2": 8_192}
+
+
+def most_tokens(model: str) -> int:
+    """Return how many tokens of a text an embedding model reads; the rest is cut off.
+
+    :param model: plain name or resource name.
+    """
+    name = short_model_name(model)
+    return next((most for start, most in _MOST_TOKENS.items() if name.startswith(start)), MOST_TOKENS)

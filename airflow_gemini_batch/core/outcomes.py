@@ -14,7 +14,8 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     TRUNCATED = "truncated"
     INVALID = "invalid"
-    """The answer does not fit the schema; only landing checks that."""
+    """There is an answer, and not of the kind that was asked for: without any text, or, as only landing checks, one
+    that does not fit the schema."""
     MISSING = "missing"
 
     @property

@@ -6,20 +6,29 @@ Its twin in SQL is :mod:`airflow_gemini_batch.landing.bigquery.schema_check_sql`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from string import ascii_letters
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
-# ```json … ``` around the whole answer, which models write although they are asked for JSON.
-FENCE_PATTERN = r"^\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*$"
+from airflow_gemini_batch.outputs.classify import answer_candidate, candidate_text
+
+# ```json … ```, which models write although they are asked for JSON, with words around it and an end or not. What
+# stands behind it has to begin like JSON, so that the end of another fence is not taken for a beginning.
+FENCE_PATTERN = r"```(?:[A-Za-z0-9_+.-]*\s|(?:[jJ][sS][oO][nN]))?\s*"
+FENCED_PATTERN = r'[\[{"0-9-]|true|false|null'
+FENCE_END_PATTERN = r"\n[ \t]*```"
+"""An end that is not within a string of JSON."""
 NOT_JSON = "the answer is not valid JSON: "
 EMPTY_ANSWER = "the answer is empty"
 PREVIEW_LENGTH = 100
 """Characters of a value, or of an answer, that a message shows."""
 
 _FENCE = "```"
+_BYTE_ORDER_MARK = "\ufeff"
+_find_fence = re.compile(f"{FENCE_PATTERN}(?={FENCED_PATTERN})", re.ASCII).search
+_find_end = re.compile(FENCE_END_PATTERN).search
 _INT64 = 2**63
 _KINDS = {
     "STRING": "a string",
@@ -35,43 +44,35 @@ Check = Callable[[Any], str | None]
 
 
 def answer_text(response: Mapping[str, Any]) -> str:
-    """Return the text of the first candidate, without the model's thoughts; empty when there is none."""
-    try:
-        parts = response["candidates"][0]["content"]["parts"]
-    except (KeyError, IndexError, TypeError):
-        return ""
-    if isinstance(parts, Mapping):
-        parts = [parts]
-    if not isinstance(parts, list):
-        return ""
-    spoken = [part for part in parts if isinstance(part, Mapping) and not part.get("thought")]
-    return "".join(text for part in spoken if isinstance(text := part.get("text"), str))
+    """Return the text of the candidate that counts, without the model's thoughts; empty when there is none."""
+    candidate = answer_candidate(response)
+    return candidate_text(candidate) if candidate else ""
 
 
-def _fenced(text: str) -> str | None:
-    """Return what :data:`FENCE_PATTERN` finds, or None.
+def _json_texts(text: str) -> Iterator[str]:
+    """Yield where a text may hold JSON: all of it, and what stands in the first fence that holds something like it.
 
-    Not by the pattern itself: Python would take minutes for an answer that is a fence and many blank lines.
+    The fence may end at a line of its own, at the last or the next fence in the text, or with the text.
     """
-    text = text.strip()
-    inside = text.removeprefix(_FENCE).removesuffix(_FENCE)
-    if len(inside) != len(text) - 2 * len(_FENCE):
-        return None
-    rest = inside.lstrip(ascii_letters)
-    content = rest.strip()
-    blank = rest[: rest.find(content)] if content else rest
-    return content if "\n" in blank else None
+    yield text.removeprefix(_BYTE_ORDER_MARK)
+    if fence := _find_fence(text):
+        start = fence.end()
+        if end := _find_end(text, start):
+            yield text[start : end.start()]
+        for place in (text.rfind(_FENCE, start), text.find(_FENCE, start)):
+            if place >= 0:
+                yield text[start:place]
+        yield text[start:]
 
 
 def parse_answer(text: str, check: Check) -> tuple[Any, str | None]:
     """Return the value that a JSON answer holds, and what is wrong with it (``None`` when it fits)."""
-    for candidate in (text, _fenced(text)):
-        if candidate is not None:
-            try:
-                value = orjson.loads(candidate)
-            except orjson.JSONDecodeError:
-                continue
-            return value, check(value)
+    for candidate in _json_texts(text):
+        try:
+            value = orjson.loads(candidate)
+        except orjson.JSONDecodeError:
+            continue
+        return value, check(value)
     return None, f"{NOT_JSON}{text[:PREVIEW_LENGTH]}" if text else EMPTY_ANSWER
 
 

@@ -138,7 +138,7 @@ class LandEmbeddingsOperator(LandResultsOperator):
     A table has the vector as ``ARRAY<FLOAT64>``, ready for ``VECTOR_SEARCH``: all of one length, none of them empty. A
     Parquet file has it as a list of fixed size of 32-bit floats, which is as much as these models give (DuckDB reads it
     as ``embedding::FLOAT[768]``); a JSON Lines file as a list with all digits. Beside it are ``token_count``,
-    ``truncated`` (whether the text was too long and lost its end; NULL where the service does not say) and
+    ``truncated`` (whether the text was too long and lost its end; NULL where the row does not tell) and
     ``dimensions``, the vector's length. Equal texts get equal vectors, all of them.
 
     A vector that is zero, holds anything but finite numbers, or has the wrong length is *invalid*, and fails.

@@ -142,7 +142,7 @@ class LandResultsOperator(GeminiBatchOperator):
 
     def _judge(self, report: LandingReport) -> None:
         rows = report.landed + report.failed
-        if not rows or (report.landed and report.failed <= rows * self.max_failed_fraction):
+        if report.failed <= rows * self.max_failed_fraction:
             return
         samples = "\n".join(f"  {sample}" for sample in report.samples)
         failed = f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}"

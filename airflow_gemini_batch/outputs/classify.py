@@ -35,36 +35,89 @@ BLOCKED_FINISH_REASONS = frozenset(
     }
 )
 
-STATUS_CODE_PATTERN = r'"code"\s*:\s*(\d{1,10})\b'
-OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*0[^{}]*)?\}'
+ERROR_COLUMN = "error"
+"""Where some rows tell their error, beside an empty ``status``. A source may have such a column of its own."""
+
+TRUNCATED_FINISH_REASONS = {
+    "MAX_TOKENS": "the answer reached maxOutputTokens",
+    "CONTINUATION": "the answer reached the most tokens of one request",
+}
+"""Reasons why an answer lacks its end, each with the message."""
+
+OTHER_PARTS = {
+    "functionCall": "a function call",
+    "toolCall": "a tool call",
+    "inlineData": "an image or other media",
+    "fileData": "a file",
+    "codeExecutionResult": "the result of code",
+    "executableCode": "code",
+}
+"""What a part holds that is not text, by its field; the first one that an answer without text has is told.
+
+https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Content#Part
+"""
+
+# Patterns are read by Python and by BigQuery (RE2), and stand in its raw strings, so without single quotes.
+STATUS_CODE_PATTERN = r'"code"\s*:\s*"?(\d{1,10})\b'
+OK_STATUS_PATTERN = r'\{\s*("code"\s*:\s*"?0[^{}]*)?\}|\[\s*\]|null|false'
+
+_FAILED_PRECONDITION = r'(?:FAILED_PRECONDITION|"code"\s*:\s*"?9\b)'
+TRANSIENT_PATTERN = "|".join(
+    (
+        "(?is)service agents? (?:is|are) being (?:provisioned|created)",
+        f"{_FAILED_PRECONDITION}.*try again|try again.*{_FAILED_PRECONDITION}",
+        r"(?:try again|retry) (?:later|soon|shortly|after|in (?:an? |some |\d))",
+        # What the fetcher of https media says. URL_ROBOTED and URL_ERROR (not found, not allowed) stay.
+        "URL_TIMEOUT|URL_UNREACHABLE",
+        "URL_REJECTED[A-Z_-]*(?:THROTTLED|RATE_LIMITED|TOO_MANY|DEADLINE|TIMEOUT|OVERLOAD|UNAVAILABLE|RPC_)",
+    )
+)
+"""Texts of failures that pass, whatever their code: the service sends many of them with the code 400."""
+
+FINAL_PATTERN = "|".join(
+    (
+        "(?i)failed to parse JSON into proto",
+        r"^(?:INVALID_ARGUMENT|NOT_FOUND|PERMISSION_DENIED|UNAUTHENTICATED|UNIMPLEMENTED|OUT_OF_RANGE)\b",
+    )
+)
+"""Texts of failures that come again with the same request, and that may have no code."""
+
 _LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """The outcome of one row and, unless it is ok, why."""
+    """The outcome of one row and, unless it is ok, why.
+
+    :param code: of the error that the row tells, an HTTP or a gRPC one; ``None`` where there is none.
+    """
 
     outcome: Outcome
     message: str = ""
+    code: int | None = None
 
 
 _GOOD = RowResult(Outcome.OK)
 
 
-def classify_row(status: Any, response: Any) -> RowResult:
+def classify_row(status: Any, response: Any, error: Any = None) -> RowResult:
     """Sort one row of generated content.
 
     :param status: the row's ``status``: empty, ``"<Reason>: {json}"``, JSON of a ``google.rpc.Status``, an
         object, or free text.
     :param response: the row's ``response``: a ``GenerateContentResponse`` as an object or as JSON text,
         ``{}`` or ``None``.
+    :param error: the row's ``error``, which few rows have, in the forms of a status. It counts, as do ``error`` and
+        ``status`` within the response, unless a candidate says how it ended.
     """
     if failure := status_failure(status):
         return failure
     content = object_of(response)
+    candidate = answer_candidate(content)
+    if not (candidate and candidate.get("finishReason")) and (failure := other_failure(error, content)):
+        return failure
     if not content:
         return RowResult(Outcome.MISSING, "the row has no response")
-    candidate = first_object(content.get("candidates"))
     if candidate is not None:
         return _from_candidate(candidate)
     if reason := object_of(content.get("promptFeedback")).get("blockReason"):
@@ -78,28 +131,70 @@ def status_failure(status: Any) -> RowResult | None:
     return _from_status(text) if text else None
 
 
+def other_failure(error: Any, answer: Mapping[str, Any]) -> RowResult | None:
+    """Return the failure that stands in a row's ``error``, or in ``error`` or ``status`` of its answer."""
+    failures = map(status_failure, (error, answer.get("error"), answer.get("status")))
+    return next(filter(None, failures), None)
+
+
 def _from_status(status: str) -> RowResult:
-    code = re.search(STATUS_CODE_PATTERN, status)
+    found = re.search(STATUS_CODE_PATTERN, status)
+    code = int(found[1]) if found else None
     # A failure without a code, or with one not known to be final, may be tried again: that costs one more row.
-    rejected = code is not None and int(code[1]) in REJECTED_CODES
-    return RowResult(Outcome.REJECTED if rejected else Outcome.RETRYABLE, status[:_LONGEST_MESSAGE])
+    final = code in REJECTED_CODES or re.search(FINAL_PATTERN, status)
+    rejected = final and not re.search(TRANSIENT_PATTERN, status)
+    return RowResult(Outcome.REJECTED if rejected else Outcome.RETRYABLE, status[:_LONGEST_MESSAGE], code)
+
+
+def answer_candidate(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the candidate that counts: the first one that ended well and has a text, else the first one."""
+    candidates = response.get("candidates")
+    for candidate in candidates if isinstance(candidates, list) else ():
+        if (
+            isinstance(candidate, Mapping)
+            and candidate.get("finishReason") == "STOP"
+            and _has_words(candidate)
+        ):
+            return candidate
+    return first_object(candidates)
+
+
+def candidate_text(candidate: Mapping[str, Any]) -> str:
+    """Return what a candidate says, without the model's thoughts: its parts as one text."""
+    return "".join(text for part in _spoken_parts(candidate) if isinstance(text := part.get("text"), str))
+
+
+def _has_words(candidate: Mapping[str, Any]) -> bool:
+    return bool(candidate_text(candidate).strip())
+
+
+def _spoken_parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parts = object_of(candidate.get("content")).get("parts")
+    listed = [parts] if isinstance(parts, Mapping) else parts if isinstance(parts, list) else ()
+    return [
+        part for part in listed if isinstance(part, Mapping) and part.get("thought") not in (True, "true")
+    ]
 
 
 def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
     reason = str(candidate.get("finishReason") or "")
-    if reason == "MAX_TOKENS":
-        return RowResult(Outcome.TRUNCATED, "the answer reached maxOutputTokens")
+    if message := TRUNCATED_FINISH_REASONS.get(reason):
+        return RowResult(Outcome.TRUNCATED, message)
     if reason in BLOCKED_FINISH_REASONS:
         return RowResult(Outcome.BLOCKED, f"the answer was blocked: {reason}")
     if reason != "STOP":
         return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
-    if not first_object(object_of(candidate.get("content")).get("parts")):
-        return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
-    return _GOOD
+    if _has_words(candidate):
+        return _GOOD
+    parts = _spoken_parts(candidate)
+    for name, words in OTHER_PARTS.items():
+        if any(isinstance(part.get(name), Mapping) for part in parts):
+            return RowResult(Outcome.INVALID, f"the answer holds {words} and no text")
+    return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
 
 
 def _text_of(status: Any) -> str:
-    text = orjson.dumps(status).decode() if isinstance(status, Mapping) else str(status or "").strip()
+    text = status.strip() if isinstance(status, str) else orjson.dumps(status, default=str).decode()
     # A google.rpc.Status with the code 0, or with none at all, means OK.
     return "" if re.fullmatch(OK_STATUS_PATTERN, text) else text
 

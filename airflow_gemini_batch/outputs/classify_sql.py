@@ -5,116 +5,261 @@ Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.outputs.classify import (
     BLOCKED_FINISH_REASONS,
+    ERROR_COLUMN,
+    FINAL_PATTERN,
     OK_STATUS_PATTERN,
+    OTHER_PARTS,
     REJECTED_CODES,
     STATUS_CODE_PATTERN,
+    TRANSIENT_PATTERN,
+    TRUNCATED_FINISH_REASONS,
     Outcome,
 )
 from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
 
 SAMPLE_LENGTH = 300
 
+OUTPUT = "gemini_batch_output"
+"""Alias of an output table."""
+
+STATUS_CODE = f"SAFE_CAST(REGEXP_EXTRACT(status_text, r'{STATUS_CODE_PATTERN}') AS INT64)"
+"""Expression for the code in a ``status_text``, see :func:`status_text`."""
+
+_PARTS = "$.content.parts"
+_BLOCKED = ", ".join(f"'{reason}'" for reason in sorted(BLOCKED_FINISH_REASONS))
+_SPOKEN = "IFNULL(JSON_VALUE(part, '$.thought'), 'false') != 'true'"
+# NULL in what is not text.
+_TEXT = "IF(JSON_TYPE(JSON_QUERY(part, '$.text')) = 'string', JSON_VALUE(part, '$.text'), NULL)"
+
+
+def read_answers(kept: str, source: str, status: str, response: str, error: str) -> str:
+    """Return the WITH clauses that read generated content; the last one is ``gemini_batch_told``.
+
+    Its columns are ``response``, ``candidate`` (the one that counts, as
+    :func:`airflow_gemini_batch.outputs.classify.answer_candidate` says), ``finish_reason``, ``answer_text``,
+    ``other_part`` (what an answer without text holds), ``block_reason`` and ``status_text`` (see :func:`status_text`).
+
+    :param kept: items of a SELECT from the source that go along.
+    :param source: what stands behind FROM.
+    :param status: an expression over the source, as are the others.
+    :param response: of type JSON.
+    :param error: of type STRING, as :func:`error_text` gives it.
+    """
+    others = "\n        ".join(
+        f"WHEN LOGICAL_OR(IFNULL(JSON_TYPE(JSON_QUERY(part, '$.{name}')) = 'object', FALSE)) THEN '{words}'"
+        for name, words in OTHER_PARTS.items()
+    )
+    told = status_text("row_status", "row_error", "response", "IFNULL(finish_reason, '') = ''")
+    return f"""gemini_batch_found AS (
+  SELECT {kept}, {response} AS response, {status} AS row_status, {error} AS row_error
+  FROM {source}
+), gemini_batch_listed AS (
+  SELECT *, {_items("response", "$.candidates")} AS candidates
+  FROM gemini_batch_found
+), gemini_batch_chosen AS (
+  SELECT
+    * EXCEPT (candidates),
+    candidates[SAFE_ORDINAL(1 + IFNULL((
+      SELECT MIN(choice_index)
+      FROM UNNEST(candidates) AS choice WITH OFFSET AS choice_index, UNNEST({_items("choice", _PARTS)}) AS part
+      WHERE JSON_VALUE(choice, '$.finishReason') = 'STOP' AND {_SPOKEN} AND TRIM({_TEXT}) != ''
+    ), 0))] AS candidate
+  FROM gemini_batch_listed
+), gemini_batch_heard AS (
+  SELECT
+    * EXCEPT (candidate),
+    IF(JSON_TYPE(candidate) = 'object', candidate, NULL) AS candidate,
+    JSON_VALUE(candidate, '$.finishReason') AS finish_reason,
+    IFNULL((
+      SELECT STRING_AGG({_TEXT}, '' ORDER BY part_index)
+      FROM UNNEST({_items("candidate", _PARTS)}) AS part WITH OFFSET AS part_index
+      WHERE {_SPOKEN}
+    ), '') AS answer_text,
+    (
+      SELECT CASE
+        {others}
+      END
+      FROM UNNEST({_items("candidate", _PARTS)}) AS part
+      WHERE {_SPOKEN}
+    ) AS other_part,
+    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason
+  FROM gemini_batch_chosen
+), gemini_batch_told AS (
+  SELECT *, {told} AS status_text
+  FROM gemini_batch_heard
+)"""
+
+
+def _items(value: str, path: str) -> str:
+    """Return the expression for the items of a list in a JSON value; what is not a list is the only one."""
+    return f"IFNULL(JSON_QUERY_ARRAY({value}, '{path}'), [JSON_QUERY({value}, '{path}')])"
+
 
 def outcome_case() -> str:
     """Return the CASE expression that sorts one output row as ``outputs.classify.classify_row`` does.
 
-    It reads what :func:`outcome_fields` selects.
+    It reads the columns of :func:`read_answers`.
     """
-    blocked = ", ".join(f"'{reason}'" for reason in sorted(BLOCKED_FINISH_REASONS))
+    truncated = ", ".join(f"'{reason}'" for reason in TRUNCATED_FINISH_REASONS)
     return f"""CASE
       {status_case()}
       WHEN candidate IS NULL AND block_reason IS NOT NULL THEN '{Outcome.BLOCKED}'
       WHEN candidate IS NULL THEN '{Outcome.MISSING}'
-      WHEN finish_reason = 'MAX_TOKENS' THEN '{Outcome.TRUNCATED}'
-      WHEN finish_reason IN ({blocked}) THEN '{Outcome.BLOCKED}'
-      WHEN finish_reason = 'STOP' AND part IS NOT NULL THEN '{Outcome.OK}'
+      WHEN finish_reason IN ({truncated}) THEN '{Outcome.TRUNCATED}'
+      WHEN finish_reason IN ({_BLOCKED}) THEN '{Outcome.BLOCKED}'
+      WHEN finish_reason = 'STOP' AND TRIM(answer_text) != '' THEN '{Outcome.OK}'
+      WHEN finish_reason = 'STOP' AND other_part IS NOT NULL THEN '{Outcome.INVALID}'
       ELSE '{Outcome.RETRYABLE}'
     END"""
 
 
-def outcome_fields(rows: str) -> str:
-    """Return what :func:`outcome_case` reads, as items of a SELECT.
-
-    :param rows: alias of rows with the columns ``status`` and ``response``.
-    """
-    response = f"{rows}.response"
-    return f"""{status_fields(rows)},
-    JSON_QUERY({response}, '$.candidates[0]') AS candidate,
-    JSON_VALUE({response}, '$.candidates[0].finishReason') AS finish_reason,
-    COALESCE(
-      JSON_QUERY({response}, '$.candidates[0].content.parts[0]'),
-      JSON_QUERY({response}, '$.candidates[0].content.parts.text')
-    ) AS part,
-    JSON_VALUE({response}, '$.promptFeedback.blockReason') AS block_reason"""
-
-
-def status_fields(rows: str) -> str:
-    """Return what a row's ``status`` says, as items of a SELECT: ``status_text``, empty for OK, and ``status_code``."""
-    status = f"{rows}.status"
-    return f"""IF(
-      REGEXP_CONTAINS(TRIM({status}), r'^{OK_STATUS_PATTERN}$'), '', TRIM(IFNULL({status}, ''))
-    ) AS status_text,
-    SAFE_CAST(REGEXP_EXTRACT({status}, r'{STATUS_CODE_PATTERN}') AS INT64) AS status_code"""
+def failure_message() -> str:
+    """Return the CASE expression that says why a row without a ``status_text`` failed, as ``classify_row`` does."""
+    truncated = "\n    ".join(
+        f"WHEN finish_reason = '{reason}' THEN '{message}'"
+        for reason, message in TRUNCATED_FINISH_REASONS.items()
+    )
+    return f"""CASE
+    WHEN candidate IS NULL AND block_reason IS NOT NULL THEN CONCAT('the prompt was blocked: ', block_reason)
+    WHEN candidate IS NULL AND IFNULL(TO_JSON_STRING(response), 'null') IN ('null', '{{}}')
+      THEN 'the row has no response'
+    WHEN candidate IS NULL THEN 'the response has no candidates'
+    {truncated}
+    WHEN finish_reason IN ({_BLOCKED}) THEN CONCAT('the answer was blocked: ', finish_reason)
+    WHEN finish_reason = 'STOP' AND other_part IS NOT NULL
+      THEN CONCAT('the answer holds ', other_part, ' and no text')
+    WHEN finish_reason = 'STOP' THEN 'the model stopped without an answer'
+    ELSE CONCAT('the model stopped early: finishReason is ', IFNULL(NULLIF(finish_reason, ''), 'absent'))
+  END"""
 
 
 def status_case() -> str:
     """Return the first branches of a CASE expression: how a row failed that has a ``status_text``."""
     rejected = ", ".join(map(str, sorted(REJECTED_CODES)))
-    return f"""WHEN status_text != '' AND status_code IN ({rejected}) THEN '{Outcome.REJECTED}'
+    final = f"({STATUS_CODE} IN ({rejected}) OR REGEXP_CONTAINS(status_text, r'{FINAL_PATTERN}'))"
+    passes = f"REGEXP_CONTAINS(status_text, r'{TRANSIENT_PATTERN}')"
+    return f"""WHEN status_text != '' AND {final} AND NOT {passes} THEN '{Outcome.REJECTED}'
       WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
 
 
-OUTPUT = "gemini_batch_output"
-"""Alias of an output table."""
+def status_text(status: str, error: str, answer: str, silent: str, places: Sequence[str] = ("$",)) -> str:
+    """Return the expression for what says how a row failed; empty for a row that is OK.
+
+    :param status: an expression for the row's status.
+    :param error: for what stands beside it, as text.
+    :param answer: for the answer, of type JSON.
+    :param silent: the condition that what stands elsewhere than in the status counts.
+    :param places: paths in the answer below which ``error`` and ``status`` are looked for.
+    """
+    paths = [f"{place}.{name}" for place in places for name in ("error", "status")]
+    elsewhere = ", ".join(map(_failure, [error, *(_json_text(answer, path) for path in paths)]))
+    return f"COALESCE({_failure(status)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
 
 
-def sorted_answers(table: BigQueryAddress, digest: str, family: ModelFamily) -> str:
+def vector_status_text(status: str, error: str, predictions: str, silent: str) -> str:
+    """Return the expression that :func:`status_text` describes, for a text-embedding model."""
+    return status_text(status, error, predictions, silent, ("$[0]", "$"))
+
+
+def _failure(status: str) -> str:
+    """Return the expression for the text of a status; NULL where it is empty or means OK."""
+    return f"IF(REGEXP_CONTAINS(TRIM({status}), r'^(?:{OK_STATUS_PATTERN})?$'), NULL, TRIM({status}))"
+
+
+def _json_text(value: str, path: str = "$") -> str:
+    """Return the expression for what stands in a JSON value, as text; NULL, or ``null``, where nothing does."""
+    return f"COALESCE(JSON_VALUE({value}, '{path}'), TO_JSON_STRING(JSON_QUERY({value}, '{path}')))"
+
+
+def error_text(rows: str, types: Mapping[str, str]) -> str:
+    """Return the expression for the text of the column that :data:`.ERROR_COLUMN` names; NULL where there is none.
+
+    :param rows: alias of the table.
+    :param types: of its columns, without those that a user has given.
+    """
+    kind, column = types.get(ERROR_COLUMN, ""), f"{rows}.`{ERROR_COLUMN}`"
+    if kind == "JSON":
+        return _json_text(column)
+    if kind.startswith(("STRUCT", "RECORD")):
+        return f"TO_JSON_STRING({column})"
+    return column if kind == "STRING" else "CAST(NULL AS STRING)"
+
+
+def json_answer(rows: str, family: ModelFamily, types: Mapping[str, str]) -> str:
+    """Return the expression of type JSON for the answers in an output table; parameters as of :func:`error_text`."""
+    column = f"{rows}.{family.answer_column}"
+    return parsed_json(column) if types.get(family.answer_column) == "STRING" else column
+
+
+def parsed_json(text: str) -> str:
+    """Return the expression for the JSON value that a text is; NULL when it is not JSON."""
+    return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
+
+
+def sorted_answers(table: BigQueryAddress, digest: str, family: ModelFamily, types: Mapping[str, str]) -> str:
     """Return the WITH clauses that end in ``gemini_batch_answers``: each output row's outcome, reason and digest.
 
     :param digest: expression over the columns of :data:`OUTPUT`.
     :param family: of the model that wrote the table.
+    :param types: of the table's columns, without those that a user has given; answers of an unnamed one are JSON.
     """
     answers = _ANSWERS[family]
-    return f"""gemini_batch_rows AS (
-  SELECT
-    {answers.fields},
-    {digest} AS digest
-  FROM {table.sql} AS {OUTPUT}
-), gemini_batch_answers AS (
+    return f"""{answers.clauses(f"{digest} AS digest", f"{table.sql} AS {OUTPUT}", types)}, gemini_batch_answers AS (
   SELECT
     {answers.case} AS outcome,
-    SUBSTR(COALESCE(NULLIF(status_text, ''), {answers.reasons}), 1, {SAMPLE_LENGTH}) AS reason,
+    SUBSTR(COALESCE(NULLIF(status_text, ''), {answers.reason}), 1, {SAMPLE_LENGTH}) AS reason,
     digest
-  FROM gemini_batch_rows
+  FROM gemini_batch_told
 )"""
 
 
 class _AnswerSql(NamedTuple):
     """How the answers of a family are sorted.
 
-    :param fields: items of a SELECT from :data:`OUTPUT`.
+    :param clauses: gives the WITH clauses that read them, the last one ``gemini_batch_told``.
     :param case: the CASE expression that makes an outcome of them.
-    :param reasons: what says why a row without an error status failed, the first that is not NULL.
+    :param reason: the expression for why a row without a ``status_text`` failed.
     """
 
-    fields: str
+    clauses: Callable[[str, str, Mapping[str, str]], str]
     case: str
-    reasons: str
+    reason: str
+
+
+def _read_generated(kept: str, source: str, types: Mapping[str, str]) -> str:
+    response = json_answer(OUTPUT, GENERATE_CONTENT, types)
+    return read_answers(kept, source, f"{OUTPUT}.status", response, error_text(OUTPUT, types))
+
+
+def _read_embedded(kept: str, source: str, types: Mapping[str, str]) -> str:
+    return f"""gemini_batch_found AS (
+  SELECT
+    {kept},
+    {OUTPUT}.status AS row_status,
+    {error_text(OUTPUT, types)} AS row_error,
+    {json_answer(OUTPUT, TEXT_EMBEDDING, types)} AS predictions
+  FROM {source}
+), gemini_batch_heard AS (
+  SELECT *, JSON_QUERY_ARRAY(predictions, '$[0].embeddings.values') IS NOT NULL AS has_vector
+  FROM gemini_batch_found
+), gemini_batch_told AS (
+  SELECT *, {vector_status_text("row_status", "row_error", "predictions", "NOT has_vector")} AS status_text
+  FROM gemini_batch_heard
+)"""
 
 
 _ANSWERS = {
-    GENERATE_CONTENT: _AnswerSql(
-        outcome_fields(OUTPUT), outcome_case(), "block_reason, finish_reason, 'no response'"
-    ),
+    GENERATE_CONTENT: _AnswerSql(_read_generated, outcome_case(), failure_message()),
     TEXT_EMBEDDING: _AnswerSql(
-        f"""{status_fields(OUTPUT)},
-    JSON_QUERY_ARRAY({OUTPUT}.predictions, '$[0].embeddings.values') IS NOT NULL AS has_vector""",
+        _read_embedded,
         f"""CASE
       {status_case()}
       WHEN NOT has_vector THEN '{Outcome.MISSING}'
@@ -125,15 +270,15 @@ _ANSWERS = {
 }
 
 
-def tally_statement(table: BigQueryAddress, family: ModelFamily) -> str:
+def tally_statement(
+    table: BigQueryAddress, family: ModelFamily, types: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the statement that counts an output table's rows by outcome.
 
     Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
-    one of the rows; empty for good ones). Works for a ``response`` column of type JSON or STRING.
-
-    :param family: of the model that wrote the table.
+    one of the rows; empty for good ones). Parameters as of :func:`sorted_answers`.
     """
-    answers = sorted_answers(table, "''", family)
+    answers = sorted_answers(table, "''", family, types)
     return f"WITH {answers}\n{count_outcomes('gemini_batch_answers')}"
 
 

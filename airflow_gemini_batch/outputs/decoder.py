@@ -70,9 +70,9 @@ class AnswerLine(KeyedLine, gc=False, kw_only=True):
     processed_time: str | None = None
 
     @property
-    def parts(self) -> list[Part]:
-        """The answer's pieces; at least one."""
-        return self.response.candidates[0].content.parts
+    def text(self) -> str:
+        """The answer, without the model's thoughts."""
+        return _text_of(self.response.candidates[0].content.parts)
 
     @property
     def usage(self) -> ModelUsage:
@@ -95,6 +95,12 @@ class AnswerLine(KeyedLine, gc=False, kw_only=True):
         )
 
 
+def _text_of(parts: list[Part]) -> str:
+    if len(parts) == 1 and not parts[0].thought:
+        return parts[0].text or ""
+    return "".join(part.text or "" for part in parts if not part.thought)
+
+
 _decode_answer = msgspec.json.Decoder(AnswerLine).decode
 
 
@@ -105,5 +111,7 @@ def read_answer(line: bytes) -> AnswerLine | None:
     except UNREADABLE:
         return None
     candidate = row.response.candidates[0]
-    good = not row.status and candidate.finishReason == "STOP" and candidate.content.parts[0].text is not None
-    return row if good else None
+    if row.status or candidate.finishReason != "STOP":
+        return None
+    text = row.text
+    return row if text and not text.isspace() else None

@@ -6,7 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.core.model_families import (
+    GEMINI_EMBEDDING,
+    MOST_TOKENS,
+    TEXT_EMBEDDING,
+    ModelFamily,
+)
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.outputs.classify import (
     Outcome,
@@ -14,6 +19,7 @@ from airflow_gemini_batch.outputs.classify import (
     decoded,
     first_object,
     object_of,
+    other_failure,
     status_failure,
 )
 from airflow_gemini_batch.outputs.usage import Usage, gemini_embedding_usage, text_embedding_usage
@@ -24,7 +30,7 @@ class EmbeddedRow(NamedTuple):
 
     :param values: the numbers as they came, for :func:`fit_vector` to check; None unless the outcome is ok.
     :param token_count: tokens of the text; None if the row does not say.
-    :param truncated: whether the text was too long and lost its end; None if the row does not say.
+    :param truncated: whether the text was too long and lost its end; None if the row does not tell.
     """
 
     result: RowResult
@@ -114,11 +120,14 @@ VECTOR_FORMS: Mapping[ModelFamily, VectorForm] = {
 }
 
 
-def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
+def read_embedding(family: ModelFamily, row: Mapping[str, Any], limit: int = MOST_TOKENS) -> EmbeddedRow:
     """Read one line of an output file, or one row of an output table.
 
     :param row: of the text-embedding family with ``predictions`` and ``status``, of the gemini-embedding family with
-        ``response``, and ``status`` where it failed. All three may be JSON text.
+        ``response``, and ``status`` where it failed. All three may be JSON text. A row without a vector may tell its
+        error elsewhere, as :func:`.classify_row` says.
+    :param limit: tokens of a text that the model reads. A text with so many counts as truncated where the row does not
+        say whether it is.
     """
     if failure := status_failure(row.get("status")):
         return EmbeddedRow(failure)
@@ -127,9 +136,14 @@ def read_embedding(family: ModelFamily, row: Mapping[str, Any]) -> EmbeddedRow:
     embedding = first_object(form.embedding(answer)) or {}
     values = embedding.get("values")
     if values is None:
-        return EmbeddedRow(RowResult(Outcome.MISSING, NO_VECTOR))
-    truncated = object_of(embedding.get("statistics")).get("truncated")
-    return EmbeddedRow(_OK, values, form.usage(answer).prompt_tokens or None, truncated)
+        failure = other_failure(row.get("error"), first_object(answer) or {})
+        return EmbeddedRow(failure or RowResult(Outcome.MISSING, NO_VECTOR))
+    tokens = form.usage(answer).prompt_tokens or None
+    places = (object_of(embedding.get("statistics")), embedding, first_object(answer) or {})
+    truncated = next((flag for place in places if isinstance(flag := place.get("truncated"), bool)), None)
+    if truncated is None and tokens and tokens >= limit:
+        truncated = True
+    return EmbeddedRow(_OK, values, tokens, truncated)
 
 
 def fit_vector(values: Any, dimensions: int | None = None) -> Vector:

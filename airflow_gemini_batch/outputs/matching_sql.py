@@ -5,7 +5,7 @@ Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -54,6 +54,7 @@ class TableMatch:
 
     :param columns: what distinguishes requests in both tables; empty if nothing comes back that does.
     :param others: further columns of the source that a request is made of.
+    :param types: of the output's columns that do not come from the source.
     """
 
     output: BigQueryAddress
@@ -61,6 +62,7 @@ class TableMatch:
     family: ModelFamily
     columns: Sequence[str]
     others: Sequence[str]
+    types: Mapping[str, str]
 
     @classmethod
     def of(
@@ -69,7 +71,7 @@ class TableMatch:
         source: BigQueryAddress,
         family: ModelFamily,
         *,
-        output_columns: Collection[str],
+        output_columns: Mapping[str, str],
         source_columns: Collection[str],
     ) -> Self:
         """Choose the columns to match by.
@@ -77,12 +79,14 @@ class TableMatch:
         Key columns pass through unchanged. The service echoes ``request`` in its own spelling, so it serves only if
         there are no others. A family that returns no keys returns what the model reads and nothing else.
         """
+        types = {name: kind for name, kind in output_columns.items() if name not in source_columns}
         if not family.returns_keys:
             source_columns = [name for name in source_columns if name in family.read_columns]
         columns = [name for name in source_columns if name in output_columns]
         if family.returns_keys:
             columns = [name for name in columns if name != family.main_column] or columns
-        return cls(output, source, family, columns, [name for name in source_columns if name not in columns])
+        others = [name for name in source_columns if name not in columns]
+        return cls(output, source, family, columns, others, types)
 
     def count_statement(self) -> str:
         """Return the statement that counts the output's rows by the requests of the source.
@@ -150,7 +154,7 @@ FROM (
 )"""
 
     def _sorted_answers(self) -> str:
-        return sorted_answers(self.output, self._digest(OUTPUT), self.family)
+        return sorted_answers(self.output, self._digest(OUTPUT), self.family, self.types)
 
     def _digest(self, rows: str) -> str:
         # What a model reads may come back empty where it was NULL.

@@ -24,7 +24,7 @@ def classify_output(row: Mapping[str, Any]) -> RowResult:
     family = output_family(row)
     if family.embeds:
         return read_embedding(family, row).result
-    return classify_row(row.get("status"), row.get("response"))
+    return classify_row(row.get("status"), row.get("response"), row.get("error"))
 
 
 def row_usage(row: Mapping[str, Any]) -> ModelUsage:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.exceptions import SourceNotReadyError
-from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.gcp.tables import Tables, columns_of
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import tally_statement
 from airflow_gemini_batch.outputs.matching_sql import DUPLICATE, UNKNOWN, TableMatch
@@ -27,7 +27,11 @@ class BigQueryStorage(Tables):
     def tally(self, output: BigQueryAddress) -> Tally | None:
         """Sort the rows of a job's output table; returns None if there is no such table."""
         table = self.find(output)
-        return None if table is None else self._tally(tally_statement(output, _family(table)))
+        return (
+            None
+            if table is None
+            else self._tally(tally_statement(output, _family(table), dict(columns_of(table))))
+        )
 
     def summarize(self, output: BigQueryAddress, requests: Sequence[BigQueryAddress]) -> OutputSummary | None:
         """Sort the rows of a job's output table by the requests of its source table.
@@ -47,13 +51,13 @@ class BigQueryStorage(Tables):
             output,
             source,
             _family(table),
-            output_columns=_column_names(table),
+            output_columns=dict(columns_of(table)),
             source_columns=_column_names(source_table),
         )
         write_follow_up = None
         tally = self._tally(match.count_statement()) if match.columns else None
         if tally is None or tally.unknown > tally.rows:
-            tally = self._tally(tally_statement(output, match.family))
+            tally = self._tally(tally_statement(output, match.family, match.types))
             tally.complete(self._count(source))
         else:
             distinguished = tally.rows > 0

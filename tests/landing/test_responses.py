@@ -54,6 +54,27 @@ def test_answers_are_held_against_a_schema(files):
     assert list(read(files.manifest(source, output), response_schema={"genre": str}, only_ok=True)) == ["1"]
 
 
+def test_response_is_of_the_candidate_that_counts_and_tells_what_is_no_text(files):
+    texts = {
+        "1": {"candidates": [{"finishReason": "SAFETY"}, *good("one")["response"]["candidates"]]},
+        "2": {
+            "candidates": [{"finishReason": "STOP", "content": {"parts": [{"functionCall": {"name": "f"}}]}}]
+        },
+        "3": {"error": {"code": 400, "message": "m"}},
+    }
+    lines = [line(key, {"status": "", "response": response}) for key, response in texts.items()]
+    lines.append(line("4", {"status": "", "error": {"code": 503, "message": "m"}}))
+    found = read(files.manifest(files.requests(*texts, "4"), files.output(*lines)))
+    assert {key: (one.outcome.value, one.text) for key, one in found.items()} == {
+        "1": ("ok", "one"),
+        "2": ("invalid", ""),
+        "3": ("rejected", ""),
+        "4": ("retryable", ""),
+    }
+    assert found["2"].message == "the answer holds a function call and no text"
+    assert found["2"].response == texts["2"]
+
+
 @pytest.mark.parametrize("echo", ["label", "nothing"])
 def test_request_that_was_sent_again_is_yielded_once(files, echo):
     source = files.requests("1", "2", "3", "4")
@@ -186,6 +207,19 @@ def test_answers_in_tables_have_the_key_that_passes_through(gemini_batch_stack, 
         "978-2": ("ok", "two"),
         "978-3": ("retryable", ""),
     }
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["of-the-service", "of-the-source"])
+def test_error_column_of_a_table_is_an_error_or_part_of_the_key(gemini_batch_stack, own):
+    key = {"isbn": "STRING", "error": "STRING"} if own else {"isbn": "STRING"}
+    landing = Landing(gemini_batch_stack, key=key)
+    values = ("978-1", '{"code": 400}') if own else "978-1"
+    source = landing.requests(values, fingerprint=None)
+    row = {"status": "", "response": {}, "error": '{"code": 400}'}
+    output = landing.output((values, row), error="STRING")
+    found = read(landing.manifest(source, output))
+    expected = ('["978-1","{\\"code\\": 400}"]', Outcome.MISSING) if own else ("978-1", Outcome.REJECTED)
+    assert [(name, one.outcome) for name, one in found.items()] == [expected]
 
 
 def test_several_columns_of_a_table_make_a_key(gemini_batch_stack):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def response(*parts: Any) -> dict[str, Any]:
         pytest.param({}, "", id="nothing"),
     ],
 )
-def test_text_is_what_the_first_candidate_says(content: dict[str, Any], text: str) -> None:
+def test_text_is_what_the_candidate_says(content: dict[str, Any], text: str) -> None:
     assert answer_text(content) == text
 
 
@@ -50,6 +51,8 @@ def fits(_: Any) -> str | None:
         '```\n{"a": 1}\n```',
         '\n ```JSON \r\n{"a": 1}\n ```\n',
         '```json\n{"a": 1}```',
+        '```json\n{"a": 1}',
+        'Here you are:\n```json\n{"a": 1}\n```',
     ],
 )
 def test_json_is_read_with_and_without_a_fence(text: str) -> None:
@@ -71,8 +74,6 @@ def test_fence_within_an_answer_is_text() -> None:
         '{"a": "\\ud83d"}',
         '{"a": 1e999}',
         '```json\n{"a": \n```',
-        '```json\n{"a": 1}',
-        'Here you are:\n```json\n{"a": 1}\n```',
         '{"a": 1}{"a": 1}',
         "[" * 5000,
     ],
@@ -82,6 +83,23 @@ def test_what_is_not_json_says_so(text: str) -> None:
     assert value is None
     assert fault is not None
     assert fault == (f"the answer is not valid JSON: {text[:100]}" if text else "the answer is empty")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```json" + "\n" * 300_000,
+        "```" + " " * 300_000,
+        "```" * 100_000,
+        "\n   " * 100_000 + "```",
+        "```[" * 50_000,
+    ],
+    ids=["blank-lines", "spaces", "fences", "indented", "fences-of-lists"],
+)
+def test_long_answer_without_json_is_told_at_once(text: str) -> None:
+    began = time.process_time()
+    assert parse_answer(text, fits)[0] is None
+    assert time.process_time() - began < 2
 
 
 def test_what_is_wrong_is_told_with_the_value() -> None:

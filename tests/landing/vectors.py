@@ -49,12 +49,13 @@ class VectorLanding(Landing):
         ]
         return fill(self.stack, self._name("requests"), columns, rows)
 
-    def vectors(self, *rows: tuple[Any, Mapping[str, Any]], names: Sequence[str] = READ) -> str:
+    def vectors(self, *rows: tuple[Any, Mapping[str, Any]], names: Sequence[str] = READ, **types: str) -> str:
         """Make an output table; a row is what was asked and the cells beside it."""
         columns = {
             **dict.fromkeys(names, "STRING"),
             "predictions": self.predictions,
             "status": "STRING",
+            **types,
         }
         cells = [{**_asked(asked, names), **beside} for asked, beside in rows]
         return fill(self.stack, self._name("output"), columns, cells)

@@ -150,11 +150,18 @@ def test_answers_that_do_not_fit_the_schema_are_failures(
 ):
     target, failed = (one.format(dataset=dataset, bucket=bucket) for one in (target, failed))
     manifests = asked(kind)  # plain text, where an object is expected
-    with pytest.raises(AirflowFailException, match="4 of 4 rows have no usable answer"):
-        landed(manifests, target, response_schema=SCHEMA, max_failed_fraction=1.0)
+    with pytest.raises(AirflowFailException, match=r"4 of 4 rows have no usable answer \(100.00%"):
+        landed(manifests, target, response_schema=SCHEMA, max_failed_fraction=0.99)
     rows = content(gemini_batch_stack, failed)
     assert {row["outcome"] for row in rows.values()} == {"invalid"}
     assert len(rows) == 4
+
+
+def test_all_rows_may_fail_where_all_are_allowed_to(gemini_batch_stack, bucket, asked):
+    report = landed(
+        asked("files"), f"gs://{bucket}/landed.jsonl", response_schema=SCHEMA, max_failed_fraction=1.0
+    )
+    assert (report["landed"], report["failed"]) == (0, 4)
 
 
 def test_failures_leave_their_place_once_they_have_an_answer(gemini_batch_stack, dataset, asked):

@@ -41,7 +41,6 @@ def test_only_ok_counts_as_answered(outcome: Outcome) -> None:
         pytest.param(json.dumps(GOOD).encode(), id="bytes"),
         pytest.param({**GOOD, "promptFeedback": None}, id="explicit-null"),
         pytest.param(stopped("STOP", {"parts": {"text": "A novel."}}), id="parts-as-an-object"),
-        pytest.param(stopped("STOP", {"parts": [{"functionCall": {"name": "f"}}]}), id="function-call"),
         pytest.param(stopped("STOP", {"parts": [{"text": "本 😀 \u2028"}]}), id="unicode"),
     ],
 )

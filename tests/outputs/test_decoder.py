@@ -24,7 +24,10 @@ ROWS: list[Any] = [
         for number, (path, value) in enumerate(CHANGES)
     ),
     *(
-        pytest.param({"key": "978-1", "status": shape.status, "response": shape.response}, id=shape.name)
+        pytest.param(
+            {"key": "978-1", "status": shape.status, "response": shape.response, "error": shape.error},
+            id=shape.name,
+        )
         for shape in SHAPES
     ),
     pytest.param(changed("response.usageMetadata.promptTokenCount", LONG_PROMPT + 1), id="long-prompt"),

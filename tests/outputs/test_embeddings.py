@@ -4,20 +4,29 @@ import json
 import math
 from typing import Any
 
+import orjson
 import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.landing.files.embedding_reader import EmbeddingReader
+from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult
-from airflow_gemini_batch.outputs.embeddings import EmbeddedRow, fit_vector, read_embedding
+from airflow_gemini_batch.outputs.embeddings import (
+    EmbeddedRow,
+    embedding_columns,
+    fit_vector,
+    read_embedding,
+)
 from airflow_gemini_batch.outputs.matching import content_id
 from airflow_gemini_batch.requests.embeddings import text_embedding_request
 from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.prompts import PromptTemplate
-from tests.outputs.vector_cases import CASES, LENGTH, Case
+from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS, Case, Refusal
 
 TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]
 OK = RowResult(Outcome.OK)
+LANDING = LandingPlan(("isbn",), embedding_columns("embedding"), family=GEMINI)
 
 
 def prediction(**statistics: Any) -> dict[str, Any]:
@@ -68,6 +77,27 @@ def prediction(**statistics: Any) -> dict[str, Any]:
             True,
             id="truncated",
         ),
+        *(
+            pytest.param(
+                GEMINI,
+                {"response": {"tokenCount": tokens, **flags, "embedding": {"values": VALUES, **within}}},
+                int(tokens),
+                truncated,
+                id=name,
+            )
+            for name, tokens, flags, within, truncated in (
+                ("truncated-on-top", "9", {"truncated": True}, {}, True),
+                ("not-truncated-on-top", "2048", {"truncated": False}, {}, False),
+                ("truncated-beside-the-values", "9", {}, {"truncated": True}, True),
+                ("flag-null", "9", {"truncated": None}, {}, None),
+                ("no-flag-below-the-limit", "2047", {}, {}, None),
+                ("no-flag-at-the-limit", "2048", {}, {}, True),
+                ("no-flag-above-the-limit", "3000", {"truncated": None}, {}, True),
+            )
+        ),
+        pytest.param(
+            TEXT, {"predictions": [prediction(token_count=2048)]}, 2048, True, id="text-at-the-limit"
+        ),
         pytest.param(
             GEMINI, {"response": json.dumps({"embedding": {"values": VALUES}})}, None, None, id="as-json-text"
         ),
@@ -100,6 +130,13 @@ def test_row_without_a_vector_is_missing(family: ModelFamily, row: dict[str, Any
     assert (result.outcome, values, token_count, truncated) == (Outcome.MISSING, None, None, None)
 
 
+@pytest.mark.parametrize("kind", ["JSON", "STRING"])
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
+def test_row_tells_its_error_wherever_it_stands(refusal: Refusal, kind: str) -> None:
+    found = read_embedding(TEXT, refusal.cells(kind)).result
+    assert (found.outcome, found.code) == (refusal.outcome, refusal.code)
+
+
 @pytest.mark.parametrize("family", [TEXT, GEMINI])
 @pytest.mark.parametrize(
     ("status", "outcome"),
@@ -117,6 +154,18 @@ def test_row_with_a_status_failed_even_with_a_vector(
     found = read_embedding(family, row)
     assert (found.result.outcome, found.values) == (outcome, None)
     assert found.result.message
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [("gemini-embedding-001", 2048), ("publishers/google/models/gemini-embedding-2-preview", 8192)],
+)
+def test_text_is_truncated_at_the_limit_of_its_model(model: str, limit: int) -> None:
+    reader = EmbeddingReader(LANDING, model, lambda _: "digest")
+    for tokens, truncated in ((limit - 1, None), (limit, True)):
+        row = reader.read(orjson.dumps({"response": {"tokenCount": tokens, "embedding": {"values": VALUES}}}))
+        assert row is not None
+        assert row.values == ("digest", tokens, truncated, 2)
 
 
 @pytest.mark.parametrize("dimensions", [None, 2])

@@ -7,43 +7,68 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.outputs.classify import Outcome, classify_row
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
+from airflow_gemini_batch.landing.schema_check import answer_text
+from airflow_gemini_batch.outputs.classify import (
+    Outcome,
+    answer_candidate,
+    classify_row,
+    object_of,
+    other_failure,
+)
+from airflow_gemini_batch.outputs.embeddings import read_embedding
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
-from tests.outputs.row_shapes import SHAPES
+from tests.outputs.row_shapes import SHAPES, cells
 from tests.support.tables import bigquery_client, fill, make_dataset
-
-# Whether an answer fits its schema is another matter.
-OUTCOMES = [outcome for outcome in Outcome if outcome is not Outcome.INVALID]
 
 
 def test_every_outcome_has_a_shape():
-    assert {shape.outcome for shape in SHAPES} == set(OUTCOMES)
+    assert {shape.outcome for shape in SHAPES} == set(Outcome)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_python_sorts_the_row(shape):
-    assert classify_row(shape.status, shape.response).outcome is shape.outcome
+    found = classify_row(shape.status, shape.response, shape.error)
+    assert found.outcome is shape.outcome
+    assert shape.code in (None, found.code)
+    assert bool(found.message) is not found.outcome.answered
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_other_families_sort_what_failed_alike(shape):
+    # A line without a vector: what counts is where it tells its error.
+    if told := other_failure(shape.error, object_of(shape.response)):
+        for family, answer in ((GEMINI_EMBEDDING, shape.response), (TEXT_EMBEDDING, [shape.response])):
+            row = {family.answer_column: answer, "error": shape.error}
+            assert read_embedding(family, row).result == told
+
+
+@pytest.mark.parametrize(
+    "shape", [one for one in SHAPES if one.outcome is Outcome.OK], ids=lambda one: one.name
+)
+def test_text_and_reason_are_those_of_the_candidate_that_counts(shape):
+    candidate = answer_candidate(shape.response)
+    assert (answer_text(shape.response), candidate["finishReason"]) == (shape.text, "STOP")
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_python_sorts_the_row_with_its_response_as_text(shape):
-    assert classify_row(shape.status, json.dumps(shape.response)).outcome is shape.outcome
+    error = shape.error if isinstance(shape.error, str) else json.dumps(shape.error)
+    assert classify_row(shape.status, json.dumps(shape.response), error).outcome is shape.outcome
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])
-@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("outcome", Outcome)
 def test_sql_sorts_the_rows(gemini_batch_stack, outcome, kind):
     # A statement takes a while, so that all shapes of one outcome share a table. The first has one row, the
     # second two, the third four: a count that is wrong tells which of them were sorted otherwise.
     shapes = [shape for shape in SHAPES if shape.outcome is outcome]
     rows = []
     for number, shape in enumerate(shapes):
-        null = shape.response is None
-        text = None if null else json.dumps(shape.response)
-        response = shape.response if kind == "JSON" else text
-        rows += [{"status": shape.status, "response": response}] * 2 ** (number % 10)
+        rows += [{"status": shape.status, **cells(shape, kind)}] * 2 ** (number % 8)
     address = f"{make_dataset(gemini_batch_stack)}.rows"
-    fill(gemini_batch_stack, address, {"status": "STRING", "response": kind}, rows)
+    columns = {"status": "STRING", "response": kind, "error": kind}
+    fill(gemini_batch_stack, address, columns, rows)
 
     tally = BigQueryStorage(bigquery_client(gemini_batch_stack)).tally(BigQueryAddress.parse(address))
 

@@ -151,7 +151,7 @@ def test_tally_counts_by_outcome_and_shows_why(storage, table, kind):
     }
     assert f"rejected: {rejected}" in tally.samples
     assert "retryable: busy" in tally.samples
-    assert "blocked: SAFETY" in tally.samples
+    assert "blocked: the answer was blocked: SAFETY" in tally.samples
     assert not any(sample.startswith("ok") for sample in tally.samples)
 
 

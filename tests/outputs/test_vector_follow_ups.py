@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
+from tests.outputs.vector_cases import REFUSALS
 from tests.support.tables import bigquery_client, fill, make_dataset, read
 
 READ = {"content": "STRING", "task_type": "STRING", "title": "STRING"}
@@ -87,11 +87,10 @@ def test_texts_that_only_their_titles_tell_apart_are_not_sent_again(play, title,
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])
 def test_vectors_are_counted_whatever_the_type_of_their_column(gemini_batch_stack, storage, kind):
-    rows = [{"content": "x", **row} for row in (GOOD, GOOD, EMPTY, BUSY)]
-    if kind == "STRING":
-        rows = [{**row, "predictions": json.dumps(row["predictions"])} for row in rows]
-    columns = {"content": "STRING", "predictions": kind, "status": "STRING"}
+    rows = [{"content": refusal.name, **refusal.cells(kind)} for refusal in REFUSALS]
+    columns = {"content": "STRING", "predictions": kind, "status": "STRING", "error": kind}
     table = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack)}.answers", columns, rows)
     tally = storage.tally(BigQueryAddress.parse(table))
-    assert (tally.answered, tally.counts[Outcome.MISSING], tally.counts[Outcome.RETRYABLE]) == (2, 1, 1)
+    outcomes = [refusal.outcome for refusal in REFUSALS]
+    assert tally.counts == {outcome: outcomes.count(outcome) for outcome in Outcome}
     assert "missing: the row has no vector" in tally.samples

@@ -29,7 +29,7 @@ Table = TypeVar("Table", RequestTable, AnswerTable)
 class _FamilySql(NamedTuple):
     """How the answers of a family are read and staged."""
 
-    rows: Callable[[LandingPlan, Sequence[AnswerTable]], InputRows]
+    rows: Callable[[LandingPlan, Sequence[RequestTable], Sequence[AnswerTable]], InputRows]
     staging: Callable[..., Statement]
 
 
@@ -62,7 +62,7 @@ def staging_script(
     statement = family.staging(plan, staging, requests, answers)
     if limits.allow(statement, len(requests) + len(answers)):
         return StagingScript([statement], ())
-    rows = family.rows(plan, answers)
+    rows = family.rows(plan, requests, answers)
     asked = _collected(requests, rows.requests, staging, "requests", limits)
     came = _collected(answers, rows.answers, staging, "answers", limits)
     last = family.staging(plan, staging, requests, answers, Collected(asked.tables, came.tables))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
+from airflow_gemini_batch.core.model_families import MOST_TOKENS, TEXT_EMBEDDING
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.inputs import (
     NOTHING_COLLECTED,
@@ -23,11 +23,17 @@ from airflow_gemini_batch.landing.bigquery.staging_sql import (
     InputRows,
     answer_rows,
     request_rows,
+    sent_columns,
     staging_table,
 )
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, status_case, status_fields
+from airflow_gemini_batch.outputs.classify_sql import (
+    SAMPLE_LENGTH,
+    STATUS_CODE,
+    status_case,
+    vector_status_text,
+)
 from airflow_gemini_batch.outputs.embeddings import (
     AMBIGUOUS,
     DIMENSIONS,
@@ -43,12 +49,15 @@ _READ = TEXT_EMBEDDING.read_columns
 _EMBEDDINGS = "$[0].embeddings"
 
 
-def vector_rows(plan: LandingPlan, answers: Sequence[AnswerTable]) -> InputRows:
+def vector_rows(
+    plan: LandingPlan, requests: Sequence[RequestTable], answers: Sequence[AnswerTable]
+) -> InputRows:
     """Return how the tables of a text-embedding model are read.
 
-    :param answers: all tables of answers, of which some may be read at a time.
+    :param requests: all tables of requests, like those of answers, of which some may be read at a time.
     """
     returned = _returned(answers)
+    sent = sent_columns(requests)
 
     def content(
         table: RequestTable | AnswerTable, parameters: Parameters, names: Sequence[str] = _READ
@@ -70,6 +79,7 @@ def vector_rows(plan: LandingPlan, answers: Sequence[AnswerTable]) -> InputRows:
             plan,
             tables,
             parameters,
+            sent,
             ("submission", *returned),
             lambda table: content(table, parameters, returned),
         ),
@@ -95,7 +105,7 @@ def embedding_staging_statement(
     parameters = Parameters()
     returned = _returned(answers)
     identity = ("submission", *returned)
-    rows = vector_rows(plan, answers)
+    rows = vector_rows(plan, requests, answers)
     request_clause, answer_clause = rows.clauses(requests, answers, collected, parameters)
     clauses = f"""all_requests AS (
 {request_clause}
@@ -140,6 +150,7 @@ def _ambiguity(returned: Sequence[str]) -> str:
 def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
     """Return the WITH clauses that sort the answers and measure their vectors; the last one is ``checked_answers``."""
     statistics = f"{_EMBEDDINGS}.statistics"
+    silent = "IFNULL(JSON_TYPE(vector), 'null') = 'null'"
     kept = "" if plan.dimensions is None else f"WHERE item_index < {plan.dimensions}"
     wanted = "(SELECT dimensions FROM usual)" if plan.dimensions is None else str(plan.dimensions)
     misses = f"dimensions {'!=' if plan.dimensions is None else '<'} {wanted}"
@@ -155,8 +166,9 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
   FROM answers
 ), read_answers AS (
   SELECT
-    {", ".join(identity)}, job, model, round, answered_time, token_count, truncated,
-    {status_fields("found_vectors")},
+    {", ".join(identity)}, job, model, round, answered_time, token_count,
+    IFNULL(truncated, IF(token_count >= {MOST_TOKENS}, TRUE, NULL)) AS truncated,
+    {vector_status_text("status", "error_text", "response", silent)} AS status_text,
     IFNULL(JSON_TYPE(vector), 'null') AS kind,
     IFNULL(ARRAY_LENGTH(JSON_QUERY_ARRAY(vector)), 0) AS dimensions,
     ARRAY(
@@ -175,6 +187,7 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
 ), sorted_answers AS (
   SELECT
     *,
+    {STATUS_CODE} AS status_code,
     CASE
       {status_case()}
       WHEN kind = 'null' THEN '{Outcome.MISSING}'

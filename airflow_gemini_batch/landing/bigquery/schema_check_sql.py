@@ -15,43 +15,29 @@ from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters
 from airflow_gemini_batch.landing.schema_check import (
     EMPTY_ANSWER,
+    FENCE_END_PATTERN,
     FENCE_PATTERN,
+    FENCED_PATTERN,
     NOT_JSON,
     PREVIEW_LENGTH,
     expected,
 )
+from airflow_gemini_batch.outputs.classify_sql import parsed_json
 
 _UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
-_PARTS = "$.candidates[0].content.parts"
-
-
-def answer_text(response: str) -> str:
-    """Return the expression for the text of the first candidate, without the model's thoughts; never NULL.
-
-    :param response: an expression of type JSON.
-    """
-    return f"""IFNULL(
-      COALESCE(
-        (
-          SELECT STRING_AGG(JSON_VALUE(part, '$.text'), '' ORDER BY part_index)
-          FROM UNNEST(JSON_QUERY_ARRAY({response}, '{_PARTS}')) AS part WITH OFFSET AS part_index
-          WHERE IFNULL(JSON_VALUE(part, '$.thought'), 'false') != 'true'
-        ),
-        JSON_VALUE({response}, '{_PARTS}.text')
-      ),
-      ''
-    )"""
 
 
 def parsed_answer(text: str) -> str:
-    """Return the expression for the JSON value that a text holds, in a code fence or not; NULL when it holds none."""
-    fenced = f"REGEXP_EXTRACT({text}, r'(?s){FENCE_PATTERN}')"
-    return f"COALESCE({parsed_json(text)}, {parsed_json(fenced)})"
+    """Return the expression for the JSON value that a text holds, in a code fence or not; NULL when it holds none.
 
-
-def parsed_json(text: str) -> str:
-    """Return the expression for the JSON value that a text is; NULL when it is not JSON."""
-    return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
+    The twin of :func:`airflow_gemini_batch.landing.schema_check.parse_answer`.
+    """
+    begins = f"(?:{FENCED_PATTERN})"
+    fenced = (f"{begins}.*?){FENCE_END_PATTERN}", f"{begins}.*)```", f"{begins}.*?)```", f"{begins}.*)")
+    # By code point: the character itself can't be seen.
+    places = [f"REGEXP_REPLACE({text}, r'^\\x{{FEFF}}', '')"]
+    places += [f"REGEXP_EXTRACT({text}, r'(?s){FENCE_PATTERN}({rest}')" for rest in fenced]
+    return f"COALESCE({', '.join(map(parsed_json, places))})"
 
 
 def mismatch_expression(schema: Mapping[str, Any], text: str, answer: str, parameters: Parameters) -> str:

@@ -7,7 +7,7 @@ alias.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
@@ -20,15 +20,21 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
     RequestTable,
 )
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
-    answer_text,
     mismatch_expression,
     parsed_answer,
-    parsed_json,
     value_expression,
 )
 from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, outcome_case, outcome_fields
+from airflow_gemini_batch.outputs.classify_sql import (
+    SAMPLE_LENGTH,
+    STATUS_CODE,
+    error_text,
+    failure_message,
+    json_answer,
+    outcome_case,
+    read_answers,
+)
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
@@ -92,13 +98,19 @@ def _all_of(tables: Sequence[BigQueryAddress]) -> str:
     return "\n  UNION ALL\n".join(f"  SELECT {ROWS}.* FROM {table.sql} AS {ROWS}" for table in tables)
 
 
-def input_rows(plan: LandingPlan, _answers: Sequence[AnswerTable] = ()) -> InputRows:
-    """Return how the tables of generated content are read."""
+def input_rows(
+    plan: LandingPlan, requests: Sequence[RequestTable], _answers: Sequence[AnswerTable] = ()
+) -> InputRows:
+    """Return how the tables of generated content are read.
+
+    :param requests: all tables of requests, of which some may be read at a time.
+    """
     keys = key_aliases(plan.key)
+    sent = sent_columns(requests)
     return InputRows(
         lambda tables, parameters: request_rows(plan, tables, parameters),
         lambda tables, parameters: answer_rows(
-            plan, tables, parameters, keys, lambda _: [_named_keys(plan.key)]
+            plan, tables, parameters, sent, keys, lambda _: [_named_keys(plan.key)]
         ),
     )
 
@@ -118,7 +130,8 @@ def staging_statement(
     """Return the statement that writes the staging table of generated content, with one row for each request."""
     parameters = Parameters()
     keys = key_aliases(plan.key)
-    all_requests, all_answers = input_rows(plan).clauses(requests, answers, collected, parameters)
+    rows = input_rows(plan, requests)
+    all_requests, all_answers = rows.clauses(requests, answers, collected, parameters)
     clauses = f"""requests AS (
 {all_requests}
 ), answers AS (
@@ -218,24 +231,31 @@ def request_rows(
     return "\n  UNION ALL\n".join(selects)
 
 
+def sent_columns(requests: Sequence[RequestTable]) -> set[str]:
+    """Return the columns of all requests."""
+    return {name for table in requests for name in table.columns}
+
+
 def answer_rows(
     plan: LandingPlan,
     answers: Sequence[AnswerTable],
     parameters: Parameters,
+    sent: Collection[str],
     identity: Sequence[str],
     items: Callable[[AnswerTable], Sequence[str]],
 ) -> str:
     """Return the query for all answers.
 
-    Its columns are those of the identity, ``job``, ``model``, ``round``, ``answered_time``, ``status`` and
-    ``response``, the family's answer column as JSON.
+    Its columns are those of the identity, ``job``, ``model``, ``round``, ``answered_time``, ``status``, ``error_text``
+    and ``response``, the family's answer column as JSON.
 
+    :param sent: columns of the requests, which come back and say nothing of errors.
     :param items: gives the items of a SELECT from a table for the identity.
     """
     if not answers:
         return f"""  SELECT
     {", ".join(identity)}, '' AS job, '' AS model, 0 AS round, request_time AS answered_time, '' AS status,
-    JSON 'null' AS response
+    '' AS error_text, JSON 'null' AS response
   FROM requests
   WHERE FALSE"""
     selects = []
@@ -243,9 +263,7 @@ def answer_rows(
         time = f"TIMESTAMP({parameters.bind(table.created)})"
         if not plan.embeds and "processed_time" in table.columns:
             time = f"COALESCE(SAFE_CAST({ROWS}.processed_time AS TIMESTAMP), {time})"
-        response = f"{ROWS}.{plan.family.answer_column}"
-        if table.columns[plan.family.answer_column] != "JSON":
-            response = parsed_json(response)
+        types = {name: kind for name, kind in table.columns.items() if name not in sent}
         selects.append(f"""  SELECT
     {", ".join(items(table))},
     {parameters.bind(table.job)} AS job,
@@ -253,7 +271,8 @@ def answer_rows(
     {table.round} AS round,
     {time} AS answered_time,
     {ROWS}.status,
-    {response} AS response
+    {error_text(ROWS, types)} AS error_text,
+    {json_answer(ROWS, plan.family, types)} AS response
   FROM {table.table.sql} AS {ROWS}""")
     return "\n  UNION ALL\n".join(selects)
 
@@ -267,17 +286,14 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
         answer = f"IF({good}, {parsed_answer('answer_text')}, NULL)"
         mismatch = mismatch_expression(plan.schema, "answer_text", "answer", parameters)
         mismatch = f"IF({good}, {mismatch}, NULL)"
-    return f"""sorted_answers AS (
-  SELECT
-    {keys}, job, round, answered_time, response,
-    {outcome_fields("answers")}
-  FROM answers
-), read_answers AS (
+    kept = f"{keys}, job, round, answered_time"
+    return f"""{read_answers(kept, "answers", "status", "response", "error_text")}, read_answers AS (
   SELECT
     *,
+    {STATUS_CODE} AS status_code,
     {outcome_case()} AS first_outcome,
-    {answer_text("response")} AS answer_text
-  FROM sorted_answers
+    {failure_message()} AS failure_message
+  FROM gemini_batch_told
 ), parsed_answers AS (
   SELECT
     *,
@@ -301,17 +317,9 @@ def _message() -> str:
     return f"""CASE
     WHEN best.outcome IS NULL THEN 'the output has no row for the request'
     WHEN best.outcome = '{Outcome.OK}' THEN NULL
-    WHEN best.outcome = '{Outcome.INVALID}' THEN best.mismatch
+    WHEN best.mismatch IS NOT NULL THEN best.mismatch
     WHEN best.status_text != '' THEN SUBSTR(best.status_text, 1, {SAMPLE_LENGTH})
-    WHEN best.candidate IS NULL AND best.block_reason IS NOT NULL
-      THEN CONCAT('the prompt was blocked: ', best.block_reason)
-    WHEN best.candidate IS NULL AND IFNULL(TO_JSON_STRING(best.response), '') IN ('', 'null', '{{}}')
-      THEN 'the row has no response'
-    WHEN best.candidate IS NULL THEN 'the response has no candidates'
-    WHEN best.outcome = '{Outcome.TRUNCATED}' THEN 'the answer reached maxOutputTokens'
-    WHEN best.outcome = '{Outcome.BLOCKED}' THEN CONCAT('the answer was blocked: ', best.finish_reason)
-    WHEN best.finish_reason = 'STOP' THEN 'the model stopped without an answer'
-    ELSE CONCAT('the model stopped early: finishReason is ', IFNULL(NULLIF(best.finish_reason, ''), 'absent'))
+    ELSE best.failure_message
   END"""
 
 

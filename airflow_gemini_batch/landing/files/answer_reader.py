@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from types import GenericAlias
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,7 +14,7 @@ from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.landing.schema_check import Check, answer_text, check_of, parse_answer
-from airflow_gemini_batch.outputs.classify import STATUS_CODE_PATTERN, Outcome, classify_row
+from airflow_gemini_batch.outputs.classify import Outcome, answer_candidate, classify_row
 from airflow_gemini_batch.outputs.decoder import read_answer
 from airflow_gemini_batch.outputs.matching import answer_identity
 
@@ -149,12 +148,7 @@ class AnswerReader:
         label = row.label if row else None
         if row is None or label is None:
             return self._read_odd(line)
-        parts = row.parts
-        if len(parts) == 1 and not parts[0].thought:
-            text = parts[0].text or ""
-        else:
-            text = "".join(part.text or "" for part in parts if not part.thought)
-        values, mismatch = self._values(text)
+        values, mismatch = self._values(row.text)
         response = row.response
         tokens = response.usageMetadata
         facts = Facts(
@@ -174,8 +168,8 @@ class AnswerReader:
         if content is None:
             return None
         label, digest = answer_identity(content)
-        status, response = content.get("status"), _object(content.get("response"))
-        result = classify_row(status, response)
+        response = _object(content.get("response"))
+        result = classify_row(content.get("status"), response, content.get("error"))
         values: Sequence[Any] = self._empty
         message = result.message or None
         outcome = result.outcome
@@ -183,7 +177,7 @@ class AnswerReader:
             values, message = self._values(answer_text(response))
             outcome = Outcome.INVALID if message else outcome
         facts = _facts(response, text_or_none(content.get("processed_time")))
-        return AnswerRow(label, digest, outcome.value, status_code(status), message, values, facts)
+        return AnswerRow(label, digest, outcome.value, result.code, message, values, facts)
 
     def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
         """Return the values of the answer's columns, and what is wrong with it."""
@@ -214,21 +208,13 @@ def _conversion(column: AnswerColumn) -> Callable[[Any], Any] | None:
     return None
 
 
-def status_code(status: Any) -> int | None:
-    """Return the code in a row's ``status``, ``None`` when there is none that fits 64 bits."""
-    text = orjson.dumps(status).decode() if isinstance(status, Mapping) else str(status or "")
-    code = re.search(STATUS_CODE_PATTERN, text)
-    return int(code[1]) if code and int(code[1]) <= _LARGEST else None
-
-
 def _facts(response: Mapping[str, Any], processed_time: str | None) -> Facts:
-    candidates = response.get("candidates")
-    first = _object(candidates[0] if isinstance(candidates, list) and candidates else candidates)
+    candidate = answer_candidate(response) or {}
     usage = _object(response.get("usageMetadata"))
     tokens = {column: _count(usage.get(field)) for column, field in TOKEN_COLUMNS.items()}
     return Facts(
         text_or_none(response.get("modelVersion")),
-        text_or_none(first.get("finishReason")),
+        text_or_none(candidate.get("finishReason")),
         processed_time=processed_time,
         **tokens,
     )

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
+from airflow_gemini_batch.core.model_families import most_tokens
 from airflow_gemini_batch.core.models import short_model_name
-from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, status_code, text_or_none
+from airflow_gemini_batch.landing.files.answer_reader import AnswerRow, Facts, text_or_none
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.embeddings import (
@@ -33,6 +34,7 @@ class EmbeddingReader:
         self._family = plan.family
         self._dimensions = plan.dimensions
         self._model = short_model_name(model)
+        self._limit = most_tokens(model)
         self._keep = keep
 
     def read(self, line: bytes) -> AnswerRow | None:
@@ -41,7 +43,7 @@ class EmbeddingReader:
         if content is None:
             return None
         label, digest = answer_identity(content, self._family)
-        embedded = read_embedding(self._family, content)
+        embedded = read_embedding(self._family, content, self._limit)
         outcome, message = embedded.result.outcome, embedded.result.message or None
         landed = _NOTHING
         shortened = False
@@ -51,8 +53,9 @@ class EmbeddingReader:
             outcome, shortened = (Outcome.INVALID, False) if message else (outcome, vector.shortened)
         time = text_or_none(content.get("processed_time"))
         facts = Facts(self._model, None, embedded.token_count, None, None, None, None, time)
-        code = status_code(content.get("status"))
-        return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
+        return AnswerRow(
+            label, digest, outcome.value, embedded.result.code, message, landed, facts, shortened
+        )
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
         """Return the values of the answer's columns, and what is wrong with the vector."""
@@ -62,5 +65,4 @@ class EmbeddingReader:
             digest = self._keep(vector.values)
         except OverflowError:
             return _NOTHING, NO_NUMBER
-        truncated = embedded.truncated if isinstance(embedded.truncated, bool) else None
-        return (digest, embedded.token_count, truncated, vector.dimensions), None
+        return (digest, embedded.token_count, embedded.truncated, vector.dimensions), None

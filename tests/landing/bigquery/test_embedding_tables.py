@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import pytest
 
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.embeddings import read_embedding
 from tests.landing.landings import JOB, NASTY
 from tests.landing.vectors import VectorLanding, embedded, refused, vector_plan
-from tests.outputs.vector_cases import CASES, LENGTH
+from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS
 
 DOCUMENT = "RETRIEVAL_DOCUMENT"
 
@@ -115,6 +118,28 @@ def test_failed_rows_tell_why(landing):
         "978-2": ("missing", None, "the row has no vector"),
         "978-4": ("missing", None, "the output has no row for the request"),
     }
+
+
+@pytest.mark.parametrize("kind", ["JSON", "STRING"])
+def test_row_tells_its_error_wherever_it_stands(landing, kind):
+    landing.predictions = kind
+    source = landing.texts({refusal.name: refusal.name for refusal in REFUSALS})
+    output = landing.vectors(*((refusal.name, refusal.cells(kind)) for refusal in REFUSALS), error=kind)
+    landing.run(vector_plan(), landing.submission(source, output))
+    found = {refusal.name: read_embedding(TEXT_EMBEDDING, refusal.cells(kind)).result for refusal in REFUSALS}
+    assert landing.failures("outcome", "code", "message") == {
+        name: tuple(dataclasses.astuple(result)[place] for place in (0, 2, 1))
+        for name, result in found.items()
+        if not result.outcome.answered
+    }
+
+
+@pytest.mark.parametrize(("flag", "truncated"), [({}, True), ({"truncated": False}, False)])
+def test_text_of_as_many_tokens_as_are_read_is_truncated_unless_the_row_says(landing, flag, truncated):
+    cells = {"predictions": [{"embeddings": {"statistics": {"token_count": 2048, **flag}, "values": [1.0]}}]}
+    source = landing.texts({"978-1": NASTY})
+    landing.run(vector_plan(), landing.submission(source, landing.vectors((NASTY, {"status": "", **cells}))))
+    assert landing.landed("truncated") == {"978-1": truncated}
 
 
 @pytest.mark.parametrize("predictions", ["JSON", "STRING"])

@@ -31,9 +31,9 @@ from tests.support.tasks import run_task
 
 
 def test_text_lands_in_one_column_with_its_bookkeeping(landing):
-    report = landing.land(TEXT, ("978-1", good(NASTY)), ("978-2", good("")))
+    report = landing.land(TEXT, ("978-1", good(NASTY)), ("978-2", good("B")))
     assert (report.landed, report.failed) == (2, 0)
-    assert landing.landed("answer") == {"978-1": NASTY, "978-2": ""}
+    assert landing.landed("answer") == {"978-1": NASTY, "978-2": "B"}
     assert landing.landed()["978-1"][1:] == (
         "gemini-2.5-flash",
         "STOP",

@@ -11,12 +11,10 @@ from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
-    answer_text,
     mismatch_expression,
     parsed_answer,
     value_expression,
 )
-from airflow_gemini_batch.landing.schema_check import answer_text as answer_text_of
 from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
 from tests.landing.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
 from tests.support.tables import bigquery_client
@@ -123,36 +121,3 @@ def test_sql_reads_an_answer_without_fields(query, schema, text, value):
     (column,) = answer_columns(schema)
     sql = f"SELECT {value_expression(column, 'answer')} FROM (SELECT PARSE_JSON(@p0) AS answer)"
     assert query(sql, {"p0": text}) == [(value,)]
-
-
-def _response(parts: Any) -> dict[str, Any]:
-    return {
-        "candidates": [
-            {"content": {"role": "model", "parts": parts}},
-            {"content": {"parts": [{"text": "no"}]}},
-        ]
-    }
-
-
-@pytest.mark.parametrize(
-    ("response", "text"),
-    [
-        pytest.param(_response([{"text": "A novel."}]), "A novel.", id="one-part"),
-        pytest.param(_response([{"text": '{"a": '}, {"text": "1"}, {"text": "}"}]), '{"a": 1}', id="several"),
-        pytest.param(
-            _response(
-                [{"text": "Let me think", "thought": True}, {"text": "b", "thought": False}, {"text": "a"}]
-            ),
-            "ba",
-            id="thoughts",
-        ),
-        pytest.param(_response([{"functionCall": {"name": "f"}}]), "", id="no-text"),
-        pytest.param(_response({"text": "A novel."}), "A novel.", id="parts-as-an-object"),
-        pytest.param(_response([]), "", id="no-parts"),
-        pytest.param({}, "", id="no-candidates"),
-    ],
-)
-def test_python_and_sql_read_the_same_text(query, response, text):
-    assert answer_text_of(response) == text
-    sql = f"SELECT {answer_text('response')} FROM (SELECT PARSE_JSON(@p0) AS response)"
-    assert query(sql, {"p0": json.dumps(response)}) == [(text,)]

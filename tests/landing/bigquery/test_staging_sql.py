@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
@@ -12,7 +10,7 @@ from airflow_gemini_batch.landing.bigquery.merge_sql import merge_statement
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement
 from airflow_gemini_batch.outputs.classify import Outcome, classify_row
 from tests.landing.landings import DAY, Landing, plan_of
-from tests.outputs.row_shapes import SHAPES
+from tests.outputs.row_shapes import SHAPES, cells
 
 TABLE = BigQueryAddress("demo-project", "books", "t")
 PLAN = plan_of({"genre": str})
@@ -21,19 +19,28 @@ PLAN = plan_of({"genre": str})
 @pytest.mark.parametrize("response", ["JSON", "STRING"])
 def test_rows_have_the_outcome_and_the_reason_that_python_gives(gemini_batch_stack, response):
     landing = Landing(gemini_batch_stack, response=response)
-    shapes = [shape for shape in SHAPES if shape.outcome is not Outcome.INVALID]
-    rows = []
-    for shape in shapes:
-        cell = shape.response if response == "JSON" or shape.response is None else json.dumps(shape.response)
-        rows.append((shape.name, {"status": shape.status, "response": cell, "processed_time": DAY}))
-    report = landing.land(plan_of(), *rows)
-    results = {shape.name: classify_row(shape.status, shape.response) for shape in shapes}
+    source = landing.requests(*(shape.name for shape in SHAPES))
+    rows = [
+        (shape.name, {"status": shape.status, "processed_time": DAY, **cells(shape, response)})
+        for shape in SHAPES
+    ]
+    report = landing.run(plan_of(), landing.manifest(source, landing.output(*rows, error=response)))
+    results = {shape.name: classify_row(shape.status, **cells(shape, response)) for shape in SHAPES}
     failed = {name: result for name, result in results.items() if not result.outcome.answered}
-    assert landing.landed("answer").keys() == results.keys() - failed.keys()
-    assert landing.failures("outcome", "message") == {
-        name: (result.outcome, result.message) for name, result in failed.items()
+    assert landing.landed("answer", "batch_finish_reason") == {
+        shape.name: (shape.text, "STOP") for shape in SHAPES if shape.outcome is Outcome.OK
     }
-    assert sum(report.counts.values()) == len(shapes)
+    assert landing.failures("outcome", "code", "message") == {
+        name: (result.outcome, result.code, result.message) for name, result in failed.items()
+    }
+    assert sum(report.counts.values()) == len(SHAPES)
+
+
+def test_error_column_of_a_source_says_nothing_of_its_answers(gemini_batch_stack):
+    landing = Landing(gemini_batch_stack, key={"isbn": "STRING", "error": "STRING"})
+    key = ("978-1", '{"code": 400, "message": "of a log"}')
+    report = landing.land(plan_of(key=("isbn", "error")), (key, {"status": "", "response": {}}))
+    assert report.counts[Outcome.MISSING] == 1
 
 
 def test_values_travel_beside_the_statement():

@@ -14,6 +14,8 @@ from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, Facts
 from airflow_gemini_batch.outputs.classify import classify_row
 from airflow_gemini_batch.outputs.matching import request_digest
 from tests.landing.landings import DAY, GENRE, TEXT, plan_of
+from tests.outputs.row_shapes import SHAPES as ROWS
+from tests.outputs.row_shapes import Shape
 
 GOOD: dict[str, Any] = {
     "status": "",
@@ -128,6 +130,18 @@ def test_the_short_way_and_the_long_way_give_the_same_row(path: str, value: Any,
     assert len(long.values) == len(plan.columns)
 
 
+@pytest.mark.parametrize("shape", ROWS, ids=lambda shape: shape.name)
+def test_row_lands_with_the_outcome_that_it_has(shape: Shape) -> None:
+    line = {"key": "978-1", "status": shape.status, "response": shape.response, "error": shape.error}
+    found = AnswerReader(TEXT).read(orjson.dumps(line))
+    assert found is not None
+    assert (found.outcome, shape.code) == (shape.outcome, shape.code and found.code)
+    if shape.outcome.answered:
+        assert (found.values, found.facts.batch_finish_reason) == ((shape.text,), "STOP")
+    else:
+        assert (found.values, bool(found.message)) == ((None,), True)
+
+
 @pytest.mark.parametrize(
     "answer", ['{"genre": "novel"}', '```json\n{"genre": "novel"}\n```', '{"genre": "novel", "x": 1}']
 )
@@ -146,7 +160,6 @@ def test_answer_that_fits_the_schema_gives_its_values(answer: str) -> None:
         ('{"genre": 5}', "genre: expected a string, got 5"),
         ("[]", "the answer: expected an object, got []"),
         ("{}", "genre: expected a string, got nothing"),
-        ("", "the answer is empty"),
     ],
 )
 def test_answer_that_does_not_fit_is_invalid_and_says_why(answer: str, message: str) -> None:

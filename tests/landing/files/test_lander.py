@@ -36,13 +36,13 @@ def counts(report) -> dict[str, int]:
 
 
 def test_text_lands_in_one_column_with_its_bookkeeping(files):
-    report = files.land([("978-1", good(NASTY)), ("978-2", good(""))])
+    report = files.land([("978-1", good(NASTY)), ("978-2", good("B"))])
     assert (report.landed, report.failed) == (2, 0)
     job = f"{JOB}/0"
     facts = ("gemini-2.5-flash", "STOP", 1090, 95, 12, 7, 20, TIME, job)
     assert parquet(files.target) == [
         ("978-1", NASTY, *facts, fingerprint("978-1")),
-        ("978-2", "", *facts, fingerprint("978-2")),
+        ("978-2", "B", *facts, fingerprint("978-2")),
     ]
     assert parquet(failed_of(files)) == []
 
