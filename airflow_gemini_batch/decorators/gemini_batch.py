@@ -29,7 +29,8 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         another try give the same file, so that try finds the job that is already paid for.
     :param system_instruction: added to all prompts that are texts, as are ``generation_config``, ``response_schema``
         and ``safety_settings``; see :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`.
-        Whole requests are sent as they are.
+        Whole requests are sent as they are, but for tools without a field: see
+        :func:`airflow_gemini_batch.requests.validation.import_rules.importable_tools`.
     """
 
     custom_operator_name = "@task.gemini_batch"
@@ -86,6 +87,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, LARGEST_FILE
         from airflow_gemini_batch.core.response_schema import response_schema_of
         from airflow_gemini_batch.requests.build import request_folder
+        from airflow_gemini_batch.requests.files.importable import importable_template
         from airflow_gemini_batch.requests.files.shards import RequestFiles
         from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
         from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
@@ -100,6 +102,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
                 response_schema=response_schema_of(self.response_schema),
                 safety_settings=self.safety_settings,
             )
+        template = importable_template(template, GENERATE_CONTENT)
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         max_rows = GENERATE_CONTENT.max_rows

@@ -112,6 +112,18 @@ class RequestTemplate:
                 columns.append(part.column)
         return tuple(dict.fromkeys(columns))
 
+    def example(self) -> dict[str, Any]:
+        """Return a request with an invented text and file in each slot."""
+        texts = []
+        for part in self.parts:
+            if isinstance(part, MediaSlot):
+                file = {"mimeType": part.mime_type or "image/png", "fileUri": "gs://bucket/file"}
+                texts.append("," + orjson.dumps({"fileData": file}).decode())
+            else:
+                texts.append('"text"' if isinstance(part, TextSlot) else part)
+        example: dict[str, Any] = orjson.loads("".join(texts))
+        return example
+
     def fill(self, row: Mapping[str, Any]) -> bytes:
         """Return the request of a row as JSON.
 
