@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_gemini_batch.core.plain import plain
+
 # What a batch request says of a value of each type, beside what it is.
 _NUMBER_LIMITS = ("format", "minimum", "maximum")
 _LIMITS: Mapping[str, tuple[str, ...]] = {
@@ -73,7 +75,7 @@ def response_schema_of(schema: Any) -> dict[str, Any] | None:
     """
     if schema is None:
         return None
-    content = _as_json_schema(schema)
+    content = _as_json_schema(plain(schema))
     definitions = {**(content.get("$defs") or {}), **(content.get("definitions") or {})}
     return _translated(content, definitions, "response_schema", ())
 
@@ -122,8 +124,6 @@ def _as_json_schema(schema: Any) -> dict[str, Any]:
     ):
         return dict(schema)
     from pydantic import TypeAdapter, create_model
-    from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
-    from pydantic_core import SchemaError
 
     try:
         if isinstance(schema, Mapping):
@@ -133,7 +133,9 @@ def _as_json_schema(schema: Any) -> dict[str, Any]:
             fields: dict[str, Any] = {name: (kind, ...) for name, kind in schema.items()}
             schema = create_model("Answer", **fields)
         return TypeAdapter(schema).json_schema()
-    except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError, TypeError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # what Pydantic raises for types that it can't read has no base class
         raise ValueError(
             "response_schema has to be a Pydantic model, a dataclass, a dict of names and types, or a JSON schema, "
             f"got {schema!r:.200}: {error}"

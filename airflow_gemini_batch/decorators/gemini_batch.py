@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         self,
         *,
         requests: str,
-        system_instruction: str | None = None,
-        generation_config: Mapping[str, Any] | None = None,
+        system_instruction: Any = None,
+        generation_config: Any = None,
         response_schema: Any = None,
-        safety_settings: Sequence[Mapping[str, Any]] | None = None,
+        safety_settings: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(requests=requests, **kwargs)
@@ -64,7 +63,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the requests, then submit them."""
-        with fail_without_retry():
+        with self.running():
             self._written = self._write_requests(context)
         return SubmitGeminiBatchOperator.execute(self, context)
 
@@ -72,7 +71,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         """Continue after the wait. The jobs say where the requests are, so the function is not called again."""
         from airflow_gemini_batch.jobs.identity import RoundId
 
-        with fail_without_retry():
+        with self.running():
             name = self.hook.job_name(event["job_name"])
             job = self.hook.get_conn(name).get(name)
             while after := RoundId.of(job).after:

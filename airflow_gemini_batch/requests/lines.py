@@ -9,6 +9,7 @@ import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.plain import plain
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
@@ -130,8 +131,8 @@ def _whole_line(key: str, prompt: Any, lines: ImportedLines) -> bytes:
         raise InvalidRequestError(
             f"the labels of the request with the key {key!r:.100} are not a dict: {labels!r:.100}"
         )
-    labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
-    if isinstance(tools := request.get("tools"), list):
+    labelled = plain({**request, "labels": {**labels, KEY_LABEL: key_label(key)}})
+    if isinstance(tools := labelled.get("tools"), list):
         labelled["tools"] = importable_tools(tools)
     try:
         line = orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
