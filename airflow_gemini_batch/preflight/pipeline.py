@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import CREATE_OBJECTS
-from airflow_gemini_batch.gcp.tables import CHANGE_ROWS
+from airflow_gemini_batch.gcp.tables import CHANGE_ROWS, FILTER_HINT, check_readable_whole
 from airflow_gemini_batch.landing.bigquery.targets import check_columns
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type
 from airflow_gemini_batch.preflight.checker import PreflightChecker
@@ -180,6 +180,7 @@ class _PipelineChecker(PreflightChecker):
             if table is None:
                 self.findings.append(error("there is no such table", "create it", where, retryable=True))
             else:
+                check_readable_whole(table, where, FILTER_HINT)
                 self._check_types(types_of(table.schema), where)
                 self._check_first_rows(table, where)
 

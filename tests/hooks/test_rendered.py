@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 import airflow_gemini_batch
 from airflow_gemini_batch.decorators.gemini_batch import GeminiBatchDecoratedOperator
@@ -92,6 +93,69 @@ def test_dict_that_is_none_is_named(name: str, value: Any) -> None:
 
 def test_dict_of_a_template_that_gave_nothing_is_none() -> None:
     assert _taken("labels", "") is None
+
+
+CONTEXT = {"params": {"year": 2026, "team": 7, "words": "['a', 'b']", "config": {"maxOutputTokens": 64}}}
+
+
+def _rendered(task_class: Any, **fields: Any) -> Any:
+    """Return a task whose fields Airflow has rendered to native objects."""
+    with DAG("native", start_date=datetime(2026, 1, 1), schedule=None, render_template_as_native_obj=True):
+        task = task_class(task_id="a", **fields)
+    task.render_template_fields(CONTEXT)
+    return task
+
+
+def test_what_airflow_renders_is_taken() -> None:
+    submit = _rendered(
+        airflow_gemini_batch.SubmitGeminiBatchOperator,
+        model="gemini-3.8-flash",
+        requests="['gs://b/1.jsonl', 'gs://b/2.jsonl']",
+        display_name="{{ params.year }}",
+        labels={"team": "{{ params.team }}"},
+    )
+    assert (submit.display_name, submit.labels) == (2026, {"team": 7})
+    with submit.running():
+        assert (submit.display_name, submit.labels) == ("2026", {"team": "7"})
+        assert submit.requests == ["gs://b/1.jsonl", "gs://b/2.jsonl"]
+    sensor = _rendered(
+        airflow_gemini_batch.GeminiBatchJobSensor,
+        external_dag_id="nightly",
+        external_run_id="{{ params.year }}",
+        external_task_id="2",
+    )
+    with sensor.running():
+        assert (sensor.external_run_id, sensor.external_task_id) == ("2026", "2")
+    build = _rendered(
+        airflow_gemini_batch.BuildGeminiRequestsOperator,
+        source="SELECT 1",
+        key="isbn",
+        model="gemini-3.8-flash",
+        prompt="7",
+        system_instruction="{{ params.year }}",
+        generation_config="{{ params.config }}",
+        tools="[{'googleSearch': {}}]",
+    )
+    with build.running():
+        assert build._template().example() == {
+            "contents": [{"role": "user", "parts": [{"text": "text"}]}],
+            "systemInstruction": {"parts": [{"text": "2026"}]},
+            "generationConfig": {"maxOutputTokens": 64},
+            "tools": [{"googleSearch": {}}],
+        }
+
+
+def test_prompt_that_became_a_list_fails_without_a_retry() -> None:
+    build = _rendered(
+        airflow_gemini_batch.BuildGeminiRequestsOperator,
+        source="SELECT 1",
+        key="isbn",
+        model="gemini-3.8-flash",
+        prompt="{{ params.words }}",
+    )
+    with pytest.raises(AirflowFailException) as failed, build.running():
+        pass
+    assert "prompt: expected a text, got a list, ['a', 'b']. With render" in str(failed.value)
 
 
 def test_labels_are_texts() -> None:
