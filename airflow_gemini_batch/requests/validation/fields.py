@@ -24,12 +24,17 @@ PART_DATA = (
     "functionResponse",
     "executableCode",
     "codeExecutionResult",
-    "toolCall",
-    "toolResponse",
 )
 """What a part may be; exactly one of them."""
 PART_NOTES = frozenset(
-    {"thought", "thoughtSignature", "videoMetadata", "mediaResolution", "mediaProcessing", "speechMetadata"}
+    {
+        "thought",
+        "thoughtSignature",
+        "videoMetadata",
+        "mediaResolution",
+        "speechMetadata",
+        "audioTranscription",
+    }
 )
 """What a part may hold beside that."""
 
@@ -88,8 +93,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "ExecutableCode": "executableCode",
         "CodeExecutionResult": "codeExecutionResult",
         "VideoMetadata": "videoMetadata",
-        "STRUCT": "toolCall toolResponse",
-        "VALUE": "mediaResolution mediaProcessing speechMetadata audioTranscription",
+        "VALUE": "mediaResolution speechMetadata audioTranscription",
         "BOOL": "thought",
         "BYTES": "thoughtSignature",
     },
@@ -100,12 +104,13 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "VALUE": "parametersJsonSchema responseJsonSchema",
     },
     "Empty": {},
-    "WebSearch": {
+    "GoogleSearch": {
         "STRING[]": "excludeDomains",
         "STRING": "blockingConfidence",
         "STRUCT": "timeRangeFilter searchTypes",
     },
-    "GoogleMaps": {"BOOL": "enableWidget", "VALUE": "authConfig groundingTypes"},
+    "EnterpriseWebSearch": {"STRING[]": "excludeDomains", "STRING": "blockingConfidence"},
+    "GoogleMaps": {"BOOL": "enableWidget", "VALUE": "groundingTypes"},
     "ComputerUse": {
         "STRING": "environment",
         "STRING[]": "excludedPredefinedFunctions disabledSafetyPolicies",
@@ -114,7 +119,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Tool": {
         "FunctionDeclaration[]": "functionDeclarations",
         "STRUCT": "retrieval googleSearchRetrieval parallelAiSearch exaAiSearch",
-        "WebSearch": "googleSearch enterpriseWebSearch",
+        "GoogleSearch": "googleSearch",
+        "EnterpriseWebSearch": "enterpriseWebSearch",
         "GoogleMaps": "googleMaps",
         "Empty": "codeExecution urlContext",
         "ComputerUse": "computerUse",

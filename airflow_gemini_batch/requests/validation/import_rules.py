@@ -24,6 +24,8 @@ _KINDS: Mapping[type, str] = {
     float: "a number",
     bool: "true or false",
 }
+# What a job has written beside its requests: its output may be the input of the next one.
+_OUTPUT = frozenset({"response", "status", "processed_time"})
 _TABLE = "put the requests into a BigQuery table, where this is allowed"
 
 # Tools that may be given without a field, and one that changes nothing: the domain belongs to nobody.
@@ -106,7 +108,8 @@ class ImportedLines:
         :param where: names the line, such as ``line 3``.
         """
         faults: dict[ImportFault, None] = {}
-        left: list[tuple[Any, _Field, int]] = [(line, self._line, 0)]
+        requests = {name: line[name] for name in line if name not in _OUTPUT}
+        left: list[tuple[Any, _Field, int]] = [(requests, self._line, 0)]
         while left:
             value, field, depth = left.pop()
             kind = _KINDS.get(type(value))

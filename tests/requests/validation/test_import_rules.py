@@ -63,6 +63,10 @@ IMPORTED: dict[str, list[dict[str, Any]]] = {
     "three lists of objects": [_schema(_lists(2))],
     "both spellings": [_line(generationConfig={"topP": 1}), _line(generation_config={"top_p": "1"})],
     "text embedding": [{"content": "a", "task_type": "CLUSTERING"}, {"content": "0.5", "title": None}],
+    "output of an earlier job": [
+        {**_line(), "status": "", "response": {}},
+        {**_line(), "status": {"code": 8}, "response": {"candidates": []}},
+    ],
     "Gemini embedding": [
         {"key": "1", "request": {"content": {"parts": [{"text": "a"}]}, "output_dimensionality": 8}}
     ],

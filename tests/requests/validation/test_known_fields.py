@@ -15,16 +15,20 @@ pytestmark = pytest.mark.slow  # importing Google's types takes seconds
 genai = pytest.importorskip("google.genai.types")
 
 # Our name of a message, where Google's libraries call it otherwise.
-GENAI = {"File": "FileData", "WebSearch": "GoogleSearch", "Empty": "UrlContext"}
+GENAI = {"File": "FileData", "Empty": "UrlContext"}
 PROTO = {
     "File": "FileData",
-    "WebSearch": "Tool.GoogleSearch",
+    "GoogleSearch": "Tool.GoogleSearch",
     "ThinkingConfig": "GenerationConfig.ThinkingConfig",
 }
 PROTO |= {"ComputerUse": "Tool.ComputerUse", "GoogleMaps": "GoogleMaps", "Empty": "UrlContext"}
 
 # Fields of Google's types that the table leaves out, so that a request with one is warned of.
 LEFT_OUT = {
+    "Part.toolCall": "of the Developer API; no description of Vertex AI's API has it",
+    "Part.toolResponse": "likewise",
+    "Part.mediaProcessing": "of v1beta1 only",
+    "GoogleMaps.authConfig": "no description of Vertex AI's API has it",
     "GenerationConfig.modelSelectionConfig": "the library sends it as modelConfig",
     "EmbedContentConfig.httpOptions": "for the library's own calls",
     "EmbedContentConfig.mimeType": "only of the Developer API, though the library does not say so",
