@@ -7,7 +7,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -44,18 +44,20 @@ TEXTS = frozenset(
 )
 TEXT_LISTS = frozenset({"impersonation_chain", "key", "media_prefixes", "requests"})
 """A text, or several."""
+TEXTS_OR_DICTS = frozenset({"media"})
+DATES = frozenset({"external_logical_date"})
+ROWS = frozenset({"source"})
+"""A text, several, or rows of Python."""
+RESULTS = frozenset({"manifest"})
+"""The result of a task before, or of several."""
 DICTS = frozenset({"source_parameters", "model_parameters"})
 LABELS = frozenset({"labels"})
 """Dicts of texts."""
 OTHERS = frozenset(
     {
-        "source",
         "max_cost_usd",
         "force_rerun",
-        "manifest",
         "expected_rows",
-        "external_logical_date",
-        "media",
         "system_instruction",
         "generation_config",
         "safety_settings",
@@ -80,10 +82,14 @@ def take_rendered(task: Any) -> None:
         if value is None:
             continue
         taken = value
-        if name in TEXTS:
+        if name in TEXTS or (name in DATES and not isinstance(value, datetime)):
             taken = _text(name, value)
-        elif name in TEXT_LISTS:
+        elif (
+            name in TEXT_LISTS or name in ROWS or (name in TEXTS_OR_DICTS and not isinstance(value, Mapping))
+        ):
             taken = _texts(name, value)
+        elif name in RESULTS and isinstance(value, (*_SCALARS, bytes)):
+            raise _unexpected(name, "the result of a task", value)
         elif name in DICTS or name in LABELS:
             taken = _dict(name, value)
         if taken is not value:
@@ -103,11 +109,11 @@ def _text(name: str, value: Any) -> Any:
 
 def _texts(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        if any(isinstance(one, _SCALARS) for one in value):
+        if name not in ROWS and any(isinstance(one, _SCALARS) for one in value):
             return [str(one) if isinstance(one, _SCALARS) else one for one in value]
         return value
     if isinstance(value, (Mapping, bytes)):
-        raise _unexpected(name, "a text, or several", value)
+        raise _unexpected(name, "rows, a text, or several" if name in ROWS else "a text, or several", value)
     return str(value) if isinstance(value, _SCALARS) else value
 
 
@@ -143,4 +149,6 @@ def _reason(value: Any) -> str:
 
 def unplaced_fields(names: Iterable[str]) -> set[str]:
     """Return the template fields that this module does not know."""
-    return set(names) - TEXTS - TEXT_LISTS - DICTS - LABELS - OTHERS
+    return set(names).difference(
+        TEXTS, TEXT_LISTS, TEXTS_OR_DICTS, DATES, ROWS, RESULTS, DICTS, LABELS, OTHERS
+    )

@@ -43,7 +43,6 @@ def test_there_are_tasks() -> None:
     assert len(TASKS) > 9
 
 
-@pytest.mark.parametrize("name", sorted(TEXTS | TEXT_LISTS))
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -57,22 +56,23 @@ def test_there_are_tasks() -> None:
         (Path("/a"), Path("/a")),
     ],
 )
-def test_text_that_became_a_number_is_a_text_again(name: str, value: Any, text: Any) -> None:
-    assert _taken(name, value) == text
-    assert type(_taken(name, value)) is type(text)
+def test_text_that_became_a_number_is_a_text_again(value: Any, text: Any) -> None:
+    for name in TEXTS | TEXT_LISTS:
+        assert _taken(name, value) == text, name
+        assert type(_taken(name, value)) is type(text), name
 
 
-@pytest.mark.parametrize("name", sorted(TEXTS))
 @pytest.mark.parametrize(
     ("value", "kind"), [(["a"], "a list"), ({"a": 1}, "a dict"), (("a", "b"), "a tuple"), ({"a"}, "a set")]
 )
-def test_text_that_became_something_else_is_named(name: str, value: Any, kind: str) -> None:
-    with pytest.raises(InvalidRequestError) as refused:
-        _taken(name, value)
-    assert str(refused.value) == (
-        f"{name}: expected a text, got {kind}, {value!r}. With render_template_as_native_obj=True on the DAG, Airflow "
-        "makes such a value of a text that looks like one: leave that out, or begin the text with a word"
-    )
+def test_text_that_became_something_else_is_named(value: Any, kind: str) -> None:
+    for name in TEXTS:
+        with pytest.raises(InvalidRequestError) as refused:
+            _taken(name, value)
+        assert str(refused.value) == (
+            f"{name}: expected a text, got {kind}, {value!r}. With render_template_as_native_obj=True on the DAG, Airflow "
+            "makes such a value of a text that looks like one: leave that out, or begin the text with a word"
+        )
 
 
 @pytest.mark.parametrize("name", sorted(TEXT_LISTS))
@@ -156,6 +156,41 @@ def test_prompt_that_became_a_list_fails_without_a_retry() -> None:
     with pytest.raises(AirflowFailException) as failed, build.running():
         pass
     assert "prompt: expected a text, got a list, ['a', 'b']. With render" in str(failed.value)
+
+
+NOW = datetime(2026, 11, 26)
+ROW = [{"isbn": 7}]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("source", 2026, "2026"),
+        ("source", ROW, ROW),
+        ("source", [7], [7]),
+        ("media", 7, "7"),
+        ("media", {"cover": None}, {"cover": None}),
+        ("external_logical_date", NOW, NOW),
+        ("external_logical_date", 20261126, "20261126"),
+        ("external_logical_date", date(2026, 11, 26), "2026-11-26"),
+        ("manifest", {"version": 1}, {"version": 1}),
+    ],
+)
+def test_other_fields_take_what_can_be_meant(name: str, value: Any, taken: Any) -> None:
+    assert _taken(name, value) == taken
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("source", {"a": 1}, "source: expected rows, a text, or several, got a dict"),
+        ("manifest", 7, "manifest: expected the result of a task, got int, 7"),
+        ("external_logical_date", [1], "external_logical_date: expected a text, got a list"),
+    ],
+)
+def test_other_fields_name_what_cannot_be_meant(name: str, value: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        _taken(name, value)
 
 
 def test_labels_are_texts() -> None:
