@@ -70,8 +70,8 @@ def test_text_that_became_something_else_is_named(value: Any, kind: str) -> None
         with pytest.raises(InvalidRequestError) as refused:
             _taken(name, value)
         assert str(refused.value) == (
-            f"{name}: expected a text, got {kind}, {value!r}. With render_template_as_native_obj=True on the DAG, Airflow "
-            "makes such a value of a text that looks like one: leave that out, or begin the text with a word"
+            f"{name}: expected a text, got {kind}, {value!r}. With render_template_as_native_obj=True on the DAG, "
+            "Airflow makes such a value of a text that looks like one: leave that out, or begin the text with a word"
         )
 
 
