@@ -56,6 +56,7 @@ LABELS = frozenset({"labels"})
 OTHERS = frozenset(
     {
         "max_cost_usd",
+        "ask_failed_again",
         "force_rerun",
         "expected_rows",
         "system_instruction",
