@@ -75,12 +75,17 @@ def validate(
         list[str] | None,
         typer.Option(help="What addresses of files may begin with, such as gs://bucket/. Can be repeated."),
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="Name of the model, such as gemini-3.8-flash: some rules hold for some only.")
+    ] = "",
     as_json: _AsJson = False,
 ) -> None:
     """Check a request file by Vertex AI's rules. Exits with 1 if a job would fail."""
     try:
         with as_invalid_request():
-            sample = RequestSample(family, checked_prefixes(media_prefix or None))
+            sample = RequestSample(
+                family, checked_prefixes(media_prefix or None), model and model_resource_name(model)
+            )
         with _opened(file) as (size, lines):
             is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
     except GeminiBatchError as error:

@@ -116,6 +116,11 @@ class BigQueryAddress:
             raise ValueError(f"{uri!r}: {project!r} is not a project id")
         if not _DATASET.fullmatch(dataset):
             raise ValueError(f"{uri!r}: {dataset!r} is not a dataset name (letters, digits and _)")
+        if _WILDCARD in table:
+            raise ValueError(
+                f"{uri!r} stands for several tables, which only a query reads: give SELECT * FROM "
+                f"`{project}.{dataset}.{table}` WHERE _TABLE_SUFFIX = '…'"
+            )
         if len(parts) == 2 and not _is_table_name(table):
             raise ValueError(f"{uri!r}: {table!r} is not a table name")
         return cls(project, dataset, table)

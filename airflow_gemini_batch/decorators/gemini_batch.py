@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -13,7 +13,6 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         another try give the same file, so that try finds the job that is already paid for.
     :param system_instruction: added to all prompts that are texts, as are ``generation_config``, ``response_schema``
         and ``safety_settings``; see :class:`~airflow_gemini_batch.operators.gemini.BuildGeminiRequestsOperator`.
-        Whole requests are sent as they are.
+        Whole requests are sent as they are, but for tools without a field: see
+        :func:`airflow_gemini_batch.requests.validation.import_rules.importable_tools`.
     """
 
     custom_operator_name = "@task.gemini_batch"
@@ -48,10 +48,10 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         self,
         *,
         requests: str,
-        system_instruction: str | None = None,
-        generation_config: Mapping[str, Any] | None = None,
+        system_instruction: Any = None,
+        generation_config: Any = None,
         response_schema: Any = None,
-        safety_settings: Sequence[Mapping[str, Any]] | None = None,
+        safety_settings: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(requests=requests, **kwargs)
@@ -63,7 +63,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the requests, then submit them."""
-        with fail_without_retry():
+        with self.running():
             self._written = self._write_requests(context)
         return SubmitGeminiBatchOperator.execute(self, context)
 
@@ -71,7 +71,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         """Continue after the wait. The jobs say where the requests are, so the function is not called again."""
         from airflow_gemini_batch.jobs.identity import RoundId
 
-        with fail_without_retry():
+        with self.running():
             name = self.hook.job_name(event["job_name"])
             job = self.hook.get_conn(name).get(name)
             while after := RoundId.of(job).after:
@@ -86,6 +86,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
         from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, LARGEST_FILE
         from airflow_gemini_batch.core.response_schema import response_schema_of
         from airflow_gemini_batch.requests.build import request_folder
+        from airflow_gemini_batch.requests.files.importable import importable_template
         from airflow_gemini_batch.requests.files.shards import RequestFiles
         from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
         from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
@@ -100,6 +101,7 @@ class GeminiBatchDecoratedOperator(DecoratedOperator, SubmitGeminiBatchOperator)
                 response_schema=response_schema_of(self.response_schema),
                 safety_settings=self.safety_settings,
             )
+        template = importable_template(template, GENERATE_CONTENT)
         context_merge(context, self.op_kwargs)
         kwargs = determine_kwargs(self.python_callable, self.op_args, context)
         max_rows = GENERATE_CONTENT.max_rows

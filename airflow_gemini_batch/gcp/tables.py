@@ -17,6 +17,7 @@ _QUERY_TIMEOUT = 600.0
 _SHORT_TIMEOUT = 30.0
 _RETRY_FOR = 30.0
 
+FILTER_HINT = "Give a query (SELECT …) with WHERE on the partition's column"
 CHANGE_ROWS = "bigquery.tables.updateData"
 
 
@@ -45,6 +46,7 @@ class Tables:
                 raise InvalidRequestError(
                     f"source {source} is a view, and a job reads tables only. Write its rows to a table first"
                 )
+            check_readable_whole(table, f"source {source}", "Write the requests to a table without it")
             if table.num_rows == 0 and table.table_type == "TABLE" and not table.streaming_buffer:
                 raise SourceNotReadyError(f"source {source}: the table is empty")
             found.append(f"{source}#{table.etag}")
@@ -142,6 +144,26 @@ def _retry() -> Any:
     from google.cloud.bigquery import DEFAULT_RETRY
 
     return DEFAULT_RETRY.with_timeout(_RETRY_FOR)
+
+
+def check_readable_whole(table: Table, where: str, hint: str) -> None:
+    """Raise :class:`.InvalidRequestError` for a table that takes no query without a filter.
+
+    :param where: names the table, for the message.
+    :param hint: what to do instead.
+    """
+    if table.require_partition_filter:
+        raise InvalidRequestError(
+            f"{where}: it has require_partition_filter, so BigQuery refuses to read all its rows. {hint}"
+        )
+
+
+def without_filter(address: BigQueryAddress) -> str:
+    """Return what to do about a target that takes no query without a filter: any row of it may be meant."""
+    return (
+        f"Turn that off (ALTER TABLE {address.sql} SET OPTIONS (require_partition_filter = FALSE)), or name another "
+        "table"
+    )
 
 
 def columns_of(table: Table) -> list[tuple[str, str]]:

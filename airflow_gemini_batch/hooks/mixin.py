@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.log import ShownLog
+from airflow_gemini_batch.hooks.errors import fail_without_retry
+from airflow_gemini_batch.hooks.rendered import take_rendered
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
@@ -30,6 +33,13 @@ class HookedTask(ShownTexts):
     impersonation_chain: str | Sequence[str] | None
     quota_project_id: str | None = None
     user_project: str | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the block with the template fields as rendered; an error that another try can't fix skips retries."""
+        with fail_without_retry():
+            take_rendered(self)
+            yield
 
     @cached_property
     def hook(self) -> GeminiBatchHook:

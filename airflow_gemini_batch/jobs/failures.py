@@ -43,7 +43,7 @@ def job_failure(
             )
     elif succeeded or follow_up:
         return None
-    again = fails_again(job.error) if job.state is JobState.FAILED else ""
+    again = fails_again(job.error, job.requests) if job.state is JobState.FAILED else ""
     next_step = again or _after_failure(job, tally, follow_up=follow_up)
     report = _report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent, rounds=rounds)
     return JobFailedError(report, retryable=not again)
@@ -66,16 +66,34 @@ set up (7 PERMISSION_DENIED, 9 FAILED_PRECONDITION, 16 UNAUTHENTICATED), or the 
 ALREADY_EXISTS). Codes: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 """
 
-_SAYS_LATER = re.compile(r"try again|retry|being (created|provisioned)|temporar|unavailable", re.IGNORECASE)
+_NOT_IMPORTED = "Failed to import data"
+# The import is a job of BigQuery, so its errors in passing come with code 3 as well.
+_SAYS_LATER = re.compile(
+    r"try again|retry|being (created|provisioned)|temporar|unavailable"
+    r"|(rate limit|quota) exceeded|exceeded (rate|quota)|too many"
+    r"|timed out|deadline|internal error|backend error|overloaded",
+    re.IGNORECASE,
+)
 
 
-def fails_again(error: JobError | None) -> str:
-    """Return why the same job would fail again, as the end of a message; empty when another one is worth a try."""
-    if error is None or error.code not in _FAILS_AGAIN or _SAYS_LATER.search(error.message):
+def fails_again(error: JobError | None, requests: Sequence[str] = ()) -> str:
+    """Return why the same job would fail again, as the end of a message; empty when another one is worth a try.
+
+    :param requests: addresses of the job's requests.
+    """
+    if error is None or _SAYS_LATER.search(error.message):
         return ""
+    not_imported = error.message.startswith(_NOT_IMPORTED)
+    # Without a code, the text says enough.
+    reason = _FAILS_AGAIN.get(3 if not_imported and not error.code else error.code)
+    if reason is None:
+        return ""
+    check = ""
+    if not_imported and any(address.startswith("gs://") for address in requests):
+        check = " `gemini-batch validate --all FILE` names the line of a request file that can't be imported."
     return (
-        f"A new job would fail in the same way: {_FAILS_AGAIN[error.code]}. So the task is not retried. Correct what "
-        "the error names, and clear the task."
+        f"A new job would fail in the same way: {reason}. So the task is not retried.{check} Correct what the error "
+        "names, and clear the task."
     )
 
 

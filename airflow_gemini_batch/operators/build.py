@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Build, estimate the cost, and return where the requests are."""
         from airflow_gemini_batch.requests.build import build_requests
 
-        with fail_without_retry():
+        with self.running():
             plan = self._plan()
             report = build_requests(
                 plan,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.costs.estimate import OutputLimits
     from airflow_gemini_batch.landing.plan import LandingPlan
+    from airflow_gemini_batch.requests.parameters import RequestParts
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
 
@@ -35,8 +36,10 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
     :param prompt: text with a placeholder ``[[ column ]]`` for each value of the row; ``[[ column | text ]]`` says
         what stands for NULL. Airflow's own ``{{ … }}`` is rendered before. Values are taken as they are, whatever
         characters they hold.
-    :param system_instruction: what holds for all rows.
-    :param generation_config: ``GenerationConfig`` fields, such as ``{"temperature": 0.2, "maxOutputTokens": 512}``.
+    :param system_instruction: what holds for all rows: a text, or a ``Content``. This parameter, the generation config,
+        the safety settings and the tools may be objects of ``google.genai.types`` as well.
+    :param generation_config: ``GenerationConfig`` fields, such as ``{"temperature": 0.2, "maxOutputTokens": 512}``, or
+        a ``GenerateContentConfig``.
     :param response_schema: what an answer is made of: a Pydantic model, a dataclass, a dict of names and types, or a
         JSON schema. It is sent in the form that batch jobs take.
     :param safety_settings: list of ``{"category": …, "threshold": …}``.
@@ -62,13 +65,13 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         self,
         *,
         prompt: str,
-        system_instruction: str | None = None,
-        generation_config: Mapping[str, Any] | None = None,
+        system_instruction: Any = None,
+        generation_config: Any = None,
         response_schema: Any = None,
-        safety_settings: Sequence[Mapping[str, Any]] | None = None,
+        safety_settings: Any = None,
         media: Sequence[str] | Mapping[str, str | None] | None = None,
         media_prefixes: str | Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,12 +105,23 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         )
 
     def _fixed_characters(self) -> int:
-        return len(self.system_instruction or "")
+        return self._parts().instruction_characters
+
+    def _parts(self) -> RequestParts:
+        from airflow_gemini_batch.requests.parameters import request_parts
+
+        return request_parts(
+            system_instruction=self.system_instruction,
+            generation_config=self.generation_config,
+            safety_settings=self.safety_settings,
+            tools=self.tools,
+        )
 
     def _output_limits(self) -> OutputLimits:
         from airflow_gemini_batch.costs.request_size import output_limits
 
-        return replace(output_limits(self.generation_config), tools=bool(self.tools))
+        parts = self._parts()
+        return replace(output_limits(parts.generation_config), tools=bool(parts.tools))
 
 
 class SubmitGeminiBatchOperator(SubmitBatchJobOperator):

@@ -15,7 +15,6 @@ from airflow_gemini_batch.exceptions import (
     RowsFailedError,
     as_invalid_request,
 )
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class LandResultsOperator(GeminiBatchOperator):
         """Land what there is, then judge it."""
         from airflow_gemini_batch.landing.lander import Lander
 
-        with fail_without_retry():
+        with self.running():
             if not 0 <= self.max_failed_fraction <= 1:
                 raise InvalidRequestError(
                     f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
 from airflow_gemini_batch.operators.embeddings import BuildEmbeddingRequestsOperator
 from airflow_gemini_batch.operators.gemini import BuildGeminiRequestsOperator
@@ -59,7 +58,7 @@ class PreflightOperator(BuildRequestsOperator):
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
         from airflow_gemini_batch.requests.sources import row_source
 
-        with fail_without_retry():
+        with self.running():
             plan = self._plan()
             needs_price = ceiling_of(self.max_cost_usd) is not None and self.unpriced != "allow"
             findings = preflight_rows(

@@ -15,7 +15,6 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_RUN_TIMEOUT,
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
-from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink, persist_link
@@ -176,7 +175,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
-        with fail_without_retry():
+        with self.running():
             self._warn_of_execution_timeout()
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
@@ -191,7 +190,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
-        with fail_without_retry():
+        with self.running():
             with as_invalid_request("job_name of the trigger's event"):
                 name = self.hook.job_name(event["job_name"])
             run = self._run(context)

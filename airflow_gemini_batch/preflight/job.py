@@ -39,6 +39,7 @@ def preflight(
     sources: Sequence[Address],
     destination: Address | None,
     family: ModelFamily,
+    model: str = "",
     max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
     service_account: str = "",
     kms_key_name: str = "",
@@ -48,11 +49,12 @@ def preflight(
     Give the findings to :func:`airflow_gemini_batch.preflight.findings.raise_findings`.
 
     :param destination: ``None`` when the answers go to a new folder or table beside the source.
+    :param model: plain or resource name; some rules hold for some models only.
     :param max_failed_fraction: share of the requests, 0 to 1, that may be rejected.
     :param service_account: that the job runs as.
     :param kms_key_name: that encrypts what the job keeps.
     """
-    checker = _JobChecker(hook, family, max_failed_fraction)
+    checker = _JobChecker(hook, family, model, max_failed_fraction)
     addresses = [*sources, destination] if destination else list(sources)
     checker.check_family(addresses, family)
     checker.check_locations(addresses)
@@ -71,9 +73,12 @@ def preflight(
 class _JobChecker(PreflightChecker):
     """Checks the requests of one job."""
 
-    def __init__(self, hook: GeminiBatchHook, family: ModelFamily, max_failed_fraction: float) -> None:
+    def __init__(
+        self, hook: GeminiBatchHook, family: ModelFamily, model: str, max_failed_fraction: float
+    ) -> None:
         super().__init__(hook)
         self._family = family
+        self._model = model
         self._max_failed_fraction = max_failed_fraction
 
     def check_table(self, source: BigQueryAddress) -> None:
@@ -88,7 +93,7 @@ class _JobChecker(PreflightChecker):
             if problems := list(column_faults(columns_of(table), self._family)):
                 self.findings += [error(problem, where=where) for problem in problems]
                 return
-            sample = RequestSample(self._family)
+            sample = RequestSample(self._family, model=self._model)
             sample.add_table_rows(self.store.tables.first_rows(table, self._family.read_columns, SAMPLE_ROWS))
             if sample.rows:
                 self.findings += sample.findings(self._max_failed_fraction)
@@ -110,7 +115,7 @@ class _JobChecker(PreflightChecker):
 
     def _sample(self, blobs: Sequence[Blob]) -> tuple[RequestSample, bool]:
         """Return a sample of the first lines of the files, and whether these are all lines."""
-        sample = RequestSample(self._family)
+        sample = RequestSample(self._family, model=self._model)
         filled = [blob for blob in blobs if blob.size]
         plain = [blob for blob in filled if blob.content_encoding != "gzip"]
         if len(plain) < len(filled):
@@ -164,6 +169,7 @@ class JobChecks:
                 sources=request.requests,
                 destination=request.destination,
                 family=self.family,
+                model=request.model,
                 max_failed_fraction=self.max_failed_fraction,
                 service_account=request.service_account,
                 kms_key_name=request.kms_key_name,

@@ -13,17 +13,18 @@ from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import CREATE_OBJECTS
-from airflow_gemini_batch.gcp.tables import CHANGE_ROWS
+from airflow_gemini_batch.gcp.tables import CHANGE_ROWS, FILTER_HINT, check_readable_whole
 from airflow_gemini_batch.landing.bigquery.targets import check_columns
 from airflow_gemini_batch.landing.plan import LandingPlan, column_type
 from airflow_gemini_batch.preflight.checker import PreflightChecker
-from airflow_gemini_batch.preflight.findings import Finding, error, warning
+from airflow_gemini_batch.preflight.findings import Finding, Severity, error, warning
 from airflow_gemini_batch.preflight.rows import CHECKED_ROWS, row_findings, template_findings
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.bigquery.preview import types_of_query
 from airflow_gemini_batch.requests.build import request_dataset, request_folder
 from airflow_gemini_batch.requests.done import done_query, read_done_files
 from airflow_gemini_batch.requests.failed import failed_query, read_failed
+from airflow_gemini_batch.requests.files.importable import importable_template
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -96,6 +97,8 @@ class _PipelineChecker(PreflightChecker):
             if isinstance(source, (TableRows, QueryRows)) and self._plan.family.takes_tables:
                 address = request_dataset(requests, self._plan.target, source)
             else:
+                with self.checking("requests"):
+                    importable_template(self._plan.template, self._plan.family)
                 address = request_folder(requests, self._plan.target)
         except ValueError as exc:
             self.findings.append(error(str(exc)))
@@ -177,6 +180,7 @@ class _PipelineChecker(PreflightChecker):
             if table is None:
                 self.findings.append(error("there is no such table", "create it", where, retryable=True))
             else:
+                check_readable_whole(table, where, FILTER_HINT)
                 self._check_types(types_of(table.schema), where)
                 self._check_first_rows(table, where)
 
@@ -213,7 +217,7 @@ class _PipelineChecker(PreflightChecker):
 
     def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         # Every row would repeat a problem that all requests share.
-        if not template_findings(self._plan):
+        if all(finding.severity is Severity.WARNING for finding in template_findings(self._plan)):
             self.findings += row_findings(rows, self._plan)
 
     def _check_write_access(self, role: str, address: Address) -> None:

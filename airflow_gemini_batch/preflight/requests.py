@@ -1,7 +1,8 @@
 """Checks of requests before a job is submitted: what Vertex AI would report an hour later.
 
-A line that is not a JSON object fails the whole job, so it is always an error. A request that breaks a rule is rejected
-alone, so it is an error only when too many do.
+A line that is not a JSON object, or that can't be imported together with the others, fails the whole job, so it is
+always an error. A request that breaks a rule is rejected alone, so it is an error only when too many do. What this
+release does not know is a warning.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from airflow_gemini_batch.core.jsonl import LineError, check_encoding, read_obje
 from airflow_gemini_batch.core.media import address_fault
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error
-from airflow_gemini_batch.requests.forms import row_faults
+from airflow_gemini_batch.requests.forms import check_row
+from airflow_gemini_batch.requests.validation.import_rules import ImportedLines
 
 _LARGEST_FILE = 2**30
 _SAMPLE_BYTES = 64 * 2**20
@@ -29,14 +31,19 @@ class RequestSample:
     :param family: of the job's model.
     :param media_prefixes: what the addresses of files may begin with, see
         :func:`airflow_gemini_batch.core.media.checked_prefixes`. Other addresses are errors then.
+    :param model: of the job; empty when it is not known.
     """
 
-    def __init__(self, family: ModelFamily, media_prefixes: Sequence[str] = ()) -> None:
+    def __init__(self, family: ModelFamily, media_prefixes: Sequence[str] = (), model: str = "") -> None:
         self.rows = 0
         self.rejected = 0
         self.bytes = 0
         self._family = family
+        self._model = model
         self._unreadable = RowProblems()
+        self._imported = ImportedLines()
+        self._not_importable = RowProblems()
+        self._doubts = RowProblems()
         self._rejections = RowProblems()
         self._too_long = RowProblems()
         self._keys: set[bytes] = set()
@@ -96,8 +103,10 @@ class RequestSample:
             return [error("there are no requests", "write some before you submit a job")]
         return [
             *self._unreadable.findings(Severity.ERROR),
+            *self._not_importable.findings(Severity.ERROR),
             *self._rejection_findings(max_failed_fraction),
             *self._media.findings(Severity.ERROR if self._media_prefixes else Severity.WARNING),
+            *self._doubts.findings(Severity.WARNING),
             *self._too_long.findings(Severity.WARNING),
             *self._repeated.findings(Severity.WARNING),
         ]
@@ -125,13 +134,18 @@ class RequestSample:
             hint = "put large media on Cloud Storage, and refer to it with fileData"
             self._too_long.add(message, row_name, hint)
         else:
-            self._check(read_object(line), row_name)
+            row = read_object(line)
+            for fault in self._imported.add(row, row_name):
+                self._not_importable.add(fault.message, row_name, fault.hint)
+            self._check(row, row_name)
 
     def _check(self, row: Mapping[str, Any], row_name: str) -> None:
-        problems = row_faults(row, self._family)
-        self.rejected += bool(problems)
-        for problem in problems:
+        checked = check_row(row, self._family, self._model)
+        self.rejected += bool(checked.errors)
+        for problem in checked.errors:
             self._rejections.add(problem, row_name)
+        for doubt in checked.doubts:
+            self._doubts.add(doubt, row_name)
         for uri in _file_addresses(row):
             if fault := address_fault(uri, self._media_prefixes):
                 self._media.add(

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.keys import key_text
-from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error
-from airflow_gemini_batch.requests.forms import request_faults
+from airflow_gemini_batch.preflight.findings import Finding, RowProblems, Severity, error, warning
+from airflow_gemini_batch.requests.forms import check_request
 from airflow_gemini_batch.requests.spec import BuildPlan
-from airflow_gemini_batch.requests.templates import BadRow, BadRowError, MediaSlot
+from airflow_gemini_batch.requests.templates import BadRow, BadRowError
 
 CHECKED_ROWS = 100
 """Number of rows that a preflight turns into requests."""
@@ -22,17 +22,18 @@ def template_findings(plan: BuildPlan) -> list[Finding]:
 
     It fills the template with invented values, so that it needs no source.
     """
-    row = dict.fromkeys(plan.template.columns, "text")
-    row |= {
-        part.column: "gs://bucket/file.png" for part in plan.template.parts if isinstance(part, MediaSlot)
-    }
-    return [error(problem, where="each request") for problem in _request_problems(row, plan)]
+    where = "each request"
+    checked = check_request(plan.template.example(), plan.family, plan.model)
+    return [
+        *(error(problem, where=where) for problem in checked.errors),
+        *(warning(doubt, where=where) for doubt in checked.doubts),
+    ]
 
 
 def row_findings(rows: Iterable[Mapping[str, Any]], plan: BuildPlan) -> list[Finding]:
     """Turn the first rows into requests, and report those that would fail.
 
-    These are warnings: the build checks all rows, and decides. Use it only for a plan without
+    These are warnings: the build checks all rows, and decides. Use it only for a plan without errors among its
     :func:`template_findings`, which every row would repeat.
     """
     problems = RowProblems()
@@ -62,6 +63,6 @@ def _row_problems(row: Mapping[str, Any], plan: BuildPlan, keys: set[str]) -> It
 
 def _request_problems(row: Mapping[str, Any], plan: BuildPlan) -> list[str]:
     try:
-        return request_faults(orjson.loads(plan.template.fill(row)), plan.family)
+        return check_request(orjson.loads(plan.template.fill(row)), plan.family, plan.model).errors
     except BadRowError as exc:
         return [str(exc)]

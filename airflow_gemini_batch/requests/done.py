@@ -11,7 +11,7 @@ from airflow_gemini_batch.core.keys import key_text as key_text_of
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
-from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
 from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted, types_of
 from airflow_gemini_batch.requests.files.rows import Rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
@@ -119,8 +119,9 @@ def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[st
 
     Keys are compared as text, since a key that went through files has come back as text.
 
-    Raises :class:`.InvalidRequestError` for a table without bookkeeping or key.
+    Raises :class:`.InvalidRequestError` for a table without bookkeeping or key, or that requires a filter.
     """
+    check_readable_whole(table, f"target {address}", without_filter(address))
     types = types_of(table.schema)
     _check_columns(str(address), types, key)
     return marks_query(address, types, key)

@@ -15,7 +15,7 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.outcomes import failed_for_good, failed_for_good_sql
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import as_invalid_request
-from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, types_of
 from airflow_gemini_batch.requests.done import check_key, landed_rows, marks_query, read_marks
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -50,8 +50,9 @@ def read_failed(
 def failed_query(plan: BuildPlan, address: BigQueryAddress, table: bigquery.Table, log: Log) -> str | None:
     """Return the query for ``key_text`` and ``fingerprint``, both STRING; ``None`` for a table that does not tell.
 
-    Raises :class:`.InvalidRequestError` for a table without the key's columns.
+    Raises :class:`.InvalidRequestError` for a table without the key's columns, or that requires a filter.
     """
+    check_readable_whole(table, f"failed_target {address}", without_filter(address))
     types = types_of(table.schema)
     check_key(f"failed_target {address}", types, plan.key)
     if not _tells(types, str(address), log):

@@ -9,9 +9,11 @@ import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.plain import plain
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
+from airflow_gemini_batch.requests.validation.import_rules import ImportedLines, importable_tools
 
 _LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
 
@@ -73,16 +75,25 @@ def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
     :param template: of the requests made of texts; it reads the column :data:`PROMPT`.
 
     Raises :class:`.InvalidRequestError` that names the prompt: for one that is neither, for an empty one, for a key
-    that occurs twice.
+    that occurs twice, and for one that can't be imported from a file, alone or beside those before it.
     """
     seen: set[str] = set()
+    lines = ImportedLines()
+    has_texts = False
     for number, (key, prompt) in enumerate(_keyed(prompts)):
         text = str(number) if key is None else text_of(key)
         label = key_label(text)
         if label in seen:
             raise InvalidRequestError(f"the key {text!r:.100} occurs more than once")
         seen.add(label)
-        yield _prompt_line(text, prompt, template)
+        if not isinstance(prompt, str):
+            yield _whole_line(text, prompt, lines)
+            continue
+        line = _text_line(text, prompt, template)
+        if not has_texts:  # all lines of texts are alike in what an import looks at
+            has_texts = True
+            _check_import(line, text, lines)
+        yield line
 
 
 def _keyed(prompts: Any) -> Iterator[tuple[Any, Any]]:
@@ -102,12 +113,14 @@ def _keyed(prompts: Any) -> Iterator[tuple[Any, Any]]:
             yield None, prompt
 
 
-def _prompt_line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
-    if isinstance(prompt, str):
-        try:
-            return request_line(key, template.fill({PROMPT: prompt}))
-        except BadRowError as error:
-            raise InvalidRequestError(f"the prompt with the key {key!r:.100}: {error}") from None
+def _text_line(key: str, prompt: str, template: RequestTemplate) -> bytes:
+    try:
+        return request_line(key, template.fill({PROMPT: prompt}))
+    except BadRowError as error:
+        raise InvalidRequestError(f"the prompt with the key {key!r:.100}: {error}") from None
+
+
+def _whole_line(key: str, prompt: Any, lines: ImportedLines) -> bytes:
     request = prompt.get("request", prompt) if isinstance(prompt, Mapping) else None
     if not isinstance(request, Mapping) or "contents" not in request:
         raise InvalidRequestError(
@@ -118,10 +131,20 @@ def _prompt_line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
         raise InvalidRequestError(
             f"the labels of the request with the key {key!r:.100} are not a dict: {labels!r:.100}"
         )
-    labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
+    labelled = plain({**request, "labels": {**labels, KEY_LABEL: key_label(key)}})
+    if isinstance(tools := labelled.get("tools"), list):
+        labelled["tools"] = importable_tools(tools)
     try:
-        return orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as error:
         raise InvalidRequestError(
             f"the request with the key {key!r:.100} can't be written as JSON: {error}"
         ) from None
+    _check_import(line, key, lines)
+    return line
+
+
+def _check_import(line: bytes, key: str, lines: ImportedLines) -> None:
+    name = f"the request with the key {key!r:.100}"
+    if faults := lines.add(orjson.loads(line), name):
+        raise InvalidRequestError("\n".join(f"{name}: {fault}" for fault in faults))

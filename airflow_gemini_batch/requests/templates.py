@@ -18,6 +18,7 @@ import orjson
 from airflow_gemini_batch.core.media import address_fault, checked_prefixes, mime_type_of
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.requests.parameters import request_parts
 from airflow_gemini_batch.requests.prompts import PromptTemplate
 
 
@@ -112,6 +113,18 @@ class RequestTemplate:
                 columns.append(part.column)
         return tuple(dict.fromkeys(columns))
 
+    def example(self) -> dict[str, Any]:
+        """Return a request with an invented text and file in each slot."""
+        texts = []
+        for part in self.parts:
+            if isinstance(part, MediaSlot):
+                file = {"mimeType": part.mime_type or "image/png", "fileUri": "gs://bucket/file"}
+                texts.append("," + orjson.dumps({"fileData": file}).decode())
+            else:
+                texts.append('"text"' if isinstance(part, TextSlot) else part)
+        example: dict[str, Any] = orjson.loads("".join(texts))
+        return example
+
     def fill(self, row: Mapping[str, Any]) -> bytes:
         """Return the request of a row as JSON.
 
@@ -149,13 +162,13 @@ class RequestTemplate:
 def gemini_request(
     prompt: PromptTemplate,
     *,
-    system_instruction: str | None = None,
-    generation_config: Mapping[str, Any] | None = None,
+    system_instruction: Any = None,
+    generation_config: Any = None,
     response_schema: Mapping[str, Any] | None = None,
-    safety_settings: Sequence[Mapping[str, Any]] | None = None,
+    safety_settings: Any = None,
     media: Mapping[str, str | None] | None = None,
     media_prefixes: str | Sequence[str] | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Any = None,
 ) -> RequestTemplate:
     """Return the template of a ``GenerateContentRequest``.
 
@@ -163,19 +176,28 @@ def gemini_request(
     :param media: columns with addresses of files, and the files' MIME type (``None`` to guess it).
     :param media_prefixes: what the addresses may begin with; by default anything.
 
-    Raises :class:`ValueError` for prefixes that no address begins with.
+    The others are what :func:`~airflow_gemini_batch.requests.parameters.request_parts` reads.
+
+    Raises :class:`ValueError` for parts that can't be read, and for prefixes that no address begins with.
 
     https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
     """
     prefixes = checked_prefixes(media_prefixes)
-    config = dict(generation_config or {})
+    shared = request_parts(
+        system_instruction=system_instruction,
+        generation_config=generation_config,
+        safety_settings=safety_settings,
+        tools=tools,
+    )
+    config = shared.generation_config
     if response_schema:
         config = {**config, "responseMimeType": "application/json", "responseSchema": response_schema}
     rest = {
-        "systemInstruction": {"parts": [{"text": system_instruction}]} if system_instruction else None,
+        "systemInstruction": shared.system_instruction,
         "generationConfig": config or None,
-        "safetySettings": list(safety_settings or ()) or None,
-        "tools": list(tools or ()) or None,
+        "safetySettings": shared.safety_settings or None,
+        **shared.beside,
+        "tools": shared.tools or None,
     }
     fixed = orjson.dumps({name: value for name, value in rest.items() if value is not None}).decode()
     return RequestTemplate(

@@ -101,7 +101,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         """Check once."""
         from airflow_gemini_batch.triggers.probes import check_with_retry
 
-        with fail_without_retry():
+        with self.running():
             check = check_with_retry(self.probe(context), self.hook)
         return self._verdict(check)
 

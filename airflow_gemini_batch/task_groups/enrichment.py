@@ -68,12 +68,12 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
         target: str,
         response_schema: Any = None,
         text_column: str = "answer",
-        system_instruction: str | None = None,
-        generation_config: Mapping[str, Any] | None = None,
-        safety_settings: Sequence[Mapping[str, Any]] | None = None,
+        system_instruction: Any = None,
+        generation_config: Any = None,
+        safety_settings: Any = None,
         media: Sequence[str] | Mapping[str, str | None] | None = None,
         media_prefixes: str | Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: Any = None,
         **options: Unpack[PipelineOptions],
     ) -> None:
         super().__init__(

@@ -223,6 +223,12 @@ class PipelineTaskGroup(TaskGroup):
         preflight = remaining.pop("preflight", True)
         # What remains belongs to Airflow's TaskGroup, which refuses unknown names.
         super().__init__(group_id=group_id, **remaining)
+        if next(self.iter_mapped_task_groups(), None) is not None:
+            raise ValueError(
+                f"task group {group_id!r}: it can't be inside a mapped task group, as Airflow does not map a task "
+                "within a mapped group, and submit is mapped over the jobs. Make one group for each item, in a loop of "
+                "the DAG file, or one group whose source holds the rows of all items."
+            )
         if building.get("incremental", True) and not landing.get("bookkeeping", True):
             raise ValueError(
                 f"task group {group_id!r}: incremental runs need bookkeeping=True to find the rows that are done. "

@@ -86,7 +86,11 @@ def test_text_of_an_address_is_its_uri(uri: str, address: Address) -> None:
         pytest.param("bq://My-Shop.books.rows", "'My-Shop' is not a project id", id="project-in-capitals"),
         pytest.param("bq://my-shop:books.rows", "is not a project id", id="legacy-colon"),
         pytest.param("bq://my-shop.books.ro`ws", "is not a table name", id="backtick"),
-        pytest.param("bq://my-shop.books.rows_*", "is not a table name", id="table-wildcard"),
+        pytest.param(
+            "bq://my-shop.books.rows_*",
+            "stands for several tables, which only a query reads: give SELECT * FROM `my-shop.books.rows_*`",
+            id="table-wildcard",
+        ),
         pytest.param("bq://my-shop.books.ro\nws", "is not a table name", id="newline-in-table"),
         pytest.param(f"bq://my-shop.books.{'t' * 1025}", "is not a table name", id="table-too-long"),
         pytest.param("my-shop.books.rows", "write bq://my-shop.books.rows", id="table-without-scheme"),

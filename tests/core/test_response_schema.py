@@ -44,6 +44,11 @@ class Shelf(TypedDict):
     place: NotRequired[int]
 
 
+class Mixed(enum.Enum):
+    WORD = "a"
+    NUMBER = 1
+
+
 class Chain(BaseModel):
     following: Chain | None = None
 
@@ -54,6 +59,15 @@ def translated(schema: Any) -> dict[str, Any]:
     return found
 
 
+AGAIN = [
+    Literal[1, 2, 5, None],
+    Mixed,
+    Annotated[int, Field(gt=0, multiple_of=2, description="d")],
+    Annotated[str, Field(min_length=1, pattern="^a")] | None,
+    {"type": "string", "pattern": "^(?=a)"},
+    tuple[int, str],
+    {"type": ["string", "integer"], "maxLength": 3},
+]
 STRING, INTEGER, NUMBER = {"type": "STRING"}, {"type": "INTEGER"}, {"type": "NUMBER"}
 AUTHOR = {
     "type": "OBJECT",
@@ -61,6 +75,10 @@ AUTHOR = {
     "propertyOrdering": ["name", "born"],
     "required": ["name"],
 }
+
+
+def _either(*ranges: tuple[int, int]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "INTEGER", "minimum": low, "maximum": high} for low, high in ranges]}
 
 
 def test_no_schema_stays_none() -> None:
@@ -136,7 +154,111 @@ def test_every_way_of_writing_a_schema_comes_out_alike(
         ),
         pytest.param({"const": "a"}, {"type": "STRING", "enum": ["a"]}, id="constant"),
         pytest.param(
-            {"enum": [1, 3]}, {"type": "INTEGER", "minimum": 1, "maximum": 3}, id="numbers-to-choose-from"
+            {"enum": [1, 2, 3]}, {"type": "INTEGER", "minimum": 1, "maximum": 3}, id="numbers-in-a-row"
+        ),
+        pytest.param(Literal[1, 2, 5], _either((1, 2), (5, 5)), id="numbers-to-choose-from"),
+        pytest.param(
+            {"type": "INTEGER", "format": "enum", "enum": ["101", "301"]},
+            _either((101, 101), (301, 301)),
+            id="numbers-as-google-writes-them",
+        ),
+        pytest.param(
+            Literal[1, 5, None], {**_either((1, 1), (5, 5)), "nullable": True}, id="numbers-or-null"
+        ),
+        pytest.param(
+            {"enum": [0.5, 1]},
+            {"anyOf": [{"type": "NUMBER", "minimum": n, "maximum": n} for n in (0.5, 1.0)]},
+            id="broken-numbers",
+        ),
+        pytest.param(
+            Literal["x", None], {"type": "STRING", "enum": ["x"], "nullable": True}, id="words-or-none"
+        ),
+        pytest.param(
+            {"type": ["string", "null"], "enum": ["x", None]},
+            {"type": "STRING", "enum": ["x"], "nullable": True},
+            id="null-among-the-words",
+        ),
+        pytest.param(
+            Mixed,
+            {"anyOf": [{"type": "STRING", "enum": ["a"]}, {"type": "INTEGER", "minimum": 1, "maximum": 1}]},
+            id="words-and-numbers",
+        ),
+        pytest.param(Literal[True], {"type": "BOOLEAN"}, id="true"),
+        pytest.param({"type": ["string", "integer"]}, {"anyOf": [STRING, INTEGER]}, id="two-types"),
+        pytest.param(
+            {
+                "type": ["string", "integer", "null"],
+                "description": "d",
+                "maxLength": 5,
+                "minimum": 1,
+                "enum": ["a", 7, None],
+            },
+            {
+                "anyOf": [
+                    {"type": "STRING", "enum": ["a"], "maxLength": 5},
+                    {"type": "INTEGER", "minimum": 7, "maximum": 7},
+                ],
+                "nullable": True,
+                "description": "d",
+            },
+            id="two-types-with-all",
+        ),
+        pytest.param(
+            {
+                "type": ["array", "object"],
+                "items": {"type": "string"},
+                "properties": {"a": {"type": "string"}},
+            },
+            {
+                "anyOf": [
+                    {"type": "ARRAY", "items": STRING},
+                    {"type": "OBJECT", "properties": {"a": STRING}, "propertyOrdering": ["a"]},
+                ]
+            },
+            id="list-or-object",
+        ),
+        pytest.param(
+            Annotated[str, Field(min_length=1, max_length=9, pattern="^[a-z]+$")],
+            {"type": "STRING", "minLength": 1, "maxLength": 9, "pattern": "^[a-z]+$"},
+            id="limits-of-a-text",
+        ),
+        pytest.param(
+            {"type": ["string", "null"], "pattern": "^(?!a)", "description": "d"},
+            {"type": "STRING", "description": "d, matching ^(?!a)", "nullable": True},
+            id="pattern-in-words",
+        ),
+        pytest.param(
+            Annotated[int, Field(gt=0, lt=10, multiple_of=2)],
+            {"type": "INTEGER", "minimum": 1, "maximum": 9, "description": "a multiple of 2"},
+            id="limits-of-a-number",
+        ),
+        pytest.param(
+            Annotated[float, Field(gt=0)] | None,
+            {"type": "NUMBER", "minimum": 0, "nullable": True},
+            id="excluded-bound",
+        ),
+        pytest.param(
+            Annotated[set[str], Field(min_length=2)],
+            {"type": "ARRAY", "items": STRING, "minItems": 2, "description": "without repetition"},
+            id="set",
+        ),
+        pytest.param(
+            tuple[int, str],
+            {"type": "ARRAY", "items": {"anyOf": [INTEGER, STRING]}, "minItems": 2, "maxItems": 2},
+            id="tuple",
+        ),
+        pytest.param(
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}},
+                "propertyOrdering": ["c", "a", "gone"],
+            },
+            {
+                "type": "OBJECT",
+                "properties": {"a": STRING, "b": STRING, "c": STRING},
+                "propertyOrdering": ["c", "a", "b"],
+            },
+            id="order-of-the-user",
         ),
         pytest.param(
             {"allOf": [{"type": "string"}], "description": "d"},
@@ -163,7 +285,7 @@ def test_schema_need_not_be_an_object(schema: Any, found: dict[str, Any]) -> Non
     assert translated(schema) == found
 
 
-@pytest.mark.parametrize("schema", [Book, Page, Shelf, {"genre": str}, list[int], int | str | None])
+@pytest.mark.parametrize("schema", [Book, Page, Shelf, {"genre": str}, list[int], int | str | None, *AGAIN])
 def test_what_came_out_goes_in_again(schema: Any) -> None:
     once = translated(schema)
     assert translated(once) == once
@@ -180,6 +302,14 @@ def test_what_came_out_goes_in_again(schema: Any) -> None:
         pytest.param(
             {"a": list}, r"response_schema\.a.* (list needs|can't be expressed)", id="list-of-anything"
         ),
+        pytest.param(
+            {"a": Literal["", "b"]}, r"response_schema\.a: Vertex AI refuses an empty text", id="empty-text"
+        ),
+        pytest.param({"enum": [["a"]]}, "the values have to be texts, numbers", id="values-that-are-lists"),
+        pytest.param(
+            {"type": "integer", "enum": ["a"]}, "the values of a number have to be", id="words-as-numbers"
+        ),
+        pytest.param({"a": None}, "null|can't be expressed", id="null-alone"),
         pytest.param({"type": "array"}, "a list needs the type of its items", id="no-items"),
         pytest.param({"a": Any}, r"response_schema\.a: the type None can't be expressed", id="anything"),
         pytest.param(Chain, "contains itself", id="itself"),
@@ -188,6 +318,9 @@ def test_what_came_out_goes_in_again(schema: Any) -> None:
         ),
         pytest.param({"a": object()}, "response_schema has to be a Pydantic model", id="no-type"),
         pytest.param({}, "can't be expressed", id="empty"),
+        pytest.param(
+            {"a": Annotated[str, Field(pattern="^(?=a)")]}, "response_schema has to be", id="broken-pattern"
+        ),
         pytest.param({"_id": str, "a": str}, "the field '_id' may not begin with _", id="hidden-field"),
         pytest.param(
             {
@@ -224,6 +357,10 @@ def test_columns_of_an_object_are_its_fields() -> None:
         (list[list[int]], AnswerColumn("a", "JSON", path="a")),
         (list[int | None], AnswerColumn("a", "JSON", path="a")),
         (int | str, AnswerColumn("a", "JSON", path="a")),
+        (Literal[1, 2, 5], AnswerColumn("a", "INT64", path="a")),
+        (list[Literal[1, 5]], AnswerColumn("a", "INT64", repeated=True, path="a")),
+        (Literal["x", None], AnswerColumn("a", "STRING", path="a")),
+        (Mixed, AnswerColumn("a", "JSON", path="a")),
         (Author, AnswerColumn("a", "JSON", path="a")),
     ],
 )

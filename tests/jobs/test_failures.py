@@ -6,7 +6,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
-from airflow_gemini_batch.jobs.failures import cancel_message, job_failure
+from airflow_gemini_batch.jobs.failures import cancel_message, fails_again, job_failure
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.vertex.resource import VertexJobName
@@ -91,6 +91,12 @@ def test_success_of_the_job_alone_is_not_enough(state: str, rows: Tally, allowed
     [
         (3, "Failed to import data. Not found: Dataset shop was not found in location US at [2:1]", True),
         (3, "Failed to import data.", True),
+        (0, "Failed to import data. Invalid field name", True),
+        (3, "Failed to import data. Provided Schema does not match Table", True),
+        (3, "Failed to import data. Quota exceeded: imports per project", False),
+        (3, "Failed to import data. Exceeded rate limits: too many table update operations", False),
+        (3, "Failed to import data. The job encountered an internal error during execution", False),
+        (13, "Failed to import data.", False),
         (5, "The PublisherModel gemini-0 does not exist.", True),
         (11, "Index out of range", True),
         (12, "Do not support publisher model gemini-0", True),
@@ -110,6 +116,20 @@ def test_job_that_would_fail_again_is_not_retried(
     assert ("A new job would fail in the same way" in str(failure)) is again
     assert ("The next try" in str(failure)) is not again
     assert message in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("message", "requests", "said"),
+    [
+        ("Failed to import data. Invalid field name", ("gs://b/1.jsonl",), True),
+        ("Failed to import data. Syntax error", ("bq://p.d.t",), False),
+        ("Invalid model parameter", ("gs://b/1.jsonl",), False),
+    ],
+)
+def test_who_cannot_import_files_learns_how_to_find_the_line(
+    message: str, requests: tuple[str, ...], said: bool
+) -> None:
+    assert ("gemini-batch validate --all" in fails_again(JobError(3, message), requests)) is said
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "EXPIRED", "PAUSED"])

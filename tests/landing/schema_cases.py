@@ -39,6 +39,7 @@ _BOOK = object_of(
     author=object_of(["name"], name=TEXT, born={"type": "INTEGER", "nullable": True}),
     prints=list_of(object_of(["year", "places"], year=WHOLE, places=list_of(TEXT))),
 )
+_NUMBERS = {"anyOf": [WHOLE | {"minimum": 1, "maximum": 2}, WHOLE | {"minimum": 5, "maximum": 5}]}
 _NEEDED_NULLABLE = object_of(["note"], note={"type": "STRING", "nullable": True})
 _ODD_NAMES = {
     "type": "OBJECT",
@@ -209,6 +210,13 @@ CASES = [
         {"anyOf": [TEXT, WHOLE]},
         "1.5",
         "the answer: expected a string or an integer, got 1.5",
+    ),
+    Case("one-of-the-numbers", _NUMBERS, "5"),
+    Case(
+        "none-of-the-numbers",
+        _NUMBERS,
+        "3",
+        "the answer: expected an integer from 1 to 2 or an integer from 5 to 5, got 3",
     ),
     Case("alternatives-null", {"anyOf": [TEXT, WHOLE], "nullable": True}, "null"),
     Case("alternatives-in-a-field", object_of(["a"], a={"anyOf": [TEXT, list_of(TEXT)]}), '{"a": ["b"]}'),

@@ -150,7 +150,7 @@ def test_what_holds_for_all_rows_is_in_each_request(gemini_batch_stack, bucket):
         assert (config["temperature"], config["responseMimeType"]) == (0.2, "application/json")
         assert config["responseSchema"]["properties"] == {"description": {"type": "STRING"}}
         assert request["safetySettings"][0]["threshold"] == "BLOCK_NONE"
-        assert request["tools"] == [{"googleSearch": {}}]
+        assert request["tools"] == [{"googleSearch": {"excludeDomains": ["example.com"]}}]
     parts = {key: request["contents"][0]["parts"][1:] for key, request in requests.items()}
     assert parts == {
         "978-1": [{"fileData": {"mimeType": "image/png", "fileUri": "gs://shop/1.png"}}],

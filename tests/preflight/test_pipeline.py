@@ -89,9 +89,9 @@ def test_pipeline_in_order_is_found_in_order(check, gemini_batch_stack, books, d
 
 def test_all_faults_are_told_at_once(check, gemini_batch_stack, books):
     elsewhere = make_dataset(gemini_batch_stack, location="europe-west4")
-    asked = plan("[[ author ]]", "number", generation_config={"warmth": 1})
+    asked = plan("[[ author ]]", "number", generation_config={"warmth": 1, "temperature": 9})
     found = texts(check(books, "gs://no-such-bucket/landed.parquet", asked, requests=elsewhere))
-    assert 'error: each request: Invalid JSON payload received. Unknown name "warmth"' in found
+    assert 'warning: each request: this release does not know the field "warmth"' in found
     assert "key names the column 'number'" in found
     assert "the prompt or media names the column 'author'" in found
     assert "it is in europe-west4, but the job runs in us-central1" in found

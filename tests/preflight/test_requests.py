@@ -145,16 +145,66 @@ def test_rejected_requests_are_an_error_above_the_share_allowed(
 
 def test_equal_faults_are_one_finding_and_many_kinds_are_cut() -> None:
     rows = [request("x", **{f"field_{number}": 1}) for number in range(25)]
-    _, *kinds, more = _findings("\n".join(map(json.dumps, rows)).encode())
+    *kinds, more = _findings("\n".join(map(json.dumps, rows)).encode())
     assert len(kinds) == 10
+    assert {kind.severity for kind in kinds} == {Severity.WARNING}
     assert more.message == "rows have 15 more kinds of problems"
     (_, equal) = _findings(b"\n".join([BAD] * 300))
     assert equal.where == "line 1 and 299 more"
 
 
+def _lines(*rows: Any) -> bytes:
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def test_what_cannot_be_imported_is_an_error_whatever_share_may_fail() -> None:
+    rows = [request("x"), request("x", tools=[{"googleSearch": {}}]), request("x", labels={"key": 7})]
+    sample = RequestSample(GENERATE)
+    sample.add_lines(_lines(*rows, *rows[1:]).splitlines(), file="gs://b/1")
+    empty, *_ = (str(one) for one in sample.findings(1.0) if one.severity is Severity.ERROR)
+    assert empty == (
+        "gs://b/1, line 2 and 1 more: request.tools[].googleSearch is an empty object, which can't be imported from a "
+        'file; write {"excludeDomains": ["example.com"]}, which changes nothing, or put the requests into a BigQuery '
+        "table, where this is allowed"
+    )
+
+
+def test_types_are_compared_over_all_files() -> None:
+    sample = RequestSample(GENERATE)
+    for file, temperature in (("gs://b/1", 0.5), ("gs://b/2", 1), ("gs://b/3", "0.5")):
+        row = request("x", generationConfig={"temperature": temperature})
+        sample.add_lines([json.dumps(row).encode()], file=file)
+    (finding,) = sample.findings(1.0)
+    assert (finding.severity, finding.where) == (Severity.ERROR, "gs://b/3, line 1")
+    assert finding.message.startswith(
+        "request.generationConfig.temperature is a text here and a number in gs://b/1, line 1"
+    )
+
+
+def test_rows_of_a_table_are_not_imported() -> None:
+    sample = RequestSample(GENERATE)
+    sample.add_table_rows([request("x", tools=[{"googleSearch": {}}]), request("x", labels={"größe": "7"})])
+    assert sample.findings(0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "severities"),
+    [("gemini-2.5-flash", ["error", "error"]), ("gemini-3.8-flash", []), ("", ["warning"])],
+)
+def test_some_rules_hold_for_some_models(model: str, severities: list[str]) -> None:
+    schema = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}
+    config = {"responseMimeType": "application/json", "responseSchema": schema}
+    tools = [{"googleSearch": {"excludeDomains": ["example.com"]}}]
+    sample = RequestSample(GENERATE, model=model)
+    sample.add_lines([json.dumps(request("x", tools=tools, generationConfig=config)).encode()])
+    found = sample.findings(0.0)
+    assert [str(one.severity) for one in found] == severities
+    assert not found or "googleSearch together with responseSchema" in found[-1].message
+
+
 def test_repeated_keys_are_told() -> None:
     rows = [{"key": key, **request("x")} for key in ("a", "b", "a", "a", None, None)]
-    (finding,) = _findings("\n".join(map(json.dumps, rows)).encode())
+    (finding,) = _findings(_lines(*rows))
     assert (finding.severity, finding.where) == (Severity.WARNING, "line 3 and 1 more")
 
 

@@ -39,16 +39,33 @@ def test_sound_template_and_rows_are_found_in_order() -> None:
     ("parts", "message"),
     [
         ({"generation_config": {"temperature": "warm"}}, "temperature"),
-        ({"generation_config": {"warmth": 1}}, 'Unknown name "warmth"'),
-        ({"safety_settings": [{"category": "HARM", "threshold": "OFF"}]}, "category"),
         ({"response_schema": {"type": "text"}}, "type"),
-        ({"tools": [{"oracle": {}}]}, 'Unknown name "oracle"'),
+        ({"tools": [{"functionDeclarations": [{"name": "1"}]}]}, "the function '1'"),
     ],
 )
 def test_fault_of_all_requests_needs_no_rows(parts: dict[str, Any], message: str) -> None:
     (finding,) = texts(template_findings(plan(**parts)))
     assert finding.startswith("error: each request: ")
     assert message in finding
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"generation_config": {"warmth": 1}}, 'does not know the field "warmth"'),
+        ({"safety_settings": [{"category": "HARM", "threshold": "OFF"}]}, "category is 'HARM'"),
+        ({"tools": [{"oracle": {}}]}, 'does not know the field "oracle"'),
+    ],
+)
+def test_what_is_not_known_of_all_requests_is_a_warning(parts: dict[str, Any], message: str) -> None:
+    (finding,) = texts(template_findings(plan(**parts)))
+    assert finding.startswith("warning: each request: ")
+    assert message in finding
+    assert row_findings([{"isbn": "1", "title": "A"}], plan(**parts)) == []
+
+
+def test_media_prefixes_are_no_fault_of_the_template() -> None:
+    assert template_findings(plan(media={"cover": None}, media_prefixes=["gs://shop/"])) == []
 
 
 def test_prompt_that_is_one_media_column_is_no_fault_of_the_template() -> None:

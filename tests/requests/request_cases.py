@@ -40,7 +40,7 @@ class RequestCase:
         return self.id
 
 
-_SCHEMA = {"type": "OBJECT", "properties": {"a b": {"type": "STRING", "description": NASTY[0]}}}
+_SCHEMA = {"type": "OBJECT", "properties": {"a_b": {"type": "STRING", "description": NASTY[0]}}}
 _CONFIG = {"temperature": 0.1, "topP": 1.0, "maxOutputTokens": 2**31, "stopSequences": NASTY[:5]}
 _TITLED = {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]"}
 
@@ -59,7 +59,7 @@ REQUEST_CASES = [
                 "generation_config": _CONFIG,
                 "response_schema": _SCHEMA,
                 "safety_settings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}],
-                "tools": [{"googleSearch": {}}],
+                "tools": [{"googleSearch": {"excludeDomains": ["example.org"]}}],
             }
         ),
         _books("x"),

@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.model_families import (
     TEXT_EMBEDDING,
     ModelFamily,
 )
-from airflow_gemini_batch.requests.forms import request_faults, row_faults
+from airflow_gemini_batch.requests.forms import check_row, request_faults, row_faults
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
 CONTENT = {"parts": [{"text": "Hello"}]}
@@ -55,7 +55,7 @@ def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
         (GENERATE, {"Request": {"contents": CONTENTS}}, 'there is no "request"'),
         (GENERATE, {"request": None}, "Invalid value at '' (message)"),
         (GENERATE, {"request": "Hello"}, "Invalid value at '' (message)"),
-        (GENERATE, {"request": {"messages": CHAT}}, 'Unknown name "messages"'),
+        (GENERATE, {"request": {"messages": CHAT}}, "OpenAI's form"),
         (TEXT, {"request": _embed()}, "looks like a row for Gemini models"),
         (TEXT, {"text": "Hello"}, 'there is no "content"'),
         (TEXT, {"content": " "}, "The text content is empty"),
@@ -64,7 +64,7 @@ def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
         (TEXT, {"content": "Hello", "task_type": ["CLUSTERING"]}, "Unsupported task type ['CLUSTERING']"),
         (TEXT, {"content": "Hello", "title": "T"}, "only valid with the task type RETRIEVAL_DOCUMENT"),
         (GEMINI, {"key": "1", "content": CONTENT}, 'wrap it in {"request": …}'),
-        (GEMINI, {"key": "1", "request": {"contents": CONTENTS}}, 'Unknown name "contents"'),
+        (GEMINI, {"key": "1", "request": {"contents": CONTENTS}}, "The content is empty"),
         (GEMINI, {"key": "1", "request": _embed("")}, "The content is empty"),
         (GEMINI, {"key": "1", "request": {}}, "The content is empty"),
         (GEMINI, {"key": "1", "request": _embed(task_type="SEARCH")}, "Unsupported task type 'SEARCH'"),
@@ -79,6 +79,11 @@ def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
 def test_refuses(family: ModelFamily, row: dict[str, Any], message: str) -> None:
     (fault,) = row_faults(row, family)
     assert message in fault
+
+
+def test_says_which_field_is_meant() -> None:
+    (doubt,) = check_row({"key": "1", "request": {"contents": CONTENTS}}, GEMINI).doubts
+    assert doubt == 'this release does not know the field "contents": is content meant?'
 
 
 def test_names_every_fault() -> None:

@@ -50,10 +50,46 @@ def test_what_a_function_gives_becomes_a_line_for_each_prompt(prompts: Any, expe
 
 
 def test_texts_take_the_template_and_whole_requests_are_sent_as_they_are() -> None:
-    own = {**REQUEST, "tools": [{"googleSearch": {}}], "labels": {"team": "books"}}
+    own = {**REQUEST, "tools": [{"codeExecution": None}], "labels": {"team": "books"}}
     found = read({"text": "a", "whole": own})
     assert found["text"]["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert found["whole"] == own
+
+
+def test_tool_without_a_field_gets_one() -> None:
+    found = read({"a": {**REQUEST, "tools": [{"google_search": {}}, {"enterpriseWebSearch": {}}]}})
+    assert found["a"]["tools"] == [
+        {"google_search": {"exclude_domains": ["example.com"]}},
+        {"enterpriseWebSearch": {"excludeDomains": ["example.com"]}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"tools": [{"urlContext": {}}]}, "key 'own': request.tools[].urlContext is an empty object"),
+        (
+            {"systemInstruction": {"parts": {"text": "x"}}},
+            "an object here and a list in the request with the key 'a'",
+        ),
+        (
+            {"generationConfig": {"temperature": "0.5"}},
+            "is a text here and a number in the request with the key 'b'",
+        ),
+        ({"labels": {"cost-center": "7"}}, 'request.labels["cost-center"]: in a file'),
+    ],
+)
+def test_request_that_cannot_be_imported_beside_the_others_is_refused(
+    own: dict[str, Any], message: str
+) -> None:
+    prompts = {
+        "a": "text",
+        "b": {**REQUEST, "generationConfig": {"temperature": 1}},
+        "own": {**REQUEST, **own},
+    }
+    with pytest.raises(InvalidRequestError) as refused:
+        read(prompts)
+    assert message in str(refused.value)
 
 
 def test_requests_of_the_caller_stay_as_they_were() -> None:

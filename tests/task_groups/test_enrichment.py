@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, task, task_group
 from pydantic import BaseModel
 
 from airflow_gemini_batch import GeminiEnrichmentTaskGroup
@@ -299,6 +299,19 @@ def test_submit_options_have_the_last_word():
     assert submit.partial_kwargs["max_failed_fraction"] == 0.1
     assert submit.partial_kwargs["deferrable"] is False
     assert submit.retries == 5
+
+
+def test_group_in_a_mapped_group_is_refused_with_what_works() -> None:
+    with DAG("mapped", start_date=datetime(2026, 1, 1), schedule=None):
+
+        @task_group
+        def each(year: int) -> None:
+            enrich(source="bq://p.d.books", target="bq://p.d.landed")
+
+        with pytest.raises(
+            ValueError, match=r"it can't be inside a mapped task group.*Make one group for each item"
+        ):
+            each.expand(year=[2025, 2026])
 
 
 def test_incremental_without_bookkeeping_is_refused_when_the_dag_is_read():

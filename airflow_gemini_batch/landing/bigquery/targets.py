@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.gcp.tables import check_readable_whole, without_filter
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.plan import check_target_columns
 from airflow_gemini_batch.requests.bigquery.expressions import quoted, single_type
@@ -26,6 +27,7 @@ def check_columns(
     """
     if table is None:
         return
+    check_readable_whole(table, str(address), without_filter(address))
     hint = "change the table, with ALTER TABLE or by dropping it"
     check_target_columns(str(address), column_types(table.schema), columns, key, hint=hint)
 

@@ -18,7 +18,7 @@ from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits, portions
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.gcp.tables import FILTER_HINT, Tables, check_readable_whole
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     ASK,
     DONE,
@@ -175,6 +175,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         table = Tables(self._client).find(source.address)
         if table is None:
             raise SourceNotReadyError(f"{where}: there is no such table")
+        check_readable_whole(table, where, FILTER_HINT)
         _check_location(table, where, location)
         rows = f"SELECT * FROM {source.address.sql}"
         return where, rows, types_of(table.schema), location or table.location

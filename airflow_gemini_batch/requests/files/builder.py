@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,7 @@ from airflow_gemini_batch.core.values import is_null, text_of
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
+from airflow_gemini_batch.requests.files.importable import importable_template
 from airflow_gemini_batch.requests.files.row_index import DONE, FAILED, NEW, REPEATED, RowIndex
 from airflow_gemini_batch.requests.files.rows import Row, Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
@@ -48,10 +50,11 @@ def build_files(
         plan's target names.
     :param failed: likewise of the rows whose request has failed for good.
 
-    Raises :class:`.InvalidRequestError` for columns or rows that can't become requests. That, and whatever the rows
-    themselves raise, comes before anything is uploaded.
+    Raises :class:`.InvalidRequestError` for a template, columns or rows that can't become requests. That, and whatever
+    the rows themselves raise, comes before anything is uploaded.
     """
     StorageObjects(client).check_destination(destination)
+    plan = replace(plan, template=importable_template(plan.template, plan.family))
     if rows.columns is not None:
         plan.check_columns(rows.columns, where=rows.where)
     with (

@@ -1,4 +1,7 @@
-"""The fields of a GenerateContentRequest, of an EmbedContentRequest, and of the messages inside them."""
+"""The fields of a GenerateContentRequest, of an EmbedContentRequest, and of the messages inside them.
+
+A test compares them with the types of the installed Google libraries.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,20 @@ PART_DATA = (
     "codeExecutionResult",
 )
 """What a part may be; exactly one of them."""
+PART_NOTES = frozenset(
+    {
+        "thought",
+        "thoughtSignature",
+        "videoMetadata",
+        "mediaResolution",
+        "speechMetadata",
+        "audioTranscription",
+    }
+)
+"""What a part may hold beside that."""
 
-# Each enum with its values.
+# Each enum with its values; of the closed ones no others are to be expected.
+_CLOSED = frozenset({"Type"})
 _ENUMS = {
     "Type": "TYPE_UNSPECIFIED STRING NUMBER INTEGER BOOLEAN ARRAY OBJECT NULL",
     "Language": "LANGUAGE_UNSPECIFIED PYTHON",
@@ -59,11 +74,15 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "Blob": {"STRING": "mimeType displayName", "BYTES": "data"},
     "File": {"STRING": "mimeType fileUri displayName"},
-    "FunctionCall": {"STRING": "id name", "STRUCT": "args", "BOOL": "willContinue"},
-    "FunctionResponse": {"STRING": "id name", "STRUCT": "response", "FunctionResponsePart[]": "parts"},
+    "FunctionCall": {"STRING": "id name", "STRUCT": "args", "BOOL": "willContinue", "VALUE": "partialArgs"},
+    "FunctionResponse": {
+        "STRING": "id name scheduling",
+        "STRUCT": "response",
+        "FunctionResponsePart[]": "parts",
+    },
     "FunctionResponsePart": {"Blob": "inlineData", "File": "fileData"},
-    "ExecutableCode": {"Language": "language", "STRING": "code"},
-    "CodeExecutionResult": {"Outcome": "outcome", "STRING": "output"},
+    "ExecutableCode": {"Language": "language", "STRING": "id code"},
+    "CodeExecutionResult": {"Outcome": "outcome", "STRING": "id output"},
     "VideoMetadata": {"DURATION": "startOffset endOffset", "FLOAT": "fps"},
     "Part": {
         "STRING": "text",
@@ -74,24 +93,34 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "ExecutableCode": "executableCode",
         "CodeExecutionResult": "codeExecutionResult",
         "VideoMetadata": "videoMetadata",
-        "VALUE": "mediaResolution",
+        "VALUE": "mediaResolution speechMetadata audioTranscription",
         "BOOL": "thought",
         "BYTES": "thoughtSignature",
     },
     "Content": {"STRING": "role", "Part[]": "parts"},
     "FunctionDeclaration": {
-        "STRING": "name description",
+        "STRING": "name description behavior",
         "Schema": "parameters response",
         "VALUE": "parametersJsonSchema responseJsonSchema",
     },
     "Empty": {},
-    "WebSearch": {"STRING[]": "excludeDomains", "STRING": "blockingConfidence", "STRUCT": "timeRangeFilter"},
-    "GoogleMaps": {"BOOL": "enableWidget"},
-    "ComputerUse": {"STRING": "environment", "STRING[]": "excludedPredefinedFunctions"},
+    "GoogleSearch": {
+        "STRING[]": "excludeDomains",
+        "STRING": "blockingConfidence",
+        "STRUCT": "timeRangeFilter searchTypes",
+    },
+    "EnterpriseWebSearch": {"STRING[]": "excludeDomains", "STRING": "blockingConfidence"},
+    "GoogleMaps": {"BOOL": "enableWidget", "VALUE": "groundingTypes"},
+    "ComputerUse": {
+        "STRING": "environment",
+        "STRING[]": "excludedPredefinedFunctions disabledSafetyPolicies",
+        "BOOL": "enablePromptInjectionDetection",
+    },
     "Tool": {
         "FunctionDeclaration[]": "functionDeclarations",
-        "STRUCT": "retrieval googleSearchRetrieval",
-        "WebSearch": "googleSearch enterpriseWebSearch",
+        "STRUCT": "retrieval googleSearchRetrieval parallelAiSearch exaAiSearch",
+        "GoogleSearch": "googleSearch",
+        "EnterpriseWebSearch": "enterpriseWebSearch",
         "GoogleMaps": "googleMaps",
         "Empty": "codeExecution urlContext",
         "ComputerUse": "computerUse",
@@ -118,11 +147,11 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "FLOAT": "temperature topP topK presencePenalty frequencyPenalty",
         "INT32": "candidateCount maxOutputTokens logprobs seed",
         "BOOL": "responseLogprobs audioTimestamp enableAffectiveDialog",
-        "STRUCT": "routingConfig speechConfig modelConfig imageConfig",
+        "STRUCT": "routingConfig speechConfig modelConfig imageConfig translationConfig audioTranscriptionConfig",
         "STRING[]": "stopSequences",
         "STRING": "responseMimeType",
         "Schema": "responseSchema",
-        "VALUE": "responseJsonSchema",
+        "VALUE": "responseJsonSchema responseFormat",
         "Modality[]": "responseModalities",
         "MediaResolution": "mediaResolution",
         "ThinkingConfig": "thinkingConfig",
@@ -153,6 +182,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
 
 _ONEOFS = {"Part": (frozenset(PART_DATA),)}
 _MESSAGES = {name: Message({}, _ONEOFS.get(name, ())) for name in _FIELDS}
+MESSAGES: Mapping[str, Message] = _MESSAGES
+"""All messages by their names."""
 
 
 def _type(name: str) -> FieldType:
@@ -161,7 +192,7 @@ def _type(name: str) -> FieldType:
     if name.startswith("{"):
         return MapOf(_type(name[1:-1]))
     if name in _ENUMS:
-        return choice(name, _ENUMS[name])
+        return choice(name, _ENUMS[name], closed=name in _CLOSED)
     return _MESSAGES[name] if name in _MESSAGES else Scalar[name]
 
 

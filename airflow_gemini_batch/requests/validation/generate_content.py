@@ -1,11 +1,13 @@
-"""The rules of a GenerateContentRequest in a batch, as strict as the service's."""
+"""The rules of a GenerateContentRequest in a batch: what the service rejects, and what this release is unsure of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
-from airflow_gemini_batch.requests.validation.fields import PART_DATA
+from airflow_gemini_batch.requests.validation.combinations import combinations
+from airflow_gemini_batch.requests.validation.fields import PART_DATA, PART_NOTES
 from airflow_gemini_batch.requests.validation.labels import label_fault
 from airflow_gemini_batch.requests.validation.proto_json import snake_case
 
@@ -15,22 +17,30 @@ _MIME_TYPES = ("text/plain", "application/json", "text/x.enum")
 _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
     "topP": (0, 1),
-    "topK": (1, 1000),
-    "candidateCount": (1, 8),
-    "maxOutputTokens": (1, 65_536),
+    "topK": (1, inf),
+    "candidateCount": (1, inf),
+    "maxOutputTokens": (1, inf),
     "presencePenalty": (-2, 2),
     "frequencyPenalty": (-2, 2),
-    "logprobs": (1, 20),
+    "logprobs": (0, inf),
 }
-_MOST_STOP_SEQUENCES = 5
+# The most that a model of today takes; one of tomorrow may take more.
+_MOST_OF_TODAY: dict[str, float] = {
+    "topK": 1000,
+    "candidateCount": 8,
+    "maxOutputTokens": 65_536,
+    "logprobs": 20,
+    "stopSequences": 5,
+}
 # What controlled generation understands of JSON Schema.
-_KEYWORDS = (
+_KEYWORDS_TEXT = (
     "type format title description nullable default example examples const enum "
     "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern "
     "items prefixItems minItems maxItems uniqueItems "
     "properties required additionalProperties propertyOrdering minProperties maxProperties "
     "anyOf oneOf $id $anchor $ref $defs ref defs"
 )
+_KEYWORDS = frozenset(_KEYWORDS_TEXT.split())
 _OBJECTS = {"properties", "$defs", "defs"}
 _LISTS = {"anyOf", "oneOf", "prefixItems", "required", "enum"}
 _DEEPEST = 32
@@ -38,8 +48,11 @@ _DEEPEST = 32
 _Faults = Iterator[str]
 
 
-def generation_faults(request: dict[str, Any]) -> Iterator[str]:
-    """Hold a GenerateContentRequest, once it is read, against the rules; yields what the service would say."""
+def generation_faults(request: dict[str, Any], model: str = "") -> Iterator[str]:
+    """Hold a GenerateContentRequest, once it is read, against the rules; yields why the service rejects it.
+
+    :param model: plain or resource name; empty when it is not known.
+    """
     yield from _contents(request)
     if "systemInstruction" in request:
         yield from _parts(request["systemInstruction"], "system_instruction")
@@ -50,6 +63,25 @@ def generation_faults(request: dict[str, Any]) -> Iterator[str]:
         yield fault
     if "cachedContent" in request:
         yield "Explicit context caching (cachedContent) is not supported in batch prediction."
+    yield from (found.message for found in combinations(request, model) if found.fails)
+
+
+def generation_doubts(request: dict[str, Any], model: str = "") -> Iterator[str]:
+    """Yield what may be wrong with a GenerateContentRequest, once it is read: nobody here can know.
+
+    :param model: as for :func:`generation_faults`.
+    """
+    config = request.get("generationConfig", {})
+    for name, most in _MOST_OF_TODAY.items():
+        value = config.get(name)
+        amount = len(value) if isinstance(value, list) else float(value or 0)
+        if amount > most:
+            yield f"{name} is {amount:g}, and {most:,} is the most that this release knows of"
+    if (mime_type := config.get("responseMimeType", _MIME_TYPES[0])) not in _MIME_TYPES:
+        yield f"responseMimeType is {mime_type}, and this release knows {', '.join(_MIME_TYPES)}"
+    for name in ("responseSchema", "responseJsonSchema"):
+        yield from _schema_doubts(config.get(name), f"generation_config.{snake_case(name)}")
+    yield from (found.message for found in combinations(request, model) if not found.fails)
 
 
 def _contents(request: dict[str, Any]) -> _Faults:
@@ -74,7 +106,7 @@ def _parts(content: dict[str, Any], at: str) -> _Faults:
 
 def _part(part: dict[str, Any], at: str) -> _Faults:
     kind = next((name for name in PART_DATA if name in part), None)
-    if kind is None:
+    if kind is None and part.keys() <= PART_NOTES:
         yield f"{at}.data: required oneof field 'data' must have one initialized field"
     elif kind == "text" and not part["text"]:
         yield f"Unable to submit request because it has an empty text parameter at {at}."
@@ -105,22 +137,16 @@ def _generation_config(request: dict[str, Any]) -> _Faults:
     for name, (lowest, highest) in _RANGES.items():
         value = config.get(name)
         if value is not None and not lowest <= float(value) <= highest:
+            above = f" to {highest} (inclusive)" if highest < inf else ""
             yield (
                 f"Unable to submit request because it has a {name} value of {value} but the supported range "
-                f"is from {lowest} (inclusive) to {highest} (inclusive). Update the value and try again."
+                f"is from {lowest} (inclusive){above}. Update the value and try again."
             )
-    if len(config.get("stopSequences", [])) > _MOST_STOP_SEQUENCES:
-        yield f"Unable to submit request because it has more than {_MOST_STOP_SEQUENCES} stopSequences."
     yield from _response_format(config)
 
 
 def _response_format(config: dict[str, Any]) -> _Faults:
     mime_type = config.get("responseMimeType", "text/plain")
-    if mime_type not in _MIME_TYPES:
-        yield (
-            f"Unable to submit request because it has a responseMimeType of {mime_type}. "
-            f"Supported values are {', '.join(_MIME_TYPES)}."
-        )
     schemas = [name for name in ("responseSchema", "responseJsonSchema") if name in config]
     if len(schemas) > 1:
         yield "Only one of response_schema and response_json_schema may be set."
@@ -167,8 +193,6 @@ def _schema_fault(schema: object, *, at: str, depth: int = 0) -> str | None:
         return f"{at}: a schema must be an object"
     if depth > _DEEPEST:
         return f"{at}: the schema is nested more than {_DEEPEST} deep"
-    if unknown := sorted(schema.keys() - set(_KEYWORDS.split())):
-        return f'{at}: unknown schema keyword "{unknown[0]}"'
     given = {name: value for name, value in schema.items() if value is not None or name == "const"}
     return _kind_fault(given, at) or _own_fault(given, at) or _nested_fault(given, at, depth)
 
@@ -199,16 +223,36 @@ def _own_fault(schema: Mapping[str, Any], at: str) -> str | None:
             return f"{at}.required: property '{name}' is not defined"
     if "enum" in schema and not schema["enum"]:
         return f"{at}.enum: should be non-empty"
+    if "" in schema.get("enum", []):
+        return f"{at}.enum: an empty text is not allowed among the values. Write a word for it, such as none"
     return None
 
 
 def _nested_fault(schema: Mapping[str, Any], at: str, depth: int) -> str | None:
-    nested: dict[str, object] = {}
-    for group in ("properties", "$defs", "defs"):
-        nested |= {f'.{group}["{name}"]': inner for name, inner in schema.get(group, {}).items()}
-    for group in ("anyOf", "oneOf", "prefixItems"):
-        nested |= {f".{group}[{position}]": inner for position, inner in enumerate(schema.get(group, []))}
-    if "items" in schema:
-        nested[".items"] = schema["items"]
-    faults = (_schema_fault(inner, at=at + path, depth=depth + 1) for path, inner in nested.items())
+    faults = (_schema_fault(inner, at=at + path, depth=depth + 1) for path, inner in _nested(schema))
     return next(filter(None, faults), None)
+
+
+def _nested(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the schemas within a schema, each with its path."""
+    for group in ("properties", "$defs", "defs"):
+        yield from ((f'.{group}["{name}"]', inner) for name, inner in (schema.get(group) or {}).items())
+    for group in ("anyOf", "oneOf", "prefixItems"):
+        yield from ((f".{group}[{place}]", inner) for place, inner in enumerate(schema.get(group) or []))
+    if schema.get("items") is not None:
+        yield ".items", schema["items"]
+
+
+def _schema_doubts(schema: Any, at: str) -> _Faults:
+    """Yield what may be wrong with a schema, and nothing where it is certain that something is."""
+    if not isinstance(schema, Mapping) or _schema_fault(schema, at=at):
+        return
+    left: list[tuple[str, Any]] = [(at, schema)]
+    while left:
+        path, one = left.pop()
+        for keyword in sorted(one.keys() - _KEYWORDS):
+            yield f'{path}: this release does not know the schema keyword "{keyword}"'
+        kind = one.get("type")
+        if one.get("enum") and isinstance(kind, str) and kind.upper() != "STRING":
+            yield f"{path}: an enum of the type {kind}; models were seen to take one of texts only"
+        left += [(path + inner_path, inner) for inner_path, inner in _nested(one)]

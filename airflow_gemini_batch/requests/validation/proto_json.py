@@ -1,7 +1,9 @@
-"""Strict reading of proto3 JSON, as Google's front ends do it.
+"""Reading of proto3 JSON, as Google's front ends do it.
 
-A field may be spelled ``camelCase`` or ``snake_case``, ``null`` means absent, and one value may stand for a
-list of one. Everything else that is not described by the message is refused, in the service's own words.
+A field may be spelled ``camelCase`` or ``snake_case``, ``null`` means absent, one value may stand for a list of one,
+and the values of enums may be in any case or numbers. What contradicts the message is refused, in the service's own
+words. What the message does not know (a field, a value of an enum) is refused too, or told as a doubt: the service may
+know it already.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -34,10 +37,14 @@ class Scalar(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An enum: its type's name and the names of its values."""
+    """An enum: its type's name and the names of its values.
+
+    :param closed: whether no others are to be expected.
+    """
 
     name: str
     values: frozenset[str]
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +86,9 @@ class Message:
 FieldType = Scalar | Choice | Repeated | MapOf | Message
 
 
-def choice(name: str, values: str) -> Choice:
+def choice(name: str, values: str, *, closed: bool = False) -> Choice:
     """Make a :class:`Choice` from space-separated value names."""
-    return Choice(name, frozenset(values.split()))
+    return Choice(name, frozenset(values.split()), closed)
 
 
 @cache
@@ -90,10 +97,12 @@ def snake_case(name: str) -> str:
     return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name)
 
 
-def read(value: object, message: Message, at: str = "") -> dict[str, Any]:
+def read(value: object, message: Message, at: str = "", doubts: list[str] | None = None) -> dict[str, Any]:
     """Check ``value`` against ``message``; returns it with camelCase names and without nulls.
 
     :param at: path of ``value`` in error messages, such as ``batch_prediction_job``.
+    :param doubts: takes a text for each field and each value of an enum that the message does not know, and these are
+        kept as they are. ``None`` refuses them.
 
     Raises :class:`WireError`.
     """
@@ -103,16 +112,20 @@ def read(value: object, message: Message, at: str = "") -> dict[str, Any]:
     for spelled, inner in value.items():
         name = message.spellings.get(spelled)
         if name is None:
-            place = f" at '{at}'" if at else ""
-            raise WireError(
-                f'Invalid JSON payload received. Unknown name "{spelled}"{place}: Cannot find field.'
-            )
+            if doubts is None:
+                place = f" at '{at}'" if at else ""
+                raise WireError(
+                    f'Invalid JSON payload received. Unknown name "{spelled}"{place}: Cannot find field.'
+                )
+            doubts.append(_unknown_field(str(spelled), message, at))
+            result[str(spelled)] = inner
+            continue
         if inner is None:
             continue
         path = f"{at}.{snake_case(name)}" if at else snake_case(name)
         if name in result:
             raise WireError(f"Invalid value at '{path}', field was set twice under two spellings.")
-        result[name] = _field(inner, message.fields[name], path)
+        result[name] = _field(inner, message.fields[name], path, doubts)
     for group in message.oneofs:
         if len(chosen := sorted(group & result.keys())) > 1:
             raise WireError(
@@ -122,25 +135,42 @@ def read(value: object, message: Message, at: str = "") -> dict[str, Any]:
     return result
 
 
-def _field(value: object, kind: FieldType, at: str) -> Any:
+def _field(value: object, kind: FieldType, at: str, doubts: list[str] | None) -> Any:
     match kind:
         case Message():
-            return read(value, kind, at)
+            return read(value, kind, at, doubts)
         case Repeated(of):
             items: Iterable[object] = value if isinstance(value, list) else [value]
-            return [_field(item, of, f"{at}[{position}]") for position, item in enumerate(items)]
+            return [_field(item, of, f"{at}[{position}]", doubts) for position, item in enumerate(items)]
         case MapOf(of):
             if not isinstance(value, Mapping):
                 raise WireError(_invalid(at, "map", value))
-            return {key: _field(item, of, f"{at}[{key}]") for key, item in value.items()}
-        case Choice(name, values):
-            if not isinstance(value, str) or value not in values:
-                raise WireError(_invalid(at, name, value))
-            return value
+            return {key: _field(item, of, f"{at}[{key}]", doubts) for key, item in value.items()}
+        case Choice():
+            return _choice(value, kind, at, doubts)
         case Scalar():
             if not _FITS[kind](value):
                 raise WireError(_invalid(at, kind.value, value))
             return value
+
+
+def _choice(value: object, kind: Choice, at: str, doubts: list[str] | None) -> object:
+    if isinstance(value, str):
+        if (name := value.upper()) in kind.values:
+            return name
+        if doubts is not None and not kind.closed:
+            doubts.append(f"{at} is {value!r:.100}, which this release does not know as a {kind.name}")
+            return value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return value  # the number of a value
+    raise WireError(_invalid(at, kind.name, value))
+
+
+def _unknown_field(spelled: str, message: Message, at: str) -> str:
+    place = f" at {at}" if at else ""
+    like = get_close_matches(spelled, message.fields, n=1)
+    meant = f": is {like[0]} meant?" if like else ""
+    return f'this release does not know the field "{spelled:.100}"{place}{meant}'
 
 
 def _invalid(at: str, expected: str, value: object) -> str:
@@ -168,6 +198,16 @@ def _matches(pattern: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
+_is_duration_text = _matches(r"-?\d+(\.\d{1,9})?s")
+
+
+def _is_duration(value: object) -> bool:
+    """Take ``"1.5s"``, and ``{"seconds": 1, "nanos": 500000000}`` as BigQuery and the documentation's samples write."""
+    if isinstance(value, Mapping):
+        return value.keys() <= {"seconds", "nanos"} and all(_is_whole(part, 64) for part in value.values())
+    return _is_duration_text(value)
+
+
 _FITS: dict[Scalar, Callable[[object], bool]] = {
     Scalar.STRING: lambda value: isinstance(value, str),
     Scalar.BYTES: _matches(r"[A-Za-z0-9+/_-]*={0,2}"),
@@ -175,7 +215,7 @@ _FITS: dict[Scalar, Callable[[object], bool]] = {
     Scalar.INT32: lambda value: _is_whole(value, 32),
     Scalar.INT64: lambda value: _is_whole(value, 64),
     Scalar.FLOAT: _is_float,
-    Scalar.DURATION: _matches(r"-?\d+(\.\d{1,9})?s"),
+    Scalar.DURATION: _is_duration,
     Scalar.STRUCT: lambda value: isinstance(value, Mapping),
     Scalar.VALUE: lambda value: True,
 }
