@@ -8,23 +8,13 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import OLD_KEY_LABEL, sent_key
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
 
-_LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
-
 
 def request_line(key: str, request: bytes) -> bytes:
-    """Return ``{"key": …, "request": {…, "labels": …}}`` with a line end.
-
-    :param request: a filled template of an object without labels.
-    """
-    return _LABELLED % (_json_key(key), request[:-1], key_label(key).encode())
-
-
-def embedding_line(key: str, request: bytes) -> bytes:
     """Return ``{"key": …, "request": {…}}`` with a line end."""
     return b'{"key":%b,"request":%b}\n' % (_json_key(key), request)
 
@@ -35,14 +25,16 @@ def content_line(key: str, request: bytes) -> bytes:
 
 
 def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a line that was read back: of its request, without our key and label.
+    """Return the fingerprint of a line that was read back: of its request, without the key.
 
     :param model: as for :func:`~airflow_gemini_batch.core.fingerprints.fingerprint_of`.
     """
     if "request" not in line:
         return fingerprint_of(model, orjson.dumps({name: line[name] for name in line if name != "key"}))
     request = dict(line["request"])
-    labels = {name: value for name, value in (request.pop("labels", None) or {}).items() if name != KEY_LABEL}
+    labels = {
+        name: value for name, value in (request.pop("labels", None) or {}).items() if name != OLD_KEY_LABEL
+    }
     if labels:
         request["labels"] = labels
     config = request.get("embed_content_config")
@@ -54,7 +46,7 @@ def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
 
 def _json_key(key: str) -> bytes:
     try:
-        return orjson.dumps(key)
+        return orjson.dumps(sent_key(key))
     except orjson.JSONEncodeError:
         message = "the key holds a lone surrogate, which is not valid Unicode"
         raise BadRowError(BadRow.NOT_TEXT, message) from None
@@ -78,10 +70,9 @@ def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
     seen: set[str] = set()
     for number, (key, prompt) in enumerate(_keyed(prompts)):
         text = str(number) if key is None else text_of(key)
-        label = key_label(text)
-        if label in seen:
+        if text in seen:
             raise InvalidRequestError(f"the key {text!r:.100} occurs more than once")
-        seen.add(label)
+        seen.add(text)
         yield _prompt_line(text, prompt, template)
 
 
@@ -113,14 +104,12 @@ def _prompt_line(key: str, prompt: Any, template: RequestTemplate) -> bytes:
         raise InvalidRequestError(
             f"the prompt with the key {key!r:.100} is neither a text nor a request with contents: {prompt!r:.200}"
         )
-    labels = request.get("labels") or {}
-    if not isinstance(labels, Mapping):
+    if not isinstance(labels := request.get("labels") or {}, Mapping):
         raise InvalidRequestError(
             f"the labels of the request with the key {key!r:.100} are not a dict: {labels!r:.100}"
         )
-    labelled = {**request, "labels": {**labels, KEY_LABEL: key_label(key)}}
     try:
-        return orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps({"key": sent_key(key), "request": request}, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as error:
         raise InvalidRequestError(
             f"the request with the key {key!r:.100} can't be written as JSON: {error}"

@@ -40,7 +40,7 @@ class EmbeddingReader:
         content = tolerant_object(line)
         if content is None:
             return None
-        label, digest = answer_identity(content, self._family)
+        label, digest, bare_key = answer_identity(content, self._family)
         embedded = read_embedding(self._family, content)
         outcome, message = embedded.result.outcome, embedded.result.message or None
         landed = _NOTHING
@@ -52,7 +52,7 @@ class EmbeddingReader:
         time = text_or_none(content.get("processed_time"))
         facts = Facts(self._model, None, embedded.token_count, None, None, None, None, time)
         code = status_code(content.get("status"))
-        return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened)
+        return AnswerRow(label, digest, outcome.value, code, message, landed, facts, shortened, bare_key)
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:
         """Return the values of the answer's columns, and what is wrong with the vector."""
