@@ -141,11 +141,14 @@ def request_digest(request: Any) -> bytes:
     Vertex AI writes fields in camelCase, in another order, with nulls and empty lists for fields that other requests
     have, and lists for single objects. It may leave out the labels, which change no answer.
     """
-    if isinstance(request, Mapping):
-        request = {name: value for name, value in request.items() if name != "labels"}
-    return hashlib.blake2b(
-        orjson.dumps(_canonical(request), option=orjson.OPT_SORT_KEYS), digest_size=16
-    ).digest()
+    asked = _canonical(request)
+    if isinstance(asked, dict):
+        asked.pop("labels", None)
+        if isinstance(settings := asked.get("embedContentConfig"), dict):
+            # Those of an embedding may as well stand beside the content.
+            asked |= settings
+            del asked["embedContentConfig"]
+    return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 def _canonical(value: Any) -> Any:

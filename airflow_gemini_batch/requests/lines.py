@@ -37,10 +37,11 @@ def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
     }
     if labels:
         request["labels"] = labels
-    config = request.get("embed_content_config")
-    if isinstance(config, Mapping) and isinstance(length := config.get("output_dimensionality"), str):
-        # BigQuery exports whole numbers as strings.
-        request["embed_content_config"] = {**config, "output_dimensionality": int(length)}
+    for settings in (request, config := dict(request.get("embed_content_config") or {})):
+        if isinstance(length := settings.get("output_dimensionality"), str):
+            settings["output_dimensionality"] = int(length)  # BigQuery exports whole numbers as strings
+    if config:
+        request["embed_content_config"] = config
     return fingerprint_of(model, orjson.dumps(request))
 
 

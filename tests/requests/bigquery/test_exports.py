@@ -65,8 +65,9 @@ def names(objects, bucket):
         {},
         {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ isbn ]]", "output_dimensionality": 256},
         {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]", "model": "gemini-embedding-2"},
+        {"task_type": "CLUSTERING", "output_dimensionality": 256, "request_format": "flat"},
     ],
-    ids=["text", "config", "title-in-text"],
+    ids=["text", "config", "title-in-text", "flat"],
 )
 def test_every_value_comes_through_as_python_would_write_it(export, folder, table, written, request_):
     rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(NASTY)]
