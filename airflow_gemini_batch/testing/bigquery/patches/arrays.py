@@ -100,7 +100,7 @@ class _Elements:
         return exp.Array(expressions=[comprehension])
 
     def aggregated(self) -> exp.Expr | None:
-        """Return the projection with aggregates over the array; ``None`` where these are none, or others."""
+        """Return the projection with aggregates over the array; ``None`` for any others, or without any."""
         holder = exp.Paren(this=self._projection.copy())
         found = list(holder.find_all(exp.AggFunc))
         if not found or any(one.find(exp.Distinct) for one in found):
