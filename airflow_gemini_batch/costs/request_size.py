@@ -68,7 +68,7 @@ def _generation_size(request: Mapping[str, Any]) -> RequestSize:
     limits = output_limits(_either(request, "generationConfig", "generation_config"))
     return RequestSize(
         _characters(parts),
-        sum(any(part.get(name) is not None for name in _MEDIA) for part in parts),
+        _media_count(parts),
         limits.max_output_tokens,
         limits.thinks,
         bool(request.get("tools")),
@@ -85,14 +85,19 @@ def output_limits(config: Any) -> OutputLimits:
     return OutputLimits(most if most and most > 0 else None, _whole(budget) != 0)
 
 
+def _media_count(parts: Iterable[Mapping[str, Any]]) -> int:
+    return sum(any(part.get(name) is not None for name in _MEDIA) for part in parts)
+
+
 def _text_embedding_size(request: Mapping[str, Any]) -> RequestSize:
     return RequestSize(_length(request.get("content")) + _length(request.get("title")))
 
 
 def _gemini_embedding_size(request: Mapping[str, Any]) -> RequestSize:
     config = _either(request, "embedContentConfig", "embed_content_config")
-    title = _length(config.get("title")) if isinstance(config, Mapping) else 0
-    return RequestSize(_characters(_parts(request.get("content"))) + title)
+    nested = config.get("title") if isinstance(config, Mapping) else None
+    parts = list(_parts(request.get("content")))
+    return RequestSize(_characters(parts) + _length(nested or request.get("title")), _media_count(parts))
 
 
 _MEASURES = {

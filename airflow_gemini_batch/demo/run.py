@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -76,7 +77,7 @@ def run_demo(
         if migration.wait() != 0:
             raise GeminiBatchError(f"Could not set up Airflow's database. See {workspace.log}")
         written = example.results
-        state = _run_dag(written.dag_id, workspace, environment, report)
+        state, killed = _run_dag(written.dag_id, workspace, environment, report)
         answers, failures = _results(stack, written)
         nearest = [dict(row.items()) for row in _rows(stack, "nearest_books")]
     nothing = dict.fromkeys(written.columns)
@@ -93,28 +94,46 @@ def run_demo(
         output=str(output),
         seconds=round(time.monotonic() - started, 1),
         state=state,
-        error="" if state == "success" else _first_error(workspace.log),
+        error="" if state == "success" else killed or _first_error(workspace.log),
         enriched=[book for book in enriched if book["book_id"] in answers],
         failures=[book for book in enriched if book["failure"]],
         nearest=sorted(nearest, key=lambda row: row["distance"]),
     )
 
 
-def _run_dag(dag_id: str, workspace: Workspace, environment: dict[str, str], report: Report) -> str:
-    """Run the DAG to its end and return its state."""
+def _run_dag(
+    dag_id: str, workspace: Workspace, environment: dict[str, str], report: Report
+) -> tuple[str, str]:
+    """Run the DAG to its end and return its state, and what killed it, empty for nothing."""
     run = workspace.airflow("dags", "test", dag_id, environment=environment)
     try:
         while run.poll() is None:
             states = _task_states(dag_id, workspace)
             if "up_for_retry" in states.values():
-                return "failed"  # a retry cannot succeed here
+                return "failed", ""  # a retry cannot succeed here
             report(f"Running {dag_id}: {_progress(states)}")
             time.sleep(_LOOK_EVERY)
     finally:
         if run.poll() is None:
             run.kill()
             run.wait()
-    return "success" if run.returncode == 0 else "failed"
+    return "success" if run.returncode == 0 else "failed", what_killed(run.returncode)
+
+
+def what_killed(returncode: int) -> str:
+    """Say which signal ended a process; empty for one that ended by itself.
+
+    :param returncode: as :class:`subprocess.Popen` has it.
+    """
+    if returncode >= 0:
+        return ""
+    name = signal.Signals(-returncode).name
+    if returncode == -signal.SIGKILL:
+        return (
+            f"Airflow was killed ({name}), which is what Linux does when memory runs out: see dmesg. Take fewer rows, "
+            "or a machine with more memory"
+        )
+    return f"Airflow was ended by the signal {name}"
 
 
 def _first_error(log: Path) -> str:

@@ -42,7 +42,9 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
     :param output_dimensionality: length of the vectors; by default as long as the model makes them. For text-embedding
         models it is a parameter of the job: give it to the submit task as well.
     :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
-        ``gemini_embedding``.
+        ``gemini_embedding``. Models of the second kind read their settings in ``embed_content_config``, as Google's
+        page shows it; ``flat`` writes them beside the content, ``nested`` says what is the default. Another format is
+        another request: rows are asked again.
     """
 
     template_fields: Sequence[str] = (
@@ -87,6 +89,7 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
             task_type=self.embedding_task,
             title=title,
             output_dimensionality=self.output_dimensionality,
+            request_format=self.request_format,
         )
 
     def _answer_parameters(self) -> Mapping[str, str]:
@@ -106,14 +109,17 @@ class SubmitTextEmbeddingBatchOperator(SubmitBatchJobOperator):
 
     :param output_dimensionality: length of the vectors. Models ``gemini-embedding-…`` read it from each request, where
         :class:`BuildEmbeddingRequestsOperator` puts it; for them it changes nothing here.
-    :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
-        ``gemini_embedding``.
+    :param request_format: as in :class:`BuildEmbeddingRequestsOperator`, for a model that is not known by its name.
     """
 
     template_fields: Sequence[str] = (*SubmitBatchJobOperator.template_fields, "request_format")
 
     def __init__(
-        self, *, output_dimensionality: int | None = None, request_format: str | None = None, **kwargs: Any
+        self,
+        *,
+        output_dimensionality: int | None = None,
+        request_format: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.output_dimensionality = output_dimensionality
@@ -146,8 +152,7 @@ class LandEmbeddingsOperator(LandResultsOperator):
     :param vector_column: the column that the vector lands in.
     :param output_dimensionality: length of the vectors, as in the other tasks. Longer ones are cut and normalised (L2)
         again, since some models are known to ignore what was asked. By default the length that most of them have.
-    :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
-        ``gemini_embedding``.
+    :param request_format: as in :class:`BuildEmbeddingRequestsOperator`, for a model that is not known by its name.
     """
 
     template_fields: Sequence[str] = (*LandResultsOperator.template_fields, "vector_column", "request_format")

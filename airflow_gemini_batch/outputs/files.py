@@ -12,7 +12,13 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally, decoded
 from airflow_gemini_batch.outputs.decoder import read_answer
-from airflow_gemini_batch.outputs.matching import RequestId, RequestMatcher, line_id, line_key, read_label
+from airflow_gemini_batch.outputs.matching import (
+    RequestId,
+    RequestMatcher,
+    line_id,
+    line_identity,
+    read_identity,
+)
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
 from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, UsageByModel, add_usage, merge_usage
@@ -29,7 +35,7 @@ _GOOD = RowResult(Outcome.OK)
 class _OutputRow(NamedTuple):
     """One line of an output file.
 
-    :param key: as :func:`line_key` returns it.
+    :param key: as :func:`line_identity` returns it.
     """
 
     key: str | None
@@ -107,7 +113,7 @@ class CloudStorage(StorageObjects):
 
     def _holds_keys(self, files: Sequence[Blob]) -> bool:
         rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
-        return any(line_key(row) is not None for row in rows)
+        return any(map(line_identity, rows))
 
     def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
         return (_request_id(line, by_key=by_key) for line in self.lines(requests))
@@ -132,19 +138,19 @@ class CloudStorage(StorageObjects):
 
 
 def _request_id(line: bytes, *, by_key: bool) -> RequestId:
-    label = read_label(line) if by_key else None
-    return label or line_id(_object(line), by_key=by_key)
+    key = read_identity(line) if by_key else None
+    return key or line_id(_object(line), by_key=by_key)
 
 
 def _read_row(line: bytes) -> _OutputRow:
     if answer := read_answer(line):
-        return _OutputRow(answer.label, _GOOD, answer.usage)
+        return _OutputRow(answer.identity, _GOOD, answer.usage)
     row = _object(line)
     if row is None:
         # A line that can't be read is a row that can't be used, not a reason to lose the others.
         message = f"the output line is not a JSON object: {line[:100]!r}"
         return _OutputRow(None, RowResult(Outcome.RETRYABLE, message), ModelUsage("", Usage()))
-    return _OutputRow(line_key(row), classify_output(row), row_usage(row))
+    return _OutputRow(line_identity(row), classify_output(row), row_usage(row))
 
 
 def _object(line: bytes) -> Mapping[str, Any] | None:

@@ -1,5 +1,8 @@
 """Which answer belongs to which request: by key or by content, never by position.
 
+The service returns the ``key`` beside a request as it was, with another type, or not at all, and the request in a
+spelling of its own. Where the key does not say which request is meant, the content does; what neither tells is unknown.
+
 The SQL twin is ``outputs.matching_sql``.
 """
 
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import OLD_KEY_LABEL, is_sent_key, key_identity, label_identity
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
@@ -23,42 +26,47 @@ RequestId = str | bytes
 
 # Fields that Vertex AI takes as one object and echoes as a list.
 _LISTS = frozenset({"contents", "parts", "tools", "safetySettings"})
+# Whole numbers, which JSON made of BigQuery's INT64 or a proto's int64 holds as text.
+_INTEGERS = frozenset(
+    {
+        "candidateCount",
+        "logprobs",
+        "maxItems",
+        "maxLength",
+        "maxOutputTokens",
+        "maxProperties",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "outputDimensionality",
+        "seed",
+        "thinkingBudget",
+        "topK",
+    }
+)
 
 
-def line_key(row: Mapping[str, Any]) -> str | None:
-    """Return the key that a line carries, as a valid label value; None if it carries none.
-
-    It is among the request's labels, or in full beside the request: whichever of the two the service returns, a request
-    and its answer have the same.
-    """
+def line_identity(row: Mapping[str, Any]) -> str | None:
+    """Return what a line's key, or the label that earlier releases made of it, says: see :func:`.key_identity`."""
+    if identity := key_identity(row.get("key")):
+        return identity
     request = row.get("request")
     labels = request.get("labels") if isinstance(request, Mapping) else None
-    if isinstance(labels, Mapping) and (label := labels.get(KEY_LABEL)):
-        return str(label)
-    key = row.get("key")
-    return None if key is None else key_label(str(key))
+    return label_identity(labels.get(OLD_KEY_LABEL)) if isinstance(labels, Mapping) else None
 
 
-class _Labels(msgspec.Struct, gc=False):
-    key: str | None = msgspec.field(default=None, name=KEY_LABEL)
+_EMPTY: tuple[Any, ...] = (None, [], {})
 
 
-class _Request(msgspec.Struct, gc=False):
-    labels: _Labels | None = None
-
-
-class KeyedLine(msgspec.Struct, gc=False, kw_only=True):
+class KeyedLine(msgspec.Struct, gc=False):
     """A line of a request or output file, decoded as far as its key."""
 
-    key: str | None = None
-    request: _Request | None = None
+    key: str | float | None = None
 
     @property
-    def label(self) -> str | None:
-        """The key, as :func:`line_key` gives it."""
-        if self.request and self.request.labels and (label := self.request.labels.key):
-            return label
-        return None if self.key is None else key_label(self.key)
+    def identity(self) -> str | None:
+        """What stays the same of the key, see :func:`.key_identity`."""
+        return key_identity(self.key)
 
 
 _decode_key = msgspec.json.Decoder(KeyedLine).decode
@@ -66,10 +74,10 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding a line raises."""
 
 
-def read_label(line: bytes) -> str | None:
-    """Return the key of a line of a request or output file; None if the whole line has to be read to know."""
+def read_identity(line: bytes) -> str | None:
+    """Return what stays the same of a line's key; None if the whole line has to be read to know what it asks."""
     try:
-        return _decode_key(line).label
+        return _decode_key(line).identity
     except UNREADABLE:
         return None
 
@@ -81,7 +89,7 @@ def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
     """
     if row is None:
         return request_digest(None)
-    if by_key and (key := line_key(row)):
+    if by_key and (key := line_identity(row)):
         return key
     asked = row.get("instance", row)
     if "request" not in row and isinstance(asked, Mapping):
@@ -94,12 +102,14 @@ def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
 class AnswerIdentity(NamedTuple):
     """What identifies the request of an answer.
 
-    :param label: the request's key; None if the line carries none.
-    :param digest: of the request, in hexadecimal digits, if there is no key.
+    :param label: the key, if it came back as it was sent.
+    :param digest: of the request, in hexadecimal digits, if there is no label.
+    :param bare_key: what :func:`line_identity` returns of another key; requests may share it.
     """
 
     label: str | None
     digest: str | None
+    bare_key: str | None = None
 
 
 def answer_identity(row: Mapping[str, Any], family: ModelFamily = GENERATE_CONTENT) -> AnswerIdentity:
@@ -109,8 +119,9 @@ def answer_identity(row: Mapping[str, Any], family: ModelFamily = GENERATE_CONTE
         # An answer belongs to all requests of its content, so what identifies the content stands for the key too.
         id_ = content_id(instance if isinstance(instance, Mapping) else {}, family)
         return AnswerIdentity(id_, id_)
-    label = line_key(row)
-    return AnswerIdentity(label, None if label else request_digest(row.get("request")).hex())
+    if is_sent_key(key := row.get("key")):
+        return AnswerIdentity(key, None)
+    return AnswerIdentity(None, request_digest(row.get("request")).hex(), line_identity(row))
 
 
 def content_id(row: Mapping[str, Any], family: ModelFamily) -> str:
@@ -127,27 +138,35 @@ def content_id(row: Mapping[str, Any], family: ModelFamily) -> str:
 def request_digest(request: Any) -> bytes:
     """Return a digest of a request that stays the same when the service echoes it in its own spelling.
 
-    Vertex AI writes fields in camelCase, in another order, with explicit nulls, and lists for single objects. It may
-    leave out the labels, which change no answer.
+    Vertex AI writes fields in camelCase, in another order, with nulls and empty lists for fields that other requests
+    have, and lists for single objects. It may leave out the labels, which change no answer.
     """
-    if isinstance(request, Mapping):
-        request = {name: value for name, value in request.items() if name != "labels"}
-    return hashlib.blake2b(
-        orjson.dumps(_canonical(request), option=orjson.OPT_SORT_KEYS), digest_size=16
-    ).digest()
+    asked = _canonical(request)
+    if isinstance(asked, dict):
+        asked.pop("labels", None)
+        if isinstance(settings := asked.get("embedContentConfig"), dict):
+            # Those of an embedding may as well stand beside the content.
+            asked |= settings
+            del asked["embedContentConfig"]
+    return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
         fields = {}
         for key, content in value.items():
-            if content is not None:
-                name = re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), key)
-                content = _canonical(content)
-                fields[name] = [content] if name in _LISTS and not isinstance(content, list) else content
+            content = _canonical(content)
+            if content in _EMPTY:
+                continue
+            name = re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), key)
+            if name in _LISTS and not isinstance(content, list):
+                content = [content]
+            elif name in _INTEGERS or (name == "type" and isinstance(content, str)):
+                content = str(content).upper()  # of a schema's type either case is right
+            fields[name] = content
         return fields
     if isinstance(value, list):
-        return [_canonical(item) for item in value]
+        return [item for item in map(_canonical, value) if item not in _EMPTY]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

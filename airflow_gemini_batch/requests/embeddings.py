@@ -26,14 +26,17 @@ _TITLED_TASK = "RETRIEVAL_DOCUMENT"
 _READS_TASK_IN_TEXT = "gemini-embedding-2"
 _NO_TITLE = "none"
 
+NESTED, FLAT = "nested", "flat"
+"""Where a gemini-embedding request has its settings: in ``embed_content_config``, or beside ``content``."""
+
 _SLOT = "[[ slot ]]"
 
 
 def embedding_family(model: str, request_format: str | None = None) -> ModelFamily:
     """Return the family of an embedding model.
 
-    :param request_format: what the user says of a model that is not known by its name: ``text_embedding`` or
-        ``gemini_embedding``.
+    :param request_format: what the user says: of a model that is not known by its name ``text_embedding`` or
+        ``gemini_embedding``, of the second kind also :data:`NESTED` or :data:`FLAT`.
 
     Raises :class:`ValueError` for a model that generates text, for an unknown one of which nothing is said, and for one
     of which something else is known.
@@ -41,6 +44,7 @@ def embedding_family(model: str, request_format: str | None = None) -> ModelFami
     name, known = short_model_name(model), family_of(model)
     families = {name: family for name, family in FAMILIES.items() if family.embeds}
     choices = " or ".join(f"request_format={name!r}" for name in families)
+    families |= dict.fromkeys((NESTED, FLAT), GEMINI_EMBEDDING)
     if request_format is None:
         if known is None:
             raise ValueError(f"{name} does not belong to a known family of embedding models: give {choices}")
@@ -51,8 +55,10 @@ def embedding_family(model: str, request_format: str | None = None) -> ModelFami
             )
         return known
     if request_format not in families:
-        raise ValueError(f"request_format is {request_format!r}: give {choices}")
-    if known and known.embeds and known.name != request_format:
+        raise ValueError(
+            f"request_format is {request_format!r}: give {choices}, or of the latter {NESTED!r} or {FLAT!r}"
+        )
+    if known and known.embeds and known is not families[request_format]:
         raise ValueError(f"request_format is {request_format!r}, but {name} reads {known}: leave it out")
     return families[request_format]
 
@@ -77,10 +83,11 @@ def text_embedding_request(
     task_type: str | None = None,
     title: PromptTemplate | None = None,
     output_dimensionality: int | None = None,
+    request_format: str | None = None,
 ) -> RequestTemplate:
     """Return the template of ``{"content", "task_type", "title"}``, for the text-embedding family.
 
-    In a table these are columns. The model changes nothing, and the length of the vectors is not up to a row: see
+    In a table these are columns. Model and format change nothing, and the length of the vectors is not up to a row: see
     :func:`model_parameters_of`. A row whose title is NULL gets an empty one, which counts as none.
 
     Raises :class:`ValueError` for an unknown task type, for a title without the task type RETRIEVAL_DOCUMENT, and for a
@@ -98,8 +105,13 @@ def gemini_embedding_request(
     task_type: str | None = None,
     title: PromptTemplate | None = None,
     output_dimensionality: int | None = None,
+    request_format: str | None = None,
 ) -> RequestTemplate:
     """Return the template of an ``EmbedContentRequest``, for the gemini-embedding family.
+
+    Its settings are nested unless the format is :data:`FLAT`. Google's page of these batches nests them, for both
+    generations of models, and the proto calls the flat fields deprecated; others report jobs that failed with nested
+    ones, or paid no heed to them: https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/batch-prediction-genai-embeddings
 
     The models ``gemini-embedding-2…`` ignore the fields of task and title. For them the text of a document becomes
     ``title: … | text: …``, with ``none`` where there is no title, and another task type is refused. For the others a
@@ -120,9 +132,8 @@ def gemini_embedding_request(
         text = _titled(prompt, title) if task_type else prompt
         task_type = title = None
     config = {"output_dimensionality": output_dimensionality, "task_type": task_type, "title": title}
-    return _template(
-        prompt, {"content": {"parts": [{"text": text}]}, "embed_content_config": _given(config) or None}
-    )
+    settings = config if request_format == FLAT else {"embed_content_config": _given(config) or None}
+    return _template(prompt, {"content": {"parts": [{"text": text}]}, **settings})
 
 
 def model_parameters_of(family: ModelFamily, output_dimensionality: int | None = None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.model_families import (
     ModelFamily,
 )
 from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, text_embedding_request
-from airflow_gemini_batch.requests.lines import content_line, embedding_line, request_line
+from airflow_gemini_batch.requests.lines import content_line, request_line
 from airflow_gemini_batch.requests.templates import RequestTemplate, gemini_request
 from airflow_gemini_batch.requests.validation.embed_content import (
     gemini_embedding_faults,
@@ -65,7 +65,7 @@ FORMS: Mapping[ModelFamily, RequestForm] = {
     ),
     GEMINI_EMBEDDING: RequestForm(
         gemini_embedding_request,
-        embedding_line,
+        request_line,
         lambda request, _, doubts: gemini_embedding_faults(
             read(request, EMBED_CONTENT_REQUEST, doubts=doubts)
         ),

@@ -8,25 +8,15 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import OLD_KEY_LABEL, sent_key
 from airflow_gemini_batch.core.plain import plain
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
 from airflow_gemini_batch.requests.validation.import_rules import ImportedLines, importable_tools
 
-_LABELLED = f'{{"key":%b,"request":%b,"labels":{{"{KEY_LABEL}":"%b"}}}}}}\n'.encode()
-
 
 def request_line(key: str, request: bytes) -> bytes:
-    """Return ``{"key": …, "request": {…, "labels": …}}`` with a line end.
-
-    :param request: a filled template of an object without labels.
-    """
-    return _LABELLED % (_json_key(key), request[:-1], key_label(key).encode())
-
-
-def embedding_line(key: str, request: bytes) -> bytes:
     """Return ``{"key": …, "request": {…}}`` with a line end."""
     return b'{"key":%b,"request":%b}\n' % (_json_key(key), request)
 
@@ -37,26 +27,29 @@ def content_line(key: str, request: bytes) -> bytes:
 
 
 def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a line that was read back: of its request, without our key and label.
+    """Return the fingerprint of a line that was read back: of its request, without the key.
 
     :param model: as for :func:`~airflow_gemini_batch.core.fingerprints.fingerprint_of`.
     """
     if "request" not in line:
         return fingerprint_of(model, orjson.dumps({name: line[name] for name in line if name != "key"}))
     request = dict(line["request"])
-    labels = {name: value for name, value in (request.pop("labels", None) or {}).items() if name != KEY_LABEL}
+    labels = {
+        name: value for name, value in (request.pop("labels", None) or {}).items() if name != OLD_KEY_LABEL
+    }
     if labels:
         request["labels"] = labels
-    config = request.get("embed_content_config")
-    if isinstance(config, Mapping) and isinstance(length := config.get("output_dimensionality"), str):
-        # BigQuery exports whole numbers as strings.
-        request["embed_content_config"] = {**config, "output_dimensionality": int(length)}
+    for settings in (request, config := dict(request.get("embed_content_config") or {})):
+        if isinstance(length := settings.get("output_dimensionality"), str):
+            settings["output_dimensionality"] = int(length)  # BigQuery exports whole numbers as strings
+    if config:
+        request["embed_content_config"] = config
     return fingerprint_of(model, orjson.dumps(request))
 
 
 def _json_key(key: str) -> bytes:
     try:
-        return orjson.dumps(key)
+        return orjson.dumps(sent_key(key))
     except orjson.JSONEncodeError:
         message = "the key holds a lone surrogate, which is not valid Unicode"
         raise BadRowError(BadRow.NOT_TEXT, message) from None
@@ -82,10 +75,9 @@ def prompt_lines(prompts: Any, template: RequestTemplate) -> Iterator[bytes]:
     has_texts = False
     for number, (key, prompt) in enumerate(_keyed(prompts)):
         text = str(number) if key is None else text_of(key)
-        label = key_label(text)
-        if label in seen:
+        if text in seen:
             raise InvalidRequestError(f"the key {text!r:.100} occurs more than once")
-        seen.add(label)
+        seen.add(text)
         if not isinstance(prompt, str):
             yield _whole_line(text, prompt, lines)
             continue
@@ -126,16 +118,15 @@ def _whole_line(key: str, prompt: Any, lines: ImportedLines) -> bytes:
         raise InvalidRequestError(
             f"the prompt with the key {key!r:.100} is neither a text nor a request with contents: {prompt!r:.200}"
         )
-    labels = request.get("labels") or {}
-    if not isinstance(labels, Mapping):
+    if not isinstance(labels := request.get("labels") or {}, Mapping):
         raise InvalidRequestError(
             f"the labels of the request with the key {key!r:.100} are not a dict: {labels!r:.100}"
         )
-    labelled = plain({**request, "labels": {**labels, KEY_LABEL: key_label(key)}})
-    if isinstance(tools := labelled.get("tools"), list):
-        labelled["tools"] = importable_tools(tools)
+    whole = plain(request)
+    if isinstance(tools := whole.get("tools"), list):
+        whole["tools"] = importable_tools(tools)
     try:
-        line = orjson.dumps({"key": key, "request": labelled}, option=orjson.OPT_APPEND_NEWLINE)
+        line = orjson.dumps({"key": sent_key(key), "request": whole}, option=orjson.OPT_APPEND_NEWLINE)
     except orjson.JSONEncodeError as error:
         raise InvalidRequestError(
             f"the request with the key {key!r:.100} can't be written as JSON: {error}"

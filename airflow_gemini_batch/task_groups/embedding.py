@@ -46,7 +46,9 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
     :param output_dimensionality: length of the vectors; by default as long as the model makes them.
     :param vector_column: the column that the vector lands in.
     :param request_format: for a model that is not known by its name (a tuned one, say): ``text_embedding`` or
-        ``gemini_embedding``.
+        ``gemini_embedding``. Models of the second kind read their settings in ``embed_content_config``, as Google's
+        page shows it; ``flat`` writes them beside the content, ``nested`` says what is the default. Another format is
+        another request: rows are asked again.
     """
 
     build_operator = BuildEmbeddingRequestsOperator

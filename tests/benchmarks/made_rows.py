@@ -82,8 +82,6 @@ class Kind(StrEnum):
         )
         for line in dice.sample(list(requests), len(requests)):
             asked = orjson.loads(line)
-            # Of the two places for a key, the one that each family is known to give back.
-            echo = {"key": asked["key"]} if self is Kind.EMBEDDINGS else {}
             request = asked["request"]
             if self is Kind.GENERATION:
                 request["contents"] = [
@@ -93,7 +91,7 @@ class Kind(StrEnum):
             failed = dice.random() < _FAILED_SHARE
             yield orjson.dumps(
                 {
-                    **echo,
+                    "key": asked["key"],
                     "status": _refusal(dice) if failed else "",
                     "processed_time": f"2026-11-22T08:{dice.randrange(60):02}:{dice.uniform(10, 60):09.6f}+00:00",
                     "request": request,

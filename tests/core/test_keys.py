@@ -1,13 +1,22 @@
 from __future__ import annotations
 
-import re
+import contextlib
+import json
+from datetime import date, datetime, time
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.keys import key_label, key_text, key_values
-
-LEGAL = re.compile(r"[a-z0-9_-]{1,63}")
+from airflow_gemini_batch.core.keys import (
+    is_sent_key,
+    key_identity,
+    key_text,
+    key_values,
+    label_identity,
+    sent_key,
+    text_of_key,
+)
+from tests.support.odd_keys import ODD_KEYS
 
 KEYS = [
     pytest.param("book-1", id="plain"),
@@ -59,21 +68,81 @@ def test_key_of_another_number_of_columns_is_refused(text: str) -> None:
         key_values(text, ["a", "b"])
 
 
-@pytest.mark.parametrize("key", ["book-1", "007", "a_b-c", "x" * 63])
-def test_legal_label_is_the_key(key: str) -> None:
-    assert key_label(key) == key
+@pytest.mark.parametrize("key", ODD_KEYS, ids=repr)
+def test_sent_key_is_read_as_nothing_but_text(key: str) -> None:
+    sent = sent_key(key)
+    for read in (json.loads, float, date.fromisoformat, datetime.fromisoformat, time.fromisoformat):
+        with contextlib.suppress(ValueError):
+            pytest.fail(f"{read} reads {read(sent)!r}")
+    assert sent == sent.strip()
+    assert sent.casefold() not in ("true", "false", "null", "none", "nan", "yes", "no", "")
+    assert is_sent_key(sent)
+    assert text_of_key(sent) == key
+    assert key_identity(sent) == sent
+
+
+@pytest.mark.parametrize("key", ["book-1", "key=", "key=1", "=1;", 5, None, True], ids=repr)
+def test_other_key_stands_for_itself(key: Any) -> None:
+    assert not is_sent_key(key)
+    assert text_of_key(key) == key_text(["" if key is None else key])
 
 
 @pytest.mark.parametrize(
-    "key", ["", "A", "a b", "x" * 64, 'a/b"c', "ü", "a\n", "h-abc", "x" * 10_000, "\ud800"]
+    ("sent", "came"),
+    [
+        ("000000", 0),
+        ("-0", 0),
+        ("1e5", 100000.0),
+        ("1e5", "100000.0"),
+        ("12", 12.0),
+        ("9780439023480", 9.78043902348e12),
+        ("0.50", "0.5"),
+        (" a ", "a"),
+        (" 7", 7),
+        (2**63, float(2**63)),
+        ("book-1", "book-1"),
+    ],
 )
-def test_other_key_becomes_a_legal_label(key: str) -> None:
-    label = key_label(key)
-    assert LEGAL.fullmatch(label)
-    assert label != key
-    assert label == key_label(key)
+def test_bare_key_is_known_again_with_another_type(sent: Any, came: Any) -> None:
+    assert key_identity(sent) == key_identity(came) is not None
 
 
-def test_labels_stay_apart() -> None:
-    keys = ["A", "a", "a b", "a-b", "h-a", "ha", key_label("A"), ""]
-    assert len({key_label(key) for key in keys}) == len(keys)
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [("book-1", "book-1"), ("007", "007"), ("ISBN 978/0", "h-499a922cb77b6b8c684daef0110a7eaa")],
+)
+def test_label_of_the_release_before_is_known_again(key: str, label: str) -> None:
+    assert label_identity(label) == key_identity(key) is not None
+
+
+def test_bare_keys_that_stay_as_they_are_stay_apart() -> None:
+    keys = ["A", "a", "a b", "a-b", "h-a", "ha", "0x1f", "978_0", "e5", "1e", "k" * 10_000, "ü", "1", "2"]
+    assert len({key_identity(key) for key in keys}) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "null",
+        "None",
+        "TRUE",
+        True,
+        False,
+        "no",
+        "NaN",
+        "-Infinity",
+        "1e999",
+        10**400,
+        '["a","b"]',
+        ["a"],
+        "2026-01-31",
+        "2026-01-31T10:00:00Z",
+        "31/1/2026",
+        "10:30",
+    ],
+    ids=repr,
+)
+def test_bare_key_that_may_become_anything_says_nothing(key: Any) -> None:
+    assert key_identity(key) is None

@@ -79,6 +79,8 @@ def test_embedding_requests_are_measured() -> None:
     assert measure({"content": None}, TEXT) == RequestSize(0)
     asked = {"content": {"parts": [{"text": "four"}]}, "embed_content_config": {"title": "ti"}}
     assert measure(asked, EMBED) == RequestSize(6)
+    parts = [{"text": "four"}, {"fileData": {"fileUri": "gs://b/a.png"}}]
+    assert measure({"content": {"parts": parts}, "title": "ti"}, EMBED) == RequestSize(6, 1)
 
 
 def lines(*rows: Any) -> list[bytes]:

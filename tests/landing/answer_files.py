@@ -12,7 +12,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from airflow_gemini_batch.core.columns import failed_target_of
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.landing.files.lander import land_files
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
@@ -25,20 +25,17 @@ SUCCEEDED, EXPIRED = "JOB_STATE_SUCCEEDED", "JOB_STATE_EXPIRED"
 
 
 def asked(key: str) -> dict[str, Any]:
-    """Return the request of a key, without labels."""
+    """Return the request of a key."""
     return {"contents": [{"role": "user", "parts": [{"text": f"Describe {key}."}]}]}
 
 
-def line(key: str, cells: Mapping[str, Any], echo: str = "label") -> bytes:
+def line(key: str, cells: Mapping[str, Any], echo: str = "key") -> bytes:
     """Return an output line.
 
-    :param echo: what comes back of the key: ``label``, ``key``, ``both`` or ``nothing``.
+    :param echo: what comes back of the key: ``key`` or ``nothing``.
     """
-    request = asked(key)
-    if echo in ("label", "both"):
-        request["labels"] = {KEY_LABEL: key_label(key)}
-    beside = {"key": key} if echo in ("key", "both") else {}
-    return orjson.dumps({**cells, "request": request, **beside})
+    beside = {"key": sent_key(key)} if echo == "key" else {}
+    return orjson.dumps({**cells, "request": asked(key), **beside})
 
 
 class AnswerFiles:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.requests.forms import FORMS
@@ -62,7 +63,7 @@ class VectorFiles(AnswerFiles):
         request = asked(self.family, text)
         if self.family is TEXT:
             return orjson.dumps({"instance": request, **cells})
-        return orjson.dumps({"key": key, "request": request, "response": response, **beside})
+        return orjson.dumps({"key": sent_key(key), "request": request, "response": response, **beside})
 
     def submission(self, source: str, *outputs: str, identity: str = "identity") -> Manifest:
         rounds = tuple(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.exceptions import GeminiBatchError, SourceNotReadyError
 from tests.operators.steps import BOOKS, book, built, creates, reported
 from tests.support.requests_data import lines, storage_client
@@ -36,7 +37,9 @@ def prompts(gemini_batch_stack) -> Callable[[list[str]], dict[str, str]]:
                 rows = read(gemini_batch_stack, source)
                 requests = {row["isbn"]: json.loads(row["request"]) for row in rows}
             else:
-                requests = {row["key"]: row["request"] for row in lines(gemini_batch_stack, source)}
+                requests = {
+                    text_of_key(row["key"]): row["request"] for row in lines(gemini_batch_stack, source)
+                }
             assert not found.keys() & requests.keys()
             found |= {key: one["contents"][0]["parts"][0]["text"] for key, one in requests.items()}
         return found
@@ -143,7 +146,7 @@ def test_what_holds_for_all_rows_is_in_each_request(gemini_batch_stack, bucket):
         media="cover",
         tools=[{"googleSearch": {}}],
     )
-    requests = {row["key"]: row["request"] for row in lines(gemini_batch_stack, source)}
+    requests = {text_of_key(row["key"]): row["request"] for row in lines(gemini_batch_stack, source)}
     for request in requests.values():
         assert request["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
         config = request["generationConfig"]

@@ -14,6 +14,7 @@ from airflow_gemini_batch import (
     SubmitGeminiBatchOperator,
     SubmitTextEmbeddingBatchOperator,
 )
+from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.outputs.embeddings import read_embedding
 from airflow_gemini_batch.outputs.matching import content_id
@@ -83,7 +84,10 @@ def test_text_embeddings_from_rows_to_files(gemini_batch_stack, bucket):
     manifest = embedded(source)
     assert manifest["counts"]["ok"] == 3
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
-    asked = {content_id(line, TEXT_EMBEDDING): line["key"] for line in lines(gemini_batch_stack, source)}
+    asked = {
+        content_id(line, TEXT_EMBEDDING): text_of_key(line["key"])
+        for line in lines(gemini_batch_stack, source)
+    }
     assert {asked[content_id(row["instance"], TEXT_EMBEDDING)] for row in rows} == TEXTS.keys()
     assert lengths(rows, TEXT_EMBEDDING) == [768] * 3
 
@@ -102,7 +106,7 @@ def test_gemini_embeddings_from_bigquery_through_an_export(gemini_batch_stack, b
 
     manifest = embedded(source, model=GEMINI)
     assert manifest["counts"]["ok"] == 3
-    found = {row["key"]: row for row in answers(gemini_batch_stack, manifest["outputs"][0])}
+    found = {text_of_key(row["key"]): row for row in answers(gemini_batch_stack, manifest["outputs"][0])}
     assert {key: row["request"]["content"]["parts"][0]["text"] for key, row in found.items()} == TEXTS
     assert lengths(list(found.values()), GEMINI_EMBEDDING) == [16] * 3
 
@@ -111,7 +115,7 @@ def test_gemini_embeddings_from_rows_in_files(gemini_batch_stack, bucket):
     (source,) = built(ROWS, requests=f"gs://{bucket}/in", model=GEMINI, output_dimensionality=16)
     manifest = embedded(source, model=GEMINI)
     rows = answers(gemini_batch_stack, manifest["outputs"][0])
-    assert {row["key"] for row in rows} == TEXTS.keys()
+    assert {text_of_key(row["key"]) for row in rows} == TEXTS.keys()
     assert lengths(rows, GEMINI_EMBEDDING) == [16] * 3
 
 
@@ -120,7 +124,7 @@ def test_documents_of_models_that_ignore_task_and_title_say_them_in_the_text(
 ):
     (source,) = built(books, requests=f"gs://{bucket}/in", model=GEMINI_2, title="title")
     texts = {
-        line["key"]: line["request"]["content"]["parts"][0]["text"]
+        text_of_key(line["key"]): line["request"]["content"]["parts"][0]["text"]
         for line in lines(gemini_batch_stack, source)
     }
     assert texts["978-1"] == f"title: Title 1 | text: {TEXTS['978-1']}"
@@ -146,7 +150,7 @@ def test_rows_that_are_done_are_left_out_unless_the_length_is_another(
     (in_files,) = built(ROWS, requests=f"gs://{bucket}/files", **arguments)
     asked = f"{CONTENT} outputDimensionality=8" if model == CONTENT else GEMINI
     done = [
-        {"isbn": line["key"], "batch_fingerprint": fingerprint_of_line(asked, line)}
+        {"isbn": text_of_key(line["key"]), "batch_fingerprint": fingerprint_of_line(asked, line)}
         for line in lines(gemini_batch_stack, in_files)
     ]
     fill(
@@ -155,9 +159,9 @@ def test_rows_that_are_done_are_left_out_unless_the_length_is_another(
     left = {done[2]["isbn"]}
     (again,) = built(books, requests=place, **arguments)
     (files,) = built(ROWS, requests=f"gs://{bucket}/files", **arguments)
-    assert {line["key"] for line in lines(gemini_batch_stack, files)} == left
+    assert {text_of_key(line["key"]) for line in lines(gemini_batch_stack, files)} == left
     rows = read(gemini_batch_stack, again) if model == CONTENT else lines(gemini_batch_stack, again)
-    assert {row.get("isbn") or row["key"] for row in rows} == left
+    assert {row.get("isbn") or text_of_key(row["key"]) for row in rows} == left
     ti = TaskInstance(task_id="build")
     built(books, ti, requests=place, **{**arguments, "output_dimensionality": 4})
     assert ti.xcoms["report"]["requests"] == 3

@@ -131,8 +131,13 @@ def test_rows_of_a_table_that_are_landed_are_not_asked_again(books, dataset):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"output_dimensionality": 64}, {"output_dimensionality": 64, "title": "title"}],
-    ids=["nothing", "length", "title"],
+    [
+        {},
+        {"output_dimensionality": 64},
+        {"output_dimensionality": 64, "title": "title"},
+        {"output_dimensionality": 64, "request_format": "flat"},
+    ],
+    ids=["nothing", "length", "title", "flat"],
 )
 def test_texts_of_a_table_become_vectors_in_a_table_by_way_of_files(
     gemini_batch_stack, bucket, dataset, settings

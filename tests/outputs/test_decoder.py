@@ -7,10 +7,9 @@ from typing import Any
 import orjson
 import pytest
 
-from airflow_gemini_batch.core.keys import KEY_LABEL
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.decoder import read_answer
-from airflow_gemini_batch.outputs.matching import line_key, read_label
+from airflow_gemini_batch.outputs.matching import line_identity, read_identity
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.usage import LONG_PROMPT
 from tests.landing.files.test_answer_reader import GOOD, changed
@@ -32,7 +31,10 @@ ROWS: list[Any] = [
     ),
     pytest.param(changed("response.usageMetadata.promptTokenCount", LONG_PROMPT + 1), id="long-prompt"),
     pytest.param(changed("response.candidates.0.content.parts", [{}]), id="empty-part"),
-    pytest.param(changed("request.labels", {KEY_LABEL: ""}) | {"key": "a/b"}, id="empty-label"),
+    *(
+        pytest.param(GOOD | {"key": key}, id=f"key-{key!r}")
+        for key in ("a/b", "", "007", 7, 0.5, True, None, ["a"])
+    ),
 ]
 
 
@@ -40,19 +42,19 @@ ROWS: list[Any] = [
 def test_answer_is_what_the_whole_line_says(row: dict[str, Any]) -> None:
     if answer := read_answer(orjson.dumps(row)):
         assert classify_output(row).outcome is Outcome.OK
-        assert (answer.label, answer.usage) == (line_key(row), row_usage(row))
+        assert (answer.identity, answer.usage) == (line_identity(row), row_usage(row))
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_label_is_what_the_whole_line_says(row: dict[str, Any]) -> None:
-    assert read_label(orjson.dumps(row)) in (None, line_key(row))
+def test_key_is_what_the_whole_line_says(row: dict[str, Any]) -> None:
+    assert read_identity(orjson.dumps(row)) in (None, line_identity(row))
 
 
 def test_good_line_takes_the_short_way() -> None:
     line = orjson.dumps(GOOD)
     answer = read_answer(line)
     assert answer is not None
-    assert (answer.label, read_label(line)) == ("978-1", "978-1")
+    assert (answer.identity, read_identity(line)) == ("key=978-1;", "key=978-1;")
 
 
 @pytest.mark.parametrize(
@@ -60,4 +62,4 @@ def test_good_line_takes_the_short_way() -> None:
 )
 def test_line_that_can_not_be_read_holds_nothing(line: bytes) -> None:
     assert read_answer(line) is None
-    assert read_label(line) is None
+    assert read_identity(line) is None

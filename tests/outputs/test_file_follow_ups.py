@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.keys import key_label
+from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.outputs.row_shapes import candidate
@@ -42,25 +42,18 @@ def play(gemini_batch_stack, storage, bucket):
     return play
 
 
-def ask(text: str, key: str | None = None, label: bool = True) -> dict[str, Any]:
-    content: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
-    if key is None:
-        return {"request": content}
-    labels = {"labels": {"gemini_batch_key": key_label(key)}} if label else {}
-    return {"key": key, "request": {**content, **labels}}
+def ask(text: str, key: str | None = None) -> dict[str, Any]:
+    content = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
+    return {"request": content} if key is None else {"key": sent_key(key), "request": content}
 
 
-def echo(
-    asked: dict[str, Any], row: dict[str, Any], *, key: bool = False, label: bool = True
-) -> dict[str, Any]:
+def echo(asked: dict[str, Any], row: dict[str, Any], *, key: bool = False) -> dict[str, Any]:
     request = {
         **asked["request"],
         "contents": [
             {"parts": [{**asked["request"]["contents"][0]["parts"][0], "fileData": None}], "role": "user"}
         ],
     }
-    if not label:
-        request.pop("labels", None)
     return {**row, "request": request, **({"key": asked["key"]} if key else {})}
 
 
@@ -68,10 +61,8 @@ def echo(
     ("keys", "echoes"),
     [
         pytest.param(None, {}, id="by-content"),
-        pytest.param("a/b {}", {"label": True}, id="label"),
-        pytest.param("a/b {}", {"label": False, "key": True}, id="key-beside-the-request"),
-        pytest.param("a/b {}", {"label": True, "key": True}, id="both"),
-        pytest.param("a/b {}", {"label": False}, id="neither-so-by-content"),
+        pytest.param("a/b {}", {"key": True}, id="key-beside-the-request"),
+        pytest.param("a/b {}", {}, id="no-key-so-by-content"),
     ],
 )
 def test_requests_without_a_final_answer_are_written_as_they_were(play, keys, echoes):
@@ -87,7 +78,7 @@ def test_requests_without_a_final_answer_are_written_as_they_were(play, keys, ec
 def test_content_counts_for_nothing_where_keys_come_back(play):
     # The service may spell the content in a way that is not understood.
     asked = [ask(f"prompt {n}", str(n)) for n in range(4)]
-    came = [{**echo(one, GOOD), "request": {"labels": one["request"]["labels"]}} for one in asked[:3]]
+    came = [{**echo(one, GOOD, key=True), "request": {}} for one in asked[:3]]
     tally, follow_ups = play(asked, came)
     assert (tally.answered, tally.unknown) == (3, 0)
     assert follow_ups == asked[3:]
@@ -102,7 +93,14 @@ def test_key_that_two_requests_share_tells_nothing(play):
 
 def test_requests_without_a_key_among_others_are_told_by_their_content(play):
     asked = [ask("a", "1"), ask("b"), ask("c", "3"), ask("d")]
-    tally, follow_ups = play(asked, [echo(asked[0], GOOD), echo(asked[1], GOOD), echo(asked[2], BUSY)])
+    tally, follow_ups = play(
+        asked,
+        [
+            echo(asked[0], GOOD, key=True),
+            echo(asked[1], GOOD),
+            echo(asked[2], BUSY, key=True),
+        ],
+    )
     assert tally.answered == 2
     assert follow_ups == asked[2:]
 
@@ -117,10 +115,8 @@ def test_of_equal_requests_as_many_are_written_as_are_open(play):
 def test_broken_rows_at_the_beginning_do_not_hide_the_keys(play):
     asked = [ask(f"prompt {n}", str(n)) for n in range(3)]
     lost = {"status": "busy", "response": {}, "request": None}
-    tally, follow_ups = play(
-        asked,
-        [lost, *({**echo(one, GOOD), "request": {"labels": one["request"]["labels"]}} for one in asked[1:])],
-    )
+    came = [{**echo(one, GOOD, key=True), "request": {}} for one in asked[1:]]
+    tally, follow_ups = play(asked, [lost, *came])
     assert tally.answered == 2
     assert follow_ups == asked[:1]
 

@@ -55,6 +55,7 @@ def gemini_embedding_plan(
     task_type: str | None = None,
     title: str | None = None,
     output_dimensionality: int | None = None,
+    request_format: str | None = None,
     **options: Any,
 ) -> BuildPlan:
     """Return a plan for a model that reads files only."""
@@ -64,6 +65,7 @@ def gemini_embedding_plan(
         task_type=task_type,
         title=PromptTemplate.parse(title) if title else None,
         output_dimensionality=output_dimensionality,
+        request_format=request_format,
     )
     return BuildPlan(model=model, family=GEMINI_EMBEDDING, key=("isbn",), template=template, **options)
 

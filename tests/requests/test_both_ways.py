@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.build import build_requests
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
@@ -69,7 +70,7 @@ def _of_table(a_plan: BuildPlan, row: dict[str, Any]) -> tuple[str, tuple[dict[s
 
 def _of_file(a_plan: BuildPlan, line: dict[str, Any]) -> tuple[str, tuple[dict[str, Any], str]]:
     fingerprint = fingerprint_of_line(a_plan.model_key, line)
-    key = line.pop("key")
+    key = text_of_key(line.pop("key"))
     request = line.get("request", line)
     request.pop("labels", None)
     config = request.get("embed_content_config", {})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
+from airflow_gemini_batch.outputs.matching import request_digest
 from airflow_gemini_batch.requests.embeddings import (
     column_or_template,
     embedding_family,
@@ -131,6 +132,24 @@ def test_writes_the_title_into_the_text_for_models_that_ignore_the_field(
     }
 
 
+def test_writes_the_settings_beside_the_content_where_they_are_to_be_flat() -> None:
+    settings = {"output_dimensionality": 64, "task_type": "RETRIEVAL_DOCUMENT"}
+    content = {"content": {"parts": [{"text": "About x"}]}}
+
+    def request(request_format: str | None) -> Any:
+        template = gemini_embedding_request(
+            PROMPT, model=GEMINI, title=TITLE, **settings, request_format=request_format
+        )
+        return filled(template, summary="x", title="T")
+
+    assert request("flat") == {**content, **settings, "title": "T"}
+    nested = {**content, "embed_content_config": {**settings, "title": "T"}}
+    assert [request(one) for one in (None, "nested", "gemini_embedding")] == [nested] * 3
+    for form in ("flat", "nested"):
+        assert row_faults({"request": request(form)}, GEMINI_EMBEDDING) == []
+    assert request_digest(request("flat")) == request_digest(nested)
+
+
 def test_leaves_a_text_without_a_task_as_it_is() -> None:
     template = gemini_embedding_request(PROMPT, model="gemini-embedding-2")
     assert filled(template, summary="x") == {"content": {"parts": [{"text": "About x"}]}}
@@ -148,6 +167,8 @@ def test_refuses_a_task_type_that_the_model_ignores() -> None:
         ("publishers/google/models/gemini-embedding-001", None, "gemini_embedding"),
         ("gemini-embedding-001", "gemini_embedding", "gemini_embedding"),
         ("next-embedding-1", "text_embedding", "text_embedding"),
+        ("next-embedding-1", "flat", "gemini_embedding"),
+        ("gemini-embedding-2", "nested", "gemini_embedding"),
         ("projects/p/locations/l/models/123", "text_embedding", "text_embedding"),
     ],
 )

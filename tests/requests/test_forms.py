@@ -17,6 +17,7 @@ from airflow_gemini_batch.requests.forms import check_row, request_faults, row_f
 
 CONTENTS = [{"role": "user", "parts": [{"text": "Hello"}]}]
 CONTENT = {"parts": [{"text": "Hello"}]}
+FILE = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/a.png"}}
 CHAT = [{"role": "user", "content": "Hello"}]
 
 GENERATE, TEXT, GEMINI = (
@@ -39,6 +40,24 @@ def _embed(text: str = "Hello", **config: Any) -> dict[str, Any]:
         (TEXT, {"content": "Hello", "task_type": None, "title": None}),
         (GEMINI, {"key": "1", "request": _embed(output_dimensionality=768, task_type="CLUSTERING")}),
         (GEMINI, {"request": {"content": CONTENT}}),
+        (GEMINI, {"request": {"content": CONTENT, "output_dimensionality": 768, "task_type": "CLUSTERING"}}),
+        (GEMINI, {"request": {"content": CONTENT, "outputDimensionality": 768, "autoTruncate": False}}),
+        (GEMINI, {"request": {**_embed(output_dimensionality=9), "output_dimensionality": 9}}),
+        (GEMINI, {"request": _embed(document_ocr=True, audio_track_extraction=False)}),
+        (GEMINI, {"request": {"content": {"parts": [FILE]}, "embed_content_config": {}}}),
+        (GEMINI, {"request": {"content": {"parts": [{"text": "Emma"}, FILE]}}}),
+        (
+            GEMINI,
+            {
+                "request": {
+                    "content": {"parts": [{"file_data": {"file_uri": "gs://b/a", "mime_type": "a/b"}}]}
+                }
+            },
+        ),
+        (
+            GEMINI,
+            {"request": {"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}}},
+        ),
     ],
 )
 def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
@@ -71,8 +90,20 @@ def test_accepts(family: ModelFamily, row: dict[str, Any]) -> None:
         (GEMINI, {"key": "1", "request": _embed(output_dimensionality=0)}, "not a number from 1 to 3072"),
         (
             GEMINI,
-            {"request": {"content": {"parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}}},
-            "Only text parts",
+            {"request": {"content": {"parts": [{"functionCall": {"name": "f"}}]}}},
+            "The content is empty",
+        ),
+        (GEMINI, {"request": {"content": CONTENT, "task_type": "SEARCH"}}, "Unsupported task type 'SEARCH'"),
+        (
+            GEMINI,
+            {"request": {"content": CONTENT, "output_dimensionality": 0}},
+            "not a number from 1 to 3072",
+        ),
+        (GEMINI, {"request": {"content": CONTENT, "title": "T"}}, "only valid with the task type"),
+        (
+            GEMINI,
+            {"request": {**_embed(output_dimensionality=8), "output_dimensionality": 9}},
+            "outputDimensionality is 9 beside the content and 8 in embed_content_config",
         ),
     ],
 )

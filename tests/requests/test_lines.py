@@ -5,7 +5,7 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import (
     FAMILIES,
     GEMINI_EMBEDDING,
@@ -36,23 +36,18 @@ def test_line_is_one_json_object_with_the_key(family: ModelFamily, key: str) -> 
     assert line.count(b"\n") == 1
     content = json.loads(line)
     assert next(iter(content)) == "key"
-    assert content["key"] == key
+    assert content["key"] == sent_key(key)
 
 
-def test_generation_carries_the_key_among_the_labels_too() -> None:
-    content = json.loads(request_line("Book 1", REQUESTS[GENERATE_CONTENT]))
-    assert content["request"]["labels"] == {KEY_LABEL: key_label("Book 1")}
-    assert content["request"]["contents"][0]["parts"] == [{"text": "a"}]
-
-
-def test_gemini_embedding_has_no_labels() -> None:
-    line = FORMS[GEMINI_EMBEDDING].line("1", REQUESTS[GEMINI_EMBEDDING])
-    assert line == b'{"key":"1","request":{"content":{"parts":[{"text":"a"}]}}}\n'
+@pytest.mark.parametrize("family", [GENERATE_CONTENT, GEMINI_EMBEDDING], ids=str)
+def test_request_stands_as_it_is_behind_its_key(family: ModelFamily) -> None:
+    line = FORMS[family].line("1", REQUESTS[family])
+    assert line == b'{"key":"key=1;","request":%b}\n' % REQUESTS[family]
 
 
 def test_text_embedding_stands_beside_its_key() -> None:
     line = FORMS[TEXT_EMBEDDING].line("1", REQUESTS[TEXT_EMBEDDING])
-    assert line == b'{"key":"1","content":"a","task_type":"RETRIEVAL_QUERY"}\n'
+    assert line == b'{"key":"key=1;","content":"a","task_type":"RETRIEVAL_QUERY"}\n'
 
 
 @each_format
@@ -79,8 +74,8 @@ def test_fingerprint_survives_reading_whatever_the_text(value: str) -> None:
     assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)
 
 
-def test_labels_of_others_count() -> None:
-    line = {"request": {"contents": [], "labels": {"team": "a", KEY_LABEL: "1"}}}
+def test_labels_of_users_count() -> None:
+    line = {"request": {"contents": [], "labels": {"team": "a", "gemini_batch_key": "1"}}}
     assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, b'{"contents":[],"labels":{"team":"a"}}')
 
 
@@ -90,10 +85,13 @@ def test_no_labels_are_no_part_of_it(labels: dict[str, str] | None) -> None:
     assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, b'{"contents":[]}')
 
 
-def test_whole_number_that_was_exported_as_a_string_is_the_same() -> None:
-    line = {
-        "key": "1",
-        "request": {"content": {}, "embed_content_config": {"output_dimensionality": "256", "a": 1}},
-    }
-    request = b'{"content":{},"embed_content_config":{"output_dimensionality":256,"a":1}}'
-    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        '{"content":{},"embed_content_config":{"output_dimensionality":256,"a":1}}',
+        '{"content":{},"output_dimensionality":256,"a":1}',
+    ],
+)
+def test_whole_number_that_was_exported_as_a_string_is_the_same(request_: str) -> None:
+    line = {"key": "1", "request": json.loads(request_.replace("256", '"256"'))}
+    assert fingerprint_of_line(MODEL, line) == fingerprint_of(MODEL, request_.encode())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.lines import PROMPT, prompt_lines
 from airflow_gemini_batch.requests.prompts import Placeholder, PromptTemplate
@@ -17,12 +17,9 @@ REQUEST = {"contents": [{"role": "user", "parts": [{"text": "a"}]}]}
 
 
 def read(prompts: Any) -> dict[str, Any]:
-    """Return the requests by key, without our label."""
-    found = {}
-    for line in map(json.loads, prompt_lines(prompts, TEMPLATE)):
-        assert line["request"]["labels"].pop(KEY_LABEL) == key_label(line["key"])
-        found[line["key"]] = line["request"]
-    return found
+    """Return the requests by key."""
+    lines = map(json.loads, prompt_lines(prompts, TEMPLATE))
+    return {text_of_key(line["key"]): line["request"] for line in lines}
 
 
 def texts(prompts: Any) -> dict[str, str]:

@@ -129,8 +129,18 @@ def answer_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> lis
     return found
 
 
-def shared_key_types(plan: LandingPlan, requests: Sequence[RequestTable]) -> dict[str, str]:
+def shared_key_types(
+    plan: LandingPlan, requests: Sequence[RequestTable], answers: Sequence[AnswerTable] = ()
+) -> dict[str, str]:
     """Return the types of the key columns; raises if two tables differ in one."""
+    for answer in answers if requests and plan.family.returns_keys else ():
+        for name in plan.key:
+            if (kind := answer.columns[name]) != (sent := requests[0].columns[name]):
+                raise InvalidRequestError(
+                    f"the key column {name!r} was sent as {sent} and came back as {kind} in {answer.table}, so nothing "
+                    "tells for sure which answer belongs to which row. Nothing was landed. Build the requests with a "
+                    f"key that can only be read as text: in a query, select CONCAT('key-', `{name}`) AS `{name}`"
+                )
     for table in requests[1:]:
         for name in plan.key:
             if (kind := table.columns[name]) != (first := requests[0].columns[name]):

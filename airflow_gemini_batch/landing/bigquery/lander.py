@@ -98,7 +98,7 @@ class TableLanding:
             )
         requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
         answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
-        key_types = shared_key_types(plan, requests)
+        key_types = shared_key_types(plan, requests, answers)
 
         def stage(staging: BigQueryAddress, location: str) -> None:
             script = staging_script(plan, staging, requests, answers, self._limits)

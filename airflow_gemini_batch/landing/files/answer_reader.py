@@ -11,6 +11,7 @@ import orjson
 
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.jsonl import tolerant_object
+from airflow_gemini_batch.core.keys import is_sent_key
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.landing.schema_check import Check, answer_text, check_of, parse_answer
@@ -103,8 +104,7 @@ class Facts(NamedTuple):
 class AnswerRow(NamedTuple):
     """What lands of one answer.
 
-    :param label: the row's key as :func:`.line_key` gives it; ``None`` where the service gives none back.
-    :param digest: of the request, in hexadecimal digits, where there is no label.
+    :param label: as in :class:`.AnswerIdentity`, like the digest and the bare key.
     :param values: of the answer's columns; ``None`` in a row that is not ok.
     :param shortened: whether a vector came longer than asked and was cut; ``None`` for other answers.
     """
@@ -117,11 +117,12 @@ class AnswerRow(NamedTuple):
     values: Sequence[Any]
     facts: Facts
     shortened: bool | None = None
+    bare_key: str | None = None
 
     @property
     def cells(self) -> tuple[Any, ...]:
         """All of it as one flat row."""
-        return (*self[:5], *self.values, *self.facts, self.shortened)
+        return (*self[:5], *self.values, *self.facts, self.shortened, self.bare_key)
 
 
 _LARGEST = _INT64 - 1
@@ -145,8 +146,7 @@ class AnswerReader:
     def read(self, line: bytes) -> AnswerRow | None:
         """Return the row of a line, ``None`` for a line that can't be read."""
         row = read_answer(line)
-        label = row.label if row else None
-        if row is None or label is None:
+        if row is None or not is_sent_key(row.key):
             return self._read_odd(line)
         values, mismatch = self._values(row.text)
         response = row.response
@@ -161,13 +161,14 @@ class AnswerReader:
             tokens.toolUsePromptTokenCount,
             row.processed_time,
         )
+        label = str(row.key)
         return AnswerRow(label, None, "invalid" if mismatch else "ok", None, mismatch, values, facts)
 
     def _read_odd(self, line: bytes) -> AnswerRow | None:
         content = tolerant_object(line)
         if content is None:
             return None
-        label, digest = answer_identity(content)
+        label, digest, bare_key = answer_identity(content)
         response = _object(content.get("response"))
         result = classify_row(content.get("status"), response, content.get("error"))
         values: Sequence[Any] = self._empty
@@ -177,7 +178,7 @@ class AnswerReader:
             values, message = self._values(answer_text(response))
             outcome = Outcome.INVALID if message else outcome
         facts = _facts(response, text_or_none(content.get("processed_time")))
-        return AnswerRow(label, digest, outcome.value, result.code, message, values, facts)
+        return AnswerRow(label, digest, outcome.value, result.code, message, values, facts, bare_key=bare_key)
 
     def _values(self, text: str) -> tuple[Sequence[Any], str | None]:
         """Return the values of the answer's columns, and what is wrong with it."""

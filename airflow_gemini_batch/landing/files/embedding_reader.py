@@ -42,7 +42,7 @@ class EmbeddingReader:
         content = tolerant_object(line)
         if content is None:
             return None
-        label, digest = answer_identity(content, self._family)
+        label, digest, bare_key = answer_identity(content, self._family)
         embedded = read_embedding(self._family, content, self._limit)
         outcome, message = embedded.result.outcome, embedded.result.message or None
         landed = _NOTHING
@@ -54,7 +54,7 @@ class EmbeddingReader:
         time = text_or_none(content.get("processed_time"))
         facts = Facts(self._model, None, embedded.token_count, None, None, None, None, time)
         return AnswerRow(
-            label, digest, outcome.value, embedded.result.code, message, landed, facts, shortened
+            label, digest, outcome.value, embedded.result.code, message, landed, facts, shortened, bare_key
         )
 
     def _land(self, vector: Vector, embedded: EmbeddedRow) -> tuple[tuple[Any, ...], str | None]:

@@ -1,4 +1,4 @@
-"""Finding the full key of an answer whose line does not have it."""
+"""Finding the key of an answer: what its line has, if it came back as it was sent, else that of its request."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
-from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.core.keys import is_sent_key, text_of_key
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.outputs.matching import line_key, request_digest
+from airflow_gemini_batch.outputs.matching import line_identity, request_digest
 
 
 class KeyIndex:
@@ -28,17 +27,17 @@ class KeyIndex:
     def key_of(self, answer: Mapping[str, Any]) -> str | None:
         """Return the key of an answer's line, ``None`` if it belongs to no request.
 
-        An answer without any key is matched by its content. Of requests with equal content, each is given once.
+        An answer whose key does not tell its request is matched by its content. Of requests with equal content, each is
+        given once.
         """
-        if (key := answer.get("key")) is not None:
-            return text_of(key)
-        label = line_key(answer)
-        if label is None:
-            return self._take(request_digest(answer.get("request")))
-        if label == key_label(label):  # as most are, it is the key itself
-            return label
-        row = self._labels.execute("SELECT key FROM keys WHERE id = ?", [label]).fetchone()
-        return row[0] if row else None
+        key = answer.get("key")
+        if is_sent_key(key):
+            return text_of_key(key)
+        if identity := line_identity(answer):
+            rows = self._bare_keys.execute("SELECT key FROM keys WHERE id = ?", [identity]).fetchmany(2)
+            if len(rows) == 1:
+                return str(rows[0][0])
+        return self._take(request_digest(answer.get("request")))
 
     def _take(self, digest: bytes) -> str | None:
         row = self._digests.execute("SELECT rowid, key FROM keys WHERE id = ? LIMIT 1", [digest]).fetchone()
@@ -48,26 +47,24 @@ class KeyIndex:
         return str(row[1])
 
     @cached_property
-    def _labels(self) -> sqlite3.Connection:
-        return _keys((line_key(request), request) for request in self._requests())
+    def _bare_keys(self) -> sqlite3.Connection:
+        return _keys((line_identity({**request, "key": key}), key) for key, request in self._requests())
 
     @cached_property
     def _digests(self) -> sqlite3.Connection:
-        return _keys((request_digest(request.get("request")), request) for request in self._requests())
+        return _keys((request_digest(request.get("request")), key) for key, request in self._requests())
 
-    def _requests(self) -> Iterator[Mapping[str, Any]]:
+    def _requests(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for line in self._request_lines():
             if request := tolerant_object(line):
-                yield request
+                yield _key(request), request
 
 
-def _keys(requests: Iterator[tuple[Any, Mapping[str, Any]]]) -> sqlite3.Connection:
+def _keys(pairs: Iterator[tuple[str | bytes | None, str]]) -> sqlite3.Connection:
     # Without a name it lies in a temporary file, which goes with the connection.
     database = sqlite3.connect("")
     database.execute("CREATE TABLE keys (id, key TEXT)")
-    database.executemany(
-        "INSERT INTO keys VALUES (?, ?)", ((id_, _key(request)) for id_, request in requests)
-    )
+    database.executemany("INSERT INTO keys VALUES (?, ?)", pairs)
     database.execute("CREATE INDEX by_id ON keys (id)")
     return database
 
@@ -76,7 +73,6 @@ def _key(request: Mapping[str, Any]) -> str:
     key = request.get("key")
     if key is None:
         raise InvalidRequestError(
-            f'the answers have no key, and neither have the requests: give each line a "key" beside its "request" '
-            f"(or the label {KEY_LABEL} within)"
+            'the answers have no key, and neither have the requests: give each line a "key" beside its "request"'
         )
-    return text_of(key)
+    return text_of_key(key)

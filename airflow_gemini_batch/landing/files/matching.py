@@ -147,7 +147,7 @@ def _sort_rows(
     _load(database, plan, manifests, folder)
     _check_keys(database, plan)
     database.execute(f"""CREATE TEMP TABLE losers AS
-SELECT file_row_number, manifest, label, digest FROM answers
+SELECT file_row_number, manifest, label, by_content FROM answers
 SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
 QUALIFY ROW_NUMBER() OVER (
   PARTITION BY manifest, label
@@ -173,13 +173,23 @@ def _load(
         for number, round_ in enumerate(manifest.rounds):
             database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [index, number, round_.job_name])
     database.execute(f"CREATE TEMP VIEW requests AS FROM read_parquet({literal(folder / REQUESTS)})")
-    rows = f"SELECT * FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"
+    rows = f"""SELECT *, digest IS NOT NULL AS by_content
+FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"""
     digests = f"read_parquet({literal(folder / DIGESTS)})"
     if database.execute(f"FROM {digests} LIMIT 1").fetchone():
-        # An answer that came back without a key belongs to all requests of the same content.
-        rows = f"""SELECT rows.* REPLACE (COALESCE(rows.label, digests.label) AS label)
-FROM ({rows}) AS rows LEFT JOIN {digests} AS digests
-  ON rows.label IS NULL AND rows.manifest = digests.manifest AND rows.digest = digests.digest"""
+        # Without a key, or with one that several requests may have had, the content decides: an answer belongs to all
+        # requests of the same.
+        rows = f"""WITH keyed AS (
+  SELECT manifest, bare_key, ANY_VALUE(label) AS label FROM {digests} GROUP BY ALL HAVING COUNT(*) = 1
+)
+SELECT rows.* REPLACE (
+  COALESCE(rows.label, keyed.label, digests.label) AS label,
+  rows.by_content AND keyed.label IS NULL AS by_content
+)
+FROM ({rows}) AS rows
+LEFT JOIN keyed ON rows.label IS NULL AND rows.manifest = keyed.manifest AND rows.bare_key = keyed.bare_key
+LEFT JOIN {digests} AS digests
+  ON rows.label IS NULL AND keyed.label IS NULL AND rows.manifest = digests.manifest AND rows.digest = digests.digest"""
     database.execute(f"CREATE TEMP VIEW answers AS {of_one_length(database, plan, rows)}")
 
 
@@ -236,7 +246,7 @@ def _counted(database: DuckDBPyConnection, folder: Path) -> Tally:
         tally.show(RowResult(Outcome(outcome), message))
     # Answers that were matched by their content belong to several requests, none of them twice.
     ((tally.duplicates,),) = database.execute(
-        "SELECT COUNT(*) FROM losers SEMI JOIN requests USING (manifest, label) WHERE digest IS NULL"
+        "SELECT COUNT(*) FROM losers SEMI JOIN requests USING (manifest, label) WHERE NOT by_content"
     ).fetchall()
     ((tally.unknown,),) = database.execute(
         "SELECT COUNT(*) FROM answers ANTI JOIN requests USING (manifest, label)"

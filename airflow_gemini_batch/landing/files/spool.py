@@ -16,7 +16,7 @@ from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, Facts
 from airflow_gemini_batch.landing.files.database import ParquetFile, read_in_batches
 from airflow_gemini_batch.landing.files.embedding_reader import EmbeddingReader
-from airflow_gemini_batch.landing.files.request_reader import RequestReader, line_digest
+from airflow_gemini_batch.landing.files.request_reader import RequestReader, request_content
 from airflow_gemini_batch.landing.plan import LandingPlan
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def spool(
     - :data:`REQUESTS`: ``manifest`` (its index, from 0), ``written`` (when the file was), ``label``, ``fingerprint``,
       ``key_0``, ``key_1``, …
     - :data:`ANSWERS`: ``manifest``, ``round``, ``written``, and an :class:`.AnswerRow` whose values are ``value_0``, …
-    - :data:`DIGESTS`: ``manifest``, ``label``, ``digest``: the requests of manifests with answers that came back
-      without a key.
+    - :data:`DIGESTS`: ``manifest``, and a :class:`.RequestContent`: the requests of manifests with answers whose key
+      did not come back as it was sent.
 
     :param vectors: where vectors are kept; the rows have their digests.
 
@@ -81,7 +81,7 @@ def spool(
                         unreadable.answers += skipped
                         keyless = keyless or any(row.label is None for row in rows)
             if keyless:
-                for pairs, _ in read_in_batches(storage.lines(sources), line_digest):
+                for pairs, _ in read_in_batches(storage.lines(sources), request_content):
                     digests.write((index,), pairs)
     return unreadable
 
@@ -111,8 +111,9 @@ def _schemas(plan: LandingPlan) -> tuple[pa.Schema, pa.Schema, pa.Schema]:
         *values,
         *((name, whole if name in TOKEN_COLUMNS else text) for name in Facts._fields),
         ("shortened", pa.bool_()),
+        ("bare_key", text),
     ]
-    digests = [("manifest", whole), *typed(text, "label", "digest")]
+    digests = [("manifest", whole), *typed(text, "label", "digest", "bare_key")]
     return pa.schema(requests), pa.schema(answers), pa.schema(digests)
 
 

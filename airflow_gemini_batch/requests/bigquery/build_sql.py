@@ -17,6 +17,7 @@ import orjson
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, SHARD_COLUMN
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
+from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.expressions import (
     field_value,
@@ -177,7 +178,8 @@ def export_statement(
         "overwrite = FALSE) AS"
         for shard, pattern in enumerate(patterns)
     }
-    columns = [("key_text", "key"), (field_value(template.fields, template, parameters), "request")]
+    key = f"CONCAT('{KEY_BEFORE}', key_text, '{KEY_AFTER}')"
+    columns = [(key, "key"), (field_value(template.fields, template, parameters), "request")]
     return _writing(writes, columns, request_rows, parameters, sharding)
 
 

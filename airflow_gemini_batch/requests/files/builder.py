@@ -11,7 +11,7 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import key_text
+from airflow_gemini_batch.core.keys import key_text, text_of_key
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.values import is_null, text_of
 from airflow_gemini_batch.disk.private_folder import private_folder
@@ -72,7 +72,7 @@ def build_files(
             lines = (
                 line for line, state in zip(all_files, index_rows.states, strict=True) if state == REPEATED
             )
-            keys = [orjson.loads(line)["key"] for line in islice(lines, SHOWN_KEYS)]
+            keys = [text_of_key(orjson.loads(line)["key"]) for line in islice(lines, SHOWN_KEYS)]
             build.add_bad(BadRow.DUPLICATE_KEY, *keys, count=repeated)
         plan.check_rows(build.bad)
         files = all_files

@@ -30,11 +30,12 @@ def text_embedding_faults(instance: Mapping[str, Any]) -> Iterator[str]:
 
 def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
     """Hold an EmbedContentRequest, once it is read, against the rules of the gemini-embedding family."""
-    if any("text" not in part for part in _parts(request)):
-        yield "Only text parts can be embedded."
-    elif not embedded_text(request).strip():
-        yield "The content is empty: at least one part with text is required."
-    config = request.get("embedContentConfig", {})
+    if not embedded_text(request).strip():
+        yield "The content is empty: at least one part with text or a file is required."
+    config, flat = embed_settings(request), request
+    for name, value in request.get("embedContentConfig", {}).items():
+        if flat.get(name, value) != value:
+            yield f"{name} is {flat[name]!r} beside the content and {value!r} in embed_content_config."
     yield from _task_faults(config.get("taskType"), config.get("title"))
     longest = GEMINI_EMBEDDING.dimensions
     dimensions = int(config.get("outputDimensionality", longest))
@@ -42,9 +43,22 @@ def gemini_embedding_faults(request: Mapping[str, Any]) -> Iterator[str]:
         yield f"output_dimensionality is {dimensions}, not a number from 1 to {longest}."
 
 
+def embed_settings(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of an EmbedContentRequest that was read, whether they stand beside the content or nested."""
+    return {**request, **request.get("embedContentConfig", {})}
+
+
 def embedded_text(request: Mapping[str, Any]) -> str:
-    """Return the text of an EmbedContentRequest that was read: its parts, with a space between two."""
-    return " ".join(part["text"] for part in _parts(request))
+    """Return the text of an EmbedContentRequest that was read: its parts, with a space between two.
+
+    A file counts by its address, or by its bytes as base64.
+    """
+    return " ".join(map(_part_text, _parts(request)))
+
+
+def _part_text(part: Mapping[str, Any]) -> str:
+    file, blob = part.get("fileData", {}), part.get("inlineData", {})
+    return str(part.get("text") or file.get("fileUri") or blob.get("data") or "")
 
 
 def _parts(request: Mapping[str, Any]) -> list[dict[str, Any]]:

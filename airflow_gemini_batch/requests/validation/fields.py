@@ -171,10 +171,12 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "EmbedContentConfig": {
         "INT32": "outputDimensionality",
         "STRING": "taskType title",
-        "BOOL": "autoTruncate",
+        "BOOL": "autoTruncate documentOcr audioTrackExtraction",
     },
     "EmbedContentRequest": {
-        "STRING": "model",
+        "INT32": "outputDimensionality",
+        "STRING": "model taskType title",
+        "BOOL": "autoTruncate",
         "Content": "content",
         "EmbedContentConfig": "embedContentConfig",
     },

@@ -39,6 +39,15 @@ def test_key_that_the_requests_do_not_have_is_told(landing):
         landing.run(plan_of(key=["ean"]), manifest)
 
 
+def test_key_that_came_back_with_another_type_is_matched_with_no_row(landing):
+    manifest = landing.manifest(landing.requests("000000", "0"), landing.output((0, good("A")), isbn="INT64"))
+    with pytest.raises(
+        InvalidRequestError, match=r"sent as STRING and came back as INT64 in .*CONCAT\('key-'"
+    ):
+        landing.run(TEXT, manifest)
+    assert "books" not in landing.table_names()
+
+
 def test_requests_of_others_have_no_fingerprint(landing):
     source = landing.requests("978-1", fingerprint=None)
     landing.run(TEXT, landing.manifest(source, landing.output(("978-1", good("A")))))

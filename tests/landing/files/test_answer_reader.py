@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 
-from airflow_gemini_batch.core.keys import KEY_LABEL
 from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, Facts
 from airflow_gemini_batch.outputs.classify import classify_row
 from airflow_gemini_batch.outputs.matching import request_digest
@@ -20,7 +19,8 @@ from tests.outputs.row_shapes import Shape
 GOOD: dict[str, Any] = {
     "status": "",
     "processed_time": DAY,
-    "request": {"contents": [{"parts": [{"text": "a", "fileData": None}]}], "labels": {KEY_LABEL: "978-1"}},
+    "key": "key=978-1;",
+    "request": {"contents": [{"parts": [{"text": "a", "fileData": None}]}]},
     "response": {
         "candidates": [
             {"content": {"role": "model", "parts": [{"text": "A novel."}]}, "finishReason": "STOP"}
@@ -49,11 +49,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def read(row: dict[str, Any] | bytes, plan: Any = TEXT) -> tuple[Any, ...] | None:
     found = AnswerReader(plan).read(row if isinstance(row, bytes) else orjson.dumps(row))
-    return found and found.cells[:-1]
+    return found and found.cells[:-2]
 
 
 def test_good_line_gives_its_answer_and_facts() -> None:
-    assert read(GOOD) == ("978-1", None, "ok", None, None, "A novel.", *FACTS_OF_GOOD)
+    assert read(GOOD) == ("key=978-1;", None, "ok", None, None, "A novel.", *FACTS_OF_GOOD)
     assert len(FACTS_OF_GOOD) == len(Facts._fields)
 
 
@@ -71,8 +71,10 @@ SHAPES = [
     ("request", ABSENT),
     ("request", "text"),
     ("request.labels", None),
-    ("request.labels", {"team": "books"}),
-    ("request.labels", {KEY_LABEL: 5}),
+    ("request.labels", {"gemini_batch_key": "978-1"}),
+    ("key", ABSENT),
+    ("key", "978-1"),
+    ("key", 5),
     ("response", ABSENT),
     ("response", None),
     ("response", {}),
@@ -211,7 +213,7 @@ def test_failed_line_tells_its_code(status: Any, code: int | None) -> None:
 
 
 def test_line_without_a_key_tells_the_digest_of_its_request() -> None:
-    row = read(changed("request.labels", {"team": "books"}))
+    row = read(changed("key", ABSENT))
     assert row is not None
     assert row[0] is None
     assert row[1] == request_digest(GOOD["request"]).hex()
@@ -230,4 +232,4 @@ def test_half_a_character_and_a_number_that_is_none_lose_no_answer() -> None:
     row["response"]["candidates"][0]["avgLogprobs"] = float("nan")
     found = read(json.dumps(row).encode())
     assert found is not None
-    assert (found[0], found[2], found[5]) == ("978-1", "ok", "half \ufffd")
+    assert (found[0], found[2], found[5]) == ("key=978-1;", "ok", "half \ufffd")

@@ -63,7 +63,7 @@ def test_without_bookkeeping_answers_stand_alone(files):
     assert pq.read_schema(files.target).names == ["isbn", "answer"]
 
 
-@pytest.mark.parametrize("echo", ["label", "key", "both", "nothing"])
+@pytest.mark.parametrize("echo", ["key", "nothing"])
 def test_every_key_finds_its_row_whatever_comes_back_of_it(files, echo):
     source = files.requests(*KEYS)
     output = files.output(*(line(key, good(f"about {key}"), echo) for key in reversed(KEYS)))

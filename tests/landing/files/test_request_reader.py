@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import KEY_LABEL, key_label
+from airflow_gemini_batch.core.keys import key_identity, sent_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.landing.files.request_reader import RequestReader, line_digest
+from airflow_gemini_batch.landing.files.request_reader import RequestReader, request_content
 from airflow_gemini_batch.outputs.matching import request_digest
 from airflow_gemini_batch.requests.lines import request_line
 
@@ -26,7 +26,7 @@ KEYS = ["978-1", "", 'a/b"c', "\\", "ÄÖ 😀", "line\nbreak", "k" * 10_000, "h
 @pytest.mark.parametrize("key", KEYS)
 def test_line_of_ours_gives_its_key_and_fingerprint(key: str) -> None:
     reader = RequestReader(f"publishers/google/models/{MODEL}", ("isbn",))
-    assert reader.read(request_line(key, FILLED).strip()) == (key_label(key), FINGERPRINT, (key,))
+    assert reader.read(request_line(key, FILLED).strip()) == (sent_key(key), FINGERPRINT, (key,))
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -42,31 +42,31 @@ def test_the_short_way_and_the_long_way_give_the_same_row(key: str) -> None:
         pytest.param({"key": "a", "request": REQUEST}, "a", "a", FILLED, id="no-label"),
         pytest.param({"request": REQUEST, "key": 5}, "5", "5", FILLED, id="number"),
         pytest.param(
-            {"key": "a", "request": {**REQUEST, "labels": {KEY_LABEL: "a", "team": "x"}}},
+            {"key": "a", "request": {**REQUEST, "labels": {"gemini_batch_key": "a", "team": "x"}}},
             "a",
             "a",
             orjson.dumps({**REQUEST, "labels": {"team": "x"}}),
             id="another-label",
         ),
         pytest.param(
-            {"key": "a", "request": {"labels": {KEY_LABEL: "a"}, **REQUEST}},
+            {"key": "a", "request": {"labels": {"gemini_batch_key": "a"}, **REQUEST}},
             "a",
             "a",
             FILLED,
             id="other-order",
         ),
         pytest.param(
-            {"key": "a", "x": "y", "request": {**REQUEST, "labels": {KEY_LABEL: "a"}}},
+            {"key": "a", "x": "y", "request": {**REQUEST, "labels": {"gemini_batch_key": "a"}}},
             "a",
             "a",
             FILLED,
             id="beside",
         ),
         pytest.param(
-            {"key": "a", "request": {**REQUEST, "x": {"labels": {KEY_LABEL: "b"}}}},
+            {"key": "a", "request": {**REQUEST, "x": {"labels": {"gemini_batch_key": "b"}}}},
             "a",
             "a",
-            orjson.dumps({**REQUEST, "x": {"labels": {KEY_LABEL: "b"}}}),
+            orjson.dumps({**REQUEST, "x": {"labels": {"gemini_batch_key": "b"}}}),
             id="label-elsewhere",
         ),
     ],
@@ -123,5 +123,7 @@ def test_digest_of_a_line_is_that_of_its_echo() -> None:
         "labels": None,
         "contents": [{"parts": [{"fileData": None, **REQUEST["contents"][0]["parts"][0]}], "role": "user"}],
     }
-    assert line_digest(request_line("OL1W", FILLED)) == (key_label("OL1W"), request_digest(echo).hex())
-    assert line_digest(b"{") is None
+    digest = request_digest(echo).hex()
+    assert request_content(request_line("OL1W", FILLED)) == ("key=OL1W;", digest, key_identity("OL1W"))
+    assert request_content(orjson.dumps({"key": "007", "request": REQUEST})) == ("007", digest, "7.0")
+    assert request_content(b"{") is None

@@ -10,6 +10,7 @@ from google.cloud.storage import Bucket
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
+from airflow_gemini_batch.core.keys import sent_key, text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
@@ -18,6 +19,7 @@ from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
 from tests.requests.plans import BOOKS, gemini_embedding_plan
 from tests.requests.request_cases import NASTY
+from tests.support.odd_keys import ODD_KEYS
 from tests.support.requests_data import lines, storage_client
 from tests.support.tables import fill
 
@@ -48,7 +50,7 @@ def written(gemini_batch_stack):
 
     def written(report):
         rows = [row for source in report.sources for row in lines(gemini_batch_stack, source)]
-        return {row["key"]: row for row in rows}
+        return {text_of_key(row["key"]): row for row in rows}
 
     return written
 
@@ -63,8 +65,9 @@ def names(objects, bucket):
         {},
         {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ isbn ]]", "output_dimensionality": 256},
         {"task_type": "RETRIEVAL_DOCUMENT", "title": "[[ title ]]", "model": "gemini-embedding-2"},
+        {"task_type": "CLUSTERING", "output_dimensionality": 256, "request_format": "flat"},
     ],
-    ids=["text", "config", "title-in-text"],
+    ids=["text", "config", "title-in-text", "flat"],
 )
 def test_every_value_comes_through_as_python_would_write_it(export, folder, table, written, request_):
     rows = [{"isbn": f"b{n} {value}", "title": value} for n, value in enumerate(NASTY)]
@@ -79,6 +82,13 @@ def test_every_value_comes_through_as_python_would_write_it(export, folder, tabl
         assert fingerprint_of_line(wanted.model, line) == fingerprint_of(wanted.model, request)
         assert line["request"]["content"] == orjson.loads(request)["content"]
     assert (report.rows, report.requests) == (len(rows), len(rows))
+
+
+def test_key_is_exported_as_nothing_but_text(gemini_batch_stack, export, folder, table):
+    rows = [{"isbn": key, "title": "A title."} for key in ODD_KEYS]
+    report = export.run(gemini_embedding_plan(), table(rows), folder)
+    sent = [line["key"] for source in report.sources for line in lines(gemini_batch_stack, source)]
+    assert sorted(sent) == sorted(map(sent_key, ODD_KEYS))
 
 
 def test_same_requests_are_the_same_objects(export, objects, folder, table, bucket):

@@ -11,7 +11,7 @@ from airflow_gemini_batch.testing.bigquery.patches.casts import TEXT_MACRO
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 _ENGINE = "bqemulator.storage.engine:DuckDBEngine"
-MEMORY_LIMIT = "3GB"  # a statement that needs more fails, or spills, and the process lives
+MEMORY_LIMIT = "2GB"  # a statement that needs more fails, or spills, and the process lives
 
 
 def start_without_network() -> None:

@@ -19,7 +19,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.expressions.core import POSITION_META_KEYS
 
-from airflow_gemini_batch.testing.bigquery.patches import casts, json_functions, json_types
+from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 # A literal or a name in DuckDB's SQL as SQLGlot writes it: quotes inside are doubled, and there are no comments.
@@ -311,6 +311,7 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
     json_types.follow_fields,
     json_types.keep_json,
     list_tables,
+    *arrays.REWRITES,
 )
 
 CORRECTIONS = (

@@ -149,13 +149,6 @@ def test_embeds_texts_with_keys(call: VertexCaller, folder: Folder) -> None:
         (_gemini(" "), "The content is empty"),
         ({"key": "k", "request": {"contents": []}}, 'Unknown name "contents"'),
         ({"key": "k", "request": {}}, "The content is empty"),
-        (
-            {
-                "key": "k",
-                "request": {"content": {"parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}},
-            },
-            "Only text parts",
-        ),
     ],
 )
 def test_refuses_texts_with_keys(
