@@ -21,6 +21,7 @@ from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.faults import Faults
 from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.gemini_embedding import GeminiEmbeddingRows
 from airflow_gemini_batch.testing.vertex_ai.rows.generation import GenerationRows
@@ -51,6 +52,7 @@ class LocalVertex(ServerThread):
     :param responder: a GenerateContentRequest → a GenerateContentResponse, both as camelCase dicts; called
         from several threads.
     :param max_rows: most rows of a job by family, to try a limit without reaching it.
+    :param readings: how the server behaves where the service's behaviour is not settled; can be changed at any time.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class LocalVertex(ServerThread):
         fail_rate: float = 0.0,
         responder: Responder | None = None,
         max_rows: Mapping[ModelFamily, int] | None = None,
+        readings: Readings | None = None,
     ) -> None:
         self.faults = Faults()
+        self.readings = readings or Readings()
         self.requests = CallLog()
         self.project = project
         self.project_number = project_number
@@ -93,10 +97,12 @@ class LocalVertex(ServerThread):
 
     def _make_application(self) -> web.Application:
         workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="local-vertex")
-        service = JobService(self._clients, self.faults, self._clock, self._runner, workers)
+        service = JobService(self._clients, self.faults, self.readings, self._clock, self._runner, workers)
         names = (self.project, self.project_number)
         application = web.Application()
-        controls = Controls(service, self.faults, self.requests, project_number=self.project_number)
+        controls = Controls(
+            service, self.faults, self.readings, self.requests, project_number=self.project_number
+        )
         controls.add_routes(application)
         BatchPredictionApi(service, self.faults, self.requests, projects=names).add_routes(application)
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.requests.forms import column_faults
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
@@ -122,6 +122,9 @@ class TableSink:
         if not destination.is_table:
             destination = destination.with_table(f"predictions_{job.created:%Y_%m_%dT%H_%M_%S_%fZ}")
         self._full_address = job.fault("full_table_address") is not None
+        self._json_nulls = (
+            job.readings.failed_response == "json_null" and job.request.model.family is GENERATE_CONTENT
+        )
         self._address = destination
         self._columns = columns
         self._texts = {column.name for column in columns if column.type == "STRING"}
@@ -162,4 +165,10 @@ class TableSink:
                 spool.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             self._clients.bigquery.load_table_from_file(
                 spool, self._address.dotted, rewind=True, job_config=config, location=self._location
+            ).result()
+        if self._json_nulls:
+            # What is null in a load job is NULL in the table.
+            self._clients.bigquery.query(
+                f"UPDATE `{self._address.dotted}` SET response = JSON 'null' WHERE response IS NULL",
+                location=self._location,
             ).result()

@@ -111,7 +111,7 @@ class Runner:
         destination = job.request.destination
         if isinstance(destination, GcsAddress):
             return FileSink(job, destination, self._clients)
-        present = source.columns
+        present = [column for column in source.columns if _passes(job, column.name)]
         names = {column.name for column in present}
         added = self._formats[job.request.model.family].columns
         columns = [*present, *(column for column in added if column.name not in names)]
@@ -131,7 +131,7 @@ class Runner:
                 result.failed += 1
                 if len(result.failures) < _MOST_SAMPLES:
                     result.failures.append(answer.error)
-            yield sink.shape(row.columns, answer)
+            yield sink.shape({name: row.columns[name] for name in row.columns if _passes(job, name)}, answer)
         if fault := job.fault("foreign_rows"):
             for number in range(fault["count"]):
                 yield sink.shape({}, rows_format.answer(rows_format.invented(number), job))
@@ -146,6 +146,10 @@ class Runner:
             sink.write(rows if last else islice(rows, size), part, parts)
             if slow and not last:
                 self._stopping.wait(slow["seconds"] / (parts - 1))
+
+
+def _passes(job: Job, column: str) -> bool:
+    return job.readings.columns_passed or column in job.request.model.family.read_columns
 
 
 def _disordered(job: Job, rows: Iterator[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUES
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
-from airflow_gemini_batch.testing.vertex_ai.rows.echo import echoed_request
+from airflow_gemini_batch.testing.vertex_ai.rows.echo import echoed_request, echoed_siblings
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
     as_read,
@@ -19,7 +19,9 @@ from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
     refuse,
     row_status,
 )
-from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed, too_long
+
+_PARAMETERS = ("autoTruncate", "outputDimensionality", "taskType", "title")
 
 
 class GeminiEmbeddingRows:
@@ -42,7 +44,7 @@ class GeminiEmbeddingRows:
 
     def answer(self, row: InputRow, job: Job) -> OutputRow:
         """Return the output row; it has a status only when it failed."""
-        line: dict[str, Any] = {"key": row.content["key"]} if "key" in row.content else {}
+        line = echoed_siblings(row.content, job.readings, always=("key",))
         line["request"] = row.content.get("request")
         error: RowError | None = None
         try:
@@ -55,15 +57,24 @@ class GeminiEmbeddingRows:
         return OutputRow(line, {}, error.rpc_status if error else None)
 
     def _respond(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
-        refuse(gemini_embedding_faults(request))
+        nested = job.readings.embedding_form == "nested"
+        config = request.get("embedContentConfig", {}) if nested else request
+        obeyed = {name: config[name] for name in _PARAMETERS if name in config}
+        refuse(gemini_embedding_faults({"content": request.get("content", {}), "embedContentConfig": obeyed}))
         text = embedded_text(request)
         full = job.request.model.dimensions
-        dimensions = int(request.get("embedContentConfig", {}).get("outputDimensionality", full))
+        dimensions = int(obeyed.get("outputDimensionality", full))
         failure = planned_failure(job) or self._failures.decide(
             orjson.dumps(request, option=orjson.OPT_SORT_KEYS), can_block=False
         )
         if failure is not None:
             raise failure
-        tokens = min(count_tokens(text), MOST_TOKENS)
-        values = embed(text, full if job.fault("full_vectors") else dimensions)
-        return {"tokenCount": str(tokens), "embedding": {"values": values}}
+        tokens = count_tokens(text)
+        if tokens > MOST_TOKENS and obeyed.get("autoTruncate") is False:
+            raise too_long(tokens)
+        embedding = {"values": embed(text, full if job.fault("full_vectors") else dimensions)}
+        read_tokens = min(tokens, MOST_TOKENS)
+        if job.readings.embedding_usage == "token_count":
+            return {"tokenCount": str(read_tokens), "embedding": embedding}
+        usage = {"promptTokenCount": read_tokens, "totalTokenCount": read_tokens}
+        return {"embedding": embedding, "usageMetadata": usage, "truncated": tokens > MOST_TOKENS}

@@ -13,7 +13,7 @@ from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import planned_failure, refuse, row_status
-from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed, too_long
 
 _READ = ("content", "task_type", "title")
 
@@ -58,10 +58,7 @@ class TextEmbeddingRows:
             raise failure
         tokens = count_tokens(content)
         if tokens > MOST_TOKENS and job.request.parameters.get("autoTruncate") is False:
-            raise RowError(
-                "INVALID_ARGUMENT",
-                f"The input token count is {tokens} but the model supports up to {MOST_TOKENS}.",
-            )
+            raise too_long(tokens)
         return {
             "statistics": {"token_count": min(tokens, MOST_TOKENS), "truncated": tokens > MOST_TOKENS},
             "values": embed(content, self._dimensions(job)),
