@@ -273,8 +273,7 @@ def test_runs_the_documented_example(call: VertexCaller, folder: Folder) -> None
     source = folder.write(
         [
             '{"request":{"contents": {"role": "user", "parts": {"text": "Give me a recipe for banana bread."}}}}',
-            '{"request":{"contents": [{"role": "user", "parts": [{"text": "List the items."}, '
-            '{"file_data": {"file_uri": "gs://b/fridge.jpg", "mime_type": "image/jpeg"}}]}]}}',
+            '{"request":{"contents": {"role": "user", "parts": {"text": "And one for rye bread."}}}}',
         ]
     )
     payload = f"""{{
@@ -296,8 +295,7 @@ def test_runs_the_documented_example(call: VertexCaller, folder: Folder) -> None
 
     rows = folder.predictions(job["outputInfo"]["gcsOutputDirectory"])
     answers = sorted(row["response"]["candidates"][0]["content"]["parts"][0]["text"] for row in rows)
-    assert "banana bread" in answers[0]
-    assert "<image/jpeg at gs://b/fridge.jpg>" in answers[1]
+    assert ["banana" in answer for answer in answers] == [False, True]
 
 
 def test_shows_the_job_as_the_service_does(call: VertexCaller, folder: Folder) -> None:

@@ -14,6 +14,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.files import FileSink, FileSource
+from airflow_gemini_batch.testing.vertex_ai.data.importer import ImportedTable
 from airflow_gemini_batch.testing.vertex_ai.data.row import InputRow, Sink, Source
 from airflow_gemini_batch.testing.vertex_ai.data.tables import TableSink, TableSource
 from airflow_gemini_batch.testing.vertex_ai.errors import JobError, import_error
@@ -72,9 +73,13 @@ class Runner:
         """
         family = job.request.model.family
         rows_format = self._formats[family]
+        source = self._source(job)
+        table = ImportedTable() if isinstance(source, FileSource) and job.readings.importer_rules else None
         count = accepted = 0
-        for row in self._source(job).rows():
+        for row in source.rows():
             count += 1
+            if table is not None:
+                table.add(row.content)
             accepted += rows_format.accepts(row.content)
         if not count:
             raise import_error("The input holds no rows.")
