@@ -20,6 +20,7 @@ from airflow_gemini_batch.testing.vertex_ai.faults import Fault, Faults
 from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import timestamp
 from airflow_gemini_batch.testing.vertex_ai.service import JobService
+from airflow_gemini_batch.testing.vertex_ai.wire.proto_json import WireError, parse
 
 _JOBS = "/{version:v1|v1beta1}/projects/{project}/locations/{location}/batchPredictionJobs"
 _JOB = _JOBS + "/{id:[^/:]+}"
@@ -109,8 +110,8 @@ class BatchPredictionApi:
         """Return what faults are matched against; empty where no job is named."""
         if method == "create":
             try:
-                body = await request.json(loads=orjson.loads)
-            except ValueError:
+                body = parse(await request.read())
+            except WireError:
                 return ""
             if not isinstance(body, dict):
                 return ""
@@ -236,9 +237,9 @@ def _page_size(text: str) -> int:
 
 async def _json(request: web.Request) -> Any:
     try:
-        return orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise CallError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
+        return parse(await request.read())
+    except WireError as error:
+        raise CallError("INVALID_ARGUMENT", str(error)) from error
 
 
 def _json_answer(body: bytes) -> web.Response:

@@ -73,7 +73,7 @@ BAD, MISSING, FORBIDDEN, UNFIT = (
     (400, "FAILED_PRECONDITION"),
 )
 REFUSED: dict[str, tuple[Any, tuple[int, str], str]] = {
-    "a list": ([], BAD, "Invalid value at 'batch_prediction_job' (message)"),
+    "a list": ([], BAD, "Invalid value at 'batch_prediction_job' (BatchPredictionJob), []"),
     "unknown field": (
         _body(project="x"),
         BAD,

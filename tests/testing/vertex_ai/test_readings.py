@@ -140,3 +140,61 @@ def test_knows_no_other_question() -> None:
     with pytest.raises(RuntimeError), readings.changed(echo_key=False):
         raise RuntimeError
     assert readings == Readings()
+
+
+NESTED = {"embedContentConfig": {"outputDimensionality": 64}}
+FLAT = {"output_dimensionality": 64}
+
+
+@pytest.mark.parametrize(
+    ("form", "parameters", "length"),
+    [
+        ("nested", NESTED, 64),
+        ("nested", FLAT, 3072),
+        ("flat", FLAT, 64),
+        ("flat", NESTED, 3072),
+        ("nested", {**NESTED, "outputDimensionality": 128}, 64),
+        ("flat", {**NESTED, "outputDimensionality": 128}, 128),
+        # What is not obeyed is not held against the rules either.
+        ("nested", {"title": "t", "taskType": "CLUSTERING"}, 3072),
+    ],
+)
+def test_form_of_embeddings(
+    vertex: LocalVertex,
+    call: VertexCaller,
+    folder: Folder,
+    form: str,
+    parameters: dict[str, Any],
+    length: int,
+) -> None:
+    row = {"key": "k", "request": {"content": {"parts": [{"text": "x"}]}, **parameters}}
+    with vertex.readings.changed(embedding_form=form):
+        line = _line(call, folder, row, model=EMBEDDING)
+    assert len(line["response"]["embedding"]["values"]) == length
+
+
+@pytest.mark.parametrize(
+    ("reading", "words", "told"),
+    [
+        ("token_count", 1, {"tokenCount": "2"}),
+        ("token_count", 5000, {"tokenCount": "2048"}),
+        (
+            "usage_metadata",
+            1,
+            {"usageMetadata": {"promptTokenCount": 2, "totalTokenCount": 2}, "truncated": False},
+        ),
+        (
+            "usage_metadata",
+            5000,
+            {"usageMetadata": {"promptTokenCount": 2048, "totalTokenCount": 2048}, "truncated": True},
+        ),
+    ],
+)
+def test_tokens_of_embeddings(
+    vertex: LocalVertex, call: VertexCaller, folder: Folder, reading: str, words: int, told: dict[str, Any]
+) -> None:
+    row = {"key": "k", "request": {"content": {"parts": [{"text": "word " * words}]}}}
+    with vertex.readings.changed(embedding_usage=reading):
+        response = _line(call, folder, row, model=EMBEDDING)["response"]
+    assert response.pop("embedding")
+    assert response == told

@@ -13,7 +13,6 @@ import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.requests.forms import column_faults
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
@@ -21,6 +20,8 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 
 _EMBEDDING_COLUMNS = frozenset({"content", "task_type", "title"})
 _PAGE_ROWS = 10_000
+# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-bigquery
+_NOT_PASSED = ("ARRAY", "STRUCT", "RECORD", "RANGE", "DATETIME", "GEOGRAPHY")
 
 
 def _checked_table(address: BigQueryAddress, family: ModelFamily, location: str, clients: DataClients) -> Any:
@@ -46,9 +47,25 @@ def _checked_table(address: BigQueryAddress, family: ModelFamily, location: str,
     if table.table_type == "VIEW":
         raise import_error('Syntax error: Expected end of input but got identifier "_vertex_row_id"')
     columns = [(item.name, "ARRAY" if item.mode == "REPEATED" else item.field_type) for item in table.schema]
-    for problem in column_faults(columns, family):
+    for problem in _column_errors(dict(columns), family):
         raise import_error(f"Table {address.dotted}: {problem}.")
     return table
+
+
+def _column_errors(columns: dict[str, str], family: ModelFamily) -> Iterator[str]:
+    main = family.main_column
+    if main not in columns:
+        yield f"there is no column {main!r}"
+        return
+    taken = ("STRING",) if main == "content" else ("JSON", "STRING")
+    if columns[main] not in taken:
+        yield f"column {main!r} is {columns[main]}, not {' or '.join(taken)}"
+    for name, kind in columns.items():
+        # Of a table of texts the other columns are not read.
+        if main == "request" and kind in _NOT_PASSED:
+            yield f"column {name!r} has the unsupported type {kind}"
+        if name.lower() in ("status", "predictions" if main == "content" else "response"):
+            yield f"column {name!r} has a reserved name"
 
 
 class TableSource:

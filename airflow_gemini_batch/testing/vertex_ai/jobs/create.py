@@ -8,12 +8,12 @@ from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
-from airflow_gemini_batch.requests.validation.labels import label_fault
-from airflow_gemini_batch.requests.validation.proto_json import WireError, read, snake_case
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
-from airflow_gemini_batch.testing.vertex_ai.jobs.message import BATCH_PREDICTION_JOB, OUTPUT_ONLY
 from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model, parse_model
+from airflow_gemini_batch.testing.vertex_ai.wire.labels import label_error
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import message, snake_case
+from airflow_gemini_batch.testing.vertex_ai.wire.proto_json import WireError, read
 
 _LONGEST_NAME = 128
 _ROOT = "batch_prediction_job"
@@ -38,14 +38,15 @@ def read_create(value: object, caller: Caller) -> JobRequest:
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`, nearly always ``INVALID_ARGUMENT``.
     """
+    resource = message("BatchPredictionJob")
     try:
-        body = read(value, BATCH_PREDICTION_JOB, _ROOT)
+        body = read(value, resource, _ROOT)
     except WireError as error:
-        message = str(error)
-        raise CallError("INVALID_ARGUMENT", message, details=[_bad_request(message)]) from error
-    body = {name: inner for name, inner in body.items() if name not in OUTPUT_ONLY}
+        raise CallError("INVALID_ARGUMENT", str(error), details=[_bad_request(str(error))]) from error
+    # What only the service sets may be sent back, and is dropped without a word.
+    body = {name: inner for name, inner in body.items() if not resource.fields[name].read_only}
     _check_name(body.get("displayName", ""))
-    if fault := label_fault(body.get("labels", {}), longest=64):
+    if fault := label_error(body.get("labels", {}), longest=64):
         raise CallError("INVALID_ARGUMENT", fault)
     if not (model_name := body.get("model")):
         raise _required("model")

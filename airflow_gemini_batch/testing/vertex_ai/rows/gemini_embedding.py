@@ -6,8 +6,6 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.embed_content import embedded_text, gemini_embedding_faults
-from airflow_gemini_batch.requests.validation.fields import EMBED_CONTENT_REQUEST
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
@@ -19,7 +17,9 @@ from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
     refuse,
     row_status,
 )
+from airflow_gemini_batch.testing.vertex_ai.rows.rules import embedding_errors
 from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed, too_long
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import message
 
 _PARAMETERS = ("autoTruncate", "outputDimensionality", "taskType", "title")
 
@@ -48,7 +48,7 @@ class GeminiEmbeddingRows:
         line["request"] = row.content.get("request")
         error: RowError | None = None
         try:
-            request = as_read(EMBED_CONTENT_REQUEST, line["request"])
+            request = as_read(message("EmbedContentRequest"), line["request"])
             line["request"] = echoed_request(request)
             line["response"] = self._respond(request, job)
         except RowError as raised:
@@ -57,24 +57,40 @@ class GeminiEmbeddingRows:
         return OutputRow(line, {}, error.rpc_status if error else None)
 
     def _respond(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
+        model = job.request.model
         nested = job.readings.embedding_form == "nested"
         config = request.get("embedContentConfig", {}) if nested else request
         obeyed = {name: config[name] for name in _PARAMETERS if name in config}
-        refuse(gemini_embedding_faults({"content": request.get("content", {}), "embedContentConfig": obeyed}))
-        text = embedded_text(request)
-        full = job.request.model.dimensions
-        dimensions = int(obeyed.get("outputDimensionality", full))
+        refuse(
+            embedding_errors(
+                {"content": request.get("content", {}), "embedContentConfig": obeyed}, model.short_name
+            )
+        )
+        dimensions = int(obeyed.get("outputDimensionality", model.dimensions))
+        if not 1 <= dimensions <= model.dimensions:
+            raise RowError(
+                "INVALID_ARGUMENT",
+                f"output_dimensionality is {dimensions}, not a number from 1 to {model.dimensions}.",
+            )
         failure = planned_failure(job) or self._failures.decide(
             orjson.dumps(request, option=orjson.OPT_SORT_KEYS), can_block=False
         )
         if failure is not None:
             raise failure
+        text = _text(request)
         tokens = count_tokens(text)
         if tokens > MOST_TOKENS and obeyed.get("autoTruncate") is False:
             raise too_long(tokens)
-        embedding = {"values": embed(text, full if job.fault("full_vectors") else dimensions)}
+        values = embed(text, model.dimensions if job.fault("full_vectors") else dimensions)
+        answer: dict[str, Any] = {"embedding": {"values": values}}
         read_tokens = min(tokens, MOST_TOKENS)
         if job.readings.embedding_usage == "token_count":
-            return {"tokenCount": str(read_tokens), "embedding": embedding}
+            return {"tokenCount": str(read_tokens), **answer}
         usage = {"promptTokenCount": read_tokens, "totalTokenCount": read_tokens}
-        return {"embedding": embedding, "usageMetadata": usage, "truncated": tokens > MOST_TOKENS}
+        return {**answer, "usageMetadata": usage, "truncated": tokens > MOST_TOKENS}
+
+
+def _text(request: dict[str, Any]) -> str:
+    """Return the texts of a request, and for media their addresses or contents, with a space between two."""
+    parts = request["content"]["parts"]
+    return " ".join(part["text"] if "text" in part else orjson.dumps(part).decode() for part in parts)

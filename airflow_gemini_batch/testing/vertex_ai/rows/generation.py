@@ -8,8 +8,6 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.fields import GENERATE_CONTENT_REQUEST
-from airflow_gemini_batch.requests.validation.generate_content import generation_faults
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
@@ -22,6 +20,8 @@ from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
     refuse,
     row_status,
 )
+from airflow_gemini_batch.testing.vertex_ai.rows.rules import generation_errors
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import message
 
 
 class GenerationRows:
@@ -57,9 +57,9 @@ class GenerationRows:
         error: RowError | None = None
         response: dict[str, Any] | None = {}
         try:
-            request = as_read(GENERATE_CONTENT_REQUEST, echo)
+            request = as_read(message("GenerateContentRequest"), echo)
             echo = echoed_request(request, with_labels=job.readings.labels_echoed)
-            refuse(generation_faults(request))
+            refuse(generation_errors(request, job.request.model.short_name))
             response = self._respond(request, job)
         except RowError as raised:
             error = raised

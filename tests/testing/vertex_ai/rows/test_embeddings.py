@@ -143,7 +143,8 @@ def test_embeds_texts_with_keys(call: VertexCaller, folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (_gemini("x", task_type="SEARCH"), "Unsupported task type 'SEARCH'"),
+        (_gemini("x", task_type="SEARCH"), "Invalid value at 'embed_content_config.task_type'"),
+        (_gemini("x", task_type="UNSPECIFIED"), "Unsupported task type 'UNSPECIFIED'"),
         (_gemini("x", output_dimensionality=4096), "not a number from 1 to 3072"),
         (_gemini("x", dimensions=3), 'Unknown name "dimensions"'),
         (_gemini(" "), "The content is empty"),
