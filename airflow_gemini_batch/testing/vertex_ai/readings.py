@@ -27,7 +27,12 @@ class Readings:
     :param embedding_usage: how a gemini-embedding answer tells its tokens: ``token_count`` is ``tokenCount``,
         ``usage_metadata`` is ``usageMetadata.promptTokenCount`` with ``truncated`` beside it.
     :param failed_response: the ``response`` of a failed row of generation: ``empty`` is an empty object, ``json_null``
-        a JSON null (in a table too, where it is no SQL NULL), ``absent`` is none, which is NULL in a table.
+        a JSON null (in a table too, where it is no SQL NULL), ``absent`` is none, which is NULL in a table; Google's
+        pages show the first and the last.
+    :param account_and_key: what becomes of a job with a service account or a key of its own: ``taken``, or ``refused``,
+        as Google's pages say of Gemini that neither is supported; nobody has told what the service answers.
+    :param several_files: a job may name several files and wildcards, as the API's reference says, and Google's samples;
+        a newer page says one file.
     :param importer_rules: whether a job of files fails as a whole for a line that no table could be made of.
     """
 
@@ -38,6 +43,8 @@ class Readings:
     embedding_form: str = "nested"
     embedding_usage: str = "token_count"
     failed_response: str = "empty"
+    account_and_key: str = "taken"
+    several_files: bool = True
     importer_rules: bool = True
 
     def __post_init__(self) -> None:
@@ -69,6 +76,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "embedding_form": ("nested", "flat"),
     "embedding_usage": ("token_count", "usage_metadata"),
     "failed_response": ("empty", "json_null", "absent"),
+    "account_and_key": ("taken", "refused"),
 }
 _NAMES = tuple(field.name for field in fields(Readings))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
@@ -53,6 +53,7 @@ class LocalVertex(ServerThread):
         from several threads.
     :param max_rows: most rows of a job by family, to try a limit without reaching it.
     :param readings: how the server behaves where the service's behaviour is not settled; can be changed at any time.
+    :param tuned_models: numbers of the tuned models that exist, in every location but ``global``.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class LocalVertex(ServerThread):
         responder: Responder | None = None,
         max_rows: Mapping[ModelFamily, int] | None = None,
         readings: Readings | None = None,
+        tuned_models: Collection[str] = (),
     ) -> None:
         self.faults = Faults()
         self.readings = readings or Readings()
+        self._tuned_models = frozenset(tuned_models)
         self.requests = CallLog()
         self.project = project
         self.project_number = project_number
@@ -104,7 +107,10 @@ class LocalVertex(ServerThread):
             service, self.faults, self.readings, self.requests, project_number=self.project_number
         )
         controls.add_routes(application)
-        BatchPredictionApi(service, self.faults, self.requests, projects=names).add_routes(application)
+        api = BatchPredictionApi(
+            service, self.faults, self.requests, projects=names, tuned_models=self._tuned_models
+        )
+        api.add_routes(application)
 
         async def abandon(_: web.Application) -> None:
             await service.stop()

@@ -50,7 +50,7 @@ class JobService:
 
     async def create(self, body: object, caller: Caller) -> Job:
         """Check a job, look at its buckets and datasets, and start its life."""
-        request = read_create(body, caller)
+        request = read_create(body, caller, self._readings)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._workers, check_locations, request, self._clients)
         name = str(request.body["displayName"])

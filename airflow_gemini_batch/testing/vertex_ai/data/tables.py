@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBE
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
-from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import NEW_DATASET, Job
 
 _EMBEDDING_COLUMNS = frozenset({"content", "task_type", "title"})
 _PAGE_ROWS = 10_000
@@ -136,7 +137,12 @@ class TableSink:
         clients: DataClients,
         location: str | None,
     ) -> None:
-        if not destination.is_table:
+        self._makes_dataset = destination.dataset == NEW_DATASET
+        if self._makes_dataset:
+            model = re.sub(r"[^A-Za-z0-9]", "_", job.request.model.short_name)
+            dataset = f"prediction_{model}_{job.created:%Y_%m_%dT%H_%M_%S_%fZ}"
+            destination = BigQueryAddress(destination.project, dataset, "predictions")
+        elif not destination.is_table:
             destination = destination.with_table(f"predictions_{job.created:%Y_%m_%dT%H_%M_%S_%fZ}")
         self._full_address = job.fault("full_table_address") is not None
         self._json_nulls = (
@@ -176,6 +182,10 @@ class TableSink:
             source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         )
+        if self._makes_dataset:
+            dataset = bigquery.Dataset(f"{self._address.project}.{self._address.dataset}")
+            dataset.location = self._location
+            self._clients.bigquery.create_dataset(dataset, exists_ok=True)
         # The client refuses a file that was not opened for reading in the first place.
         with tempfile.TemporaryFile("r+b") as spool:
             for row in rows:

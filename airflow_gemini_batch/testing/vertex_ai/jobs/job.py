@@ -44,13 +44,17 @@ class State(StrEnum):
 _FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED, State.PARTIALLY_SUCCEEDED}
 
 
+NEW_DATASET = ""
+"""The dataset of a destination that is a project: the job makes one."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """A checked create call.
 
     :param body: the resource's own fields, camelCase, as the API echoes them.
     :param sources: ``gs://`` objects or patterns, or the one ``bq://`` table.
-    :param destination: a ``gs://`` prefix, or a ``bq://`` table or dataset.
+    :param destination: a ``gs://`` prefix, or a ``bq://`` table, dataset or project.
     """
 
     location: str

@@ -19,6 +19,7 @@ from airflow_gemini_batch.testing.vertex_ai.data.row import InputRow, Sink, Sour
 from airflow_gemini_batch.testing.vertex_ai.data.tables import TableSink, TableSource
 from airflow_gemini_batch.testing.vertex_ai.errors import JobError, import_error
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.locations import check_buckets
 from airflow_gemini_batch.testing.vertex_ai.rows.order import repeated, shuffled, thinned
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import RowFormat
 
@@ -73,6 +74,7 @@ class Runner:
         """
         family = job.request.model.family
         rows_format = self._formats[family]
+        check_buckets(job.request, self._clients)
         source = self._source(job)
         table = ImportedTable() if isinstance(source, FileSource) and job.readings.importer_rules else None
         count = accepted = 0

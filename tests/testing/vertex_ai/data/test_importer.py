@@ -42,7 +42,7 @@ IMPORTED: dict[str, list[dict[str, Any]]] = {
     "no field but null": [prompt("x", tools=[{"google_search": {"time_range_filter": None}}])],
     "empty list and text": [{"a": []}, {"a": "b"}],
     "fifteen levels": [_objects(6), _lists(4)],
-    "names": [{"aZ_09": 1}],
+    "names": [{"aZ_09": 1, "_": 1, "a" * 300: 1}],
     "both spellings": [{"fileData": {"a": 1}, "file_data": "a"}],
     "output of a job": [
         {**prompt("x"), "response": {}, "status": ""},
@@ -58,42 +58,57 @@ def test_is_imported(lines: list[dict[str, Any]]) -> None:
         table.add(line)
 
 
+TOO_DEEP = "Schema nested too deeply, at least 16 compared to the maximum allowed level of 15"
 REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "tool without fields": (
         [prompt("x"), prompt("x", tools=[{"google_search": {}}])],
-        "row 2: Field request.tools[].google_search is of type RECORD but has no schema",
+        "Row 2: Cannot store struct 'request.tools.google_search' with no fields",
     ),
-    "empty arguments": ([{"request": {"args": {}}}], "Field request.args is of type RECORD"),
-    "empty request": ([{"request": {}}], "Field request is of type RECORD"),
-    "empty object in a list": ([prompt("x", tools=[{}])], "Field request.tools[] is of type RECORD"),
-    "empty object beside": ([{**EMBEDDING, "note": {}}], "Field note is of type RECORD"),
-    "objects": ([_objects(7)], "is nested more than 15 levels deep"),
-    "lists of objects": ([_lists(5)], "is nested more than 15 levels deep"),
+    "empty arguments": ([{"request": {"args": {}}}], "struct 'request.args' with"),
+    "empty request": ([{"request": {}}], "struct 'request' with"),
+    "empty object in a list": ([prompt("x", tools=[{}])], "struct 'request.tools' with"),
+    "empty object beside": ([{**EMBEDDING, "note": {}}], "struct 'note' with"),
+    "objects": (
+        [_objects(7)],
+        TOO_DEEP,
+    ),
+    "lists of objects": (
+        [_lists(5)],
+        TOO_DEEP,
+    ),
     "name with a space": (
         [_schema({"properties": {"Metric A": {"type": "STRING"}}})],
-        "Field request.generationConfig.responseSchema.properties.Metric A has a name with other characters",
+        'Invalid field name "Metric A". Field: request.generationConfig.responseSchema.properties.Metric A',
     ),
-    "name with a dash": ([{"book-id": 1}], "Field book-id has a name"),
-    "name in another script": ([{"größe": 1}], "Field größe has a name"),
-    "empty name": ([{"a": {"": 1}}], "Field a. has a name"),
-    "definitions": ([_schema({"$defs": {"a": {"type": "STRING"}}})], "responseSchema.$defs has a name"),
-    "reference": ([_schema({"items": {"$ref": "#/defs/a"}})], "responseSchema.items.$ref has a name"),
+    "name with a dash": ([{"book-id": 1}], 'Invalid field name "book-id"'),
+    "name in another script": ([{"größe": 1}], 'Invalid field name "größe"'),
+    "name that begins with a digit": ([{"2nd": 1}], 'Invalid field name "2nd"'),
+    "long name": ([{"a" * 301: 1}], "Invalid field name"),
+    "empty name": ([{"a": {"": 1}}], 'Invalid field name ""'),
+    "definitions": ([_schema({"$defs": {"a": {"type": "STRING"}}})], 'Invalid field name "$defs"'),
+    "reference": ([_schema({"items": {"$ref": "#/defs/a"}})], 'Invalid field name "$ref"'),
     "number and text": (
         [{"t": 0.5}, {"t": 0.7}, {"t": "0.5"}],
-        "row 3: Field t is a text, and a number before",
+        "Row 3: Could not convert string to number. Field: t",
     ),
-    "truth and number": ([{"t": True}, {"t": 1}], "Field t is a number, and a boolean before"),
+    "truth and number": ([{"t": True}, {"t": 1}], "Could not convert number to boolean. Field: t"),
     "one part and a list": (
         [{"parts": [{"text": "x"}]}, {"parts": {"text": "x"}}],
-        "Field parts is an object, and a list before",
+        "Repeated field must be imported as a JSON array. Field: parts",
     ),
-    "list of texts and of objects": ([{"a": ["b"]}, {"a": [{"c": 1}]}], "Field a[] is an object, and a text"),
-    "two types in one list": ([{"a": [1, "b"]}], "Field a[] is a text, and a number before"),
+    "list of texts and of objects": (
+        [{"a": ["b"]}, {"a": [{"c": 1}]}],
+        "Could not convert struct to string. Field: a",
+    ),
+    "two types in one list": ([{"a": [1, "b"]}], "Could not convert string to number. Field: a"),
     "null in an enum": (
         [_schema({"enum": ["a", None]})],
-        "Field request.generationConfig.responseSchema.enum is a list with a null in it",
+        "Only optional fields can be set to NULL. Field: request.generationConfig.responseSchema.enum",
     ),
-    "null in a list of objects": ([{"a": [{"b": 1}, None]}], "Field a is a list with a null in it"),
+    "null in a list of objects": (
+        [{"a": [{"b": 1}, None]}],
+        "Only optional fields can be set to NULL. Field: a",
+    ),
 }
 
 
@@ -105,7 +120,7 @@ def test_is_not_imported(lines: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(JobError) as error:
         table.add(lines[-1])
     assert error.value.rpc_status["code"] == 3
-    assert error.value.message.startswith("Failed to import data. Error while reading row ")
+    assert error.value.message.startswith("Failed to import data. Please check 'Prepare input' section")
     assert message in error.value.message
 
 
