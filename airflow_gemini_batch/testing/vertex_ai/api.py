@@ -30,6 +30,7 @@ _OPERATION = "/{version:v1|v1beta1|ui}/projects/{project}/locations/{location}/o
 
 # What Google's own libraries look at before they create a job.
 _PUBLISHER_MODEL = "/{version:v1|v1beta1}/publishers/google/models/{id}"
+_SCHEMAS = "gs://google-cloud-aiplatform/schema/predict/instance"
 _MODEL = "/{version:v1|v1beta1}/projects/{project}/locations/{location}/models/{id}"
 
 _LOCATION = re.compile(
@@ -221,6 +222,8 @@ class BatchPredictionApi:
         name, _, version = request.match_info["id"].partition("@")
         if not is_served(name):
             raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
+        # The kind of its rows, by which vertexai tells models from each other.
+        schema = "text_embedding" if "embedding" in name else "text_generation"
         template = f"projects/{{user-project}}/locations/{{location}}/publishers/google/models/{name}"
         return web.json_response(
             {
@@ -229,6 +232,7 @@ class BatchPredictionApi:
                 "openSourceCategory": "PROPRIETARY",
                 "launchStage": "GA",
                 "publisherModelTemplate": template,
+                "predictSchemata": {"instanceSchemaUri": f"{_SCHEMAS}/{schema}_1.0.0.yaml"},
             }
         )
 

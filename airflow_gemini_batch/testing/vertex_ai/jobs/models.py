@@ -23,7 +23,7 @@ _TUNED_MODEL = re.compile(
 
 # How Google names its models. New ones come every month, so there is no list of them: a word that is none of these is
 # taken for new, unless it looks like one of these that is misspelt.
-_GEMINI = re.compile(r"gemini-[1-9](?:\.\d)?-([a-z]+(?:-[a-z0-9]+)*)")
+_GEMINI = re.compile(r"gemini-[1-9](?:\.\d)?-([a-z]+(?:-[a-z0-9]+)*)|gemini-(flash|flash-lite|pro)-latest")
 _WORDS = frozenset(
     {"flash", "lite", "pro", "ultra", "image", "tts", "audio", "live", "thinking", "preview", "exp", "latest"}
     | {"hydrogen", "neon", "argon", "carbon", "cyber"}
@@ -64,7 +64,7 @@ def is_served(name: str) -> bool:
         return _EMBEDDING.fullmatch(name) is not None
     return all(
         word.isdigit() or word in _WORDS or not get_close_matches(word, _WORDS, cutoff=_LIKENESS)
-        for word in gemini[1].split("-")
+        for word in (gemini[1] or gemini[2]).split("-")
     )
 
 
