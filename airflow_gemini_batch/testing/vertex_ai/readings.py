@@ -27,9 +27,9 @@ class Readings:
     :param embedding_usage: how a gemini-embedding answer tells its tokens: ``token_count`` is ``tokenCount``,
         ``usage_metadata`` is ``usageMetadata.promptTokenCount`` with ``truncated`` beside it.
     :param failed_response: the ``response`` of a failed row of generation: ``empty`` is an empty object, ``json_null``
-        a JSON null (in a table too, where it is no SQL NULL), ``absent`` is none, which is NULL in a table; Google's
-        pages show the first and the last.
-    :param account_and_key: what becomes of a job with a service account or a key of its own: ``taken``, or ``refused``,
+        a JSON null (in a table too, where it is not the SQL NULL), ``absent`` leaves it out, which is NULL in a table;
+        Google's pages show the first and the last.
+    :param account_and_key: a job with a service account or a key of its own is ``taken``, or ``refused``,
         as Google's pages say of Gemini that neither is supported; nobody has told what the service answers.
     :param several_files: a job may name several files and wildcards, as the API's reference says, and Google's samples;
         a newer page says one file.

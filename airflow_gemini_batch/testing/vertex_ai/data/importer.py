@@ -31,8 +31,8 @@ class ImportedTable:
         """Add a line.
 
         Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.JobError` for an object without fields, more than
-        15 objects inside each other, a name that is none of a column, a null in a list, and a field whose type differs
-        from that of another line.
+        15 objects inside each other, a name that a column can not have, a null in a list, and a field whose type
+        differs from that of another line.
         """
         self._rows += 1
         self._fields({name: line[name] for name in line.keys() - _OUTPUT}, "", 0)

@@ -24,7 +24,7 @@ class WireError(ValueError):
 
 
 def parse(body: bytes) -> Any:
-    """Read a JSON text; raises :class:`WireError` if it is none."""
+    """Read a JSON text; raises :class:`WireError` if it is not one."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
