@@ -24,9 +24,9 @@ def model_resource_name(model: str) -> str:
     """Return the resource name of ``model``; raises :class:`ValueError` for a text that is not a name.
 
     A plain name is a Google model: ``gemini-3.8-flash`` becomes ``publishers/google/models/gemini-3.8-flash``.
-    Publisher models and tuned ones (``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``) stay as they
-    are. Which models exist is not checked: the list changes monthly, and Vertex AI refuses an unknown one
-    before anything is paid.
+    Publisher models and tuned ones (``projects/P/locations/L/models/ID``) stay as they are. Which models exist is not
+    checked: the list changes monthly, and Vertex AI refuses an unknown one before anything is paid. So does it, by its
+    documentation, an endpoint (``…/endpoints/ID``) instead of the tuned model.
     """
     if not isinstance(model, str) or not model:
         raise ValueError(f"model is missing: give a name such as 'gemini-3.8-flash', got {model!r}")
@@ -40,7 +40,7 @@ def model_resource_name(model: str) -> str:
             raise ValueError(f"model {model!r} is not a name of Vertex AI: write {plain!r}")
     raise ValueError(
         f"model {model!r} is not a name that a batch job takes: expected a plain name (gemini-3.8-flash), "
-        "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models|endpoints/ID"
+        "publishers/PUBLISHER/models/MODEL, or projects/PROJECT/locations/LOCATION/models/ID"
     )
 
 

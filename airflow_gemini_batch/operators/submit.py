@@ -47,7 +47,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     The result (XCom) is a manifest, with tokens and cost: see :class:`airflow_gemini_batch.jobs.manifest.Manifest`.
 
     :param model: plain name (``gemini-3.8-flash``), ``publishers/PUBLISHER/models/MODEL``, or a tuned one:
-        ``projects/P/locations/L/models/ID`` or ``…/endpoints/ID``.
+        ``projects/P/locations/L/models/ID``.
     :param requests: a ``gs://`` file or pattern, several of them, or one ``bq://`` table.
     :param destination: where the answers go: a ``gs://`` prefix, a ``bq://`` table that does not exist yet, or
         a ``bq://`` dataset. Requests in files may have answers in a table, and the other way round. By default a new

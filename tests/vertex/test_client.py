@@ -108,10 +108,10 @@ def test_create_that_is_not_answered_in_time_is_never_sent_twice(vertex, bucket)
         ),
         pytest.param({"labels": {"Capital": "x"}}, 400, "Capital", id="illegal-label"),
         pytest.param(
-            {"destination": parse_address("gs://no-such-bucket-anywhere/out")},
-            404,
-            "no-such-bucket-anywhere",
-            id="no-bucket",
+            {"model": "projects/demo-project/locations/us-central1/endpoints/1"},
+            400,
+            "Invalid model resource name",
+            id="endpoint",
         ),
     ],
 )

@@ -1,5 +1,5 @@
-"""What Vertex AI asks of the requests of a batch job.
+"""What Vertex AI asks of the requests of a batch job, as the preflight reports it before a job is submitted.
 
-One set of rules for the preflight, which reports problems before a job is submitted, and for the local Vertex AI
-server, which rejects rows as the service does. Messages that the service is known to send are in its own words.
+The local Vertex AI server has rules of its own, so that neither can hide the other's mistakes. Messages that the
+service is known to send are in its own words.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,12 +19,19 @@ from airflow_gemini_batch.testing.vertex_ai.errors import CallError
 from airflow_gemini_batch.testing.vertex_ai.faults import Fault, Faults
 from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import timestamp
+from airflow_gemini_batch.testing.vertex_ai.jobs.models import is_served
 from airflow_gemini_batch.testing.vertex_ai.service import JobService
+from airflow_gemini_batch.testing.vertex_ai.wire.proto_json import WireError, parse
 
 _JOBS = "/{version:v1|v1beta1}/projects/{project}/locations/{location}/batchPredictionJobs"
 _JOB = _JOBS + "/{id:[^/:]+}"
 # Google's own REST clients ask for operations under /ui.
 _OPERATION = "/{version:v1|v1beta1|ui}/projects/{project}/locations/{location}/operations/{id}"
+
+# What Google's own libraries look at before they create a job.
+_PUBLISHER_MODEL = "/{version:v1|v1beta1}/publishers/google/models/{id}"
+_SCHEMAS = "gs://google-cloud-aiplatform/schema/predict/instance"
+_MODEL = "/{version:v1|v1beta1}/projects/{project}/locations/{location}/models/{id}"
 
 _LOCATION = re.compile(
     r"global|us|eu|(?:africa|asia|australia|europe|me|northamerica|southamerica|us)"
@@ -55,15 +62,23 @@ class BatchPredictionApi:
     """HTTP calls → the job service → answers.
 
     :param projects: id and number of the one project that exists.
+    :param tuned_models: numbers of its tuned models.
     """
 
     def __init__(
-        self, service: JobService, faults: Faults, log: CallLog, *, projects: tuple[str, str]
+        self,
+        service: JobService,
+        faults: Faults,
+        log: CallLog,
+        *,
+        projects: tuple[str, str],
+        tuned_models: Collection[str] = (),
     ) -> None:
         self._service = service
         self._faults = faults
         self._log = log
         self._project, self._project_number = projects
+        self._tuned_models = tuned_models
         self._operations: dict[str, bytes] = {}
 
     def add_routes(self, application: web.Application) -> None:
@@ -75,6 +90,8 @@ class BatchPredictionApi:
             ("POST", _JOB + ":cancel", "cancel", self._cancel),
             ("DELETE", _JOB, "delete", self._delete),
             ("GET", _OPERATION, "operation", self._operation),
+            ("GET", _PUBLISHER_MODEL, "model", self._publisher_model),
+            ("GET", _MODEL, "model", self._model),
         ):
             application.router.add_route(verb, path, self._answering(method, handler))
         application.router.add_route("*", "/{path:.*}", self._answering("unknown", self._unknown))
@@ -109,8 +126,8 @@ class BatchPredictionApi:
         """Return what faults are matched against; empty where no job is named."""
         if method == "create":
             try:
-                body = await request.json(loads=orjson.loads)
-            except ValueError:
+                body = parse(await request.read())
+            except WireError:
                 return ""
             if not isinstance(body, dict):
                 return ""
@@ -121,13 +138,9 @@ class BatchPredictionApi:
 
     def _caller(self, request: web.Request) -> Caller:
         """Read who is asked for what; refuses calls without a token, and projects that are not ours."""
-        if not re.fullmatch(r"Bearer \S+", request.headers.get("Authorization", "")):
-            raise CallError(
-                "UNAUTHENTICATED",
-                "Request is missing required authentication credential. Expected OAuth 2 access token.",
-            )
+        _check_token(request)
         project, location = request.match_info["project"], request.match_info["location"]
-        caller = Caller(self._project, self._project_number, location)
+        caller = Caller(self._project, self._project_number, location, self._tuned_models)
         if project not in caller.projects:
             raise CallError(
                 "PERMISSION_DENIED",
@@ -204,9 +217,46 @@ class BatchPredictionApi:
             raise CallError("NOT_FOUND", f"The operation does not exist: {path_within(request)}")
         return _json_answer(operation)
 
+    async def _publisher_model(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse:
+        _check_token(request)
+        name, _, version = request.match_info["id"].partition("@")
+        if not is_served(name):
+            raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
+        # The kind of its rows, by which vertexai tells models from each other.
+        schema = "text_embedding" if "embedding" in name else "text_generation"
+        template = f"projects/{{user-project}}/locations/{{location}}/publishers/google/models/{name}"
+        return web.json_response(
+            {
+                "name": f"publishers/google/models/{name}",
+                "versionId": version or "default",
+                "openSourceCategory": "PROPRIETARY",
+                "launchStage": "GA",
+                "publisherModelTemplate": template,
+                "predictSchemata": {"instanceSchemaUri": f"{_SCHEMAS}/{schema}_1.0.0.yaml"},
+            }
+        )
+
+    async def _model(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse:
+        caller = self._caller(request)
+        number, _, version = request.match_info["id"].partition("@")
+        name = f"projects/{caller.project_number}/locations/{caller.location}/models/{number}"
+        if number not in self._tuned_models:
+            raise CallError("NOT_FOUND", f"The Model does not exist: {name}")
+        return web.json_response(
+            {"name": name, "versionId": version or "1", "modelSourceInfo": {"sourceType": "GENIE"}}
+        )
+
     async def _unknown(self, request: web.Request, faults: list[Fault]) -> web.StreamResponse:
         raise CallError(
             "NOT_FOUND", f"The requested URL {path_within(request)} was not found on this server."
+        )
+
+
+def _check_token(request: web.Request) -> None:
+    if not re.fullmatch(r"Bearer \S+", request.headers.get("Authorization", "")):
+        raise CallError(
+            "UNAUTHENTICATED",
+            "Request is missing required authentication credential. Expected OAuth 2 access token.",
         )
 
 
@@ -236,9 +286,9 @@ def _page_size(text: str) -> int:
 
 async def _json(request: web.Request) -> Any:
     try:
-        return orjson.loads(await request.read())
-    except orjson.JSONDecodeError as error:
-        raise CallError("INVALID_ARGUMENT", f"Invalid JSON payload received. {error}") from error
+        return parse(await request.read())
+    except WireError as error:
+        raise CallError("INVALID_ARGUMENT", str(error)) from error
 
 
 def _json_answer(body: bytes) -> web.Response:

@@ -14,7 +14,7 @@ _KEPT = 10_000
 class Call:
     """One call.
 
-    :param method: ``create``, ``get``, ``list``, ``cancel``, ``delete``, ``operation`` or ``unknown``.
+    :param method: ``create``, ``get``, ``list``, ``cancel``, ``delete``, ``operation``, ``model`` or ``unknown``.
     :param at: when it arrived, RFC 3339.
     :param status: HTTP status of the answer; 0 while there is none, and for a dropped connection.
     """

@@ -6,6 +6,8 @@
 ``GET    faults``           what is still planned
 ``DELETE faults[/ID]``      forgets all of it, or one
 ``GET    fault-kinds``      the table of faults
+``GET    readings``         how the server behaves where the service is not settled: :class:`Readings`
+``PATCH  readings``         changes some of them; answers all
 ``POST   jobs:seed``        starts jobs without data: the fields of :class:`BareJobs`; answers ``names``
 ``GET    requests``         calls received, ``counts`` by method and the last ``calls``; ``?method=create``
 ``DELETE requests``         forgets them
@@ -15,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import orjson
@@ -27,6 +29,7 @@ from airflow_gemini_batch.testing.vertex_ai.errors import CallError
 from airflow_gemini_batch.testing.vertex_ai.fault_table import FAULTS
 from airflow_gemini_batch.testing.vertex_ai.faults import Faults
 from airflow_gemini_batch.testing.vertex_ai.jobs.bare import BareJobs
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
 from airflow_gemini_batch.testing.vertex_ai.service import JobService
 
 _FAULT_FIELDS = frozenset({"name", "on", "times", "skip", "for_seconds", "job", "parameters"})
@@ -39,8 +42,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Controls:
     """The server's own endpoints."""
 
-    def __init__(self, service: JobService, faults: Faults, log: CallLog, *, project_number: str) -> None:
+    def __init__(
+        self, service: JobService, faults: Faults, readings: Readings, log: CallLog, *, project_number: str
+    ) -> None:
         self._service = service
+        self._readings = readings
         self._project_number = project_number
         self._faults = faults
         self._log = log
@@ -53,6 +59,8 @@ class Controls:
         router.add_get("/local/v1/faults", _answering(self._planned_faults))
         router.add_delete("/local/v1/faults", _answering(self._clear_faults))
         router.add_delete("/local/v1/faults/{id}", _answering(self._clear_faults))
+        router.add_get("/local/v1/readings", _answering(self._show_readings))
+        router.add_patch("/local/v1/readings", _answering(self._set_readings))
         router.add_post("/local/v1/jobs:seed", _answering(self._seed_jobs))
         router.add_get("/local/v1/requests", _answering(self._requests))
         router.add_delete("/local/v1/requests", _answering(self._clear_requests))
@@ -86,6 +94,17 @@ class Controls:
     async def _clear_faults(self, request: web.Request) -> web.StreamResponse:
         self._faults.clear(request.match_info.get("id"))
         return web.json_response({})
+
+    async def _show_readings(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(asdict(self._readings))
+
+    async def _set_readings(self, request: web.Request) -> web.StreamResponse:
+        changes = await body_object(request, allowed=frozenset(asdict(self._readings)))
+        try:
+            self._readings.set(**changes)
+        except ValueError as error:
+            raise CallError("INVALID_ARGUMENT", str(error)) from error
+        return web.json_response(asdict(self._readings))
 
     async def _seed_jobs(self, request: web.Request) -> web.StreamResponse:
         wanted = await body_object(request, allowed=_SEED_FIELDS)

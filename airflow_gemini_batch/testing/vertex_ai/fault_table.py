@@ -90,8 +90,6 @@ FAULTS: dict[str, Kind] = {
     ),
     "status_form": _job("Failed rows tell their status in another form: json, object, text.", form="json"),
     "response_of_failed_rows": _job("Failed rows carry a response that is not empty."),
-    "echo_key": _job("A top-level key comes back in generation rows too."),
-    "no_labels": _job("request.labels does not come back."),
     "other_model": _job("Another model answers, as for one that is retired.", model="gemini-3.5-flash-lite"),
     "full_vectors": _job("Vectors have the model's full length, whatever was asked for."),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
@@ -21,6 +21,7 @@ from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.faults import Faults
 from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.gemini_embedding import GeminiEmbeddingRows
 from airflow_gemini_batch.testing.vertex_ai.rows.generation import GenerationRows
@@ -51,6 +52,8 @@ class LocalVertex(ServerThread):
     :param responder: a GenerateContentRequest → a GenerateContentResponse, both as camelCase dicts; called
         from several threads.
     :param max_rows: most rows of a job by family, to try a limit without reaching it.
+    :param readings: how the server behaves where the service's behaviour is not settled; can be changed at any time.
+    :param tuned_models: numbers of the tuned models that exist, in every location but ``global``.
     """
 
     def __init__(
@@ -68,8 +71,12 @@ class LocalVertex(ServerThread):
         fail_rate: float = 0.0,
         responder: Responder | None = None,
         max_rows: Mapping[ModelFamily, int] | None = None,
+        readings: Readings | None = None,
+        tuned_models: Collection[str] = (),
     ) -> None:
         self.faults = Faults()
+        self.readings = readings or Readings()
+        self._tuned_models = frozenset(tuned_models)
         self.requests = CallLog()
         self.project = project
         self.project_number = project_number
@@ -93,12 +100,17 @@ class LocalVertex(ServerThread):
 
     def _make_application(self) -> web.Application:
         workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="local-vertex")
-        service = JobService(self._clients, self.faults, self._clock, self._runner, workers)
+        service = JobService(self._clients, self.faults, self.readings, self._clock, self._runner, workers)
         names = (self.project, self.project_number)
         application = web.Application()
-        controls = Controls(service, self.faults, self.requests, project_number=self.project_number)
+        controls = Controls(
+            service, self.faults, self.readings, self.requests, project_number=self.project_number
+        )
         controls.add_routes(application)
-        BatchPredictionApi(service, self.faults, self.requests, projects=names).add_routes(application)
+        api = BatchPredictionApi(
+            service, self.faults, self.requests, projects=names, tuned_models=self._tuned_models
+        )
+        api.add_routes(application)
 
         async def abandon(_: web.Application) -> None:
             await service.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from copy import copy
 from datetime import UTC, datetime, timedelta
 
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
@@ -18,6 +19,7 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock, Life, Work
 from airflow_gemini_batch.testing.vertex_ai.jobs.locations import check_locations
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
 from airflow_gemini_batch.testing.vertex_ai.jobs.store import JobStore
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
 
 _ORDERS = {"": False, "create_time desc": False, "create_time": True, "create_time asc": True}
 
@@ -29,10 +31,17 @@ class JobService:
     """
 
     def __init__(
-        self, clients: DataClients, faults: Faults, clock: Clock, runner: Runner, workers: Executor
+        self,
+        clients: DataClients,
+        faults: Faults,
+        readings: Readings,
+        clock: Clock,
+        runner: Runner,
+        workers: Executor,
     ) -> None:
         self._clients = clients
         self._faults = faults
+        self._readings = readings
         self._clock = clock
         self._runner = runner
         self._workers = workers
@@ -41,11 +50,11 @@ class JobService:
 
     async def create(self, body: object, caller: Caller) -> Job:
         """Check a job, look at its buckets and datasets, and start its life."""
-        request = read_create(body, caller)
+        request = read_create(body, caller, self._readings)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._workers, check_locations, request, self._clients)
         name = str(request.body["displayName"])
-        job = Job(request, caller.project_number, self._faults.strike_job(name))
+        job = Job(request, caller.project_number, self._faults.strike_job(name), copy(self._readings))
         self._begin(job, self._runner)
         return job
 

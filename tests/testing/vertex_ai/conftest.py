@@ -67,7 +67,12 @@ def start_vertex(storage_server: LocalCloudStorage) -> Iterator[Callable[..., Lo
 
     def start(**arguments: Any) -> LocalVertex:
         # A port that nobody listens on: most tests have no table.
-        defaults = {"bigquery_url": "http://127.0.0.1:9", "queue_seconds": 0.05, "run_seconds": 0.05}
+        defaults = {
+            "bigquery_url": "http://127.0.0.1:9",
+            "queue_seconds": 0.05,
+            "run_seconds": 0.05,
+            "tuned_models": ["1234567890123"],
+        }
         server = LocalVertex(storage_url=storage_server.url, **{**defaults, **arguments})
         servers.append(server)
         return server.start()

@@ -229,26 +229,6 @@ def test_names_at_most_twenty_failures(vertex: LocalVertex, call: VertexCaller, 
     assert len(_run(call, folder, rows=30)["partialFailures"]) == 20
 
 
-@pytest.mark.parametrize(
-    ("fault", "key", "label"), [(None, None, "l"), ("echo_key", "k", "l"), ("no_labels", None, None)]
-)
-def test_echoes_keys_and_labels(
-    vertex: LocalVertex,
-    call: VertexCaller,
-    folder: Folder,
-    fault: str | None,
-    key: str | None,
-    label: str | None,
-) -> None:
-    if fault:
-        vertex.faults.plan(fault)
-    row = {**prompts(1)[0], "key": "k"}
-    row["request"]["labels"] = {"key": "l"}
-    job = call.run(job_body(folder.write([row]), folder.uri("out")))
-    (line,) = folder.predictions(job["outputInfo"]["gcsOutputDirectory"])
-    assert (line.get("key"), line["request"].get("labels", {}).get("key")) == (key, label)
-
-
 def test_goes_through_rare_states(vertex: LocalVertex, call: VertexCaller, folder: Folder) -> None:
     vertex.faults.plan("rare_states")
     vertex.faults.plan("slow", queue_seconds=0.3, run_seconds=0.3)

@@ -45,7 +45,7 @@ def test_shows_the_old_state_for_a_while_after_cancel(
     assert call.cancel(short(job)) == {}
     assert call.get(short(job))["state"] == "JOB_STATE_RUNNING"
     call.wait(job, "CANCELLING", seconds=2)
-    assert call.wait(job, "CANCELLED", seconds=2)["error"] == {"code": 1, "message": "The job was cancelled."}
+    assert call.wait(job, "CANCELLED", seconds=2)["error"] == {"code": 1, "message": "CANCELED"}
 
 
 def test_keeps_finished_rows_of_a_cancelled_job(

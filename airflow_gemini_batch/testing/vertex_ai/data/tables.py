@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -12,15 +13,16 @@ from typing import Any
 import orjson
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.requests.forms import column_faults
+from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import import_error
-from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import NEW_DATASET, Job
 
 _EMBEDDING_COLUMNS = frozenset({"content", "task_type", "title"})
 _PAGE_ROWS = 10_000
+# https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/batch-prediction-from-bigquery
+_NOT_PASSED = ("ARRAY", "STRUCT", "RECORD", "RANGE", "DATETIME", "GEOGRAPHY")
 
 
 def _checked_table(address: BigQueryAddress, family: ModelFamily, location: str, clients: DataClients) -> Any:
@@ -46,9 +48,25 @@ def _checked_table(address: BigQueryAddress, family: ModelFamily, location: str,
     if table.table_type == "VIEW":
         raise import_error('Syntax error: Expected end of input but got identifier "_vertex_row_id"')
     columns = [(item.name, "ARRAY" if item.mode == "REPEATED" else item.field_type) for item in table.schema]
-    for problem in column_faults(columns, family):
+    for problem in _column_errors(dict(columns), family):
         raise import_error(f"Table {address.dotted}: {problem}.")
     return table
+
+
+def _column_errors(columns: dict[str, str], family: ModelFamily) -> Iterator[str]:
+    main = family.main_column
+    if main not in columns:
+        yield f"there is no column {main!r}"
+        return
+    taken = ("STRING",) if main == "content" else ("JSON", "STRING")
+    if columns[main] not in taken:
+        yield f"column {main!r} is {columns[main]}, not {' or '.join(taken)}"
+    for name, kind in columns.items():
+        # Of a table of texts the other columns are not read.
+        if main == "request" and kind in _NOT_PASSED:
+            yield f"column {name!r} has the unsupported type {kind}"
+        if name.lower() in ("status", "predictions" if main == "content" else "response"):
+            yield f"column {name!r} has a reserved name"
 
 
 class TableSource:
@@ -119,9 +137,17 @@ class TableSink:
         clients: DataClients,
         location: str | None,
     ) -> None:
-        if not destination.is_table:
+        self._makes_dataset = destination.dataset == NEW_DATASET
+        if self._makes_dataset:
+            model = re.sub(r"[^A-Za-z0-9]", "_", job.request.model.short_name)
+            dataset = f"prediction_{model}_{job.created:%Y_%m_%dT%H_%M_%S_%fZ}"
+            destination = BigQueryAddress(destination.project, dataset, "predictions")
+        elif not destination.is_table:
             destination = destination.with_table(f"predictions_{job.created:%Y_%m_%dT%H_%M_%S_%fZ}")
         self._full_address = job.fault("full_table_address") is not None
+        self._json_nulls = (
+            job.readings.failed_response == "json_null" and job.request.model.family is GENERATE_CONTENT
+        )
         self._address = destination
         self._columns = columns
         self._texts = {column.name for column in columns if column.type == "STRING"}
@@ -156,10 +182,20 @@ class TableSink:
             source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
             write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         )
+        if self._makes_dataset:
+            dataset = bigquery.Dataset(f"{self._address.project}.{self._address.dataset}")
+            dataset.location = self._location
+            self._clients.bigquery.create_dataset(dataset, exists_ok=True)
         # The client refuses a file that was not opened for reading in the first place.
         with tempfile.TemporaryFile("r+b") as spool:
             for row in rows:
                 spool.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
             self._clients.bigquery.load_table_from_file(
                 spool, self._address.dotted, rewind=True, job_config=config, location=self._location
+            ).result()
+        if self._json_nulls:
+            # What is null in a load job is NULL in the table.
+            self._clients.bigquery.query(
+                f"UPDATE `{self._address.dotted}` SET response = JSON 'null' WHERE response IS NULL",
+                location=self._location,
             ).result()

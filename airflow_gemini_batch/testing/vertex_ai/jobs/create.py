@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
-from airflow_gemini_batch.requests.validation.labels import label_fault
-from airflow_gemini_batch.requests.validation.proto_json import WireError, read, snake_case
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
-from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
-from airflow_gemini_batch.testing.vertex_ai.jobs.message import BATCH_PREDICTION_JOB, OUTPUT_ONLY
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import NEW_DATASET, JobRequest
 from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model, parse_model
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
+from airflow_gemini_batch.testing.vertex_ai.wire.labels import label_error
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import message, snake_case
+from airflow_gemini_batch.testing.vertex_ai.wire.proto_json import WireError, read
 
 _LONGEST_NAME = 128
 _ROOT = "batch_prediction_job"
+_PROJECT = re.compile(r"bq://[a-z][a-z0-9-]{4,28}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Where a call is addressed: the project by both its names, and the location."""
+    """Where a call is addressed: the project by both its names, and the location.
+
+    :param tuned_models: numbers of the project's tuned models.
+    """
 
     project: str
     project_number: str
     location: str
+    tuned_models: Collection[str] = ()
 
     @property
     def projects(self) -> frozenset[str]:
@@ -33,29 +40,35 @@ class Caller:
         return frozenset({self.project, self.project_number})
 
 
-def read_create(value: object, caller: Caller) -> JobRequest:
+def read_create(value: object, caller: Caller, readings: Readings) -> JobRequest:
     """Check the JSON of a create call.
+
+    :param readings: what is refused where the service's behaviour is not settled.
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`, nearly always ``INVALID_ARGUMENT``.
     """
+    resource = message("BatchPredictionJob")
     try:
-        body = read(value, BATCH_PREDICTION_JOB, _ROOT)
+        body = read(value, resource, _ROOT)
     except WireError as error:
-        message = str(error)
-        raise CallError("INVALID_ARGUMENT", message, details=[_bad_request(message)]) from error
-    body = {name: inner for name, inner in body.items() if name not in OUTPUT_ONLY}
+        raise CallError("INVALID_ARGUMENT", str(error), details=[_bad_request(str(error))]) from error
+    # What only the service sets may be sent back, and is dropped without a word.
+    body = {name: inner for name, inner in body.items() if not resource.fields[name].read_only}
     _check_name(body.get("displayName", ""))
-    if fault := label_fault(body.get("labels", {}), longest=64):
+    if fault := label_error(body.get("labels", {}), longest=64):
         raise CallError("INVALID_ARGUMENT", fault)
     if not (model_name := body.get("model")):
         raise _required("model")
-    model = parse_model(model_name, projects=caller.projects, location=caller.location)
+    model = parse_model(
+        model_name, projects=caller.projects, location=caller.location, tuned=caller.tuned_models
+    )
     body["model"] = model.resource
     sources = _sources(body)
     destination = _destination(body)
     _check_family(model, sources, destination)
     _check_parameters(body, model)
     _check_account_and_key(body, caller.location)
+    _check_readings(body, sources, readings)
     return JobRequest(caller.location, model, sources, destination, body)
 
 
@@ -86,7 +99,10 @@ def _destination(body: dict[str, Any]) -> GcsAddress | BigQueryAddress:
     )
     if "bigqueryDestination" in config:
         field = "output_config.bigquery_destination.output_uri"
-        return _bigquery(config["bigqueryDestination"].get("outputUri", ""), field)
+        uri = config["bigqueryDestination"].get("outputUri", "")
+        if _PROJECT.fullmatch(uri):
+            return BigQueryAddress(uri.removeprefix("bq://"), NEW_DATASET)
+        return _bigquery(uri, field)
     field = "output_config.gcs_destination.output_uri_prefix"
     uri = config["gcsDestination"].get("outputUriPrefix", "")
     if "*" in uri:
@@ -197,6 +213,16 @@ def _check_account_and_key(body: dict[str, Any], location: str) -> None:
             f"encryption_spec.kms_key_name: the key '{name}' is in '{key[1]}'. It must be in the same region as the "
             f"resource, '{location}'.",
         )
+
+
+def _check_readings(body: dict[str, Any], sources: object, readings: Readings) -> None:
+    if readings.account_and_key == "refused" and (body.get("serviceAccount") or "encryptionSpec" in body):
+        raise CallError(
+            "INVALID_ARGUMENT", "Custom service accounts and CMEK are not supported in batch prediction."
+        )
+    several = isinstance(sources, tuple) and (len(sources) > 1 or sources[0].has_wildcard)
+    if several and not readings.several_files:
+        raise CallError("INVALID_ARGUMENT", "input_config.gcs_source.uris: name one JSONL file.")
 
 
 def _required(field: str) -> CallError:

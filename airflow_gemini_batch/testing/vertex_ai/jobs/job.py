@@ -14,6 +14,7 @@ import orjson
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.testing.vertex_ai.faults import Fault
 from airflow_gemini_batch.testing.vertex_ai.jobs.models import Model
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
 
 
 class State(StrEnum):
@@ -43,13 +44,17 @@ class State(StrEnum):
 _FINAL = {State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED, State.PARTIALLY_SUCCEEDED}
 
 
+NEW_DATASET = ""
+"""The dataset of a destination that is a project: the job makes one."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """A checked create call.
 
     :param body: the resource's own fields, camelCase, as the API echoes them.
     :param sources: ``gs://`` objects or patterns, or the one ``bq://`` table.
-    :param destination: a ``gs://`` prefix, or a ``bq://`` table or dataset.
+    :param destination: a ``gs://`` prefix, or a ``bq://`` table, dataset or project.
     """
 
     location: str
@@ -69,11 +74,13 @@ class Job:
     """One batch prediction job; changed only in the server's event loop.
 
     :param faults: what will go wrong with this job, decided when it was created.
+    :param readings: how it takes what is not settled, decided at the same time.
     """
 
     request: JobRequest
     project_number: str
     faults: tuple[Fault, ...] = ()
+    readings: Readings = field(default_factory=Readings)
     id: str = field(default_factory=lambda: str(secrets.randbelow(9 * 10**18) + 10**18))
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     state: State = State.PENDING

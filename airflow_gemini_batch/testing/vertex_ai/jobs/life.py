@@ -119,7 +119,7 @@ class Life:
             return
         if rows:
             await self._export(rows, share)
-        job.error = {"code": 1, "message": "The job was cancelled."}
+        job.error = {"code": 1, "message": "CANCELED"}
         job.to(State.CANCELLED)
 
     async def _export(self, rows: int, share: float) -> None:

@@ -1,8 +1,8 @@
 """Check a job's buckets and datasets when it is created. Blocking; runs in a worker thread.
 
 The service reports some errors at once and others when the job imports its data. At once: a bucket or a destination
-dataset that does not exist or is in another location, a destination table that exists. Later, as the job's error:
-everything about the objects and tables to read.
+dataset in another location, a destination dataset that does not exist, a destination table that exists. Later, as the
+job's error: a bucket that does not exist, and everything about the objects and tables to read.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
-from airflow_gemini_batch.testing.vertex_ai.errors import CallError
-from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
+from airflow_gemini_batch.testing.vertex_ai.errors import CallError, JobError
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import NEW_DATASET, JobRequest
 
 _ANYWHERE = "global"
 
@@ -27,8 +27,23 @@ def check_locations(request: JobRequest, clients: DataClients) -> None:
             _check_bucket(address, request.location, clients)
     if isinstance(request.destination, GcsAddress):
         _check_bucket(request.destination, request.location, clients)
-    else:
+    elif request.destination.dataset != NEW_DATASET:
         _check_dataset(request.destination, request.location, clients)
+
+
+def check_buckets(request: JobRequest, clients: DataClients) -> None:
+    """Fail a job whose buckets do not exist.
+
+    Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.JobError`.
+    """
+    sources = () if isinstance(request.sources, BigQueryAddress) else request.sources
+    for place in (*sources, request.destination):
+        if isinstance(place, GcsAddress) and clients.storage.lookup_bucket(place.bucket, retry=None) is None:
+            raise JobError(
+                "FAILED_PRECONDITION",
+                f"Failed to get GCS bucket location for {place.bucket}. Please check that the bucket exists and "
+                "permissions are set correctly.",
+            )
 
 
 def _one_of_each_bucket(addresses: tuple[GcsAddress, ...]) -> list[GcsAddress]:
@@ -38,7 +53,7 @@ def _one_of_each_bucket(addresses: tuple[GcsAddress, ...]) -> list[GcsAddress]:
 def _check_bucket(address: GcsAddress, location: str, clients: DataClients) -> None:
     bucket: Any = clients.storage.lookup_bucket(address.bucket, retry=None)
     if bucket is None:
-        raise CallError("NOT_FOUND", f"The Cloud Storage bucket of `{address}` does not exist.")
+        return
     actual = (bucket.location or "").lower()
     if location not in (_ANYWHERE, actual):
         raise CallError(

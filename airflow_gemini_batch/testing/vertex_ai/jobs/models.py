@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily, family_of
 from airflow_gemini_batch.testing.vertex_ai.errors import CallError
@@ -15,11 +17,22 @@ _PUBLISHER_MODEL = re.compile(
     rf"publishers/(?P<publisher>[a-z0-9-]+)/models/(?P<name>{_NAME}){_VERSION}"
 )
 _TUNED_MODEL = re.compile(
-    rf"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/(?:models|endpoints)/\d+{_VERSION}"
+    rf"projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)/models/(?P<name>\d+){_VERSION}"
 )
 
 
-_SERVED = ("gemini-", "text-embedding-", "text-multilingual-embedding-", "textembedding-gecko")
+# How Google names its models. New ones come every month, so there is no list of them: a word that is none of these is
+# taken for new, unless it looks like one of these that is misspelt.
+_GEMINI = re.compile(r"gemini-[1-9](?:\.\d)?-([a-z]+(?:-[a-z0-9]+)*)|gemini-(flash|flash-lite|pro)-latest")
+_WORDS = frozenset(
+    {"flash", "lite", "pro", "ultra", "image", "tts", "audio", "live", "thinking", "preview", "exp", "latest"}
+    | {"hydrogen", "neon", "argon", "carbon", "cyber"}
+)
+_LIKENESS = 0.75
+_EMBEDDING = re.compile(
+    r"gemini-embedding-(\d{3}|[2-9](-preview)?)|text-(multilingual-)?embedding-\d{3}"
+    r"|textembedding-gecko(-multilingual)?"
+)
 _MULTI_REGIONS = frozenset({"global", "us", "eu"})
 # Models that are served in regions only (True), or in the multi-regions only (False).
 _REGIONAL = ((re.compile(r"gemini-embedding-001"), True), (re.compile(r"gemini-embedding-2.*"), False))
@@ -31,7 +44,7 @@ class Model:
 
     :param resource: the name as the job carries it.
     :param short_name: what ``modelVersion`` and the filter ``model_display_name`` show.
-    :param tuned: a model or endpoint of the caller's own project.
+    :param tuned: a model of the caller's own project.
     """
 
     resource: str
@@ -45,11 +58,26 @@ class Model:
         return self.family.dimensions
 
 
-def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Model:
-    """Read the ``model`` of a job, as the service does; there is no list of models that exist.
+def is_served(name: str) -> bool:
+    """Tell whether Google could have a model of that name."""
+    if not (gemini := _GEMINI.fullmatch(name)):
+        return _EMBEDDING.fullmatch(name) is not None
+    return all(
+        word.isdigit() or word in _WORDS or not get_close_matches(word, _WORDS, cutoff=_LIKENESS)
+        for word in (gemini[1] or gemini[2]).split("-")
+    )
+
+
+def parse_model(
+    resource: str, *, projects: frozenset[str], location: str, tuned: Collection[str] = ()
+) -> Model:
+    """Read the ``model`` of a job, as the service does.
+
+    An endpoint is not a model: neither the API's reference nor Google's pages name one.
 
     :param projects: id and number of the caller's project.
     :param location: the job's location; ``global`` takes no tuned models.
+    :param tuned: numbers of the tuned models that exist.
 
     Raises :class:`~airflow_gemini_batch.testing.vertex_ai.errors.CallError`.
     """
@@ -58,7 +86,7 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
         name, publisher = match["name"], match["publisher"]
         if publisher != "google":
             raise CallError("INVALID_ARGUMENT", f"Do not support publisher model {name}")
-        if name.startswith(_SERVED) and (family := family_of(name)):
+        if is_served(name) and (family := family_of(name)):
             _check_location(name, location)
             return Model(f"publishers/google/models/{resource.rpartition('/')[2]}", name, family)
         raise CallError("NOT_FOUND", f"The PublisherModel {name} does not exist.")
@@ -68,6 +96,8 @@ def parse_model(resource: str, *, projects: frozenset[str], location: str) -> Mo
             raise CallError(
                 "INVALID_ARGUMENT", f"Tuned model {resource} can't be used at the global endpoint."
             )
+        if match["name"] not in tuned:
+            raise CallError("NOT_FOUND", f"The Model does not exist: {resource}")
         return Model(resource, resource.rpartition("/")[2], GENERATE_CONTENT, tuned=True)
     raise CallError("INVALID_ARGUMENT", f"Invalid model resource name: {resource}")
 

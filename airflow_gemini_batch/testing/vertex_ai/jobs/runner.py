@@ -14,10 +14,12 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.data.files import FileSink, FileSource
+from airflow_gemini_batch.testing.vertex_ai.data.importer import ImportedTable
 from airflow_gemini_batch.testing.vertex_ai.data.row import InputRow, Sink, Source
 from airflow_gemini_batch.testing.vertex_ai.data.tables import TableSink, TableSource
 from airflow_gemini_batch.testing.vertex_ai.errors import JobError, import_error
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.locations import check_buckets
 from airflow_gemini_batch.testing.vertex_ai.rows.order import repeated, shuffled, thinned
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import RowFormat
 
@@ -72,9 +74,14 @@ class Runner:
         """
         family = job.request.model.family
         rows_format = self._formats[family]
+        check_buckets(job.request, self._clients)
+        source = self._source(job)
+        table = ImportedTable() if isinstance(source, FileSource) and job.readings.importer_rules else None
         count = accepted = 0
-        for row in self._source(job).rows():
+        for row in source.rows():
             count += 1
+            if table is not None:
+                table.add(row.content)
             accepted += rows_format.accepts(row.content)
         if not count:
             raise import_error("The input holds no rows.")
@@ -111,7 +118,7 @@ class Runner:
         destination = job.request.destination
         if isinstance(destination, GcsAddress):
             return FileSink(job, destination, self._clients)
-        present = source.columns
+        present = [column for column in source.columns if _passes(job, column.name)]
         names = {column.name for column in present}
         added = self._formats[job.request.model.family].columns
         columns = [*present, *(column for column in added if column.name not in names)]
@@ -131,7 +138,7 @@ class Runner:
                 result.failed += 1
                 if len(result.failures) < _MOST_SAMPLES:
                     result.failures.append(answer.error)
-            yield sink.shape(row.columns, answer)
+            yield sink.shape({name: row.columns[name] for name in row.columns if _passes(job, name)}, answer)
         if fault := job.fault("foreign_rows"):
             for number in range(fault["count"]):
                 yield sink.shape({}, rows_format.answer(rows_format.invented(number), job))
@@ -146,6 +153,10 @@ class Runner:
             sink.write(rows if last else islice(rows, size), part, parts)
             if slow and not last:
                 self._stopping.wait(slow["seconds"] / (parts - 1))
+
+
+def _passes(job: Job, column: str) -> bool:
+    return job.readings.columns_passed or column in job.request.model.family.read_columns
 
 
 def _disordered(job: Job, rows: Iterator[dict[str, Any]], seed: int) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
+
+from airflow_gemini_batch.testing.vertex_ai.readings import Readings
+
+_WHOLE = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_INT64 = range(-(2**63), 2**63)
 
 # Explicit nulls that output rows were seen to carry.
 _NULLS_OF_PARTS = ("fileData", "inlineData")
@@ -19,6 +28,26 @@ def echoed_request(request: dict[str, Any], *, with_labels: bool = True) -> dict
     if not with_labels:
         echo.pop("labels", None)
     return echo
+
+
+def echoed_siblings(
+    line: Mapping[str, Any], readings: Readings, *, always: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return what stands beside the request as it comes back.
+
+    :param always: names that come back under every reading.
+    """
+    names = [name for name in line if name != "request" and (readings.echo_key or name in always)]
+    return {name: _coerced(line[name]) if readings.numbers_coerced else line[name] for name in names}
+
+
+def _coerced(value: object) -> object:
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return value
+    if _WHOLE.fullmatch(value) and len(value) < 32 and int(value) in _INT64:
+        return int(value)
+    number = float(value)
+    return number if math.isfinite(number) else value
 
 
 def _nulls(part: dict[str, Any]) -> dict[str, None]:

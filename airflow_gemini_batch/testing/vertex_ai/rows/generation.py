@@ -8,12 +8,10 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.fields import GENERATE_CONTENT_REQUEST
-from airflow_gemini_batch.requests.validation.generate_content import generation_faults
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
-from airflow_gemini_batch.testing.vertex_ai.rows.echo import echoed_request
+from airflow_gemini_batch.testing.vertex_ai.rows.echo import echoed_request, echoed_siblings
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import BLOCKED, RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.responder import Responder, complete
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
@@ -22,6 +20,8 @@ from airflow_gemini_batch.testing.vertex_ai.rows.row_format import (
     refuse,
     row_status,
 )
+from airflow_gemini_batch.testing.vertex_ai.rows.rules import generation_errors
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import message
 
 
 class GenerationRows:
@@ -52,27 +52,31 @@ class GenerationRows:
         return InputRow({"request": {"contents": [{"role": "user", "parts": parts}], "labels": labels}})
 
     def answer(self, row: InputRow, job: Job) -> OutputRow:
-        """Return the output row; top-level keys other than ``request`` are not echoed."""
+        """Return the output row; what of the input comes back is up to the job's readings."""
         echo: Any = row.content.get("request")
         error: RowError | None = None
-        response: dict[str, Any] = {}
+        response: dict[str, Any] | None = {}
         try:
-            request = as_read(GENERATE_CONTENT_REQUEST, echo)
-            echo = echoed_request(request, with_labels=job.fault("no_labels") is None)
-            refuse(generation_faults(request))
+            request = as_read(message("GenerateContentRequest"), echo)
+            echo = echoed_request(request, with_labels=job.readings.labels_echoed)
+            refuse(generation_errors(request, job.request.model.short_name))
             response = self._respond(request, job)
         except RowError as raised:
             error = raised
             if job.fault("response_of_failed_rows"):
                 response = {"candidates": [], "usageMetadata": {"trafficType": "ON_DEMAND"}}
+            elif job.readings.failed_response != "empty":
+                response = None
         cells = {
             "status": row_status(error, job),
             "processed_time": datetime.now(UTC).isoformat(),
             "request": echo,
             "response": response,
         }
-        keyed = {"key": row.content["key"]} if "key" in row.content and job.fault("echo_key") else {}
-        return OutputRow({**cells, **keyed}, cells, error.rpc_status if error else None)
+        line = {**echoed_siblings(row.content, job.readings), **cells}
+        if response is None and job.readings.failed_response == "absent":
+            del line["response"]
+        return OutputRow(line, cells, error.rpc_status if error else None)
 
     def _respond(self, request: dict[str, Any], job: Job) -> dict[str, Any]:
         failure = planned_failure(job) or self._failures.decide(_asked(request))

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from airflow_gemini_batch.requests.validation.proto_json import Message, WireError, read
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.wire.messages import Message
+from airflow_gemini_batch.testing.vertex_ai.wire.proto_json import WireError, read
 
 _INVALID = "INVALID_ARGUMENT"
 _REASONS = {

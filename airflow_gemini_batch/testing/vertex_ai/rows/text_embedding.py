@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from airflow_gemini_batch.requests.validation.embed_content import text_embedding_faults
 from airflow_gemini_batch.testing.vertex_ai.data.row import Column, InputRow, OutputRow
 from airflow_gemini_batch.testing.vertex_ai.errors import RowError
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
 from airflow_gemini_batch.testing.vertex_ai.rows.failures import RowFailures
 from airflow_gemini_batch.testing.vertex_ai.rows.row_format import planned_failure, refuse, row_status
-from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed
+from airflow_gemini_batch.testing.vertex_ai.rows.rules import text_embedding_errors
+from airflow_gemini_batch.testing.vertex_ai.rows.vectors import MOST_TOKENS, count_tokens, embed, too_long
 
 _READ = ("content", "task_type", "title")
 
@@ -49,7 +49,7 @@ class TextEmbeddingRows:
         return OutputRow(line, cells, error.rpc_status if error else None)
 
     def _embedding(self, instance: Mapping[str, Any], job: Job) -> dict[str, Any]:
-        refuse(text_embedding_faults(instance))
+        refuse(text_embedding_errors(instance))
         content: str = instance["content"]
         failure = planned_failure(job) or self._failures.decide(
             orjson.dumps(instance, option=orjson.OPT_SORT_KEYS), can_block=False
@@ -58,10 +58,7 @@ class TextEmbeddingRows:
             raise failure
         tokens = count_tokens(content)
         if tokens > MOST_TOKENS and job.request.parameters.get("autoTruncate") is False:
-            raise RowError(
-                "INVALID_ARGUMENT",
-                f"The input token count is {tokens} but the model supports up to {MOST_TOKENS}.",
-            )
+            raise too_long(tokens)
         return {
             "statistics": {"token_count": min(tokens, MOST_TOKENS), "truncated": tokens > MOST_TOKENS},
             "values": embed(content, self._dimensions(job)),

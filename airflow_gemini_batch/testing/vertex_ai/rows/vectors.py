@@ -8,6 +8,8 @@ import unicodedata
 import zlib
 from collections.abc import Iterator
 
+from airflow_gemini_batch.testing.vertex_ai.errors import RowError
+
 MOST_TOKENS = 2048
 _CHARACTERS_PER_TOKEN = 4
 _GRAM = 3
@@ -34,6 +36,13 @@ def embed(text: str, dimensions: int) -> list[float]:
 def count_tokens(text: str) -> int:
     """Estimate tokens from characters, four to one."""
     return -(-len(text) // _CHARACTERS_PER_TOKEN)
+
+
+def too_long(tokens: int) -> RowError:
+    """Make the error of a text that must not be cut."""
+    return RowError(
+        "INVALID_ARGUMENT", f"The input token count is {tokens} but the model supports up to {MOST_TOKENS}."
+    )
 
 
 def _grams(text: str) -> Iterator[str]:

@@ -258,3 +258,18 @@ def test_loses_a_table(call: VertexCaller, bigquery: bq.Client, folder: Folder, 
     assert job["outputInfo"]["bigqueryOutputTable"] == table
     with pytest.raises(NotFound):
         bigquery.get_table(f"{SHOP}.{table}")
+
+
+def test_makes_a_dataset_in_a_project(
+    call: VertexCaller, bigquery: bq.Client, table: str, folder: Folder
+) -> None:
+    job = call.run(job_body(folder.write([prompt("One?")]), f"bq://{PROJECT}"))
+    assert job["state"] == "JOB_STATE_SUCCEEDED", job
+    assert job["outputConfig"]["bigqueryDestination"] == {"outputUri": f"bq://{PROJECT}"}
+    dataset = job["outputInfo"]["bigqueryOutputDataset"].removeprefix("bq://")
+    assert re.fullmatch(
+        rf"{PROJECT}\.prediction_gemini_3_8_flash_\d{{4}}_\d\d_\d\dT\d\d_\d\d_\d\d_\d+Z", dataset
+    )
+    assert bigquery.get_dataset(dataset).location == "us-central1"
+    assert job["outputInfo"]["bigqueryOutputTable"] == "predictions"
+    assert bigquery.get_table(f"{dataset}.predictions").num_rows == 1

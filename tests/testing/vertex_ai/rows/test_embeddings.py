@@ -38,7 +38,8 @@ def _run(
 
 
 def _gemini(text: str, key: str = "k", **config: Any) -> dict[str, Any]:
-    return {"key": key, "request": {"content": {"parts": [{"text": text}]}, "embed_content_config": config}}
+    request: dict[str, Any] = {"content": {"parts": [{"text": text}]}}
+    return {"key": key, "request": request | ({"embed_content_config": config} if config else {})}
 
 
 def _error(row: dict[str, Any]) -> str:
@@ -84,7 +85,6 @@ def test_truncates_long_texts(call: VertexCaller, folder: Folder) -> None:
             "only valid with the task type RETRIEVAL_DOCUMENT",
         ),
         ({"content": ""}, "content is empty"),
-        ({"content": 7}, "content is empty"),
         ({"text": "x"}, "content is empty"),
     ],
 )
@@ -143,12 +143,20 @@ def test_embeds_texts_with_keys(call: VertexCaller, folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (_gemini("x", task_type="SEARCH"), "Unsupported task type 'SEARCH'"),
+        (_gemini("x", task_type="SEARCH"), "Invalid value at 'embed_content_config.task_type'"),
+        (_gemini("x", task_type="UNSPECIFIED"), "Unsupported task type 'UNSPECIFIED'"),
         (_gemini("x", output_dimensionality=4096), "not a number from 1 to 3072"),
         (_gemini("x", dimensions=3), 'Unknown name "dimensions"'),
         (_gemini(" "), "The content is empty"),
         ({"key": "k", "request": {"contents": []}}, 'Unknown name "contents"'),
-        ({"key": "k", "request": {}}, "The content is empty"),
+        ({"key": "k", "request": {"content": None}}, "The content is empty"),
+        (
+            {
+                "key": "k",
+                "request": {"content": {"parts": [{"fileData": {"fileUri": "gs://b/a", "mimeType": "a/b"}}]}},
+            },
+            "Only text parts",
+        ),
     ],
 )
 def test_refuses_texts_with_keys(

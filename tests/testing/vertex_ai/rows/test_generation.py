@@ -170,7 +170,7 @@ def test_names_media_by_type_and_address(answers: Answer) -> None:
     ],
 )
 def test_counts_thoughts(answers: Answer, model: str, config: dict[str, Any], thinks: bool) -> None:
-    (row,) = answers([prompt("x", generationConfig=config)], model=model)
+    (row,) = answers([prompt("x", **({"generationConfig": config} if config else {}))], model=model)
     assert ("thoughtsTokenCount" in row["response"]["usageMetadata"]) is thinks
 
 
