@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -27,22 +28,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings is None and not options.page:
         print(SKIPPED, file=sys.stderr)
         return 0
-    with tempfile.TemporaryDirectory(prefix="gemini-batch-live-", ignore_cleanup_errors=True) as home:
+    # Airflow logs to what is the standard output when it is imported; the report has it for itself.
+    with (
+        tempfile.TemporaryDirectory(prefix="gemini-batch-live-", ignore_cleanup_errors=True) as home,
+        contextlib.redirect_stdout(sys.stderr),
+    ):
         _prepare_airflow(home, settings)
         from tests.live.report import page
         from tests.live.suite import QUESTIONS, ask
 
-        if settings is None or options.page:
-            print(page(QUESTIONS.values()), end="")
-            return 0
         only = [id_.strip() for id_ in options.only.split(",") if id_.strip()]
         if unknown := set(only) - QUESTIONS.keys():
             parser.error(f"unknown questions: {', '.join(sorted(unknown))}")
-        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
-        logging.getLogger("tests.live").setLevel(logging.INFO)
-        lines, text = ask(settings, only)
-    print(text)
-    return 0 if all(line.answer for line in lines) else 1
+        if settings is None or options.page:
+            text, code = page(QUESTIONS.values()), 0
+        else:
+            logging.getLogger("tests.live").setLevel(logging.INFO)
+            lines, text = ask(settings, only)
+            code = 0 if all(line.answer for line in lines) else 1
+    print(text, end="")
+    return code
 
 
 def _prepare_airflow(home: str, settings: Settings | None) -> None:
