@@ -202,23 +202,63 @@ def trailing_comma(seen: Seen) -> Answer:
 def endpoint_as_model(seen: Seen) -> Answer:
     settings = seen.place.settings
     model = f"projects/{settings.project}/locations/{settings.location}/endpoints/1"
+    return _taken(*_creates_without_input(seen, model=model), refusals=("invalid", "not supported"))
+
+
+def _creates_without_input(seen: Seen, **fields: Any) -> tuple[int, str]:
+    """Send a create call whose request file does not exist: if it makes a job, that fails and costs nothing."""
     uri = str(seen.place.folder.child("nothing.jsonl"))
+    prefix = str(seen.place.folder.child("nothing"))
     body: dict[str, Any] = {
-        "displayName": "live endpoint",
+        "displayName": "live nothing",
         "labels": {RUN_LABEL: seen.place.run},
-        "model": model,
+        "model": f"publishers/google/models/{seen.place.settings.model}",
         "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": [uri]}},
-        "outputConfig": {
-            "predictionsFormat": "jsonl",
-            "gcsDestination": {"outputUriPrefix": str(seen.place.folder.child("nothing"))},
-        },
+        "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": prefix}},
+        **fields,
     }
-    code, message = _creates_nothing(seen, json.dumps(body))
+    return _creates_nothing(seen, json.dumps(body))
+
+
+def _taken(code: int, message: str, *, refusals: tuple[str, ...]) -> Answer:
     if code == 200:
-        # Its file does not exist, so it can't cost anything; it is removed with the others.
         return Answer("taken", "a job was created")
-    form = "invalid" in message.lower() and "name" in message.lower()
-    return Answer("refused" if form or code == 400 else "taken", f"{code}: {message}")
+    refused = any(word in message.lower() for word in refusals)
+    return Answer("refused" if refused else "taken", f"{code}: {message}")
+
+
+_SETTING = {
+    "taken": "it is sent as it is given",
+    "refused": "the task fails with the service's reason, and nothing is paid: leave the parameter out",
+}
+
+
+@question(
+    "job-account",
+    CREATE,
+    "Does a job of a Gemini model take a service account of its own?",
+    source="pages differ: the field is there, and one page says that it is not supported for Gemini",
+    readings=_SETTING,
+)
+def job_account(seen: Seen) -> Answer:
+    account = f"nobody-{seen.place.run}@{seen.place.settings.project}.iam.gserviceaccount.com"
+    return _taken(
+        *_creates_without_input(seen, serviceAccount=account), refusals=("not supported", "unsupported")
+    )
+
+
+@question(
+    "job-key",
+    CREATE,
+    "Does a job of a Gemini model take a key (CMEK) of its own?",
+    source="as for the account",
+    readings=_SETTING,
+)
+def job_key(seen: Seen) -> Answer:
+    settings = seen.place.settings
+    key = f"projects/{settings.project}/locations/{settings.location}/keyRings/none/cryptoKeys/none"
+    answer = _creates_without_input(seen, encryptionSpec={"kmsKeyName": key})
+    return _taken(*answer, refusals=("not supported", "unsupported"))
 
 
 @question(

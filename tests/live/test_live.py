@@ -96,8 +96,10 @@ ALWAYS = {
     "missing-bucket": "refused",
     "existing-table": "refused",
     "global-job": "taken",
-    "trailing-comma": "refused",
+    "trailing-comma": "read",
     "endpoint-as-model": "taken",
+    "job-account": "taken",
+    "job-key": "taken",
     "list-staleness": "within 15 s",
     "list-filters": "those of the package",
     "list-page-size": "taken",
@@ -202,7 +204,7 @@ def test_data_in_another_location_is_told_before_anything_is_written(vertex, set
 
 
 def test_jobs_that_do_not_end_are_cancelled_and_what_is_left_is_told(vertex, settings):
-    vertex.faults.plan("slow", job="live import_null")
+    vertex.faults.plan("slow", job="live import_null *")
     vertex.faults.plan("error", on="delete")
     lines, text = ask(replace(settings, wait=0), ["import-null"])
     (line,) = lines
