@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from airflow_gemini_batch.landing.bigquery.lander import _RIVALRY
+from tests.live import corpus
 from tests.live.questions import Answer, NotAnsweredError, question
 from tests.live.seen import Seen
 
@@ -52,6 +53,29 @@ def dry_runs(seen: Seen) -> Answer:
     if not night.dry_runs:
         raise NotAnsweredError(night.error or "no statement was seen")
     return Answer("some refused" if refused else "all taken", evidence)
+
+
+@question(
+    "statements",
+    SQL,
+    "Does BigQuery take the statements of every builder, for the types of keys and texts, schemas and names that the "
+    "analyzer has seen?",
+    source=_OWN_SQL,
+    believed="all taken",
+    readings={
+        "all taken": "",
+        "some refused": "this is a fault of the package, or the analyzer's: report it",
+    },
+    only_google="a dry run on the local BigQuery says nothing that the analyzer does not",
+)
+def statements(seen: Seen) -> Answer:
+    cases = corpus.cases()
+    refused = corpus.dry_runs(seen.place, cases)
+    shown = "; ".join(f"{name[:80]}: {said}" for name, said in refused[:10])
+    return Answer(
+        "some refused" if refused else "all taken",
+        f"{len(cases)} statements, {len(refused)} refused; {shown}",
+    )
 
 
 @question(

@@ -355,15 +355,15 @@ def list_page_size(seen: Seen) -> Answer:
     said = {}
     for size in (str(rest.LARGE_PAGE_SIZE), str(rest.PAGE_SIZE), ""):
         answer = seen.place.call("GET", params={"pageSize": size} if size else {})
-        page = answer.json() if answer.status_code == 200 else {}
-        more = ", and more" if page.get("nextPageToken") else ""
-        said[size] = (
-            f"{len(page.get('batchPredictionJobs', ()))} jobs{more}"
-            if answer.status_code == 200
-            else f"{answer.status_code}: {rest.error_of(answer.content)[0][:80]}"
-        )
-    evidence = "; ".join(f"{size or 'without one'}: {text}" for size, text in said.items())
-    return Answer("taken" if "job" in said[str(rest.LARGE_PAGE_SIZE)] else "refused", evidence)
+        if taken := answer.status_code == 200:
+            page = answer.json()
+            more = ", and more" if page.get("nextPageToken") else ""
+            text = f"{len(page.get('batchPredictionJobs', ()))} jobs{more}"
+        else:
+            text = f"{answer.status_code}: {rest.error_of(answer.content)[0][:80]}"
+        said[size] = taken, text
+    evidence = "; ".join(f"{size or 'without one'}: {text}" for size, (_, text) in said.items())
+    return Answer("taken" if said[str(rest.LARGE_PAGE_SIZE)][0] else "refused", evidence)
 
 
 @question(

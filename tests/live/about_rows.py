@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_gemini_batch.outputs.matching import request_digest
-from tests.live.probes import COLOURS, PROBES, SHORT, SIBLINGS
+from tests.live.probes import COLOURS, FIELD, PROBES, SHORT, SIBLINGS
 from tests.live.questions import Answer, NotAnsweredError, question
 from tests.live.seen import Seen
 
@@ -261,8 +261,7 @@ def response_json_schema(seen: Seen) -> Answer:
         answer = json.loads(text)
     except ValueError:
         answer = None
-    # Of three colours a rainbow has all, so a model that ignores the schema says another word or another form.
-    obeyed = isinstance(answer, dict) and answer.get("colour") in COLOURS
+    obeyed = isinstance(answer, dict) and answer.get(FIELD) in COLOURS
     return Answer("obeyed" if obeyed else "ignored", f"the answer is {_shown(text)}")
 
 

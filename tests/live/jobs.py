@@ -18,6 +18,7 @@ from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
 from airflow_gemini_batch.jobs.submission import Submission
 from airflow_gemini_batch.jobs.submit_once import submit_once
+from airflow_gemini_batch.vertex.client import BatchJobClient
 from tests.live.place import Place
 from tests.live.probes import GENERATION, PROBES, TABLE_COLUMNS, Probe, lines_of
 from tests.live.seen import Ran
@@ -186,25 +187,35 @@ class Jobs:
 
     def remove(self) -> list[str]:
         """Cancel and delete all jobs of the run, the pipeline's too; returns what is left and why."""
-        self._cancel_all()
-        deadline = time.monotonic() + _CANCEL_WAIT
-        while self._look() and time.monotonic() < deadline:
-            time.sleep(self._place.settings.poll)
         left = []
         for location in sorted({ran.probe.location for ran in self.ran.values()} | {""}):
             client = self._place.vertex(location)
+            jobs = {
+                ran.job.name.job_id: ran.job
+                for ran in self.ran.values()
+                if ran.job and ran.probe.location == location
+            }
             try:
-                jobs = {
+                # The list holds what no probe has made, and may hide what one has.
+                jobs |= {
                     job.name.job_id: job for job in client.list(JobQuery(labels={RUN_LABEL: self._place.run}))
                 }
             except JobServiceError as error:
-                log.warning("%s", error)
-                jobs = {}
-            # The list may hide jobs, and it holds some that no probe has made.
-            known = [ran.job for ran in self.ran.values() if ran.job and ran.probe.location == location]
-            for job in {**{job.name.job_id: job for job in known}, **jobs}.values():
-                try:
-                    client.delete(job.name)
-                except JobServiceError as error:
-                    left.append(f"{job}: {error}")
+                left.append(f"jobs with the label {RUN_LABEL}={self._place.run}: {error}")
+            left += self._removed(client, list(jobs.values()))
+        return left
+
+    def _removed(self, client: BatchJobClient, jobs: list[BatchJob]) -> list[str]:
+        """Delete jobs once they have ended, and return those that are left."""
+        left = []
+        deadline = time.monotonic() + _CANCEL_WAIT
+        for job in jobs:
+            try:
+                if job.state.stage in (Stage.QUEUED, Stage.RUNNING):
+                    client.cancel(job.name)
+                while client.get(job.name).state.stage.waits and time.monotonic() < deadline:
+                    time.sleep(min(5.0, self._place.settings.poll))
+                client.delete(job.name)
+            except JobServiceError as error:
+                left.append(f"{job}: {error}")
         return left

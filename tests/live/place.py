@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +56,7 @@ class Place:
         """Call the collection of jobs as no client would, and return the HTTP answer."""
         base_url = rest.base_url_of(self.settings.location, self.hook.base_url)
         url = rest.jobs_url(base_url, rest.parent_of(self.settings.project, self.settings.location))
-        return self._session.request(method, url, timeout=60, **arguments)
+        return self._session.request(method, url, timeout=60, allow_redirects=False, **arguments)
 
     def table(self, name: str) -> BigQueryAddress:
         """Return the address of a table of this run."""
@@ -67,9 +68,14 @@ class Place:
 
     def check(self) -> None:
         """Raise :class:`SystemExit` unless bucket and dataset exist where the jobs are to run."""
-        dataset = self.bigquery.get_dataset(f"{self.settings.project}.{self.settings.dataset}")
-        bucket = self.storage.get_bucket(self.settings.bucket)
-        for what, location in (("dataset", dataset.location), ("bucket", bucket.location)):
+        from google.api_core.exceptions import Forbidden
+
+        places = {
+            "dataset": self.bigquery.get_dataset(f"{self.settings.project}.{self.settings.dataset}").location
+        }
+        with suppress(Forbidden):  # the roles that jobs need do not read buckets
+            places["bucket"] = self.storage.get_bucket(self.settings.bucket).location
+        for what, location in places.items():
             if location.lower() != self.settings.location.lower():
                 raise SystemExit(
                     f"The {what} is in {location}, and the jobs run in {self.settings.location}. Name one there."

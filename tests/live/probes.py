@@ -39,9 +39,15 @@ class Probe:
 TABLE_COLUMNS = {"request": "JSON", "book_id": "STRING", "edition": "INT64", "remark": "STRING"}
 
 # Enough for a few words, and a limit of what a row can cost.
-_LIMIT = {"maxOutputTokens": 512}
+_LIMIT = {"maxOutputTokens": 1024}
 COLOURS = ("red", "green", "blue")
-_COLOUR = {"type": "object", "properties": {"colour": {"type": "string", "enum": list(COLOURS)}}}
+FIELD = "tint_7"
+"""No model would call a colour so, unless the schema says so."""
+_COLOUR = {
+    "type": "object",
+    "properties": {FIELD: {"type": "string", "enum": list(COLOURS)}},
+    "required": [FIELD],
+}
 
 SIBLINGS = {
     "zeros": "000000",
