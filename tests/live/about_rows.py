@@ -133,7 +133,10 @@ def request_labels(seen: Seen) -> Answer:
     "Do the columns of a request table beside `request` come back, NULL as NULL?",
     source="the documentation",
     believed="echoed",
-    readings={"echoed": "rows are matched by the key's columns", "dropped": _BY_DIGEST},
+    readings={
+        "echoed": "rows are matched by the key's columns",
+        "dropped": "landing fails and names the missing column; the answers stay in the output table: report it",
+    },
     jobs=("generation_table",),
 )
 def table_columns(seen: Seen) -> Answer:
@@ -150,7 +153,7 @@ def table_columns(seen: Seen) -> Answer:
     believed="the same",
     readings={
         "the same": "rows without a key are matched by the request's digest",
-        "another": "rows without a key can't be matched: they would count as missing, and an error names them",
+        "another": "rows without a key count as missing, and are asked once more",
     },
     jobs=("generation_files",),
 )
@@ -229,7 +232,7 @@ def wrong_role_status(seen: Seen) -> Answer:
     believed="all",
     readings={
         "all": "the time of an answer is that of its row",
-        "fewer": "the time of an answer is that of its job; other types are read as JSON text",
+        "fewer": "without `processed_time` the time of an answer is when its table was made",
     },
     jobs=("generation_table",),
 )
