@@ -1,7 +1,7 @@
 # One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
 BIN := .venv/bin
 
-.PHONY: check test test-fast demo bench
+.PHONY: check test test-fast test-live demo bench
 
 check: .venv  ## lint, format, types
 	$(BIN)/ruff check .
@@ -13,6 +13,9 @@ test: .venv  ## all tests
 
 test-fast: .venv  ## the tests that need neither a server nor another process
 	$(BIN)/pytest -m unit
+
+test-live: .venv  ## ask a real project what is not settled; see docs/open-questions.md
+	$(BIN)/python -m tests.live
 
 demo: .venv  ## a pipeline on the local servers
 	$(BIN)/gemini-batch demo

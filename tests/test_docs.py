@@ -14,7 +14,12 @@ from tests.test_architecture import BELOW
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/security.md")
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        *(f"docs/{page}.md" for page in ("architecture", "open-questions", "security")),
+    )
 }
 # Made later, or of a former release.
 NOT_IN_THE_TREE = {"airflow_gemini_batch/example_dags"}
