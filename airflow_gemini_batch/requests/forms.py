@@ -16,6 +16,7 @@ from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, t
 from airflow_gemini_batch.requests.lines import content_line, request_line
 from airflow_gemini_batch.requests.templates import RequestTemplate, gemini_request
 from airflow_gemini_batch.requests.validation.embed_content import (
+    embedded_text,
     gemini_embedding_faults,
     text_embedding_faults,
 )
@@ -24,6 +25,7 @@ from airflow_gemini_batch.requests.validation.generate_content import (
     generation_doubts,
     generation_faults,
 )
+from airflow_gemini_batch.requests.validation.losses import cut_text, textless_answers
 from airflow_gemini_batch.requests.validation.proto_json import WireError, read
 
 _REFUSED_TYPES = ("ARRAY", "STRUCT", "RECORD", "RANGE", "DATETIME", "GEOGRAPHY")
@@ -52,6 +54,16 @@ def _check_generation(request: Any, model: str, doubts: list[str]) -> list[str]:
     content = read(request, GENERATE_CONTENT_REQUEST, doubts=doubts)
     errors = list(generation_faults(content, model))
     doubts += generation_doubts(content, model)
+    if not errors:
+        doubts += textless_answers(content)
+    return errors
+
+
+def _check_gemini_embedding(request: Any, model: str, doubts: list[str]) -> list[str]:
+    content = read(request, EMBED_CONTENT_REQUEST, doubts=doubts)
+    errors = list(gemini_embedding_faults(content))
+    if not errors:
+        doubts += cut_text(embedded_text(content), model)
     return errors
 
 
@@ -66,9 +78,7 @@ FORMS: Mapping[ModelFamily, RequestForm] = {
     GEMINI_EMBEDDING: RequestForm(
         gemini_embedding_request,
         request_line,
-        lambda request, _, doubts: gemini_embedding_faults(
-            read(request, EMBED_CONTENT_REQUEST, doubts=doubts)
-        ),
+        _check_gemini_embedding,
         "content",
         '{"key": "…", "request": {"content": {"parts": [{"text": "…"}]}}}',
     ),

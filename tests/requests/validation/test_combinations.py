@@ -147,7 +147,8 @@ def test_names_the_combination(
     request_: dict[str, Any], message: str, found: str, place: int, model: str
 ) -> None:
     checked = check_request(request_, GENERATE_CONTENT, model)
-    texts = {"e": checked.errors, "d": checked.doubts}
+    doubts = [doubt for doubt in checked.doubts if not doubt.startswith("functionDeclarations: nobody")]
+    texts = {"e": checked.errors, "d": doubts}
     for kind, told in texts.items():
         assert len(told) == (kind == found[place]), told
     if found[place] in texts:
