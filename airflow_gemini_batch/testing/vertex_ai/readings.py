@@ -19,7 +19,7 @@ class Readings:
     :param echo_key: what stands beside ``request`` in a line of generation comes back, its ``key`` above all. The
         documentation shows it for gemini-embedding only, where ``key`` always comes back.
     :param numbers_coerced: a text beside ``request`` that looks like a number comes back as the number: ``"000000"`` as
-        ``0``, ``"1e5"`` as ``100000.0``.
+        ``0``, ``"1e5"`` as ``100000.0``, as two projects reported.
     :param labels_echoed: ``request.labels`` comes back.
     :param columns_passed: the columns of a request table beside ``request`` come back.
     :param embedding_form: which form of a gemini-embedding request is obeyed: ``nested`` is what ``embedContentConfig``
@@ -37,7 +37,7 @@ class Readings:
     """
 
     echo_key: bool = True
-    numbers_coerced: bool = False
+    numbers_coerced: bool = True
     labels_echoed: bool = True
     columns_passed: bool = True
     embedding_form: str = "nested"

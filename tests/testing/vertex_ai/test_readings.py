@@ -27,10 +27,10 @@ def _line(call: VertexCaller, folder: Folder, row: dict[str, Any], **body: Any) 
 @pytest.mark.parametrize(
     ("readings", "beside", "labels"),
     [
-        ({}, {"key": "000000", "shelf": {"row": "7"}}, {"key": "l"}),
+        ({}, {"key": 0, "shelf": {"row": "7"}}, {"key": "l"}),
         ({"echo_key": False}, {}, {"key": "l"}),
-        ({"labels_echoed": False}, {"key": "000000", "shelf": {"row": "7"}}, None),
-        ({"numbers_coerced": True}, {"key": 0, "shelf": {"row": "7"}}, {"key": "l"}),
+        ({"labels_echoed": False}, {"key": 0, "shelf": {"row": "7"}}, None),
+        ({"numbers_coerced": False}, {"key": "000000", "shelf": {"row": "7"}}, {"key": "l"}),
     ],
 )
 def test_what_comes_back(
@@ -71,7 +71,7 @@ def test_texts_that_look_like_numbers(
 ) -> None:
     row = {"key": sent, "request": {"content": {"parts": [{"text": "x"}]}}}
     # The key of an embedding comes back under every reading of the echo.
-    with vertex.readings.changed(numbers_coerced=True, echo_key=False):
+    with vertex.readings.changed(echo_key=False):
         line = _line(call, folder, row, model=EMBEDDING)
     assert (line["key"], type(line["key"])) == (back, type(back))
 
