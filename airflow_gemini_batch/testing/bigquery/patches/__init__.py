@@ -1,7 +1,8 @@
 """What bqemulator 1.4 does differently from BigQuery, corrected one function at a time.
 
 - ``engine``: start without a network, read results to their end, no files and no network
-- ``statements``, ``casts``, ``json_types``, ``json_functions``: GoogleSQL that is translated wrongly
+- ``statements``, ``casts``, ``json_types``, ``json_functions``, ``json_text``: GoogleSQL that is translated wrongly
+- ``refusals``, ``columns``, ``matches``: GoogleSQL that BigQuery refuses
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations
 - ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
@@ -38,11 +39,12 @@ def close_gaps() -> None:
             exports,
             jobs,
             loads,
+            refusals,
             statements,
             streaming,
             tables,
         )
 
-        for module in (engine, statements, tables, ddl, jobs, loads, exports, streaming):
+        for module in (engine, statements, refusals, tables, ddl, jobs, loads, exports, streaming):
             for correct in module.CORRECTIONS:
                 correct()
