@@ -7,7 +7,7 @@
 - ``jobs``: destinations, job ids and locations
 - ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
 - ``exports``: rows into files
-- ``http``: what only the request shows
+- ``http``, ``partitions``: what only the request shows
 
 Each correction is a function that says what was wrong. They replace functions of the imported library, for the whole
 process, so this package is imported by the local server only.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,11 +16,14 @@ class Serving:
 
     :param context: bqemulator's ``AppContext``: engine, catalog, clock, settings.
     :param default_location: location of datasets and jobs that are created without one.
+    :param storage_url: gives the address of the storage server that jobs read and write; None leaves it to
+        ``STORAGE_EMULATOR_HOST``.
     :param job_locations: job id → location that its creator asked for.
     """
 
     context: Any
     default_location: str
+    storage_url: Callable[[], str] | None = None
     job_locations: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def location_of(self, job_id: str) -> str:

@@ -92,7 +92,8 @@ def test_keeps_etag_while_data_is_read(client: bigquery.Client, dataset: str, qu
 
 def test_takes_options_of_create_and_alter(client: bigquery.Client, dataset: str, query: Query) -> None:
     query(
-        """CREATE TABLE ds.t (k STRING NOT NULL, moment TIMESTAMP) PARTITION BY TIMESTAMP_TRUNC(moment, HOUR) CLUSTER BY k
+        """CREATE TABLE ds.t (k STRING NOT NULL, moment TIMESTAMP) PARTITION BY TIMESTAMP_TRUNC(moment, HOUR)
+           CLUSTER BY k
            OPTIONS(labels=[('team', 'books')], description='What it holds',
                    expiration_timestamp=TIMESTAMP '2090-01-01 00:00:00 UTC', partition_expiration_days=2)"""
     )
