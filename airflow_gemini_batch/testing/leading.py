@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ def lead_clients(environment: dict[str, str], replace: Replace) -> None:
         pytest's ``monkeypatch.setattr`` does.
     """
     _lead_default_credentials(environment["GOOGLE_CLOUD_PROJECT"], replace)
+    _lead_genai(environment, replace)
     _lead_described_clients(environment, replace)
     _lead_bigquery_reads(replace)
     if (gcloud_aio := _module("gcloud.aio.bigquery.bigquery")) is not None:
@@ -58,6 +60,25 @@ def _lead_default_credentials(project: str, replace: Replace) -> None:
         return Credentials(token="local"), project  # noqa: S106
 
     replace(google.auth, "default", default)
+
+
+def _lead_genai(environment: dict[str, str], replace: Replace) -> None:
+    """Give ``genai.Client()`` project and location, which it drops when its address comes from a variable."""
+    from google.genai import Client
+
+    original = Client.__init__
+
+    def make(client: Any, **options: Any) -> None:
+        flags = ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE")
+        asked = any(os.environ.get(flag, "").lower() in ("true", "1") for flag in flags)
+        if "vertexai" not in options and "enterprise" not in options and asked:
+            options["vertexai"] = True
+        if options.get("vertexai") or options.get("enterprise"):
+            for name in ("project", "location"):
+                options[name] = options.get(name) or environment[f"GOOGLE_CLOUD_{name.upper()}"]
+        original(client, **options)
+
+    replace(Client, "__init__", make)
 
 
 def _lead_described_clients(environment: dict[str, str], replace: Replace) -> None:

@@ -90,6 +90,8 @@ class LocalStack:
             "STORAGE_EMULATOR_HOST": self.storage.url,
             "BIGQUERY_EMULATOR_HOST": self.bigquery.url,
             "GOOGLE_VERTEX_BASE_URL": self.vertex.url,
+            # So that a client of the Gemini API reaches no Google host either.
+            "GOOGLE_GEMINI_BASE_URL": self.vertex.url,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "GOOGLE_CLOUD_LOCATION": LOCATION,
             # Without these, google-auth asks for a metadata server, and gcsfs for a TLS one.

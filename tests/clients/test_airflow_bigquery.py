@@ -347,26 +347,27 @@ def test_operator(place: Place, call: str) -> None:
     check(place, execute(make(place)))
 
 
-@pytest.mark.parametrize(
-    ("call", "answer"),
-    [
-        (
-            lambda hook, p: [
-                tuple(row) for row in hook.get_records(f"SELECT isbn FROM {p.books} ORDER BY 1")
-            ],
-            [("a",), ("b",)],
+HOOK_CALLS: dict[str, tuple[Callable[[BigQueryHook, Place], Any], Any]] = {
+    "get_records": (
+        lambda hook, p: [tuple(row) for row in hook.get_records(f"SELECT isbn FROM {p.books} ORDER BY 1")],
+        [("a",), ("b",)],
+    ),
+    "get_first": (lambda hook, p: tuple(hook.get_first(f"SELECT SUM(pages) FROM {p.books}")), (3,)),
+    "table_exists": (
+        lambda hook, p: hook.table_exists(project_id=PROJECT, dataset_id=p.dataset, table_id="books"),
+        True,
+    ),
+    "table_partition_exists": (
+        lambda hook, p: hook.table_partition_exists(
+            project_id=PROJECT, dataset_id=p.dataset, table_id="books", partition_id="20260101"
         ),
-        (lambda hook, p: tuple(hook.get_first(f"SELECT SUM(pages) FROM {p.books}")), (3,)),
-        (lambda hook, p: hook.table_exists(project_id=PROJECT, dataset_id=p.dataset, table_id="books"), True),
-        (
-            lambda hook, p: hook.table_partition_exists(
-                project_id=PROJECT, dataset_id=p.dataset, table_id="books", partition_id="20260101"
-            ),
-            True,
-        ),
-    ],
-    ids=["get_records", "get_first", "table_exists", "table_partition_exists"],
-)
-def test_hook(place: Place, call: Callable[[BigQueryHook, Place], Any], answer: Any) -> None:
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("call", HOOK_CALLS)
+def test_hook(place: Place, call: str) -> None:
     hook = BigQueryHook(gcp_conn_id="google_cloud_default", use_legacy_sql=False, location=LOCATION)
-    assert call(hook, place) == answer
+    run, answer = HOOK_CALLS[call]
+    assert run(hook, place) == answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,13 +98,15 @@ CASES: dict[str, tuple[Callable[[Place], Any], Callable[[Place, Any], None]]] = 
         lambda p: operators.GCSBucketCreateAclEntryOperator(
             task_id="t", bucket=p.bucket, entity="allUsers", role="READER"
         ),
-        _nothing,
+        lambda p, _: _equal(list(p.client.bucket(p.bucket).acl), [{"entity": "allUsers", "role": "READER"}]),
     ),
     "GCSObjectCreateAclEntryOperator": (
         lambda p: operators.GCSObjectCreateAclEntryOperator(
             task_id="t", bucket=p.bucket, object_name="in/a.txt", entity="allUsers", role="READER"
         ),
-        _nothing,
+        lambda p, _: _equal(
+            list(p.client.bucket(p.bucket).blob("in/a.txt").acl), [{"entity": "allUsers", "role": "READER"}]
+        ),
     ),
     "GCSFileTransformOperator": (
         lambda p: operators.GCSFileTransformOperator(
@@ -212,7 +214,9 @@ CASES: dict[str, tuple[Callable[[Place], Any], Callable[[Place, Any], None]]] = 
         lambda p: LocalFilesystemToGCSOperator(
             task_id="t", src=str(p.folder / "local.txt"), dst="up.txt", bucket=p.bucket, gzip=True
         ),
-        lambda p, _: _equal(p.text("up.txt"), "local"),
+        lambda p, _: _equal(
+            gzip.decompress(p.client.bucket(p.bucket).blob("up.txt").download_as_bytes()), b"local"
+        ),
     ),
 }
 

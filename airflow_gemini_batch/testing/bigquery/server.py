@@ -6,8 +6,7 @@ The real clients talk to it over REST. ``google-cloud-bigquery`` and Airflow's B
 gcloud-aio (table existence, query results) need :func:`let_gcloud_aio_find_it`.
 
 Tables live in memory and end with :meth:`LocalBigQuery.stop`. A job is done when its request is answered. Emulated SQL
-is not BigQuery: no GEOGRAPHY, no ``FOR SYSTEM_TIME``, no ``VECTOR_SEARCH`` (``COSINE_DISTANCE`` works), no query parameters in a script of several statements, no Unicode escapes in literals; AVG and division of
-NUMERIC columns answer FLOAT64.
+is not BigQuery: ``docs/local-stack.md`` lists where it differs.
 """
 
 from __future__ import annotations

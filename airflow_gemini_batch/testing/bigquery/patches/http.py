@@ -16,7 +16,7 @@ from bqemulator.domain.errors import DomainError, NotFoundError, ResourceInUseEr
 from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
 
 from airflow_gemini_batch.testing.bigquery.patches import partitions
-from airflow_gemini_batch.testing.bigquery.patches.request import Serving, enter
+from airflow_gemini_batch.testing.bigquery.patches.request import Serving, ask_for, enter
 from airflow_gemini_batch.testing.bigquery.patches.streaming import find_invalid_rows
 from airflow_gemini_batch.testing.bigquery.patches.tables import drop, drop_expired
 from airflow_gemini_batch.testing.gate import base_url, path_within
@@ -225,7 +225,8 @@ def _unpaged(scope: dict[str, Any]) -> dict[str, Any]:
 
 
 def _qualify(query: dict[str, Any], project: str) -> None:
-    """Apply ``defaultDataset`` to a synchronous query, where it was ignored."""
+    """Apply ``defaultDataset`` and the location of a synchronous query, where they were ignored."""
+    ask_for(query.get("location"))
     query["query"] = _apply_default_dataset(query.get("query", ""), query, request_project_id=project)
 
 

@@ -10,6 +10,7 @@ from bqemulator.domain.errors import InvalidQueryError, NotFoundError
 from sqlglot import exp
 
 from airflow_gemini_batch.testing.bigquery.patches.columns import Kind, Names
+from airflow_gemini_batch.testing.bigquery.patches.request import current
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical#reserved_keywords, without DEFAULT, which
@@ -82,7 +83,9 @@ def refuse(tree: exp.Expr, project: str, catalog: Any) -> None:
     """Raise bqemulator's ``InvalidQueryError`` for a statement that BigQuery refuses."""
     names = Names(tree, project, catalog)
     for table in tree.find_all(exp.Table):
-        if table.db and not (isinstance(table.parent, (exp.Create, exp.Schema))):
+        if table.db:
+            current().check_location(table.catalog or project, table.db)
+        if table.db and not isinstance(table.parent, (exp.Create, exp.Schema)):
             _other_case(table.catalog or project, table.db, table.name, catalog)
     for node in tree.walk():
         for check in (_reserved_word, _alias_of_same_select, _nested_recursion):
