@@ -1,4 +1,4 @@
-"""Airflow's own BigQuery triggers on the local server, and jobs of an earlier try; ``tests/clients/`` has the operators."""
+"""Airflow's own BigQuery triggers on the local server; its operators are in ``tests/clients/``."""
 
 from __future__ import annotations
 
