@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from airflow_gemini_batch.testing import PROJECT
 
 if TYPE_CHECKING:
+    import pytest
+
     from airflow_gemini_batch.testing import LocalStack
 
 
