@@ -10,8 +10,10 @@ MACROS = (
     r"""bigquery_to_json_string(value) AS CASE
       WHEN typeof(value) = 'VARCHAR' THEN COALESCE(
         replace(replace(CAST(to_json(value) AS VARCHAR), chr(8232), '\u2028'), chr(8233), '\u2029'), 'null')
-      WHEN typeof(value) = 'JSON' OR typeof(value) = 'DOUBLE[]' AND length(CAST(to_json(value) AS VARCHAR)) > 1000
-        THEN COALESCE(CAST(to_json(value) AS VARCHAR), 'null')
+      WHEN typeof(value) IN ('JSON', 'DOUBLE[]') AND length(CAST(to_json(value) AS VARCHAR)) > 1000
+        THEN CAST(to_json(value) AS VARCHAR)
+      WHEN typeof(value) = 'JSON'
+        THEN COALESCE(bigquery_json_parsed(CAST(to_json(value) AS VARCHAR), true), 'null')
       ELSE bigquery_json_text(value, typeof(value), false)
     END""",
     """bigquery_to_json(value) AS CASE
@@ -80,8 +82,8 @@ def write_as_bigquery(tree: exp.Expr, _project: str, _catalog: Any) -> None:
     """Let ``TO_JSON_STRING`` and ``TO_JSON`` write numbers, bytes and times as BigQuery does, in lists and structs too.
 
     ``TO_JSON_STRING(NULL)`` is ``null``, which was NULL, and the line separators U+2028 and U+2029 are escaped. A long
-    list of FLOAT64 is written by DuckDB, with the fewest digits instead of 15 or 17: a vector takes twenty times as
-    long otherwise.
+    list of FLOAT64 and a long value of type JSON are written by DuckDB, with the fewest digits of each number and keys
+    in their order: a vector takes twenty times as long otherwise.
     """
     for node in _innermost_first(tree, exp.JSONFormat):
         if node.args.get("options"):

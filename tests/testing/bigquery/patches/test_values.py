@@ -90,6 +90,7 @@ VALUES: dict[str, Any] = {
     "ARRAY_LENGTH(JSON_QUERY_ARRAY('{bad', '$.a'))": None,
     "ARRAY_LENGTH(JSON_VALUE_ARRAY('{bad', '$.a'))": None,
     "TO_JSON_STRING(JSON_QUERY(JSON '{\"a\": 3}', '$.a'))": "3",
+    'TO_JSON_STRING(JSON_QUERY(JSON \'{"a": {"y": 1e40, "x": 1e15}}\', \'$.a\'))': '{"x":1e+15,"y":1e+40}',
     "INT64(JSON '10.0')": 10,
     "FLOAT64(JSON '9007199254740993')": 9007199254740992.0,
 }
