@@ -1,7 +1,7 @@
 # One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
 BIN := .venv/bin
 
-.PHONY: check test test-fast test-live demo bench
+.PHONY: check test test-fast test-clients test-live demo bench
 
 check: .venv  ## lint, format, types
 	$(BIN)/ruff check .
@@ -16,6 +16,10 @@ test-fast: .venv  ## the tests that need neither a server nor another process
 
 test-live: .venv  ## ask a real project what is not settled; see docs/open-questions.md
 	$(BIN)/python -m tests.live
+
+test-clients: .venv  ## the local servers with all the clients of others, polars among them
+	$(BIN)/pip install -q -e ".[clients]"
+	$(BIN)/pytest tests/clients
 
 demo: .venv  ## a pipeline on the local servers
 	$(BIN)/gemini-batch demo

@@ -6,8 +6,8 @@ Name this module in a ``conftest.py``::
 
 and run pytest with ``-p no:bqemulator``, since bqemulator's own plugin needs a package that it does not install.
 
-- ``gemini_batch_stack`` leads the clients of the test process to the servers, and is a
-  :class:`~airflow_gemini_batch.testing.LocalStack`
+- ``gemini_batch_stack`` leads the clients of the test process to the servers, lets none look up a host of Google's,
+  and is a :class:`~airflow_gemini_batch.testing.LocalStack`
 - ``bucket`` is the name of a new bucket
 - ``local_stack`` is the same stack for fixtures with the scope of a session; it sets no environment variable
 """
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_gemini_batch.testing.leading import lead_clients
 from airflow_gemini_batch.testing.stack import LocalStack
 
 __all__ = ["bucket", "gemini_batch_stack", "local_stack"]
@@ -34,9 +35,11 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
 
 @pytest.fixture
 def gemini_batch_stack(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
-    """Lead every client in this process to the local servers, and return them."""
-    for name, value in local_stack.environment().items():
+    """Lead the clients in this process to the local servers, and return them; none reaches a host of Google's."""
+    environment = local_stack.environment()
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    lead_clients(environment, monkeypatch.setattr)
     return local_stack
 
 

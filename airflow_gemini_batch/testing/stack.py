@@ -30,7 +30,12 @@ class LocalStack:
         self.folder = folder
         self._vertex_arguments = vertex
         self.storage = LocalCloudStorage(folder / "storage", default_location=LOCATION)
-        self.bigquery = LocalBigQuery(folder / "bigquery", project=PROJECT, default_location=LOCATION)
+        self.bigquery = LocalBigQuery(
+            folder / "bigquery",
+            project=PROJECT,
+            default_location=LOCATION,
+            storage_url=lambda: self.storage.url,
+        )
         self._vertex: LocalVertex | None = None
 
     @property
@@ -71,7 +76,11 @@ class LocalStack:
         self.stop()
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that lead Google's client libraries and Airflow's connection to the servers."""
+        """Return the variables that lead clients to the servers: those for processes that you start.
+
+        google-cloud-storage, google-cloud-bigquery, gcsfs, google-genai with credentials of your own, and Airflow's
+        hooks for both services follow them. The page ``docs/local-stack.md`` lists what does not.
+        """
         connection = {
             "conn_type": "google_cloud_platform",
             "extra": {"is_anonymous": True, "project": PROJECT, "location": LOCATION},
@@ -81,7 +90,10 @@ class LocalStack:
             "STORAGE_EMULATOR_HOST": self.storage.url,
             "BIGQUERY_EMULATOR_HOST": self.bigquery.url,
             "GOOGLE_VERTEX_BASE_URL": self.vertex.url,
+            # So that a client of the Gemini API reaches no Google host either.
+            "GOOGLE_GEMINI_BASE_URL": self.vertex.url,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_LOCATION": LOCATION,
             # Without these, google-auth asks for a metadata server, and gcsfs for a TLS one.
             "NO_GCE_CHECK": "true",
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",

@@ -102,6 +102,13 @@ CASES = [
     Case("number-at-its-bound", NUMBER | {"maximum": 1e-7, "minimum": 1e-7}, "1e-7"),
     Case("number-is-nan", NUMBER, "NaN", "the answer is not valid JSON: NaN"),
     Case("number-is-infinite", NUMBER, "-Infinity", "the answer is not valid JSON: -Infinity"),
+    Case("number-beyond-all-floats", NUMBER, "1e400", "the answer is not valid JSON: 1e400"),
+    Case(
+        "number-inside-beyond-all-floats",
+        list_of(NUMBER),
+        "[-10e308]",
+        "the answer is not valid JSON: [-10e308]",
+    ),
     Case("boolean", YES_NO, "false"),
     Case("boolean-is-text", YES_NO, '"true"', 'the answer: expected a boolean, got "true"'),
     Case("boolean-is-a-number", YES_NO, "1", "the answer: expected a boolean, got 1"),

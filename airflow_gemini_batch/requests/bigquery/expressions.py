@@ -62,6 +62,8 @@ def text_of(column: str, kind: str) -> str:
         return f"TO_BASE64({name})"
     if kind == "GEOGRAPHY":
         return f"ST_ASTEXT({name})"
+    if kind == "TIMESTAMP":
+        return f"STRING({name}, 'UTC')"  # CAST takes the default time zone of the project
     return f"CAST({name} AS STRING)"
 
 

@@ -6,9 +6,7 @@ The real clients talk to it over REST. ``google-cloud-bigquery`` and Airflow's B
 gcloud-aio (table existence, query results) need :func:`let_gcloud_aio_find_it`.
 
 Tables live in memory and end with :meth:`LocalBigQuery.stop`. A job is done when its request is answered. Emulated SQL
-is not BigQuery: no GEOGRAPHY, no ``FOR SYSTEM_TIME``, no ``VECTOR_SEARCH`` (``COSINE_DISTANCE`` works), no extract
-jobs, no query parameters in a script of several statements, no Unicode escapes in literals; AVG and division of
-NUMERIC columns answer FLOAT64.
+is not BigQuery: ``docs/local-stack.md`` lists where it differs.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +31,8 @@ class LocalBigQuery(ServerThread):
     :param port: port to listen on; 0 takes a free one.
     :param project: project of requests that name none.
     :param default_location: location of datasets and jobs that are created without one.
+    :param storage_url: gives the address of the storage server that load jobs and EXPORT DATA reach; without it,
+        ``STORAGE_EMULATOR_HOST`` of this process does.
     """
 
     def __init__(
@@ -42,11 +42,13 @@ class LocalBigQuery(ServerThread):
         port: int = 0,
         project: str = "demo-project",
         default_location: str = "us-central1",
+        storage_url: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(self._make_application, port=port)
         self._folder = folder.absolute()
         self._project = project
         self._default_location = default_location
+        self._storage_url = storage_url
 
     def start(self) -> Self:
         """Start serving and return when requests are answered.
@@ -76,13 +78,13 @@ class LocalBigQuery(ServerThread):
         from bqemulator.api.app import create_app
 
         from airflow_gemini_batch.testing.bigquery.patches.http import CorrectedApplication
+        from airflow_gemini_batch.testing.bigquery.patches.request import Serving
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         context = _context(self._folder, self._project)
-        corrected = CorrectedApplication(
-            create_app(context), context, default_location=self._default_location
-        )
+        serving = Serving(context, self._default_location, self._storage_url)
+        corrected = CorrectedApplication(create_app(context), serving)
 
         async def hold_engine(_: web.Application) -> AsyncIterator[None]:
             await context.engine.start()

@@ -55,11 +55,13 @@ class StorageApi:
             web.put(_BUCKET, self._change_bucket),
             web.delete(_BUCKET, self._delete_bucket),
             web.get(_BUCKET + "/iam/testPermissions", self._test_permissions),
+            web.get(_BUCKET + "/acl", self._bucket_acl),
             web.get(_BUCKET + "/o", self._list_objects),
             web.get(_OBJECT, self._get_object),
             web.patch(_OBJECT, self._change_object),
             web.put(_OBJECT, self._change_object),
             web.delete(_OBJECT, self._delete_object),
+            web.get(_OBJECT + "/acl", self._object_acl),
             web.post(_OBJECT + "/compose", self._compose),
             web.post(_OBJECT + "/copyTo" + _TARGET, self._copy),
             web.post(_OBJECT + "/rewriteTo" + _TARGET, self._rewrite),
@@ -109,6 +111,19 @@ class StorageApi:
         await asyncio.to_thread(self._store.bucket, request.match_info["bucket"])
         permissions = request.query.getall("permissions", [])
         return web.json_response({"kind": "storage#testIamPermissionsResponse", "permissions": permissions})
+
+    async def _bucket_acl(self, request: web.Request) -> web.Response:
+        """Show the entries that a client has set; they let nobody in or out."""
+        bucket = await asyncio.to_thread(self._store.bucket, request.match_info["bucket"])
+        return web.json_response(
+            {"kind": "storage#bucketAccessControls", "items": bucket.fields.get("acl") or []}
+        )
+
+    async def _object_acl(self, request: web.Request) -> web.Response:
+        stored = await asyncio.to_thread(self._store.get, _source(request))
+        return web.json_response(
+            {"kind": "storage#objectAccessControls", "items": stored.fields.get("acl") or []}
+        )
 
     async def _list_objects(self, request: web.Request) -> web.Response:
         query = ListQuery.from_query(request.query)

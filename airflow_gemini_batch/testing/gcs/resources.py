@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OBJECT_FIELDS = frozenset(
     {
+        "acl",
         "cacheControl",
         "contentDisposition",
         "contentEncoding",

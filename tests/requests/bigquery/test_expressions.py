@@ -43,7 +43,7 @@ def test_types_have_the_names_of_googlesql():
         ("STRING", "`x y`"),
         ("INT64", "CAST(`x y` AS STRING)"),
         ("FLOAT64", "CAST(`x y` AS STRING)"),
-        ("TIMESTAMP", "CAST(`x y` AS STRING)"),
+        ("TIMESTAMP", "STRING(`x y`, 'UTC')"),
         ("RANGE", "CAST(`x y` AS STRING)"),
         ("BYTES", "TO_BASE64(`x y`)"),
         ("GEOGRAPHY", "ST_ASTEXT(`x y`)"),

@@ -22,4 +22,4 @@ def texts(local_stack) -> dict[str, str]:
 
 @pytest.mark.parametrize("case", IN_SQL, ids=str)
 def test_value_is_spelled_as_in_python(texts: dict[str, str], case: ValueCase) -> None:
-    assert texts[case.id] == (case.text if case.emulated is None else case.emulated)
+    assert texts[case.id] == case.text

@@ -1,12 +1,13 @@
 """What bqemulator 1.4 does differently from BigQuery, corrected one function at a time.
 
 - ``engine``: start without a network, read results to their end, no files and no network
-- ``statements``, ``casts``, ``json_types``, ``json_functions``: GoogleSQL that is translated wrongly
+- ``statements``, ``casts``, ``json_types``, ``json_functions``, ``json_text``: GoogleSQL that is translated wrongly
+- ``refusals``, ``columns``, ``matches``: GoogleSQL that BigQuery refuses
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations
 - ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
 - ``exports``: rows into files
-- ``http``: what only the request shows
+- ``http``, ``partitions``: what only the request shows
 
 Each correction is a function that says what was wrong. They replace functions of the imported library, for the whole
 process, so this package is imported by the local server only.
@@ -38,11 +39,12 @@ def close_gaps() -> None:
             exports,
             jobs,
             loads,
+            refusals,
             statements,
             streaming,
             tables,
         )
 
-        for module in (engine, statements, tables, ddl, jobs, loads, exports, streaming):
+        for module in (engine, statements, refusals, tables, ddl, jobs, loads, exports, streaming):
             for correct in module.CORRECTIONS:
                 correct()

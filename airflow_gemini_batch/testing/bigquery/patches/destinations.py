@@ -10,6 +10,8 @@ from bqemulator.catalog import ddl_sync
 from bqemulator.domain.errors import AlreadyExistsError, InvalidQueryError, NotFoundError
 from bqemulator.storage.sql_identifiers import quoted_table_ref
 
+from airflow_gemini_batch.testing.bigquery.patches.request import current
+
 # What a table keeps when a job replaces its rows.
 _KEPT = ("friendly_name", "description", "labels", "expiration_time", "creation_time")
 
@@ -61,6 +63,7 @@ class Destination:
         project, dataset, table = self.key
         if context.catalog.get_dataset(project, dataset) is None:
             raise NotFoundError(f"Not found: Dataset {project}:{dataset}")
+        current().check_location(project, dataset)
         existing = context.catalog.get_table(*self.key)
         if existing is None and self.create == "CREATE_NEVER":
             raise NotFoundError(f"Not found: Table {project}:{dataset}.{table}")

@@ -7,7 +7,8 @@ from typing import Any
 from bqemulator.domain.errors import UnsupportedFeatureError
 from bqemulator.storage.engine import _annotate_with_duckdb_types
 
-from airflow_gemini_batch.testing.bigquery.patches.casts import TEXT_MACRO
+from airflow_gemini_batch.testing.bigquery.patches import casts, json_functions, json_text
+from airflow_gemini_batch.testing.bigquery.patches.matches import refuse_ambiguous
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 _ENGINE = "bqemulator.storage.engine:DuckDBEngine"
@@ -18,7 +19,7 @@ def start_without_network() -> None:
     """Skip the download of DuckDB's spatial extension, and lock DuckDB into the server's folder.
 
     The extension is fetched at every start and a start without a network fails; all that is lost is GEOGRAPHY. The
-    hook that loaded it runs on the fresh connection, so the settings go there, and the macro that casts to text.
+    hook that loaded it runs on the fresh connection, so the settings go there, and the macros.
     From then on no statement reaches a file (but for uploads), a network or an extension, or changes a setting.
     """
 
@@ -40,7 +41,9 @@ def start_without_network() -> None:
         # Neither can be taken back.
         engine._connection.execute("SET enable_external_access = false")
         engine._connection.execute("SET lock_configuration = true")
-        engine._connection.execute(TEXT_MACRO)
+        json_text.register(engine._connection)
+        for macro in (*casts.MACROS, *json_functions.MACROS):
+            engine._connection.execute(f"CREATE TEMP MACRO {macro}")
 
     replace(_ENGINE, "_load_spatial", lambda _original: confine)
 
@@ -77,12 +80,14 @@ def fetch_arrow_once() -> None:
     """Fetch Arrow tables through ``connection.sql``, as DuckDB 2 asks.
 
     Through ``execute`` each result is copied and a ``UserWarning`` is raised in the server's thread, an error where
-    warnings are errors. DuckDB 1 answers None to anything but a query there and keeps the original.
+    warnings are errors. DuckDB 1 answers None to anything but a query there and keeps the original. Every statement
+    comes by here, so the ambiguous ones are refused here.
     """
 
     def make(original: Any) -> Any:
         def fetch_arrow(engine: Any, sql: str, parameters: list[Any] | None = None) -> Any:
             connection = engine.connection
+            refuse_ambiguous(connection, sql, parameters)
             if not hasattr(connection, "complete"):
                 return original(engine, sql, parameters)
             relation = connection.sql(sql, params=parameters or None)

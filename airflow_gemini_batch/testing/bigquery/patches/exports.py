@@ -1,4 +1,4 @@
-"""``EXPORT DATA``: the rows of a query into files of a bucket. Extract jobs are refused.
+"""``EXPORT DATA`` and extract jobs: rows into files of a bucket.
 
 bqemulator knows the statement and writes it to a directory of this machine. So the writing is replaced; the statement
 is read, and its query run, as before.
@@ -7,6 +7,7 @@ is read, and its query run, as before.
 from __future__ import annotations
 
 import base64
+import csv
 import datetime as dt
 import io
 import math
@@ -17,9 +18,10 @@ from typing import Any
 import orjson
 from bqemulator.domain.errors import InvalidQueryError, NotFoundError, UnsupportedFeatureError
 from bqemulator.jobs.executor import _ExportOutcome
+from bqemulator.storage.sql_identifiers import quoted_table_ref
 
 from airflow_gemini_batch.testing.bigquery.patches import objects
-from airflow_gemini_batch.testing.bigquery.patches.jobs import failed, selectable
+from airflow_gemini_batch.testing.bigquery.patches.jobs import failed, finished, selectable
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 from airflow_gemini_batch.testing.bigquery.patches.tables import field_of
 
@@ -31,14 +33,37 @@ def export_to_buckets() -> None:
     replace("bqemulator.jobs.executor", "write_export", lambda _original: write_export)
 
 
-def refuse_extracts() -> None:
-    """Fail extract jobs, which wrote to a path of this machine."""
+def run_extracts() -> None:
+    """Write what an extract job names into objects of the local storage server; it wrote to this machine's disk."""
+    replace("bqemulator.api.routes.jobs", "execute_extract_job", lambda _original: execute_extract)
 
-    async def refuse(project: str, job_id: str, config: dict[str, Any], context: Any) -> Any:
-        error = UnsupportedFeatureError("The local BigQuery server has no extract jobs. Use EXPORT DATA.")
+
+async def execute_extract(project: str, job_id: str, config: dict[str, Any], context: Any) -> Any:
+    """Run one extract job and give it back finished; whatever goes wrong is the job's error."""
+    extract = config["extract"]
+    source = extract["sourceTable"]
+    key = (source.get("projectId") or project, source["datasetId"], source["tableId"])
+    started = context.clock.now()
+    try:
+        if context.catalog.get_table(*key) is None:
+            raise NotFoundError(f"Not found: Table {key[0]}:{key[1]}.{key[2]}")
+        rows = context.engine.fetch_arrow(f"SELECT * FROM {quoted_table_ref(*key)}")
+        encode = _encoder(_Extract(extract))
+        counts = [_write(encode, uri, rows, context) for uri in extract["destinationUris"]]
+    except Exception as error:
         return failed(project, job_id, "EXTRACT", config, error, context)
+    statistics = {"extract": {"destinationUriFileCounts": [str(count) for count in counts]}}
+    return finished(project, job_id, "EXTRACT", config, statistics, started, context)
 
-    replace("bqemulator.api.routes.jobs", "execute_extract_job", lambda _original: refuse)
+
+class _Extract:
+    """The options of an extract job, by the names of those of EXPORT DATA."""
+
+    def __init__(self, extract: dict[str, Any]) -> None:
+        self.format = extract.get("destinationFormat") or "CSV"
+        self.compression = extract.get("compression")
+        self.header = extract.get("printHeader") is not False
+        self.field_delimiter = extract.get("fieldDelimiter") or ","
 
 
 def write_export(rows: Any, options: Any, context: Any) -> Any:
@@ -51,7 +76,7 @@ def write_export(rows: Any, options: Any, context: Any) -> Any:
     :param options: bqemulator's ``_ExportOptions``.
 
     Raises bqemulator's errors: ``InvalidQueryError`` for an address without exactly one ``*`` or with files already,
-    ``NotFoundError`` for a bucket that does not exist, ``UnsupportedFeatureError`` for CSV, AVRO and compressed JSON.
+    ``NotFoundError`` for a bucket that does not exist, ``UnsupportedFeatureError`` for AVRO and compressed text.
     """
     encode = _encoder(options)
     uri = options.uri
@@ -71,23 +96,33 @@ def write_export(rows: Any, options: Any, context: Any) -> Any:
             f"Invalid value: destination {uri} already holds {len(existing)} files. To replace them, set "
             "overwrite=true."
         )
-    starts = range(0, max(rows.num_rows, 1), ROWS_PER_FILE)
+    count = _write(encode, uri, rows, context)
+    return _ExportOutcome(rows=rows.num_rows, file_count=count, uris=[uri])
+
+
+def _write(encode: Callable[[Any, Any], bytes], uri: str, rows: Any, context: Any) -> int:
+    """Write the files of one address, a single one if there is no ``*`` in it, and give their number."""
+    bucket, _, name = uri.removeprefix("gs://").partition("/")
+    share = ROWS_PER_FILE if "*" in name else max(rows.num_rows, 1)
+    starts = range(0, max(rows.num_rows, 1), share)
     for number, start in enumerate(starts):
-        content = encode(rows.slice(start, ROWS_PER_FILE), context)
-        client.bucket(bucket).blob(name.replace("*", f"{number:012}")).upload_from_string(
-            content, content_type="application/octet-stream"
-        )
-    return _ExportOutcome(rows=rows.num_rows, file_count=len(starts), uris=[uri])
+        content = encode(rows.slice(start, share), context)
+        blob = objects.storage_client(uri).bucket(bucket).blob(name.replace("*", f"{number:012}"))
+        blob.upload_from_string(content, content_type="application/octet-stream")
+    return len(starts)
 
 
 def _encoder(options: Any) -> Callable[[Any, Any], bytes]:
     if options.format == "PARQUET":
         return lambda rows, _context: _parquet(rows, options.compression or "NONE")
-    if options.format == "NEWLINE_DELIMITED_JSON" and options.compression in (None, "NONE"):
+    plain = options.compression in (None, "NONE")
+    if options.format in ("NEWLINE_DELIMITED_JSON", "JSON") and plain:
         return _json_lines
+    if options.format == "CSV" and plain:
+        return lambda rows, context: _csv(rows, context, options)
     compressed = f" with {options.compression}" if options.compression else ""
     raise UnsupportedFeatureError(
-        f"The local BigQuery server exports JSON (uncompressed) and PARQUET, not {options.format}{compressed}."
+        f"The local BigQuery server exports JSON and CSV (uncompressed) and PARQUET, not {options.format}{compressed}."
     )
 
 
@@ -97,6 +132,19 @@ def _parquet(rows: Any, compression: str) -> bytes:
     content = io.BytesIO()
     parquet.write_table(rows, content, compression=compression)
     return content.getvalue()
+
+
+def _csv(rows: Any, context: Any, options: Any) -> bytes:
+    """Encode rows as BigQuery does: NULL is nothing, and values are written as in JSON, without quotes around them."""
+    content = io.StringIO()
+    writer = csv.writer(content, delimiter=options.field_delimiter or ",", lineterminator="\n")
+    if options.header is not False:
+        writer.writerow(rows.column_names)
+    for line in _json_lines(rows, context).splitlines():
+        row = orjson.loads(line)
+        values = (row.get(name) for name in rows.column_names)
+        writer.writerow(str(value).lower() if isinstance(value, bool) else value for value in values)
+    return content.getvalue().encode()
 
 
 def _json_lines(rows: Any, context: Any) -> bytes:
@@ -163,4 +211,4 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "DATETIME": lambda value: value.isoformat(),
 }
 
-CORRECTIONS: tuple[Callable[[], None], ...] = (export_to_buckets, refuse_extracts)
+CORRECTIONS: tuple[Callable[[], None], ...] = (export_to_buckets, run_extracts)

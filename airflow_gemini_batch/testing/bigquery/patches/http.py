@@ -15,7 +15,8 @@ from bqemulator.api.routes.jobs import _apply_default_dataset
 from bqemulator.domain.errors import DomainError, NotFoundError, ResourceInUseError
 from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
 
-from airflow_gemini_batch.testing.bigquery.patches.request import Serving, enter
+from airflow_gemini_batch.testing.bigquery.patches import partitions
+from airflow_gemini_batch.testing.bigquery.patches.request import Serving, ask_for, enter
 from airflow_gemini_batch.testing.bigquery.patches.streaming import find_invalid_rows
 from airflow_gemini_batch.testing.bigquery.patches.tables import drop, drop_expired
 from airflow_gemini_batch.testing.gate import base_url, path_within
@@ -42,13 +43,12 @@ class CorrectedApplication:
     hold up the others.
 
     :param application: the ASGI application of ``bqemulator.api.app.create_app``.
-    :param context: the ``AppContext`` that it was made of.
-    :param default_location: location of datasets and jobs that are created without one.
+    :param serving: the server that it answers for, with the ``AppContext`` that the application was made of.
     """
 
-    def __init__(self, application: Application, context: Any, *, default_location: str) -> None:
+    def __init__(self, application: Application, serving: Serving) -> None:
         self._application = application
-        self._serving = Serving(context, default_location)
+        self._serving = serving
         self._turn = asyncio.Lock()
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -77,6 +77,8 @@ class CorrectedApplication:
                 return await self._insert(match.groups(), scope, body)
             if scope["method"] == "POST" and (match := _PERMISSIONS.match(scope["path"])):
                 return self._grant(match.groups(), body)
+            if scope["method"] == "GET" and (match := partitions.PATH.match(scope["path"])):
+                return _json(200, partitions.summary(match, self._serving.context))
             return await self._run(*self._corrected(scope, body))
         except DomainError as error:
             return _json(error.http_status, error.to_bigquery_error())
@@ -223,7 +225,8 @@ def _unpaged(scope: dict[str, Any]) -> dict[str, Any]:
 
 
 def _qualify(query: dict[str, Any], project: str) -> None:
-    """Apply ``defaultDataset`` to a synchronous query, where it was ignored."""
+    """Apply ``defaultDataset`` and the location of a synchronous query, where they were ignored."""
+    ask_for(query.get("location"))
     query["query"] = _apply_default_dataset(query.get("query", ""), query, request_project_id=project)
 
 

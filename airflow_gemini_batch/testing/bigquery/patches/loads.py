@@ -47,7 +47,8 @@ async def execute_load(project: str, job_id: str, config: dict[str, Any], contex
     """Run one load job and give it back finished; whatever goes wrong is the job's error."""
     reference = config.get("jobReference", {})  # of an upload; see jobs.keep_upload_reference
     job_id = reference.get("jobId") or job_id
-    load = config["load"]
+    # A null is what is not set: Airflow's operator sends "quote": null.
+    load = {name: value for name, value in config["load"].items() if value is not None}
     public = {name: value for name, value in load.items() if not (reference and name == "sourceUris")}
     config = {"load": public} | ({"labels": config["labels"]} if "labels" in config else {})
     started = context.clock.now()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from airflow_gemini_batch.testing.bigquery.patches.request import current
+
 
 @contextlib.contextmanager
 def local_files(uris: list[str], folder: Path) -> Iterator[Callable[[], list[Path]]]:
@@ -45,17 +47,21 @@ def _fetch(uri: str, folder: Path) -> list[Path]:
 def storage_client(uri: str) -> Any:
     """Give a client of the local storage server, to reach an address.
 
-    Raises ``ValueError`` when no local storage server is set: this server never asks the real Cloud Storage.
+    Raises ``ValueError`` when no local storage server is known: this server never asks the real Cloud Storage.
     """
-    if not os.environ.get("STORAGE_EMULATOR_HOST"):
+    asked = current().storage_url
+    endpoint = asked() if asked else os.environ.get("STORAGE_EMULATOR_HOST")
+    if not endpoint:
         raise ValueError(
-            f"{uri!r} can't be reached: set STORAGE_EMULATOR_HOST to the local storage server's address in the "
-            "process that runs the local BigQuery server."
+            f"{uri!r} can't be reached: this server knows no storage server. Start both as a LocalStack, or set "
+            "STORAGE_EMULATOR_HOST to the local storage server's address in the process that runs this one."
         )
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    return storage.Client(project="local", credentials=AnonymousCredentials())
+    return storage.Client(
+        project="local", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
+    )
 
 
 def matching(client: Any, uri: str) -> list[Any]:

@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlglot.expressions.core import POSITION_META_KEYS
 
 from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
+from airflow_gemini_batch.testing.bigquery.patches.refusals import refuse
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
 # A literal or a name in DuckDB's SQL as SQLGlot writes it: quotes inside are doubled, and there are no comments.
@@ -162,14 +163,26 @@ def _rewritten(sql: str, project: str, catalog: Any) -> str:
         tree = sqlglot.parse_one(sql, read="bigquery")
     except sqlglot.errors.SqlglotError:
         return sql  # the translator reports it
+    dashed = _quote_projects(tree)
     if not isinstance(tree, (exp.Query, exp.DML, exp.Merge)) and not (
         isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
     ):
-        return sql  # SQLGlot does not write every other statement back as it read it
+        # SQLGlot does not write every other statement back as it read it.
+        return tree.sql(dialect="bigquery") if dashed else sql
+    refuse(tree, project, catalog)
     before = tree.copy()
     for rewrite in _REWRITES:
         rewrite(tree, project, catalog)
-    return sql if tree == before else tree.sql(dialect="bigquery")
+    return sql if tree == before and not dashed else tree.sql(dialect="bigquery")
+
+
+def _quote_projects(tree: exp.Expr) -> bool:
+    """Quote the project of ``my-project.books.t``, which was a syntax error, and tell whether there was one."""
+    parts = [part for table in tree.find_all(exp.Table) for part in table.parts]
+    dashed = [part for part in parts if "-" in part.name and not part.args.get("quoted")]
+    for part in dashed:
+        part.set("quoted", True)
+    return bool(dashed)
 
 
 def name_columns(tree: exp.Expr, _project: str, _catalog: Any) -> None:
@@ -233,25 +246,6 @@ def slice_limited_arrays(tree: exp.Expr, _project: str, _catalog: Any) -> None:
             node.replace(exp.Anonymous(this="ARRAY_SLICE", expressions=[unlimited, *bounds]))
 
 
-def escape_line_separators(tree: exp.Expr, _project: str, _catalog: Any) -> None:
-    """Let ``TO_JSON_STRING`` escape the line separators U+2028 and U+2029; it left them as they are."""
-    for node in _innermost_first(tree, exp.JSONFormat):
-        if not node.args.get("to_json"):
-            escaped: exp.Expr = node.copy()
-            for character in "\u2028\u2029":
-                texts = (exp.Literal.string(character), exp.Literal.string(f"\\u{ord(character):x}"))
-                escaped = exp.Anonymous(this="REPLACE", expressions=[escaped, *texts])
-            node.replace(escaped)
-
-
-def write_null_as_json(tree: exp.Expr, _project: str, _catalog: Any) -> None:
-    """Answer the string ``null`` to ``TO_JSON_STRING(NULL)``; it was NULL."""
-    for node in _innermost_first(tree, exp.JSONFormat):
-        if not node.args.get("to_json"):
-            null = exp.Literal.string("null")
-            node.replace(exp.Coalesce(this=node.copy(), expressions=[null]))
-
-
 def _innermost_first(tree: exp.Expr, kind: type[exp.Expr]) -> list[Any]:
     # A node is replaced by one that holds its copy, so what is inside has to be done before.
     return list(tree.find_all(kind))[::-1]
@@ -304,12 +298,12 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
     quote_reserved_names,
     trim_all_whitespace,
     slice_limited_arrays,
-    escape_line_separators,
-    write_null_as_json,
-    *casts.REWRITES,
-    *json_functions.REWRITES,
+    # Ahead of those that put macros in the place of what tells a type.
     json_types.follow_fields,
     json_types.keep_json,
+    *casts.REWRITES,
+    *json_functions.REWRITES,
+    json_functions.read_nothing_else,
     list_tables,
     *arrays.REWRITES,
 )

@@ -174,3 +174,17 @@ def test_answers_each_of_many_clients_its_own_rows(
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(40))) == [(number, 500, 500) for number in range(40)]
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_job_in_another_location_finds_no_dataset(client: bigquery.Client, dataset: str, wait: bool) -> None:
+    client.query_and_wait(f"CREATE TABLE {dataset}.t AS SELECT 1 AS n")
+    sql = f"SELECT n FROM {dataset}.t"
+    run = (
+        client.query_and_wait if wait else lambda sql, location: client.query(sql, location=location).result()
+    )
+    assert [row.n for row in run(sql, location="us-central1")] == [1]
+    with pytest.raises(NotFound, match=f"Dataset demo-project:{dataset} was not found in location EU"):
+        run(sql, location="EU")
+    with pytest.raises(NotFound, match="was not found in location EU"):
+        client.load_table_from_json([{"n": 1}], f"{dataset}.t", location="EU").result()

@@ -199,25 +199,26 @@ def test_binds_parameters(
 
 
 def test_merges_the_last_row_of_each_key_and_repeats_without_effect(query: Query) -> None:
-    query("CREATE TABLE ds.landed (k STRING NOT NULL, v STRING, at INT64)")
-    query("INSERT INTO ds.landed (k, v, at) VALUES ('old', 'kept', 0), ('both', 'before', 0)")
+    query("CREATE TABLE ds.landed (k STRING NOT NULL, v STRING, moment INT64)")
+    query("INSERT INTO ds.landed (k, v, moment) VALUES ('old', 'kept', 0), ('both', 'before', 0)")
     query(
-        """CREATE TABLE ds.news AS SELECT 'both' AS k, 'first' AS v, 1 AS at
+        """CREATE TABLE ds.news AS SELECT 'both' AS k, 'first' AS v, 1 AS moment
            UNION ALL SELECT 'both', @v, 2 UNION ALL SELECT 'new', NULL, 1""",
         v=NASTY,
     )
     merge = """
         MERGE INTO ds.landed AS t
-        USING (SELECT * FROM ds.news WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY at DESC) = 1) AS s
+        USING (SELECT * FROM ds.news WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY moment DESC) = 1)
+        AS s
         ON t.k = s.k
-        WHEN MATCHED THEN UPDATE SET v = s.v, at = s.at
-        WHEN NOT MATCHED THEN INSERT (k, v, at) VALUES (s.k, s.v, s.at)"""
+        WHEN MATCHED THEN UPDATE SET v = s.v, moment = s.moment
+        WHEN NOT MATCHED THEN INSERT (k, v, moment) VALUES (s.k, s.v, s.moment)"""
     landed = [("both", NASTY, 2), ("new", None, 1), ("old", "kept", 0)]
 
     query(merge)
-    assert query("SELECT k, v, at FROM ds.landed ORDER BY k") == landed
+    assert query("SELECT k, v, moment FROM ds.landed ORDER BY k") == landed
     query(merge)
-    assert query("SELECT k, v, at FROM ds.landed ORDER BY k") == landed
+    assert query("SELECT k, v, moment FROM ds.landed ORDER BY k") == landed
 
 
 def test_lists_tables_and_columns(query: Query) -> None:

@@ -92,7 +92,8 @@ def test_keeps_etag_while_data_is_read(client: bigquery.Client, dataset: str, qu
 
 def test_takes_options_of_create_and_alter(client: bigquery.Client, dataset: str, query: Query) -> None:
     query(
-        """CREATE TABLE ds.t (k STRING NOT NULL, at TIMESTAMP) PARTITION BY TIMESTAMP_TRUNC(at, HOUR) CLUSTER BY k
+        """CREATE TABLE ds.t (k STRING NOT NULL, moment TIMESTAMP) PARTITION BY TIMESTAMP_TRUNC(moment, HOUR)
+           CLUSTER BY k
            OPTIONS(labels=[('team', 'books')], description='What it holds',
                    expiration_timestamp=TIMESTAMP '2090-01-01 00:00:00 UTC', partition_expiration_days=2)"""
     )
@@ -101,7 +102,7 @@ def test_takes_options_of_create_and_alter(client: bigquery.Client, dataset: str
     assert table.description == "What it holds"
     assert table.expires == dt.datetime(2090, 1, 1, tzinfo=dt.UTC)
     assert table.clustering_fields == ["k"]
-    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("HOUR", "at")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("HOUR", "moment")
     assert table.time_partitioning.expiration_ms == 2 * 86_400_000
 
     query("ALTER TABLE ds.t SET OPTIONS(labels=[('team', 'films')], expiration_timestamp=NULL)")
