@@ -121,7 +121,7 @@ ALWAYS = {
     "dry-runs": "all taken",
     "pipeline": "yes",
     "export-parameters": "taken",
-    "ddl-in-transaction": "taken",
+    "ddl-in-transaction": "refused",
     "table-named-like-its-column": "the column",
     "etag": "stays",
 }
