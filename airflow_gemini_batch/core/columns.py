@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
+
+class ColumnTypes(Mapping[str, str]):
+    """Types of a table's columns by name, upper or lower case, as BigQuery finds columns.
+
+    :param types: by the names as the table spells them.
+    """
+
+    def __init__(self, types: Mapping[str, str]) -> None:
+        self._types = dict(types)
+        self._lower = {name.lower(): kind for name, kind in types.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._types[name] if name in self._types else self._lower[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def __repr__(self) -> str:
+        return f"ColumnTypes({self._types})"
+
+
 FINGERPRINT_COLUMN = "batch_fingerprint"
 """Column of request tables and of enriched tables that holds the digest."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +66,26 @@ def _table_usage(client: bigquery.Client, address: BigQueryAddress) -> Iterator[
     counted = _counted({field.name for field in table.schema})
     if not counted:
         return
-    sums = ", ".join(f"SUM(IFNULL(earlier.{column}, 0)) AS {column}" for column in counted)
-    statement = (
-        f"SELECT earlier.{_MODEL} AS {_MODEL}, COUNT(*) AS row_count, {sums} FROM {address.sql} AS earlier "
-        f"WHERE earlier.{counted[0]} IS NOT NULL GROUP BY earlier.{_MODEL}"
-    )
     rows = client.query_and_wait(
-        statement, location=table.location, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
+        earlier_usage_query(address, counted),
+        location=table.location,
+        api_timeout=_CALL_TIMEOUT,
+        wait_timeout=_QUERY_TIMEOUT,
     )
     for row in rows:
         yield _usage(row, row["row_count"])
+
+
+def earlier_usage_query(address: BigQueryAddress, counted: Sequence[str]) -> str:
+    """Return the query that adds up tokens by model: ``batch_model``, ``row_count`` and the columns of tokens.
+
+    :param counted: those of the columns of tokens that the table has, the prompt's first.
+    """
+    sums = ", ".join(f"SUM(IFNULL(earlier.{column}, 0)) AS {column}" for column in counted)
+    return (
+        f"SELECT earlier.{_MODEL} AS {_MODEL}, COUNT(*) AS row_count, {sums} FROM {address.sql} AS earlier "
+        f"WHERE earlier.{counted[0]} IS NOT NULL GROUP BY earlier.{_MODEL}"
+    )
 
 
 def _file_usage(target: str, storage_client: Callable[[], storage.Client]) -> Iterator[tuple[str, Usage]]:

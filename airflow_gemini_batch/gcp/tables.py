@@ -127,9 +127,10 @@ class Tables:
     def first_rows(self, table: Table, columns: Sequence[str], limit: int) -> Iterator[Mapping[str, Any]]:
         """Yield some rows of a table, whichever come first; nothing is billed for them.
 
-        :param columns: the columns to read, of those that the table has.
+        :param columns: the columns to read, of those that the table has; a row spells them as they are here.
         """
-        wanted = [field for field in table.schema if field.name in columns]
+        names = {column.lower() for column in columns}
+        wanted = [field for field in table.schema if field.name.lower() in names]
         for row in self._client.list_rows(
             table,
             selected_fields=wanted,
@@ -137,7 +138,8 @@ class Tables:
             timeout=_SHORT_TIMEOUT,
             retry=_retry(),
         ):
-            yield dict(row.items())
+            values = {name.lower(): value for name, value in row.items()}
+            yield {column: values[column.lower()] for column in columns if column.lower() in values}
 
 
 def _retry() -> Any:

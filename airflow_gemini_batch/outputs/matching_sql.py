@@ -125,19 +125,14 @@ class TableMatch:
         return f"""CREATE OR REPLACE TABLE {address.sql}
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {KEPT_FOR_DAYS} DAY))
 AS
-WITH gemini_batch_requests AS (
-  SELECT
-    {_SOURCE}.*,
-    {digest} AS gemini_batch_digest,
-    ROW_NUMBER() OVER (PARTITION BY {digest}) AS gemini_batch_number
-  FROM {self.source.sql} AS {_SOURCE}
-), {self._sorted_answers()}, gemini_batch_final AS (
+WITH {self._sorted_answers()}, gemini_batch_final AS (
   SELECT digest, COUNT(*) AS row_count FROM gemini_batch_answers WHERE {is_final("outcome")} GROUP BY digest
 )
-SELECT gemini_batch_requests.* EXCEPT (gemini_batch_digest, gemini_batch_number)
-FROM gemini_batch_requests
-LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = gemini_batch_requests.gemini_batch_digest
-WHERE gemini_batch_requests.gemini_batch_number > IFNULL(gemini_batch_final.row_count, 0)"""
+SELECT {_SOURCE}.*
+FROM {self.source.sql} AS {_SOURCE}
+LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = {digest}
+WHERE TRUE
+QUALIFY ROW_NUMBER() OVER (PARTITION BY {digest}) > IFNULL(gemini_batch_final.row_count, 0)"""
 
     def mixed_statement(self) -> str:
         """Return the statement that counts the groups of requests that :attr:`columns` do not distinguish.

@@ -212,7 +212,7 @@ class _PipelineChecker(PreflightChecker):
             self._check_rows(first)
 
     def _check_types(self, types: Mapping[str, str], where: str) -> None:
-        self._plan.check_columns(list(types), where=where)
+        self._plan.check_columns(types, where=where)
         check_key_types(self._plan.key, types, where=where)
 
     def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:

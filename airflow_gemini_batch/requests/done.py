@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
-from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted, types_of
+from airflow_gemini_batch.requests.bigquery.expressions import ROWS, key_text, quoted, types_of
 from airflow_gemini_batch.requests.files.rows import Rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -104,14 +104,19 @@ def read_landed_jobs(
 def _jobs_of_table(client: bigquery.Client, address: BigQueryAddress, column: str) -> Iterator[str]:
     table = Tables(client).find(address)
     if table is not None and column in types_of(table.schema):
-        job = quoted(column)
         rows = client.query_and_wait(
-            f"SELECT DISTINCT {job} AS job FROM {address.sql} WHERE {job} IS NOT NULL",
+            landed_jobs_query(address, column),
             location=table.location,
             api_timeout=_CALL_TIMEOUT,
             wait_timeout=_QUERY_TIMEOUT,
         )
         yield from (row["job"] for row in rows)
+
+
+def landed_jobs_query(address: BigQueryAddress, column: str = JOB_COLUMN) -> str:
+    """Return the query for the names of the jobs whose answers, or failures, a table holds; column ``job``, STRING."""
+    job = f"{ROWS}.{quoted(column)}"
+    return f"SELECT DISTINCT {job} AS job FROM {address.sql} AS {ROWS} WHERE {job} IS NOT NULL"
 
 
 def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> str:
@@ -133,13 +138,13 @@ def marks_query(
     """Return the query for ``key_text`` and ``fingerprint`` of the rows that have both.
 
     :param types: GoogleSQL's types of the table's columns.
-    :param conditions: that the rows have to meet besides.
+    :param conditions: that the rows, :data:`.expressions.ROWS`, have to meet besides.
     """
-    present = [f"{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN)]
+    present = [f"{ROWS}.{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN)]
     return f"""SELECT DISTINCT
-    {key_text(key, types)} AS key_text,
-    {quoted(FINGERPRINT_COLUMN)} AS fingerprint
-  FROM {address.sql}
+    {key_text(key, types, ROWS)} AS key_text,
+    {ROWS}.{quoted(FINGERPRINT_COLUMN)} AS fingerprint
+  FROM {address.sql} AS {ROWS}
   WHERE {" AND ".join([*present, *conditions])}"""
 
 

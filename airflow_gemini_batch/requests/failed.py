@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.outcomes import failed_for_good, failed_for_good_
 from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
-from airflow_gemini_batch.requests.bigquery.expressions import quoted, types_of
+from airflow_gemini_batch.requests.bigquery.expressions import ROWS, types_of
 from airflow_gemini_batch.requests.done import check_key, landed_rows, marks_query, read_marks
 from airflow_gemini_batch.requests.spec import BuildPlan
 
@@ -57,13 +57,13 @@ def failed_query(plan: BuildPlan, address: BigQueryAddress, table: bigquery.Tabl
     check_key(f"failed_target {address}", types, plan.key)
     if not _tells(types, str(address), log):
         return None
-    code = quoted("code") if "code" in types else "NULL"
-    times = f"IFNULL({quoted(TIMES_FAILED_COLUMN)}, 1)" if TIMES_FAILED_COLUMN in types else "1"
+    code = f"{ROWS}.code" if "code" in types else "NULL"
+    times = f"IFNULL({ROWS}.{TIMES_FAILED_COLUMN}, 1)" if TIMES_FAILED_COLUMN in types else "1"
     return marks_query(
         address,
         types,
         plan.key,
-        failed_for_good_sql(quoted("outcome"), code),
+        failed_for_good_sql(f"{ROWS}.outcome", code),
         f"{times} > {plan.ask_failed_again}",
     )
 

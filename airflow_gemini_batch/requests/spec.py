@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,13 +113,13 @@ class BuildPlan:
         """What stands for the model in fingerprints."""
         return model_key(self.model, self.model_parameters)
 
-    def check_columns(self, present: Sequence[str], *, where: str) -> None:
+    def check_columns(self, present: Collection[str], *, where: str) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the rows have what is read.
 
-        :param present: names of the rows' columns.
+        :param present: names of the rows' columns; a mapping finds them in its own way.
         :param where: the source, for the message.
         """
-        there = frozenset(present)
+        there = present if isinstance(present, Mapping) else frozenset(present)
         errors = [
             f"{use} names the column {column!r}, which {where} does not have"
             for use, columns in (("key", self.key), ("the prompt or media", self.template.columns))

@@ -19,7 +19,6 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
     RequestTable,
 )
 from airflow_gemini_batch.landing.bigquery.staging_sql import (
-    ROWS,
     InputRows,
     answer_rows,
     request_rows,
@@ -44,6 +43,7 @@ from airflow_gemini_batch.outputs.embeddings import (
     SHORTEST,
     ZERO,
 )
+from airflow_gemini_batch.requests.bigquery.expressions import ROWS
 
 _READ = TEXT_EMBEDDING.read_columns
 _EMBEDDINGS = "$[0].embeddings"

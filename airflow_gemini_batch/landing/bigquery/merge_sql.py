@@ -98,17 +98,19 @@ def _current_rows(plan: LandingPlan, staging: BigQueryAddress, target: BigQueryA
     rows = f"SELECT {_STAGED}.*\n  FROM {staging.sql} AS {_STAGED}"
     if not plan.bookkeeping:
         return rows
-    keys = ", ".join(f"{_TARGET}.{quoted(name)}" for name in plan.key)
+    keys = {f"key_{n}": quoted(name) for n, name in enumerate(plan.key)}
+    selected = ", ".join(f"{_TARGET}.{name} AS {alias}" for alias, name in keys.items())
+    same_key = " AND ".join(f"{_TARGET}.{alias} = {_STAGED}.{name}" for alias, name in keys.items())
     # A target of others may hold a key more than once.
     return f"""
   {rows}
   LEFT JOIN (
-    SELECT {keys}, MAX({_TARGET}.batch_processed_time) AS gemini_batch_time
+    SELECT {selected}, MAX({_TARGET}.batch_processed_time) AS answered_time
     FROM {target.sql} AS {_TARGET}
-    GROUP BY {keys}
-  ) AS {_TARGET} ON {_same_key(_TARGET, _STAGED, plan)}
+    GROUP BY {", ".join(str(number) for number in range(1, len(keys) + 1))}
+  ) AS {_TARGET} ON {same_key}
   WHERE {_STAGED}.batch_outcome = '{Outcome.OK}'
-    OR {newer_wins(_STAGED_TIME, f"{_TARGET}.gemini_batch_time")}
+    OR {newer_wins(_STAGED_TIME, f"{_TARGET}.answered_time")}
 """
 
 

@@ -36,11 +36,8 @@ from airflow_gemini_batch.outputs.classify_sql import (
     read_answers,
 )
 from airflow_gemini_batch.outputs.matching_sql import best_first
-from airflow_gemini_batch.requests.bigquery.expressions import key_text, quoted
+from airflow_gemini_batch.requests.bigquery.expressions import ROWS, key_text, quoted
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
-
-ROWS = "gemini_batch_rows"
-"""Alias of a table with columns of users: an alias hides a column of the same name."""
 
 _EXPIRES = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import ColumnTypes
 from airflow_gemini_batch.gcp.tables import check_readable_whole, without_filter
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.plan import check_target_columns
@@ -39,21 +40,23 @@ def prepare_statement(
     if table is None:
         listed = ",\n  ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
         return f"CREATE TABLE IF NOT EXISTS {address.sql} (\n  {listed}\n)"
-    present = {field.name.lower() for field in table.schema}
+    present = column_types(table.schema)
     added = [
         f"ADD COLUMN IF NOT EXISTS {quoted(name)} {kind}"
         for name, kind in columns.items()
-        if name.lower() not in present
+        if name not in present
     ]
     return f"ALTER TABLE {address.sql}\n  " + ",\n  ".join(added) if added else None
 
 
-def column_types(schema: Iterable[SchemaField]) -> dict[str, str]:
+def column_types(schema: Iterable[SchemaField]) -> ColumnTypes:
     """Return GoogleSQL's type of each column."""
-    return {
-        field.name: f"ARRAY<{single_type(field)}>" if field.mode == "REPEATED" else single_type(field)
-        for field in schema
-    }
+    return ColumnTypes(
+        {
+            field.name: f"ARRAY<{single_type(field)}>" if field.mode == "REPEATED" else single_type(field)
+            for field in schema
+        }
+    )
 
 
 def staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:

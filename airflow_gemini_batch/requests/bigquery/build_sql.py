@@ -20,6 +20,7 @@ from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_pr
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.expressions import (
+    ROWS,
     field_value,
     key_text,
     named_slots,
@@ -40,6 +41,7 @@ DAYS_KEPT = 14
 """Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
 
 NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+_RECURSIVE_ROWS = "recursive_rows"
 _ROW_DIGEST = "FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint))"
 
 
@@ -60,6 +62,11 @@ class RequestRows:
     done: str = NOTHING_DONE
     failed: str = NOTHING_DONE
     given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_recursive(self) -> bool:
+        """Whether the query may begin with WITH RECURSIVE; a name or a text with this word does no harm."""
+        return "recursive" in self.rows.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ def preview_statement(request_rows: RequestRows) -> Statement:
     """
     parameters = Parameters()
     return Statement(
-        f"""WITH {_sorted_rows(request_rows, parameters)}
+        f"""{_recursion(request_rows)}WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   state,
   COUNT(*) AS row_count,
@@ -207,18 +214,19 @@ def _writing(
 
     :param writes: what stands before the query of each job's requests, by the job's number.
 
-    Several jobs are a script: the rows are read once, into a temporary table that is sorted by job. It ends with the
-    number of rows in that table.
+    Several jobs, and rows of a recursive query, are a script: the rows are read once, into a temporary table that is
+    sorted by job. It ends with the number of rows in that table.
     """
+    is_script = sharding.count > 1 or request_rows.is_recursive
     selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
-    if sharding.count > 1:
+    if is_script:
         selected += f",\n  {sharding.expression} AS {SHARD_COLUMN}"
     rows = f"""WITH {_sorted_rows(request_rows, parameters)}
 SELECT
   {selected}
 FROM sorted_rows
 WHERE state = '{ASK}'"""
-    if sharding.count == 1:
+    if not is_script:
         (write,) = writes.values()
         return Statement(f"{write}\n{rows}", parameters.values, request_rows.given)
     parts = (
@@ -228,7 +236,7 @@ WHERE state = '{ASK}'"""
     return Statement(
         ";\n".join(
             [
-                f"CREATE TEMP TABLE asked_rows CLUSTER BY {SHARD_COLUMN} AS\n{rows}",
+                f"{_recursion(request_rows)}CREATE TEMP TABLE asked_rows CLUSTER BY {SHARD_COLUMN} AS\n{rows}",
                 *parts,
                 "SELECT COUNT(*) AS row_count FROM asked_rows",
             ]
@@ -238,6 +246,16 @@ WHERE state = '{ASK}'"""
     )
 
 
+def _recursion(request_rows: RequestRows) -> str:
+    """Return what stands before a statement over rows of a recursive query: a temporary table of them.
+
+    BigQuery takes WITH RECURSIVE at the top level of a statement only.
+    """
+    if not request_rows.is_recursive:
+        return ""
+    return f"CREATE TEMP TABLE {_RECURSIVE_ROWS} AS\n{request_rows.rows}\n;\n"
+
+
 def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked."""
     plan = request_rows.plan
@@ -245,8 +263,8 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     slots = named_slots(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
     expressions = {
-        **{name: quoted(column) for name, column in zip(keys, plan.key, strict=True)},
-        "key_text": key_text(plan.key, request_rows.types),
+        **{name: f"{ROWS}.{quoted(column)}" for name, column in zip(keys, plan.key, strict=True)},
+        "key_text": key_text(plan.key, request_rows.types, ROWS),
         "prompt": rendered(plan.template.prompt, request_rows.types, parameters),
         **slot_columns(plan.template, request_rows.types, parameters),
     }
@@ -254,13 +272,14 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
     files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
     model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
+    rows = f"SELECT * FROM {_RECURSIVE_ROWS}" if request_rows.is_recursive else request_rows.rows
     # A source query may end in a comment, hence the line ends around it.
     return f"""source_rows AS (
-{request_rows.rows}
+{rows}
 ), filled AS (
   SELECT
     {columns}
-  FROM source_rows
+  FROM source_rows AS {ROWS}
 ), requests AS (
   SELECT
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from airflow_gemini_batch.core.columns import ColumnTypes
 from airflow_gemini_batch.core.fingerprints import spelled_as_in_sql
 from airflow_gemini_batch.core.media import (
     ADDRESS_PATTERN,
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 # The REST API has names of its own for some of GoogleSQL's types.
 _SQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 
+ROWS = "gemini_batch_rows"
+"""Alias of a table with columns of users, which qualifies each of them: in GoogleSQL an alias, or the name of a WITH
+clause, hides a column of the same name."""
+
 # What Vertex AI passes through, and what equals itself: FLOAT64 has NaN, and JSON and BYTES have no text of their own.
 _KEY_TYPES = ("STRING", "INT64", "NUMERIC", "BIGNUMERIC", "BOOL", "DATE", "TIME", "TIMESTAMP")
 
 
-def types_of(schema: Iterable[SchemaField]) -> dict[str, str]:
+def types_of(schema: Iterable[SchemaField]) -> ColumnTypes:
     """Return GoogleSQL's type of each column; ``ARRAY`` for a repeated one, whatever it repeats."""
-    return {field.name: "ARRAY" if field.mode == "REPEATED" else single_type(field) for field in schema}
+    return ColumnTypes(
+        {field.name: "ARRAY" if field.mode == "REPEATED" else single_type(field) for field in schema}
+    )
 
 
 def single_type(field: SchemaField) -> str:
@@ -51,9 +58,12 @@ def quoted(column: str) -> str:
     return f"`{column}`"
 
 
-def text_of(column: str, kind: str) -> str:
-    """Return the expression that gives a column's value as text, NULL for NULL."""
-    name = quoted(column)
+def text_of(column: str, kind: str, rows: str = "") -> str:
+    """Return the expression that gives a column's value as text, NULL for NULL.
+
+    :param rows: alias of the table, where the column is a user's.
+    """
+    name = f"{rows}.{quoted(column)}" if rows else quoted(column)
     if kind == "STRING":
         return name
     if kind in ("ARRAY", "STRUCT", "JSON"):
@@ -67,9 +77,12 @@ def text_of(column: str, kind: str) -> str:
     return f"CAST({name} AS STRING)"
 
 
-def key_text(key: Sequence[str], types: Mapping[str, str]) -> str:
-    """Return the expression for a row's key as one text, as :func:`airflow_gemini_batch.core.keys.key_text` has it."""
-    texts = [text_of(column, types[column]) for column in key]
+def key_text(key: Sequence[str], types: Mapping[str, str], rows: str = "") -> str:
+    """Return the expression for a row's key as one text, as :func:`airflow_gemini_batch.core.keys.key_text` has it.
+
+    :param rows: as for :func:`text_of`.
+    """
+    texts = [text_of(column, types[column], rows) for column in key]
     return texts[0] if len(texts) == 1 else f"TO_JSON_STRING([{', '.join(texts)}])"
 
 
@@ -89,6 +102,8 @@ def slot_columns(
     template: RequestTemplate, types: Mapping[str, str], parameters: Parameters
 ) -> dict[str, str]:
     """Return the expressions for what fills the slots of a template, by name: ``text_0``, ``file_1`` and so on.
+
+    They read :data:`ROWS`.
 
     :param types: GoogleSQL's types of the columns.
     """
@@ -139,11 +154,11 @@ def field_value(value: Any, template: RequestTemplate, parameters: Parameters) -
 
 
 def rendered(template: PromptTemplate, types: Mapping[str, str], parameters: Parameters) -> str:
-    """Return the expression for a rendered text; it is never NULL."""
+    """Return the expression for a text that is rendered of :data:`ROWS`; it is never NULL."""
     parts = [
         parameters.bind(part)
         if isinstance(part, str)
-        else f"IFNULL({text_of(part.column, types[part.column])}, {parameters.bind(part.default)})"
+        else f"IFNULL({text_of(part.column, types[part.column], ROWS)}, {parameters.bind(part.default)})"
         for part in template.parts
     ]
     return f"CONCAT({', '.join(parts)})"
@@ -151,7 +166,7 @@ def rendered(template: PromptTemplate, types: Mapping[str, str], parameters: Par
 
 def _file(slot: MediaSlot, types: Mapping[str, str], parameters: Parameters) -> str:
     """Return the expression for what fills a slot: '' without a file, NULL for one that can't be sent."""
-    uri = text_of(slot.column, types[slot.column])
+    uri = text_of(slot.column, types[slot.column], ROWS)
     if slot.mime_type is not None:
         kind = parameters.bind(orjson.dumps(slot.mime_type).decode())
     else:

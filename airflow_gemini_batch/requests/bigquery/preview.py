@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import orjson
 
 from airflow_gemini_batch.core.addresses import PARTITION_MARK, BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, ColumnTypes
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
@@ -128,7 +128,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.
         """
         where, rows, types, location = self._rows(source, self._location(destination))
-        plan.check_columns(list(types), where=where)
+        plan.check_columns(types, where=where)
         check_key_types(plan.key, types, where=where)
         given = source.parameters if isinstance(source, QueryRows) else {}
         request_rows = RequestRows(
@@ -162,7 +162,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
 
     def _rows(
         self, source: TableRows | QueryRows, location: str | None
-    ) -> tuple[str, str, dict[str, str], str | None]:
+    ) -> tuple[str, str, ColumnTypes, str | None]:
         """Return the source's name for messages, the query for its rows, the types of its columns, and its location."""
         if isinstance(source, QueryRows):
             types = types_of_query(self._client, source, location)
@@ -268,7 +268,7 @@ def reading(where: str) -> Iterator[None]:
         raise SourceNotReadyError(f"{where} can't be read: {error.message}") from error
 
 
-def types_of_query(client: Client, query: QueryRows, location: str | None) -> dict[str, str]:
+def types_of_query(client: Client, query: QueryRows, location: str | None) -> ColumnTypes:
     """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
 
     Raises what :func:`reading` raises.

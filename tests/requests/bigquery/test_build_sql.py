@@ -129,9 +129,10 @@ def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
     done = done_query(TARGET, Table(TARGET.dotted, schema), ("isbn",))
     sql = preview_statement(replace(asked(), done=done)).sql
     assert (
-        "done AS (\n  SELECT DISTINCT\n    CAST(`isbn` AS STRING) AS key_text,\n"
-        "    `batch_fingerprint` AS fingerprint\n"
-        "  FROM `demo-project.books.enriched`\n  WHERE `isbn` IS NOT NULL AND `batch_fingerprint` IS NOT NULL\n)"
+        "done AS (\n  SELECT DISTINCT\n    CAST(gemini_batch_rows.`isbn` AS STRING) AS key_text,\n"
+        "    gemini_batch_rows.`batch_fingerprint` AS fingerprint\n"
+        "  FROM `demo-project.books.enriched` AS gemini_batch_rows\n"
+        "  WHERE gemini_batch_rows.`isbn` IS NOT NULL AND gemini_batch_rows.`batch_fingerprint` IS NOT NULL\n)"
     ) in sql
     assert "`isbn` AS key_text" in sql
 
