@@ -1,7 +1,7 @@
 # One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
 BIN := .venv/bin
 
-.PHONY: check test test-fast test-clients test-live demo bench
+.PHONY: check test test-fast test-clients test-live test-reference demo bench
 
 check: .venv  ## lint, format, types
 	$(BIN)/ruff check .
@@ -20,6 +20,9 @@ test-live: .venv  ## ask a real project what is not settled; see docs/open-quest
 test-clients: .venv  ## the local servers with all the clients of others, polars among them
 	$(BIN)/pip install -q -e ".[clients]"
 	$(BIN)/pytest tests/clients
+
+test-reference: .venv  ## Google's SQL analyzer on all combinations; takes an hour
+	$(BIN)/pytest tests/googlesql/all_shapes.py
 
 demo: .venv  ## a pipeline on the local servers
 	$(BIN)/gemini-batch demo

@@ -37,7 +37,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.
 
 import tests.guard.sitecustomize  # noqa: E402, F401
 
-pytest_plugins = ["airflow_gemini_batch.testing.fixtures"]
+pytest_plugins = ["airflow_gemini_batch.testing.fixtures", "tests.googlesql.recording"]
 
 assert "airflow" not in sys.modules, "AIRFLOW_HOME has to be set before Airflow is imported"
 

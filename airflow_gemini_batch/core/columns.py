@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class ColumnTypes(Mapping[str, str]):
@@ -26,6 +26,14 @@ class ColumnTypes(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"ColumnTypes({self._types})"
+
+
+def free_name(name: str, columns: Iterable[str]) -> str:
+    """Return a name that none of the columns has, in whatever case: this one, or one that begins like it."""
+    taken = {column.lower() for column in columns}
+    while name in taken:
+        name += "_"
+    return name
 
 
 FINGERPRINT_COLUMN = "batch_fingerprint"

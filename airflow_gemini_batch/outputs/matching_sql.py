@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import free_name
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import OUTPUT, count_outcomes, sorted_answers
@@ -55,6 +56,7 @@ class TableMatch:
     :param columns: what distinguishes requests in both tables; empty if nothing comes back that does.
     :param others: further columns of the source that a request is made of.
     :param types: of the output's columns that do not come from the source.
+    :param number: a name that no column of the source has.
     """
 
     output: BigQueryAddress
@@ -63,6 +65,7 @@ class TableMatch:
     columns: Sequence[str]
     others: Sequence[str]
     types: Mapping[str, str]
+    number: str
 
     @classmethod
     def of(
@@ -80,13 +83,14 @@ class TableMatch:
         there are no others. A family that returns no keys returns what the model reads and nothing else.
         """
         types = {name: kind for name, kind in output_columns.items() if name not in source_columns}
+        number = free_name("gemini_batch_number", source_columns)
         if not family.returns_keys:
             source_columns = [name for name in source_columns if name in family.read_columns]
         columns = [name for name in source_columns if name in output_columns]
         if family.returns_keys:
             columns = [name for name in columns if name != family.main_column] or columns
         others = [name for name in source_columns if name not in columns]
-        return cls(output, source, family, columns, others, types)
+        return cls(output, source, family, columns, others, types, number)
 
     def count_statement(self) -> str:
         """Return the statement that counts the output's rows by the requests of the source.
@@ -121,18 +125,19 @@ class TableMatch:
 
         Of equal requests as many are written as have no final answer. The same statement writes the same rows again.
         """
-        digest = self._digest(_SOURCE)
         return f"""CREATE OR REPLACE TABLE {address.sql}
 OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {KEPT_FOR_DAYS} DAY))
 AS
-WITH {self._sorted_answers()}, gemini_batch_final AS (
+WITH gemini_batch_requests AS (
+  SELECT {_SOURCE}.*, ROW_NUMBER() OVER (PARTITION BY {self._digest(_SOURCE)}) AS {self.number}
+  FROM {self.source.sql} AS {_SOURCE}
+), {self._sorted_answers()}, gemini_batch_final AS (
   SELECT digest, COUNT(*) AS row_count FROM gemini_batch_answers WHERE {is_final("outcome")} GROUP BY digest
 )
-SELECT {_SOURCE}.*
-FROM {self.source.sql} AS {_SOURCE}
-LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = {digest}
-WHERE TRUE
-QUALIFY ROW_NUMBER() OVER (PARTITION BY {digest}) > IFNULL(gemini_batch_final.row_count, 0)"""
+SELECT gemini_batch_requests.* EXCEPT ({self.number})
+FROM gemini_batch_requests
+LEFT JOIN gemini_batch_final ON gemini_batch_final.digest = {self._digest("gemini_batch_requests")}
+WHERE gemini_batch_requests.{self.number} > IFNULL(gemini_batch_final.row_count, 0)"""
 
     def mixed_statement(self) -> str:
         """Return the statement that counts the groups of requests that :attr:`columns` do not distinguish.

@@ -6,7 +6,7 @@ The staging table has the columns of :func:`airflow_gemini_batch.landing.plan.st
 from __future__ import annotations
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS, TIMES_FAILED_COLUMN
+from airflow_gemini_batch.core.columns import FAILED_COLUMNS, STAGED_AS, TIMES_FAILED_COLUMN, free_name
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.landing.plan import LandingPlan, first_failure, newer_wins, times_failed
 from airflow_gemini_batch.outputs.classify import Outcome
@@ -52,13 +52,17 @@ COMMIT TRANSACTION;""")
 
 def _merge_answers(plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress) -> str:
     written = [*(column.name for column in plan.columns), *plan.bookkeeping_columns]
-    newer = f" AND {newer_wins(_STAGED_TIME, f'{_TARGET}.batch_processed_time')}" if plan.bookkeeping else ""
+    # In SET the alias would hide a column of the same name.
+    target_rows = free_name(_TARGET, written)
+    newer = (
+        f" AND {newer_wins(_STAGED_TIME, f'{target_rows}.batch_processed_time')}" if plan.bookkeeping else ""
+    )
     staged = (
         f"SELECT {_STAGED}.* FROM {staging.sql} AS {_STAGED} WHERE {_STAGED}.batch_outcome = '{Outcome.OK}'"
     )
-    return f"""MERGE INTO {target.sql} AS {_TARGET}
+    return f"""MERGE INTO {target.sql} AS {target_rows}
 USING ({staged}) AS {_STAGED}
-ON {_same_key(_TARGET, _STAGED, plan)}
+ON {_same_key(target_rows, _STAGED, plan)}
 WHEN MATCHED{newer} THEN
   UPDATE SET {", ".join(f"{quoted(name)} = {_STAGED}.{quoted(name)}" for name in written)}
 WHEN NOT MATCHED THEN

@@ -1,0 +1,83 @@
+"""Records the statements that the package sends while tests run, with the schemas of their tables.
+
+A plugin of pytest, which does nothing unless ``GEMINI_BATCH_RECORD_SQL`` names a folder. ``python -m tests.googlesql
+FOLDER`` then has them analyzed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tests.googlesql.catalogs import parameter_types
+
+if TYPE_CHECKING:
+    import pytest
+
+_PACKAGE = str(Path(__file__).parents[2] / "airflow_gemini_batch")
+_TABLE = re.compile(r"`([^`.\n]+\.[^`.\n]+\.[^`\n]+)`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if folder := os.environ.get("GEMINI_BATCH_RECORD_SQL"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        record_into(Path(folder, f"{os.getpid()}.jsonl"))
+
+
+def record_into(file: Path) -> None:
+    """Let the client of BigQuery write down each statement of the package that BigQuery takes."""
+    from google.cloud.bigquery import Client
+
+    for name in ("query", "query_and_wait"):
+        setattr(Client, name, _recorded(getattr(Client, name), file))
+
+
+def _recorded(method: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    def call(client: Any, sql: str, job_config: Any = None, **options: Any) -> Any:
+        # A dry run is of the user's own query. query_and_wait calls no other of these methods.
+        if not _is_ours() or getattr(job_config, "dry_run", False):
+            return method(client, sql, job_config=job_config, **options)
+        case = {
+            "sql": sql,
+            "tables": dict(_tables(client, sql)),
+            "parameters": parameter_types(job_config.to_api_repr()) if job_config else {},
+            "name": os.environ.get("PYTEST_CURRENT_TEST", ""),
+        }
+        answer = method(client, sql, job_config=job_config, **options)
+        with file.open("ab") as stream:
+            stream.write(orjson.dumps(case) + b"\n")
+        return answer
+
+    return call
+
+
+def _is_ours() -> bool:
+    """Return whether the statement is the package's, and neither a test's nor that of a local server."""
+    frame = sys._getframe(2)
+    code = frame.f_code.co_filename
+    return code.startswith(_PACKAGE) and "/testing/" not in code
+
+
+def _tables(client: Any, sql: str) -> Iterator[tuple[str, dict[str, str]]]:
+    from google.api_core.exceptions import GoogleAPICallError
+
+    for name in dict.fromkeys(_TABLE.findall(sql)):
+        try:
+            table = client.get_table(name)
+        except (GoogleAPICallError, ValueError):
+            continue  # It is to be made, or the statement fails.
+        yield name, {field.name: type_of(field) for field in table.schema}
+
+
+def type_of(field: Any) -> str:
+    """Return GoogleSQL's type of a column of the REST API."""
+    kind = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}.get(field.field_type, field.field_type)
+    if kind in ("RECORD", "STRUCT"):
+        kind = f"STRUCT<{', '.join(f'`{one.name}` {type_of(one)}' for one in field.fields)}>"
+    return f"ARRAY<{kind}>" if field.mode == "REPEATED" else kind
