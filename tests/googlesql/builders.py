@@ -310,11 +310,12 @@ def _staging_of(statement: Callable[..., Statement]) -> Callable[[Shape], Iterat
 def _collected(
     shape: Shape, requests: Sequence[RequestTable], answers: Sequence[AnswerTable]
 ) -> Iterator[Case]:
-    """Yield the statements that collect the rows of many jobs first, and the one that reads what they have collected."""
+    """Yield the statements that collect the rows of many jobs, and the one that reads what they have collected."""
     script = staging_script(shape.landing, shape.staging, requests, answers, StatementLimits(tables=2))
     tables = {**_requests(shape), **_outputs(shape)}
     parameters = {name: value for one in script.statements for name, value in one.parameters.items()}
     yield _case(Statement(";\n".join(one.sql for one in script.statements), parameters), tables)
+
 
 def _staged(shape: Shape) -> dict[BigQueryAddress, Columns]:
     return {shape.staging: staging_columns(shape.landing, shape.key)}

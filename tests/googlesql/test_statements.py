@@ -40,8 +40,8 @@ def test_every_builder_is_tried():
                 node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)
             )
             written |= {one.name for one in functions if one.name.endswith(("_statement", "_query"))}
-    # These run what they are given.
-    others = {"types_of_query", "run_statement", "_query"}
+    # These run what they are given; the last one is what two others write.
+    others = {"types_of_query", "run_statement", "_query", "marks_query"}
     assert written - others == {name.rpartition(".")[2] for name in BUILDERS}
 
 
