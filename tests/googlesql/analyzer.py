@@ -128,7 +128,7 @@ _DEFINITIONS = (39, 106, 40, 1, 3)
 _NAME, _TYPE = 2, 3
 # A table that a statement makes, which those after it may read.
 _MADE = re.compile(r"[\s;]*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP\s+)?TABLE\s+(?!IF\b)(\w+|`\S+`)[^;]*?\bAS\s")
-_WHOLE_NAME = re.compile(r"`([^`.]+)\.([^`.]+)\.([^`.]+)`")
+_WHOLE_NAME = re.compile(r"`([^`.\s]+)\.([^`.\s]+)\.([^`.\s]+)`")
 
 
 def _columns_made(statement: bytes) -> dict[str, Any]:

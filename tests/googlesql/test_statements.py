@@ -45,8 +45,11 @@ def test_every_builder_is_tried():
     assert written - others == {name.rpartition(".")[2] for name in BUILDERS}
 
 
-def test_statements_are_taken():
-    assert refused(judged(different(shapes(full=False)))) == []
+@pytest.mark.parametrize("part", range(4))
+def test_statements_are_taken(part):
+    cases = different(shapes(full=False))
+    assert len(cases) > 300
+    assert refused(judged(cases[part::4])) == []
 
 
 def test_names_of_ours_are_found():
