@@ -359,7 +359,7 @@ def _prepare(shape: Shape) -> Iterator[Case]:
 def _tally(shape: Shape) -> Iterator[Case]:
     for output, columns in list(_outputs(shape).items())[:1]:
         family = TEXT_EMBEDDING if shape.embeds else GENERATE_CONTENT
-        yield _case(tally_statement(output, family), {output: columns})
+        yield _case(tally_statement(output, family, columns), {output: columns})
 
 
 def _usage(shape: Shape) -> Iterator[Case]:
@@ -375,7 +375,7 @@ def _match(shape: Shape) -> tuple[TableMatch, dict[BigQueryAddress, Columns]]:
     tables = {source: {**shape.others, **requested}, output: {**passed, **answered}}
     family = TEXT_EMBEDDING if shape.embeds else GENERATE_CONTENT
     match = TableMatch.of(
-        output, source, family, output_columns=list(tables[output]), source_columns=list(tables[source])
+        output, source, family, output_columns=tables[output], source_columns=list(tables[source])
     )
     return match, tables
 
