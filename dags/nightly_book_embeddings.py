@@ -76,8 +76,7 @@ with DAG(
     find_nearest = BigQueryInsertJobOperator(
         task_id="find_nearest",
         configuration={"query": {"query": FIND_NEAREST, "useLegacySql": False}},
-        project_id=PROJECT,
-        location=LOCATION,
+        project_id=PROJECT,  # no location, which is no template there: BigQuery finds it by the tables
         # Without new books, or with a phrase that has its vector, the groups are skipped, and there is still a result.
         trigger_rule="none_failed",
     )
