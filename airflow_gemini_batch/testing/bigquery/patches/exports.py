@@ -102,12 +102,13 @@ def write_export(rows: Any, options: Any, context: Any) -> Any:
 
 def _write(encode: Callable[[Any, Any], bytes], uri: str, rows: Any, context: Any) -> int:
     """Write the files of one address, a single one if there is no ``*`` in it, and give their number."""
+    client = objects.storage_client(uri)
     bucket, _, name = uri.removeprefix("gs://").partition("/")
     share = ROWS_PER_FILE if "*" in name else max(rows.num_rows, 1)
     starts = range(0, max(rows.num_rows, 1), share)
     for number, start in enumerate(starts):
         content = encode(rows.slice(start, share), context)
-        blob = objects.storage_client(uri).bucket(bucket).blob(name.replace("*", f"{number:012}"))
+        blob = client.bucket(bucket).blob(name.replace("*", f"{number:012}"))
         blob.upload_from_string(content, content_type="application/octet-stream")
     return len(starts)
 

@@ -32,8 +32,6 @@ def _fetch(uri: str, folder: Path) -> list[Path]:
         path = Path(uri.removeprefix("file://")).resolve()
         if path.parent == folder.parent.resolve():
             return [path]
-    if not uri.startswith("gs://"):
-        raise ValueError(f"Source {uri!r} is not a gs:// address.")
     paths = []
     for blob in matching(storage_client(uri), uri):
         paths.append(folder / f"{len(list(folder.iterdir()))}{Path(blob.name).suffix}")
@@ -47,8 +45,11 @@ def _fetch(uri: str, folder: Path) -> list[Path]:
 def storage_client(uri: str) -> Any:
     """Give a client of the local storage server, to reach an address.
 
-    Raises ``ValueError`` when no local storage server is known: this server never asks the real Cloud Storage.
+    Raises ``ValueError`` for an address of another kind, and when no local storage server is known: this server never
+    asks the real Cloud Storage.
     """
+    if not uri.startswith("gs://"):
+        raise ValueError(f"{uri!r} is not a gs:// address.")
     asked = current().storage_url
     endpoint = asked() if asked else os.environ.get("STORAGE_EMULATOR_HOST")
     if not endpoint:
