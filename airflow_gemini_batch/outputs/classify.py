@@ -194,7 +194,12 @@ def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
 
 
 def _text_of(status: Any) -> str:
-    text = status.strip() if isinstance(status, str) else orjson.dumps(status, default=str).decode()
+    # Sorted, as BigQuery keeps the names of a JSON object.
+    text = (
+        status.strip()
+        if isinstance(status, str)
+        else orjson.dumps(status, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    )
     # A google.rpc.Status with the code 0, or with none at all, means OK.
     return "" if re.fullmatch(OK_STATUS_PATTERN, text) else text
 
