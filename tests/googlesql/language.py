@@ -30,7 +30,7 @@ QUERY ROLLBACK TRUNCATE UPDATE
 
 @functools.cache
 def language() -> Any:
-    """Return the ``LanguageOptionsProto`` of BigQuery."""
+    """Return the ``LanguageOptionsProto`` of BigQuery, not to be changed."""
     from zetasql.wasi._pb2.zetasql.proto import options_pb2
     from zetasql.wasi._pb2.zetasql.public import options_pb2 as public
     from zetasql.wasi._pb2.zetasql.resolved_ast import resolved_node_kind_pb2 as kinds

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.landing.answer_files import AnswerFiles, jsonl, line
+from airflow_gemini_batch.core.keys import sent_key
+from tests.landing.answer_files import AnswerFiles, asked, jsonl, line
 from tests.landing.landings import TEXT, Landing, bad, good, later
 
 BLOCKED = {**good(""), "response": {"promptFeedback": {"blockReason": "SAFETY"}}}
@@ -33,9 +35,9 @@ def _in_tables(landing: Landing) -> tuple[Land, Callable[[], Any]]:
 def _in_files(files: AnswerFiles, target: str) -> tuple[Land, Callable[[], Any]]:
     def land(job: str, fingerprint: str, cells: Mapping[str, Any]) -> None:
         # Its text makes a request's fingerprint.
-        request = b'{"key": "978-1", "request": {"contents": [{"parts": [{"text": "%s"}]}]}}\n'
+        request = orjson.dumps({"key": sent_key("978-1"), "request": asked(fingerprint)}) + b"\n"
         name = f"{job}-{fingerprint}.jsonl"
-        source = files.put(name, request % fingerprint.encode())
+        source = files.put(name, request)
         manifest = files.manifest(source, files.output(line("978-1", cells, "key")))
         rounds = tuple(replace(one, job_name=job) for one in manifest.rounds)
         files.run(TEXT, replace(manifest, rounds=rounds), target=target)

@@ -59,7 +59,7 @@ CASES = [(ROWS, USAGE), (REAL_ROWS, REAL_USAGE), (TEXT_ROWS, TEXT_USAGE)]
 def in_a_table(gemini_batch_stack):
     def count(rows: list[dict[str, Any]], kind: str) -> dict[str, Usage]:
         column = "predictions" if "predictions" in rows[0] else "response"
-        as_text = [{**row, column: row[column] and json.dumps(row[column])} for row in rows]
+        as_text = [{**row, column: None if row[column] is None else json.dumps(row[column])} for row in rows]
         columns = {"status": "STRING", column: kind}
         address = f"{make_dataset(gemini_batch_stack)}.answers"
         fill(gemini_batch_stack, address, columns, rows if kind == "JSON" else as_text)
