@@ -37,7 +37,7 @@ ROWS = [book(number) for number in range(3)]
         pytest.param({"source": "books.docx"}, "the kind of file is not known", id="kind of file"),
         pytest.param({"source": ""}, "source is empty", id="no source"),
         pytest.param({"source": None}, "give an iterable of dicts", id="None"),
-        pytest.param({"source": 7}, "give an iterable of dicts", id="number"),
+        pytest.param({"source": 7}, "the kind of file is not known", id="number"),
         pytest.param({"source": [7]}, "row 1 is 7", id="numbers"),
         pytest.param({"source": lambda: None}, "give an iterable of dicts", id="function of nothing"),
         pytest.param(
