@@ -18,7 +18,7 @@ DOCUMENTS = {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        *(f"docs/{page}.md" for page in ("architecture", "local-stack", "open-questions", "security")),
+        *(f"docs/{page}.md" for page in ("architecture", "local-stack", "open-questions", "proof", "security")),
     )
 }
 # Made later, or of a former release.

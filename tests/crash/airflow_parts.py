@@ -115,10 +115,14 @@ class AirflowParts:
         """
         tasks = [row.pid for row in self.tasks(run_id) if row.state == "running" and row.pid]
         if self.deployment.workers:
-            groups = set(map(_group, tasks))
-            hit = [name for name in self.deployment.workers if self._running[name].pid in groups]
+            # A task is the leader of a group of its own.
+            groups = {task: _group(_parent(task)) for task in tasks}
+            hit = [name for name in self.deployment.workers if self._running[name].pid in groups.values()]
             for name in hit:
-                os.killpg(self._running[name].pid, signal.SIGKILL)
+                pid = self._running[name].pid
+                for group in (pid, *(task for task, group in groups.items() if group == pid)):
+                    with suppress(ProcessLookupError):
+                        os.killpg(group, signal.SIGKILL)
                 self._running[name].wait()
                 self.start(name)
             return len(hit)

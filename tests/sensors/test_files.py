@@ -31,7 +31,7 @@ def submit(gemini_batch_stack, bucket):
 
 
 def sensor(kind, deferrable, **arguments):
-    return kind(task_id="ready", deferrable=deferrable, poke_interval=0.1, timeout=20, **arguments)
+    return kind(task_id="ready", deferrable=deferrable, poke_interval=0.1, timeout=120, **arguments)
 
 
 @WAYS
@@ -47,7 +47,7 @@ def test_job_sensor_waits_for_a_job_by_name(submit, deferrable):
 def test_job_sensor_finds_the_job_of_another_dag_s_run(submit, bucket, deferrable):
     run_id = "manual__2026-11-22T01:02:03+00:00"
     name = submit([request("a")], ti=TaskInstance(dag_id=bucket, run_id=run_id))
-    submit([request("a")], ti=TaskInstance(dag_id=bucket, run_id="another"))
+    submit([request("a")], ti=TaskInstance(dag_id=bucket, run_id="another"), name="another.jsonl")
     found = run_task(
         sensor(
             GeminiBatchJobSensor,

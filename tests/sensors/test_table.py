@@ -59,7 +59,7 @@ def submit(gemini_batch_stack, dataset):
 
 def sensor(table: str, *, deferrable: bool = True, **arguments: Any) -> GeminiBatchOutputTableSensor:
     return GeminiBatchOutputTableSensor(
-        task_id="ready", table=table, deferrable=deferrable, poke_interval=0.1, timeout=20, **arguments
+        task_id="ready", table=table, deferrable=deferrable, poke_interval=0.1, timeout=120, **arguments
     )
 
 
