@@ -18,7 +18,10 @@ DOCUMENTS = {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        *(f"docs/{page}.md" for page in ("architecture", "local-stack", "open-questions", "proof", "security")),
+        *(
+            f"docs/{page}.md"
+            for page in ("architecture", "local-stack", "open-questions", "proof", "security")
+        ),
     )
 }
 # Made later, or of a former release.
