@@ -21,7 +21,7 @@ test-clients: .venv  ## the local servers with all the clients of others, polars
 	$(BIN)/pip install -q -e ".[clients]"
 	$(BIN)/pytest tests/clients
 
-test-reference: .venv  ## results on Google's reference evaluator (6 minutes); its analyzer on all combinations (an hour)
+test-reference: .venv  ## results on Google's reference evaluator (6 minutes); its analyzer on all combinations (long)
 	$(BIN)/python -m tests.googlesql.on_evaluator
 	$(BIN)/pytest tests/googlesql/all_shapes.py
 
