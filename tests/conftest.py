@@ -47,7 +47,8 @@ _started: list[str] = []
 
 
 def _take_note(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "socket.bind" or (
+    # urllib3 tries IPv6 when it is imported.
+    if (event == "socket.bind" and arguments[1] != ("::1", 0)) or (
         event == "subprocess.Popen" and str(arguments[0]).startswith(os.path.dirname(sys.executable))
     ):
         _started.append(f"{event}{arguments[:2]}")
