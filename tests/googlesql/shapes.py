@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.bigquery.expressions import _KEY_TYPES
+from airflow_gemini_batch.requests.bigquery.expressions import KEY_TYPES
 from tests.googlesql.builders import MANY_JOBS, ONE_JOB, SOME_JOBS, Shape, own_columns
 from tests.googlesql.pairs import everything, pairwise
 from tests.landing import schema_cases
@@ -42,7 +42,7 @@ _KEYS = [
     {"isbn": "STRING"},
     {"id": "INT64"},
     {"at": "TIMESTAMP", "isbn": "STRING"},
-    {f"k{number}": kind for number, kind in enumerate(_KEY_TYPES)},
+    {f"k{number}": kind for number, kind in enumerate(KEY_TYPES)},
 ]
 _BUILDS: dict[str, Sequence[Any]] = {
     "key": _KEYS,

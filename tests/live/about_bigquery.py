@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_gemini_batch.landing.bigquery.lander import _RIVALRY
+from airflow_gemini_batch.landing.bigquery.lander import RIVALRY
 from tests.live import corpus
 from tests.live.questions import Answer, NotAnsweredError, question
 from tests.live.seen import Seen
@@ -166,7 +166,7 @@ def transaction_conflict(seen: Seen) -> Answer:
         _said(seen, "CALL BQ.ABORT_SESSION()", connection_properties=session)
     if not said:
         return Answer("no conflict", "no error")
-    known = any(sign in said for sign in _RIVALRY)
+    known = any(sign in said for sign in RIVALRY)
     return Answer("known wording" if known else "another wording", said)
 
 

@@ -48,7 +48,7 @@ _CALL_TIMEOUT = 60.0
 _QUERY_TIMEOUT = 3600.0
 
 # How BigQuery refuses the second of two statements that change one table at the same time.
-_RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
+RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 RIVAL_PAUSES = (5.0, 20.0)
 
 
@@ -248,7 +248,7 @@ class TableLanding:
                 self._run(statement, location)
                 return
             except GoogleAPICallError as error:
-                if pause is None or not any(sign in str(error) for sign in _RIVALRY):
+                if pause is None or not any(sign in str(error) for sign in RIVALRY):
                     raise
                 self._log.warning(
                     "Another statement changed the table; trying again in %g s: %s", pause, error

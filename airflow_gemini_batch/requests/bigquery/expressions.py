@@ -32,7 +32,7 @@ ROWS = "gemini_batch_rows"
 clause, hides a column of the same name."""
 
 # What Vertex AI passes through, and what equals itself: FLOAT64 has NaN, and JSON and BYTES have no text of their own.
-_KEY_TYPES = ("STRING", "INT64", "NUMERIC", "BIGNUMERIC", "BOOL", "DATE", "TIME", "TIMESTAMP")
+KEY_TYPES = ("STRING", "INT64", "NUMERIC", "BIGNUMERIC", "BOOL", "DATE", "TIME", "TIMESTAMP")
 
 
 def types_of(schema: Iterable[SchemaField]) -> ColumnTypes:
@@ -92,7 +92,7 @@ def check_key_types(key: Sequence[str], types: Mapping[str, str], *, where: str)
         f"the key column {column!r} of {where} is of type {types[column]}, which can't be a key: in a query, select "
         f"{text_of(column, types[column])} AS {quoted(column)}"
         for column in key
-        if types[column] not in _KEY_TYPES
+        if types[column] not in KEY_TYPES
     ]
     if errors:
         raise InvalidRequestError("\n".join(errors))
