@@ -179,11 +179,8 @@ class Jobs:
 
     def _cancel_all(self) -> None:
         for ran in self.ran.values():
-            if ran.job and ran.job.state.stage in (Stage.QUEUED, Stage.RUNNING):
-                try:
-                    self._place.vertex(ran.probe.location).cancel(ran.job.name)
-                except JobServiceError as error:
-                    log.warning("%s", error)
+            if ran.job:
+                _cancel(self._place.vertex(ran.probe.location), ran.job)
 
     def remove(self) -> list[str]:
         """Cancel and delete all jobs of the run, the pipeline's too; returns what is left and why."""
@@ -211,11 +208,19 @@ class Jobs:
         deadline = time.monotonic() + _CANCEL_WAIT
         for job in jobs:
             try:
-                if job.state.stage in (Stage.QUEUED, Stage.RUNNING):
-                    client.cancel(job.name)
+                _cancel(client, job)
                 while client.get(job.name).state.stage.waits and time.monotonic() < deadline:
                     time.sleep(min(5.0, self._place.settings.poll))
                 client.delete(job.name)
             except JobServiceError as error:
                 left.append(f"{job}: {error}")
         return left
+
+
+def _cancel(client: BatchJobClient, job: BatchJob) -> None:
+    """Cancel a job unless it has ended; it may end at this moment, and then it can't be cancelled."""
+    if job.state.stage in (Stage.QUEUED, Stage.RUNNING):
+        try:
+            client.cancel(job.name)
+        except JobServiceError as error:
+            log.warning("%s", error)
