@@ -26,7 +26,7 @@ from tests.import_graph import (
 LAYERS: list[set[str]] = [
     {"core", "disk", "version_compat"},
     {"exceptions"},
-    {"gcp"},
+    {"gcp", "sql"},
     {"outputs", "requests"},
     {"costs"},
     {"jobs"},

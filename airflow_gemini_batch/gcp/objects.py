@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
+from airflow_gemini_batch.gcp.pieces import Piece, pieces
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -116,6 +118,14 @@ class StorageObjects:
         # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
         with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
             yield from iter_lines(stream, _CHUNK)
+
+    def pieces(self, blobs: Iterable[Blob], folder: Path) -> Iterator[Piece]:
+        """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
+        for blob in blobs:
+            with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
+                for piece in pieces(stream, folder):
+                    yield piece
+                    piece.remove()
 
     def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
         """Yield an object's lines as they are, and load no more of it than is asked for.

@@ -1,6 +1,6 @@
 """The text of an answer → values that fit a schema, or the reason why they do not.
 
-Its twin in SQL is :mod:`airflow_gemini_batch.landing.bigquery.schema_check_sql`: both give the same messages.
+Its twin in SQL is :mod:`airflow_gemini_batch.landing.schema_check_sql`: both give the same messages.
 """
 
 from __future__ import annotations

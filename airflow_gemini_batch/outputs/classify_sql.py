@@ -1,4 +1,4 @@
-"""The SQL twin of ``outputs.classify``: it sorts output rows into outcomes.
+"""The SQL that sorts output rows into outcomes.
 
 Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a column of the same name.
 """
@@ -24,28 +24,30 @@ from airflow_gemini_batch.outputs.classify import (
     Outcome,
 )
 from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
+from airflow_gemini_batch.sql.dialect import BIGQUERY, Dialect
 
 SAMPLE_LENGTH = 300
 
 OUTPUT = "gemini_batch_output"
 """Alias of an output table."""
 
-STATUS_CODE = f"SAFE_CAST(REGEXP_EXTRACT(status_text, r'{STATUS_CODE_PATTERN}') AS INT64)"
-"""Expression for the code in a ``status_text``, see :func:`status_text`."""
-
 _PARTS = "$.content.parts"
 _BLOCKED = ", ".join(f"'{reason}'" for reason in sorted(BLOCKED_FINISH_REASONS))
-_SPOKEN = "IFNULL(JSON_VALUE(part, '$.thought'), 'false') != 'true'"
-# NULL in what is not text.
-_TEXT = "IF(JSON_TYPE(JSON_QUERY(part, '$.text')) = 'string', JSON_VALUE(part, '$.text'), NULL)"
 
 
-def read_answers(kept: str, source: str, status: str, response: str, error: str) -> str:
+def status_code(sql: Dialect = BIGQUERY) -> str:
+    """Return the expression for the code in a ``status_text``, see :func:`status_text`."""
+    return sql.cast(sql.extract("status_text", STATUS_CODE_PATTERN), "INT64")
+
+
+def read_answers(
+    kept: str, source: str, status: str, response: str, error: str, sql: Dialect = BIGQUERY
+) -> str:
     """Return the WITH clauses that read generated content; the last one is ``gemini_batch_told``.
 
-    Its columns are ``response``, ``candidate`` (the one that counts, as
-    :func:`airflow_gemini_batch.outputs.classify.answer_candidate` says), ``finish_reason``, ``answer_text``,
-    ``other_part`` (what an answer without text holds), ``block_reason`` and ``status_text`` (see :func:`status_text`).
+    Its columns are ``response``, ``candidate`` (the one that counts: the first one that ended well and has a text,
+    else the first one), ``finish_reason``, ``answer_text`` (without the model's thoughts), ``other_part`` (what an
+    answer without text holds), ``block_reason`` and ``status_text`` (see :func:`status_text`).
 
     :param kept: items of a SELECT from the source that go along.
     :param source: what stands behind FROM.
@@ -53,104 +55,110 @@ def read_answers(kept: str, source: str, status: str, response: str, error: str)
     :param response: of type JSON.
     :param error: of type STRING, as :func:`error_text` gives it.
     """
-    others = "\n        ".join(
-        f"WHEN LOGICAL_OR(IFNULL(JSON_TYPE(JSON_QUERY(part, '$.{name}')) = 'object', FALSE)) THEN '{words}'"
-        for name, words in OTHER_PARTS.items()
+    spoken = f"IFNULL({sql.json_value('part', '$.thought')}, 'false') != 'true'"
+    # NULL in what is not text.
+    text = f"IF({sql.json_is('part', '$.text', 'string')}, {sql.json_value('part', '$.text')}, NULL)"
+    has_words = sql.has(sql.json_list("choice", _PARTS), "part", f"{spoken} AND {sql.has_words(text)}")
+    good = sql.place(
+        "candidates", "choice", f"{sql.json_value('choice', '$.finishReason')} = 'STOP' AND {has_words}"
     )
-    told = status_text("row_status", "row_error", "response", "IFNULL(finish_reason, '') = ''")
+    counts = f"IFNULL({good}, 1)"
+    parts = sql.json_list("candidate", _PARTS)
+
+    def holds(field: str) -> str:
+        return sql.has("parts", "part", f"{spoken} AND {sql.json_is('part', f'$.{field}', 'object')}")
+
+    others = "\n      ".join(f"WHEN {holds(name)} THEN '{words}'" for name, words in OTHER_PARTS.items())
+    told = status_text("row_status", "row_error", "response", "IFNULL(finish_reason, '') = ''", sql=sql)
     return f"""gemini_batch_found AS (
   SELECT {kept}, {response} AS response, {status} AS row_status, {error} AS row_error
   FROM {source}
 ), gemini_batch_listed AS (
-  SELECT *, {_items("response", "$.candidates")} AS candidates
+  SELECT *, {sql.json_list("response", "$.candidates")} AS candidates
   FROM gemini_batch_found
 ), gemini_batch_chosen AS (
   SELECT
-    * EXCEPT (candidates),
-    candidates[SAFE_ORDINAL(1 + IFNULL((
-      SELECT MIN(choice_index)
-      FROM UNNEST(candidates) AS choice WITH OFFSET AS choice_index, UNNEST({_items("choice", _PARTS)}) AS part
-      WHERE JSON_VALUE(choice, '$.finishReason') = 'STOP' AND {_SPOKEN} AND TRIM({_TEXT}) != ''
-    ), 0))] AS candidate
+    {sql.without("candidates")},
+    {sql.at("candidates", counts)} AS candidate
   FROM gemini_batch_listed
+), gemini_batch_divided AS (
+  SELECT
+    {sql.without("candidate")},
+    IF({sql.json_is("candidate", "$", "object")}, candidate, NULL) AS candidate,
+    {sql.json_value("candidate", "$.finishReason")} AS finish_reason,
+    {parts} AS parts
+  FROM gemini_batch_chosen
 ), gemini_batch_heard AS (
   SELECT
-    * EXCEPT (candidate),
-    IF(JSON_TYPE(candidate) = 'object', candidate, NULL) AS candidate,
-    JSON_VALUE(candidate, '$.finishReason') AS finish_reason,
-    IFNULL((
-      SELECT STRING_AGG({_TEXT}, '' ORDER BY part_index)
-      FROM UNNEST({_items("candidate", _PARTS)}) AS part WITH OFFSET AS part_index
-      WHERE {_SPOKEN}
-    ), '') AS answer_text,
-    (
-      SELECT CASE
-        {others}
-      END
-      FROM UNNEST({_items("candidate", _PARTS)}) AS part
-      WHERE {_SPOKEN}
-    ) AS other_part,
-    JSON_VALUE(response, '$.promptFeedback.blockReason') AS block_reason
-  FROM gemini_batch_chosen
+    {sql.without("parts")},
+    IFNULL({sql.joined("parts", "part", text, spoken)}, '') AS answer_text,
+    CASE
+      {others}
+    END AS other_part,
+    {sql.json_value("response", "$.promptFeedback.blockReason")} AS block_reason
+  FROM gemini_batch_divided
 ), gemini_batch_told AS (
   SELECT *, {told} AS status_text
   FROM gemini_batch_heard
 )"""
 
 
-def _items(value: str, path: str) -> str:
-    """Return the expression for the items of a list in a JSON value; what is not a list is the only one."""
-    return f"IFNULL(JSON_QUERY_ARRAY({value}, '{path}'), [JSON_QUERY({value}, '{path}')])"
-
-
-def outcome_case() -> str:
-    """Return the CASE expression that sorts one output row as ``outputs.classify.classify_row`` does.
-
-    It reads the columns of :func:`read_answers`.
-    """
+def outcome_case(sql: Dialect = BIGQUERY) -> str:
+    """Return the CASE expression that makes an outcome of the columns of :func:`read_answers`."""
     truncated = ", ".join(f"'{reason}'" for reason in TRUNCATED_FINISH_REASONS)
     return f"""CASE
-      {status_case()}
+      {status_case(sql)}
       WHEN candidate IS NULL AND block_reason IS NOT NULL THEN '{Outcome.BLOCKED}'
       WHEN candidate IS NULL THEN '{Outcome.MISSING}'
       WHEN finish_reason IN ({truncated}) THEN '{Outcome.TRUNCATED}'
       WHEN finish_reason IN ({_BLOCKED}) THEN '{Outcome.BLOCKED}'
-      WHEN finish_reason = 'STOP' AND TRIM(answer_text) != '' THEN '{Outcome.OK}'
+      WHEN finish_reason = 'STOP' AND {sql.has_words("answer_text")} THEN '{Outcome.OK}'
       WHEN finish_reason = 'STOP' AND other_part IS NOT NULL THEN '{Outcome.INVALID}'
       ELSE '{Outcome.RETRYABLE}'
     END"""
 
 
-def failure_message() -> str:
-    """Return the CASE expression that says why a row without a ``status_text`` failed, as ``classify_row`` does."""
+def failure_message(sql: Dialect = BIGQUERY) -> str:
+    """Return the CASE expression that says why a row without a ``status_text`` failed."""
     truncated = "\n    ".join(
         f"WHEN finish_reason = '{reason}' THEN '{message}'"
         for reason, message in TRUNCATED_FINISH_REASONS.items()
     )
+    early = sql.concat(
+        "'the model stopped early: finishReason is '", "IFNULL(NULLIF(finish_reason, ''), 'absent')"
+    )
     return f"""CASE
-    WHEN candidate IS NULL AND block_reason IS NOT NULL THEN CONCAT('the prompt was blocked: ', block_reason)
-    WHEN candidate IS NULL AND IFNULL(TO_JSON_STRING(response), 'null') IN ('null', '{{}}')
+    WHEN candidate IS NULL AND block_reason IS NOT NULL
+      THEN {sql.concat("'the prompt was blocked: '", "block_reason")}
+    WHEN candidate IS NULL AND IFNULL({sql.json_text("response")}, 'null') IN ('null', '{{}}')
       THEN 'the row has no response'
     WHEN candidate IS NULL THEN 'the response has no candidates'
     {truncated}
-    WHEN finish_reason IN ({_BLOCKED}) THEN CONCAT('the answer was blocked: ', finish_reason)
+    WHEN finish_reason IN ({_BLOCKED}) THEN {sql.concat("'the answer was blocked: '", "finish_reason")}
     WHEN finish_reason = 'STOP' AND other_part IS NOT NULL
-      THEN CONCAT('the answer holds ', other_part, ' and no text')
+      THEN {sql.concat("'the answer holds '", "other_part", "' and no text'")}
     WHEN finish_reason = 'STOP' THEN 'the model stopped without an answer'
-    ELSE CONCAT('the model stopped early: finishReason is ', IFNULL(NULLIF(finish_reason, ''), 'absent'))
+    ELSE {early}
   END"""
 
 
-def status_case() -> str:
+def status_case(sql: Dialect = BIGQUERY) -> str:
     """Return the first branches of a CASE expression: how a row failed that has a ``status_text``."""
     rejected = ", ".join(map(str, sorted(REJECTED_CODES)))
-    final = f"({STATUS_CODE} IN ({rejected}) OR REGEXP_CONTAINS(status_text, r'{FINAL_PATTERN}'))"
-    passes = f"REGEXP_CONTAINS(status_text, r'{TRANSIENT_PATTERN}')"
+    final = f"({status_code(sql)} IN ({rejected}) OR {sql.contains('status_text', FINAL_PATTERN)})"
+    passes = sql.contains("status_text", TRANSIENT_PATTERN)
     return f"""WHEN status_text != '' AND {final} AND NOT {passes} THEN '{Outcome.REJECTED}'
       WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
 
 
-def status_text(status: str, error: str, answer: str, silent: str, places: Sequence[str] = ("$",)) -> str:
+def status_text(
+    status: str,
+    error: str,
+    answer: str,
+    silent: str,
+    places: Sequence[str] = ("$",),
+    sql: Dialect = BIGQUERY,
+) -> str:
     """Return the expression for what says how a row failed; empty for a row that is OK.
 
     :param status: an expression for the row's status.
@@ -160,23 +168,27 @@ def status_text(status: str, error: str, answer: str, silent: str, places: Seque
     :param places: paths in the answer below which ``error`` and ``status`` are looked for.
     """
     paths = [f"{place}.{name}" for place in places for name in ("error", "status")]
-    elsewhere = ", ".join(map(_failure, [error, *(_json_text(answer, path) for path in paths)]))
-    return f"COALESCE({_failure(status)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
+    texts = [error, *(json_text(answer, path, sql) for path in paths)]
+    elsewhere = ", ".join(_failure(text, sql) for text in texts)
+    return f"COALESCE({_failure(status, sql)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
 
 
-def vector_status_text(status: str, error: str, predictions: str, silent: str) -> str:
+def vector_status_text(
+    status: str, error: str, predictions: str, silent: str, sql: Dialect = BIGQUERY
+) -> str:
     """Return the expression that :func:`status_text` describes, for a text-embedding model."""
-    return status_text(status, error, predictions, silent, ("$[0]", "$"))
+    return status_text(status, error, predictions, silent, ("$[0]", "$"), sql)
 
 
-def _failure(status: str) -> str:
+def _failure(status: str, sql: Dialect) -> str:
     """Return the expression for the text of a status; NULL where it is empty or means OK."""
-    return f"IF(REGEXP_CONTAINS(TRIM({status}), r'^(?:{OK_STATUS_PATTERN})?$'), NULL, TRIM({status}))"
+    text = sql.trimmed(status)
+    return f"IF({sql.contains(text, f'^(?:{OK_STATUS_PATTERN})?$')}, NULL, {text})"
 
 
-def _json_text(value: str, path: str = "$") -> str:
+def json_text(value: str, path: str = "$", sql: Dialect = BIGQUERY) -> str:
     """Return the expression for what stands in a JSON value, as text; NULL, or ``null``, where nothing does."""
-    return f"COALESCE(JSON_VALUE({value}, '{path}'), TO_JSON_STRING(JSON_QUERY({value}, '{path}')))"
+    return f"COALESCE({sql.json_value(value, path)}, {sql.json_text(sql.json_query(value, path))})"
 
 
 def error_text(rows: str, types: Mapping[str, str]) -> str:
@@ -187,7 +199,7 @@ def error_text(rows: str, types: Mapping[str, str]) -> str:
     """
     kind, column = types.get(ERROR_COLUMN, ""), f"{rows}.`{ERROR_COLUMN}`"
     if kind == "JSON":
-        return _json_text(column)
+        return json_text(column)
     if kind.startswith(("STRUCT", "RECORD")):
         return f"TO_JSON_STRING({column})"
     return column if kind == "STRING" else "CAST(NULL AS STRING)"
@@ -196,12 +208,7 @@ def error_text(rows: str, types: Mapping[str, str]) -> str:
 def json_answer(rows: str, family: ModelFamily, types: Mapping[str, str]) -> str:
     """Return the expression of type JSON for the answers in an output table; parameters as of :func:`error_text`."""
     column = f"{rows}.{family.answer_column}"
-    return parsed_json(column) if types.get(family.answer_column) == "STRING" else column
-
-
-def parsed_json(text: str) -> str:
-    """Return the expression for the JSON value that a text is; NULL when it is not JSON."""
-    return f"SAFE.PARSE_JSON({text}, wide_number_mode => 'round')"
+    return BIGQUERY.parsed_json(column) if types.get(family.answer_column) == "STRING" else column
 
 
 def sorted_answers(table: BigQueryAddress, digest: str, family: ModelFamily, types: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of files are sorted by Python, rows of tables by SQL: both have to come to the same outcome."""
+"""Rows of every shape: those of files, sorted by DuckDB, and those of tables, by BigQuery, have the same outcome."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.keys import sent_key, text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.landing.schema_check import answer_text
 from airflow_gemini_batch.outputs.classify import (
@@ -18,6 +19,7 @@ from airflow_gemini_batch.outputs.classify import (
 )
 from airflow_gemini_batch.outputs.embeddings import read_embedding
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
+from tests.outputs.lines import read_lines
 from tests.outputs.row_shapes import SHAPES, cells
 from tests.support.tables import bigquery_client, fill, make_dataset
 
@@ -55,6 +57,27 @@ def test_text_and_reason_are_those_of_the_candidate_that_counts(shape):
 def test_python_sorts_the_row_with_its_response_as_text(shape):
     error = shape.error if isinstance(shape.error, str) else json.dumps(shape.error)
     assert classify_row(shape.status, json.dumps(shape.response), error).outcome is shape.outcome
+
+
+@pytest.mark.parametrize("as_text", [False, True], ids=["object", "text"])
+def test_duckdb_sorts_the_lines(tmp_path, as_text):
+    lines = []
+    for number, shape in enumerate(SHAPES):
+        response = json.dumps(shape.response) if as_text else shape.response
+        cells = {"status": shape.status, "error": shape.error, "response": response}
+        given = {name: value for name, value in cells.items() if value is not None}
+        lines.append(json.dumps({"key": sent_key(str(number)), "request": {}, **given}).encode())
+    read = read_lines(tmp_path, lines, ["outcome", "message", "code", "answer_text"])
+    assert read.unreadable == 0
+    for shape, (_, outcome, message, code, text) in zip(SHAPES, sorted(read.rows, key=_number), strict=True):
+        assert outcome == shape.outcome, shape.name
+        assert shape.code in (None, code), shape.name
+        assert bool(message) is not shape.outcome.answered, shape.name
+        assert text == shape.text or not shape.outcome.answered, shape.name
+
+
+def _number(row):
+    return int(text_of_key(row[0]))
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])

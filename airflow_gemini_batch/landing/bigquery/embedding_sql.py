@@ -29,8 +29,8 @@ from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import (
     SAMPLE_LENGTH,
-    STATUS_CODE,
     status_case,
+    status_code,
     vector_status_text,
 )
 from airflow_gemini_batch.outputs.embeddings import (
@@ -187,7 +187,7 @@ def _checked_vectors(plan: LandingPlan, identity: Sequence[str]) -> str:
 ), sorted_answers AS (
   SELECT
     *,
-    {STATUS_CODE} AS status_code,
+    {status_code()} AS status_code,
     CASE
       {status_case()}
       WHEN kind = 'null' THEN '{Outcome.MISSING}'

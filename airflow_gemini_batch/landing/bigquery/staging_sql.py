@@ -19,21 +19,21 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
     Collected,
     RequestTable,
 )
-from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
+from airflow_gemini_batch.landing.schema_check_sql import (
     mismatch_expression,
     parsed_answer,
     value_expression,
 )
-from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, staging_columns
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import (
     SAMPLE_LENGTH,
-    STATUS_CODE,
     error_text,
     failure_message,
     json_answer,
     outcome_case,
     read_answers,
+    status_code,
 )
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.bigquery.expressions import ROWS, key_text, quoted
@@ -287,7 +287,7 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
     return f"""{read_answers(kept, "answers", "status", "response", "error_text")}, read_answers AS (
   SELECT
     *,
-    {STATUS_CODE} AS status_code,
+    {status_code()} AS status_code,
     {outcome_case()} AS first_outcome,
     {failure_message()} AS failure_message
   FROM gemini_batch_told

@@ -1,4 +1,4 @@
-"""Answers in files are read by Python, answers in tables by SQL: both have to find the same in them."""
+"""Whether answers fit their schema, and why not: one SQL, on BigQuery and on DuckDB."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pytest
 from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
-from airflow_gemini_batch.landing.bigquery.schema_check_sql import (
+from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
+from airflow_gemini_batch.landing.schema_check_sql import (
     mismatch_expression,
     parsed_answer,
     value_expression,
 )
-from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
+from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
+from airflow_gemini_batch.sql.engine import connect
 from tests.landing.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
 from tests.support.tables import bigquery_client
 
@@ -66,6 +68,16 @@ def test_sql_says_why_an_answer_does_not_fit(query, groups):
     # The local engine keeps digits that BigQuery rounds.
     rows = [(name, message and message.replace("9" * 40, "1e+40")) for name, message in rows]
     assert dict(rows) == {case.name: case.message for cases in groups for case in cases}
+
+
+@pytest.mark.parametrize("cases", _by_schema(), ids=lambda cases: f"{cases[0].name}-and-on")
+def test_duckdb_says_why_an_answer_does_not_fit(tmp_path, cases):
+    message = mismatch_expression(cases[0].schema, "text", "answer", Literals(), DUCKDB)
+    parsed = parsed_answer("text", DUCKDB)
+    texts = ", ".join(f"({Literals().bind(case.name)}, {Literals().bind(case.text)})" for case in cases)
+    rows = connect(tmp_path).execute(f"""SELECT name, {message}
+FROM (SELECT name, text, {parsed} AS answer FROM (VALUES {texts}) AS answers (name, text))""")
+    assert dict(rows.fetchall()) == {case.name: case.message for case in cases}
 
 
 def test_field_that_no_path_can_name_is_told():

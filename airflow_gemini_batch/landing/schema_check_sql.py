@@ -12,7 +12,6 @@ from typing import Any
 
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.gcp.statements import Parameters
 from airflow_gemini_batch.landing.schema_check import (
     EMPTY_ANSWER,
     FENCE_END_PATTERN,
@@ -22,25 +21,27 @@ from airflow_gemini_batch.landing.schema_check import (
     PREVIEW_LENGTH,
     expected,
 )
-from airflow_gemini_batch.outputs.classify_sql import parsed_json
+from airflow_gemini_batch.sql.dialect import BIGQUERY, Binder, Dialect
 
+_BYTE_ORDER_MARK = r"^\x{FEFF}"
 _UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
 
 
-def parsed_answer(text: str) -> str:
+def parsed_answer(text: str, sql: Dialect = BIGQUERY) -> str:
     """Return the expression for the JSON value that a text holds, in a code fence or not; NULL when it holds none.
 
     The twin of :func:`airflow_gemini_batch.landing.schema_check.parse_answer`.
     """
     begins = f"(?:{FENCED_PATTERN})"
     fenced = (f"{begins}.*?){FENCE_END_PATTERN}", f"{begins}.*)```", f"{begins}.*?)```", f"{begins}.*)")
-    # By code point: the character itself can't be seen.
-    places = [f"REGEXP_REPLACE({text}, r'^\\x{{FEFF}}', '')"]
-    places += [f"REGEXP_EXTRACT({text}, r'(?s){FENCE_PATTERN}({rest}')" for rest in fenced]
-    return f"COALESCE({', '.join(map(parsed_json, places))})"
+    places = [f"REGEXP_REPLACE({text}, {sql.pattern(_BYTE_ORDER_MARK)}, '')"]
+    places += [sql.extract(text, f"(?s){FENCE_PATTERN}({rest}") for rest in fenced]
+    return f"COALESCE({', '.join(map(sql.parsed_json, places))})"
 
 
-def mismatch_expression(schema: Mapping[str, Any], text: str, answer: str, parameters: Parameters) -> str:
+def mismatch_expression(
+    schema: Mapping[str, Any], text: str, answer: str, parameters: Binder, sql: Dialect = BIGQUERY
+) -> str:
     """Return the expression for the reason why an answer does not fit a schema; NULL when it fits.
 
     :param schema: as :func:`airflow_gemini_batch.core.response_schema.response_schema_of` gives it.
@@ -50,28 +51,28 @@ def mismatch_expression(schema: Mapping[str, Any], text: str, answer: str, param
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a field that BigQuery can't read.
     """
+    not_json = sql.concat(f"'{NOT_JSON}'", f"SUBSTR({text}, 1, {PREVIEW_LENGTH})")
     return f"""CASE
       WHEN {text} = '' THEN '{EMPTY_ANSWER}'
-      WHEN {answer} IS NULL THEN CONCAT('{NOT_JSON}', SUBSTR({text}, 1, {PREVIEW_LENGTH}))
-      ELSE {_Check(parameters).mismatch(schema, _Value(answer))}
+      WHEN {answer} IS NULL THEN {not_json}
+      ELSE {_Check(sql, parameters).mismatch(schema, _Value(sql, answer))}
     END"""
 
 
-def value_expression(column: AnswerColumn, answer: str) -> str:
+def value_expression(column: AnswerColumn, answer: str, sql: Dialect = BIGQUERY) -> str:
     """Return the expression for a column's value in an answer that fits; NULL in one that is NULL."""
-    value = _Value(answer)
+    value = _Value(sql, answer)
     if column.path is not None:
         value = value.field(column.path)
     if column.repeated:
-        item = _typed("JSON_VALUE(item)", column.type)
-        return f"ARRAY(SELECT {item} FROM UNNEST({value.items}) AS item WITH OFFSET AS item_index ORDER BY item_index)"
+        return sql.each(value.items, "item", _typed(sql, sql.json_value("item"), column.type))
     if column.type == "JSON":
-        return f"IF({value.type} = 'null', NULL, {value.json})"
-    return _typed(value.scalar, column.type)
+        return f"IF({value.is_('null')}, NULL, {value.json})"
+    return _typed(sql, value.scalar, column.type)
 
 
-def _typed(text: str, kind: str) -> str:
-    return text if kind == "STRING" else f"SAFE_CAST({text} AS {kind})"
+def _typed(sql: Dialect, text: str, type_: str) -> str:
+    return text if type_ == "STRING" else sql.cast(text, type_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class _Value:
     :param names: how messages name it: texts, and expressions for the indexes of lists between them.
     """
 
+    sql: Dialect
     root: str
     path: str = "$"
     names: tuple[str, ...] = ("",)
@@ -94,27 +96,26 @@ class _Value:
                 "line ends"
             )
         *before, last = self.names
-        return _Value(self.root, f'{self.path}."{name}"', (*before, f"{last}.{name}"))
+        return _Value(self.sql, self.root, f'{self.path}."{name}"', (*before, f"{last}.{name}"))
 
     def item(self, item: str, index: str) -> _Value:
         *before, last = self.names
-        return _Value(item, names=(*before, f"{last}[", index, "]"))
+        return _Value(self.sql, item, names=(*before, f"{last}[", index, "]"))
 
     @property
     def json(self) -> str:
-        return self.root if self.path == "$" else f"JSON_QUERY({self.root}, '{self.path}')"
+        return self.sql.json_query(self.root, self.path)
 
-    @property
-    def type(self) -> str:
-        return f"IFNULL(JSON_TYPE({self.json}), 'absent')"
+    def is_(self, type_: str) -> str:
+        return self.sql.json_is(self.root, self.path, type_)
 
     @property
     def scalar(self) -> str:
-        return f"JSON_VALUE({self.root}, '{self.path}')"
+        return self.sql.json_value(self.root, self.path)
 
     @property
     def items(self) -> str:
-        return f"JSON_QUERY_ARRAY({self.root}, '{self.path}')"
+        return self.sql.json_items(self.root, self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ class _Check:
     :param depth: number of lists around, so that their items have names of their own.
     """
 
-    parameters: Parameters
+    sql: Dialect
+    parameters: Binder
     depth: int = 0
 
     def mismatch(self, schema: Mapping[str, Any], value: _Value) -> str:
@@ -137,7 +139,7 @@ class _Check:
             mismatch = self._object(schema, value)
         else:
             mismatch = self._unless(self._scalar(schema, value), schema, value)
-        return f"IF({value.type} = 'null', NULL, {mismatch})" if schema.get("nullable") else mismatch
+        return f"IF({value.is_('null')}, NULL, {mismatch})" if schema.get("nullable") else mismatch
 
     def _unless(self, fits: str, schema: Mapping[str, Any], value: _Value) -> str:
         """Return the expression that is NULL if a condition holds, and else the message."""
@@ -146,19 +148,19 @@ class _Check:
         texts = [first, *names]
         texts[-1] += f": expected {expected(schema)}, got "
         message = [text if index % 2 else self.parameters.bind(text) for index, text in enumerate(texts)]
-        # TO_JSON_STRING gives 'null' for what is not there.
-        got = (
-            f"IF({value.json} IS NULL, 'nothing', SUBSTR(TO_JSON_STRING({value.json}), 1, {PREVIEW_LENGTH}))"
-        )
-        return f"IF({fits}, NULL, CONCAT({', '.join([*message, got])}))"
+        # The text of what is not there may be 'null'.
+        shown = f"SUBSTR({self.sql.json_text(value.json)}, 1, {PREVIEW_LENGTH})"
+        got = f"IF({value.json} IS NULL, 'nothing', {shown})"
+        return f"IF({fits}, NULL, {self.sql.concat(*message, got)})"
 
     def _scalar(self, schema: Mapping[str, Any], value: _Value) -> str:
         kind = {"INTEGER": "number"}.get(schema["type"], schema["type"].lower())
-        fits = [f"{value.type} = '{kind}'"]
+        fits = [value.is_(kind)]
         if allowed := schema.get("enum"):
             fits.append(f"{value.scalar} IN ({', '.join(map(self.parameters.bind, allowed))})")
-        number = f"SAFE_CAST({value.scalar} AS {'INT64' if schema['type'] == 'INTEGER' else 'FLOAT64'})"
-        if schema["type"] == "INTEGER":
+        whole = schema["type"] == "INTEGER"
+        number = self.sql.whole(value.scalar) if whole else self.sql.cast(value.scalar, "FLOAT64")
+        if whole:
             fits.append(f"{number} IS NOT NULL")
         for sign, bound in ((">=", schema.get("minimum")), ("<=", schema.get("maximum"))):
             if bound is not None:
@@ -167,27 +169,24 @@ class _Check:
 
     def _array(self, schema: Mapping[str, Any], value: _Value) -> str:
         item, index = f"item_{self.depth}", f"index_{self.depth}"
-        inner = _Check(self.parameters, self.depth + 1).mismatch(
-            schema["items"], value.item(item, f"CAST({index} AS STRING)")
+        place = f"CAST({self.sql.offset(index)} AS STRING)"
+        inner = _Check(self.sql, self.parameters, self.depth + 1).mismatch(
+            schema["items"], value.item(item, place)
         )
-        fits = f"{value.type} = 'array'"
-        length = f"ARRAY_LENGTH({value.items})"
+        fits = value.is_("array")
+        length = self.sql.length(value.items)
         if fewest := int(schema.get("minItems") or 0):
             fits += f" AND {length} >= {fewest}"
         if (most := schema.get("maxItems")) is not None:
             fits += f" AND {length} <= {int(most)}"
-        return f"""COALESCE({self._unless(fits, schema, value)}, (
-      SELECT mismatch FROM (
-        SELECT {index} AS item_index, {inner} AS mismatch FROM UNNEST({value.items}) AS {item} WITH OFFSET AS {index}
-      ) WHERE mismatch IS NOT NULL ORDER BY item_index LIMIT 1
-    ))"""
+        return f"COALESCE({self._unless(fits, schema, value)}, {self.sql.first(value.items, item, index, inner)})"
 
     def _object(self, schema: Mapping[str, Any], value: _Value) -> str:
         required = schema.get("required") or ()
-        mismatches = [self._unless(f"{value.type} = 'object'", schema, value)]
+        mismatches = [self._unless(value.is_("object"), schema, value)]
         for name, inner in schema["properties"].items():
             field = value.field(name)
             mismatch = self.mismatch(inner, field)
-            optional = f"IF({field.type} IN ('absent', 'null'), NULL, {mismatch})"
+            optional = f"IF({field.json} IS NULL OR {field.is_('null')}, NULL, {mismatch})"
             mismatches.append(mismatch if name in required else optional)
         return f"COALESCE({', '.join(mismatches)})"

@@ -1,0 +1,93 @@
+"""DuckDB on the worker's disk: the engine for rows in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from airflow_gemini_batch.disk.private_folder import make_private
+from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MEMORY = "256MB"
+
+
+def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
+    """Return a database that keeps to 256 MB of memory and spills to the folder.
+
+    It knows the functions that :data:`airflow_gemini_batch.sql.dialect.DUCKDB` writes.
+    """
+    import duckdb
+
+    database = duckdb.connect(
+        config={
+            "memory_limit": _MEMORY,
+            "threads": threads,
+            "temp_directory": str(folder / "spilled"),
+            "preserve_insertion_order": False,
+            # What is needed is built in; nothing is downloaded.
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+    )
+    database.execute("SET TimeZone = 'UTC'")
+    for name, function in (("json_text", _json_text), ("strict_json", _strict_json)):
+        database.create_function(
+            f"gemini_batch_{name}", function, ["VARCHAR"], "VARCHAR", null_handling="special"
+        )
+    return database
+
+
+def _json_text(json: str | None) -> str | None:
+    """Write a JSON value as BigQuery does: the names of objects sorted."""
+    if json is None:
+        return None
+    try:
+        return orjson.dumps(orjson.loads(json), option=orjson.OPT_SORT_KEYS).decode()
+    except orjson.JSONDecodeError:
+        return json
+
+
+def _strict_json(text: str | None) -> str | None:
+    """Return a text if it is JSON; DuckDB takes NaN, commas at the end and 1e400 as well."""
+    if text is None:
+        return None
+    try:
+        return orjson.dumps(orjson.loads(text)).decode()
+    except orjson.JSONDecodeError:
+        return None
+
+
+PARQUET_OPTIONS = "FORMAT parquet, ROW_GROUP_SIZE 20480"
+"""Options of COPY for a file; of larger groups too few fit into memory."""
+
+
+def identifier(name: str) -> str:
+    """Return a column's name as it stands in a statement."""
+    return DUCKDB.name(name)
+
+
+def literal(path: Path) -> str:
+    """Return a path as it stands in a statement."""
+    return Literals().bind(str(path))
+
+
+def parquet_rows(paths: Sequence[Path]) -> str:
+    """Return Parquet files of the same columns as they stand behind FROM."""
+    return f"read_parquet([{', '.join(map(literal, paths))}])"
+
+
+def copy_rows(database: DuckDBPyConnection, query: str, path: Path, options: str) -> int:
+    """Write the rows of a query to a file of this user alone, and return how many there are.
+
+    :param options: of COPY.
+    """
+    # DuckDB would write to a file of another name, which all can read.
+    target = literal(make_private(path))
+    ((count,),) = database.execute(f"COPY ({query}) TO {target} ({options}, USE_TMP_FILE false)").fetchall()
+    return int(count)
