@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from airflow_gemini_batch.gcp.lines import Readable
 PIECE = 64 * 1024 * 1024
 LONG_LINE = 2 * 1024 * 1024
 _CHUNK = 8 * 1024 * 1024
+_odd_text = re.compile(rb'"text"\s*:\s*[^"n\s]').search
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,14 @@ class Piece:
     :param long_lines: holds the longer ones; of one that is longer than a row may be,
         :func:`~airflow_gemini_batch.core.jsonl.cut_line`. None if there is none.
     :param size: bytes in ``path``.
+    :param is_usual: whether each field ``text`` in it is a text or null, as far as can be told without reading the
+        JSON: it may be false for no reason.
     """
 
     path: Path
     long_lines: Path | None
     size: int
+    is_usual: bool = True
 
     def remove(self) -> None:
         """Remove the files."""
@@ -62,6 +67,7 @@ class _Cutter:
         self._names = count()
         self._rest = b""
         self._ended = False
+        self._is_usual = True
 
     def next(self) -> Piece | None:
         """Write the next piece; None at the end."""
@@ -70,13 +76,14 @@ class _Cutter:
         path = self._folder / f"piece-{next(self._names)}.jsonl"
         long_lines = path.with_suffix(".long")
         written = 0
+        self._is_usual = True
         with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as long_file:
             while written < self._size and not self._ended:
                 written += self._write(self._stream.read(_CHUNK), file, long_file)
             has_long = long_file.tell() > 0
         if not has_long:
             long_lines.unlink()
-        return Piece(path, long_lines if has_long else None, written)
+        return Piece(path, long_lines if has_long else None, written, self._is_usual)
 
     def _write(self, chunk: bytes, file: BinaryIO, long_file: BinaryIO) -> int:
         self._ended = not chunk
@@ -87,6 +94,7 @@ class _Cutter:
             # Enough to be recognized as too long at its end; what follows is not kept.
             self._rest = self._rest[: LONGEST_ROW + 1]
         whole = lines[:end] if self._rest else lines
+        self._is_usual = self._is_usual and not _odd_text(whole)
         if not _has_long_line(whole):
             return file.write(whole)
         written = 0

@@ -7,8 +7,7 @@ Python mends or counts.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,73 +29,45 @@ from airflow_gemini_batch.sql.engine import PARQUET_OPTIONS, connect, copy_rows,
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# What is read of a response, with the types of it, for json_transform.
-_PART = {"text": "VARCHAR", "thought": "JSON"}
-_FIELDS = json.dumps(
-    {
-        "candidates": [
-            {
-                "content": {"parts": [_PART]},
-                "finishReason": "VARCHAR",
-                "groundingMetadata": {"webSearchQueries": ["JSON"]},
-            }
-        ],
-        "modelVersion": "VARCHAR",
-        "usageMetadata": {
-            **dict.fromkeys(TOKEN_COLUMNS.values(), "BIGINT"),
-            "promptTokensDetails": [{"modality": "VARCHAR", "tokenCount": "BIGINT"}],
-        },
-    }
-)
+_READ = ("key", "status", "error", "processed_time", "response")
+_IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
+_SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
+
+# What is read of a response. DuckDB gives NULL for what is of another type, and the text of what is to be a text.
+_COUNTS = ", ".join(f"{name} BIGINT" for name in TOKEN_COLUMNS.values())
+_FIELDS = f"""STRUCT(
+  candidates STRUCT(
+    content STRUCT(parts STRUCT(text VARCHAR, thought JSON)[]),
+    finishReason VARCHAR,
+    groundingMetadata STRUCT(webSearchQueries JSON[])
+  )[],
+  modelVersion VARCHAR,
+  usageMetadata STRUCT({_COUNTS}, promptTokensDetails STRUCT(modality VARCHAR, tokenCount BIGINT)[])
+)"""
 _CANDIDATE = "fields.candidates[1]"
 _PARTS = f"{_CANDIDATE}.content.parts"
-_SENT = f"key LIKE '{KEY_BEFORE}%{KEY_AFTER}'"
+_TEXT = f"""CASE
+    WHEN {_CANDIDATE}.finishReason IS DISTINCT FROM 'STOP' THEN NULL
+    WHEN len({_PARTS}) = 1 AND {_PARTS}[1].thought IS NULL THEN {_PARTS}[1].text
+    ELSE array_to_string(
+      list_transform(list_filter({_PARTS}, lambda part: part.thought IS NULL), lambda part: part.text), ''
+    )
+  END"""
 
-_COLUMNS = ("key", "status", "error", "processed_time", "request", "response")
-_PLAIN = f"({_SENT} AND error IS NULL AND NOT regexp_matches(IFNULL(status, ''), '^[{{\\[]'))"
-
-# NULL for a row that has to be read the long way: what else than a text may stand for one is told by what follows.
-_SHORT_TEXT = f"""CASE
-      WHEN status = '' AND error IS NULL AND {_CANDIDATE}.finishReason = 'STOP' AND len({_PARTS}) = 1
-        AND {_PARTS}[1].thought IS NULL AND {_PARTS}[1].text > ' ' AND NOT regexp_matches(response, '"text":[^"]')
-      THEN {_PARTS}[1].text
-    END"""
-
-
-def told_lines(rows: str) -> str:
-    """Return the WITH clauses that read generated content of lines; the last one is ``gemini_batch_read``.
-
-    Its columns are those of :func:`.read_answers`, and ``label``, ``digest`` and ``bare_key`` (see
-    :class:`.AnswerIdentity`), ``processed_time`` as text, and ``fields``, a struct of what else is read of a response.
-
-    :param rows: a query for these, ``status`` and ``error`` as text, and ``response``, JSON as text.
-    """
-    response = "CASE WHEN short_text IS NULL THEN TRY_CAST(response AS JSON) END"
-    kept = "label, digest, bare_key, processed_time, fields, short_text"
-    return f"""gemini_batch_lines AS (
-  SELECT *, TRY(json_transform(response, '{_FIELDS}')) AS fields
-  FROM ({rows})
-), gemini_batch_short AS (
-  SELECT
-    *,
-    {_SHORT_TEXT} AS short_text
-  FROM gemini_batch_lines
-), {read_answers(kept, "gemini_batch_short", "status", response, "error", DUCKDB)}, gemini_batch_read AS (
-  SELECT * REPLACE (
-    IFNULL(short_text, answer_text) AS answer_text,
-    IF(short_text IS NULL, finish_reason, 'STOP') AS finish_reason,
-    IF(short_text IS NULL, candidate, '{{}}') AS candidate
-  )
-  FROM gemini_batch_told
-)"""
+# A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
+# text and ended well, or it has one that ended otherwise.
+_FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
+_ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
+_PLAIN = f"""(
+    {_SENT} AND error IS NULL AND ({_FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
+  )"""
 
 
 def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
     """Return a database that :class:`AnswerLines` can use; it spills to the folder."""
     database = connect(folder, threads)
-    identity = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
     database.create_function(
-        "gemini_batch_identity", _identity, ["VARCHAR", "VARCHAR"], identity, null_handling="special"
+        "gemini_batch_identity", _identity, ["VARCHAR", "VARCHAR"], _IDENTITY, null_handling="special"
     )
     return database
 
@@ -107,7 +78,9 @@ class AnswerLines:
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, see :func:`told_lines`; it gives ``label`` as well.
+    :param query: a query over ``gemini_batch_read``, which has the columns of :func:`.read_answers`, and ``label``,
+        ``digest`` and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and ``fields``, a struct
+        of what else is read of a response. It gives ``label`` and ``digest`` as well.
     :param files: written so far; all have the same columns.
     :param unreadable: lines that are no JSON objects.
     """
@@ -120,27 +93,25 @@ class AnswerLines:
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
-        plain = self._write(_plain_rows(piece.path))
-        query = f"SELECT COUNT(*) FILTER (label IS NULL) FROM {parquet_rows([plain])}"
-        ((others,),) = self.database.execute(query).fetchall()
+        others = True
+        if piece.is_usual:
+            path = self._write(f"gemini_batch_read AS (\n{_plain_rows(piece.path)}\n)")
+            count = f"SELECT COUNT(*) FILTER (label IS NULL) FROM {parquet_rows([path])}"
+            ((others,),) = self.database.execute(count).fetchall()
         if others:
-            self.files.remove(plain)
-            self._write_again(plain)
-            plain.unlink()
-            self._write(_other_rows(piece.path))
+            self._write(_other_rows(piece.path, "NOT is_plain" if piece.is_usual else "TRUE"))
             self._mend(piece.path, only_broken=True)
         if piece.long_lines:
             self._mend(piece.long_lines)
 
-    def _write(self, rows: str) -> Path:
-        return self._copy(f"WITH {told_lines(rows)} {self.query}")
+    @property
+    def rows(self) -> str:
+        """What was read, as it stands behind FROM."""
+        return f"(FROM {parquet_rows(self.files)} WHERE label IS NOT NULL OR digest IS NOT NULL)"
 
-    def _write_again(self, plain: Path) -> None:
-        self._copy(f"FROM {parquet_rows([plain])} WHERE label IS NOT NULL")
-
-    def _copy(self, query: str) -> Path:
-        path = self.folder / f"answers-{len(self.files)}-{len(list(self.folder.iterdir()))}.parquet"
-        copy_rows(self.database, query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
+    def _write(self, clauses: str) -> Path:
+        path = self.folder / f"answers-{len(self.files)}.parquet"
+        copy_rows(self.database, f"WITH {clauses} {self.query}", path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
         self.files.append(path)
         return path
 
@@ -150,7 +121,7 @@ class AnswerLines:
             for row in self._odd_rows(iter_lines(source), only_broken):
                 target.write(orjson.dumps(row) + b"\n")
         if mended.stat().st_size:
-            self._write(_other_rows(mended, mended=True))
+            self._write(_mended_rows(mended))
         mended.unlink()
 
     def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
@@ -163,12 +134,12 @@ class AnswerLines:
                 continue
             # What is large is in the request or in media, of which no rule asks for the content.
             _, digest, bare_key = answer_identity(row)
-            kept = {name: row.get(name) for name in _COLUMNS if name != "request"}
+            kept = {name: row.get(name) for name in _READ}
             yield {**_without_media(kept), "identity": {"digest": digest, "bare_key": bare_key}}
 
 
-def _read_json(path: Path, columns: Iterable[str], type_: str, longest: int = 2 * LONG_LINE) -> str:
-    typed = ", ".join(f"{name}: '{type_}'" for name in columns)
+def _read_json(path: Path, columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+    typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
     return (
         f"read_json({literal(path)}, format = 'newline_delimited', ignore_errors = true, "
         f"maximum_object_size = {longest}, columns = {{{typed}}})"
@@ -176,50 +147,88 @@ def _read_json(path: Path, columns: Iterable[str], type_: str, longest: int = 2 
 
 
 def _plain_rows(path: Path) -> str:
-    """Return the query for the rows of a file; those that are not plain have no label."""
-    columns = [name for name in _COLUMNS if name != "request"]
-    return f"""SELECT
-  IF({_PLAIN}, key, NULL) AS label, NULL::VARCHAR AS digest, NULL::VARCHAR AS bare_key,
-  IFNULL(status, '') AS status, error, processed_time, response
-FROM {_read_json(path, columns, "VARCHAR")}"""
+    """Return the query for the rows of a file, with the columns of :func:`.read_answers`.
 
-
-def _other_rows(path: Path, *, mended: bool = False) -> str:
-    """Return the query for the rows of a file that are JSON objects and not plain.
-
-    :param mended: whether it is a file of :meth:`AnswerLines._mend`, of which all rows are read.
+    Those that are not plain have no label.
     """
-    if mended:
-        columns = [name for name in _COLUMNS if name != "request"]
-        source = _read_json(path, [*columns, "identity"], "JSON", 2 * LONGEST_ROW)
-        identity = 'json_transform(identity, \'{"digest": "VARCHAR", "bare_key": "VARCHAR"}\')'
-        condition = "TRUE"
-    else:
-        source = _read_json(path, _COLUMNS, "JSON")
-        identity = f"CASE WHEN NOT IFNULL({_SENT}, FALSE) THEN gemini_batch_identity(raw_key, request) END"
-        absent = " AND ".join(f"{name} IS NULL" for name in _COLUMNS)
-        condition = f"NOT ({absent}) AND NOT IFNULL({_PLAIN}, FALSE)"
+    columns = dict.fromkeys(("key", "status", "error", "processed_time"), "VARCHAR")
     return f"""SELECT
-  IF({_SENT}, key, NULL) AS label,
-  IF({_SENT}, NULL, identity.digest) AS digest,
-  IF({_SENT}, NULL, identity.bare_key) AS bare_key,
-  IFNULL(NULLIF({json_text("raw_status", sql=DUCKDB)}, 'null'), '') AS status,
-  NULLIF({json_text("raw_error", sql=DUCKDB)}, 'null') AS error,
-  IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
-  json_extract_string(response, '$') AS response
+  IF({_PLAIN}, key, NULL) AS label,
+  NULL::VARCHAR AS digest,
+  NULL::VARCHAR AS bare_key,
+  processed_time,
+  fields,
+  NULL::JSON AS response,
+  {_CANDIDATE} AS candidate,
+  {_CANDIDATE}.finishReason AS finish_reason,
+  IFNULL(plain_text, '') AS answer_text,
+  NULL::VARCHAR AS other_part,
+  NULL::VARCHAR AS block_reason,
+  IF({_FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
-  SELECT *, {identity} AS identity
+  SELECT *, {_TEXT} AS plain_text
+  FROM (SELECT * RENAME (response AS fields) FROM {_read_json(path, {**columns, "response": _FIELDS})})
+)"""
+
+
+def _other_rows(path: Path, condition: str) -> str:
+    """Return the WITH clauses that read rows of a file, of which DuckDB and Python tell together what they answer.
+
+    :param condition: which rows; ``is_plain`` says whether :func:`_plain_rows` has read it.
+    """
+    columns = dict.fromkeys((*_READ, "request"), "JSON")
+    absent = " AND ".join(f"{name} IS NULL" for name in columns)
+    return _told(f"""SELECT
+    *,
+    CASE WHEN NOT {_SENT} THEN gemini_batch_identity(raw_key, request) END AS identity
   FROM (
-    SELECT
-      * REPLACE (
-        json_extract_string(key, '$') AS key,
-        json_extract_string(status, '$') AS status,
-        json_extract_string(error, '$') AS error
-      ),
-      key AS raw_key, status AS raw_status, error AS raw_error
-    FROM {source}
+    SELECT *, {_PLAIN} AS is_plain
+    FROM (
+      SELECT *, {_TEXT} AS plain_text
+      FROM (
+        SELECT {_TEXTS}, request, key AS raw_key, status AS raw_status, error AS raw_error
+        FROM {_read_json(path, columns)}
+        WHERE NOT ({absent})
+      )
+    )
   )
-  WHERE {condition}
+  WHERE {condition}""")
+
+
+def _mended_rows(path: Path) -> str:
+    """Return the WITH clauses that read rows that :meth:`AnswerLines._mend` has written."""
+    columns = {**dict.fromkeys(_READ, "JSON"), "identity": _IDENTITY}
+    return _told(f"""SELECT {_TEXTS}, identity, status AS raw_status, error AS raw_error
+  FROM {_read_json(path, columns, 2 * LONGEST_ROW)}""")
+
+
+# Of columns of JSON, with the response as an object even where it came as the text of one.
+_TEXTS = f"""
+    json_extract_string(key, '$') AS key,
+    json_extract_string(status, '$') AS status,
+    json_extract_string(error, '$') AS error,
+    IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
+    TRY_CAST(response AS {_FIELDS}) AS fields,
+    TRY_CAST(json_extract_string(response, '$') AS JSON) AS response"""
+
+
+def _told(rows: str) -> str:
+    def text(column: str) -> str:
+        return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
+
+    kept = f"""
+    IF({_SENT}, key, NULL) AS label,
+    IF({_SENT}, NULL, identity.digest) AS digest,
+    IF({_SENT}, NULL, identity.bare_key) AS bare_key,
+    processed_time,
+    TRY_CAST(response AS {_FIELDS}) AS fields"""
+    answers = read_answers(
+        kept, "gemini_batch_lines", f"IFNULL({text('raw_status')}, '')", "response", text("raw_error"), DUCKDB
+    )
+    return f"""gemini_batch_lines AS (
+  {rows}
+), {answers}, gemini_batch_read AS (
+  FROM gemini_batch_told
 )"""
 
 

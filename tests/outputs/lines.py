@@ -12,11 +12,10 @@ from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
 from airflow_gemini_batch.outputs.lines import AnswerLines, database_of_lines
 from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import parquet_rows
 
 
 class Read(NamedTuple):
-    """Rows, each with its label first, and the number of lines that can't be read."""
+    """Rows, each with its label first and its digest last, and the number of lines that can't be read."""
 
     rows: list[tuple[Any, ...]]
     unreadable: int
@@ -27,7 +26,7 @@ def read_lines(folder: Path, lines: Iterable[bytes], columns: Sequence[str]) -> 
 
     :param columns: of ``gemini_batch_read``, or ``outcome``, ``message`` or ``code``.
     """
-    query = f"""SELECT label, {", ".join(columns)}
+    query = f"""SELECT label, {", ".join(columns)}, digest
 FROM (
   SELECT *, IF(outcome = '{Outcome.OK}', NULL, COALESCE(NULLIF(status_text, ''), {failure_message(DUCKDB)})) AS message
   FROM (SELECT *, {outcome_case(DUCKDB)} AS outcome, {status_code(DUCKDB)} AS code FROM gemini_batch_read)
@@ -37,5 +36,5 @@ FROM (
         for piece in pieces(io.BytesIO(b"\n".join(lines)), folder):
             answers.add(piece)
             piece.remove()
-        rows = database.execute(f"FROM {parquet_rows(answers.files)}").fetchall() if answers.files else []
+        rows = database.execute(f"FROM {answers.rows}").fetchall() if answers.files else []
     return Read(rows, answers.unreadable)

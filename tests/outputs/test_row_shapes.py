@@ -69,7 +69,9 @@ def test_duckdb_sorts_the_lines(tmp_path, as_text):
         lines.append(json.dumps({"key": sent_key(str(number)), "request": {}, **given}).encode())
     read = read_lines(tmp_path, lines, ["outcome", "message", "code", "answer_text"])
     assert read.unreadable == 0
-    for shape, (_, outcome, message, code, text) in zip(SHAPES, sorted(read.rows, key=_number), strict=True):
+    for shape, (_, outcome, message, code, text, _) in zip(
+        SHAPES, sorted(read.rows, key=_number), strict=True
+    ):
         assert outcome == shape.outcome, shape.name
         assert shape.code in (None, code), shape.name
         assert bool(message) is not shape.outcome.answered, shape.name
