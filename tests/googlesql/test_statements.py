@@ -34,8 +34,8 @@ def refused(judgements: Iterable[Judgement]) -> list[str]:
 def test_every_builder_is_tried():
     written = set()
     for path in ROOT.rglob("*.py"):
-        # The statements of files are DuckDB's.
-        if not {"testing", "files"} & set(path.relative_to(ROOT).parts):
+        # The statements of files are DuckDB's, and a dialect has no statements.
+        if not {"testing", "files", "sql"} & set(path.relative_to(ROOT).parts):
             functions = (
                 node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)
             )
