@@ -14,6 +14,7 @@ def get_provider_info() -> dict[str, Any]:
     https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
     """
     from airflow_gemini_batch import __version__
+    from airflow_gemini_batch.hooks.connection_form import BEHAVIOUR, conn_fields
 
     return {
         # The distribution's name, with hyphens: `airflow providers list` fails otherwise.
@@ -62,21 +63,8 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "gemini_batch",
                 "hook-class-name": f"{_PACKAGE}.hooks.gemini_batch.GeminiBatchHook",
                 "hook-name": "Gemini batch (Vertex AI)",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["host", "schema", "login", "password", "port"],
-                    "relabeling": {},
-                    "placeholders": {},
-                },
-                "conn-fields": {
-                    "project": _text("Project id"),
-                    "location": _text("Location, such as us-central1"),
-                    "key_path": _text("Key file path"),
-                    "keyfile_dict": _text("Key file JSON", format="password"),
-                    "impersonation_chain": _text("Service account to impersonate (or a chain, with commas)"),
-                    "quota_project_id": _text("Project whose quota all calls count against"),
-                    "user_project": _text("Project that pays for buckets whose readers pay"),
-                    "vertex_base_url": _text("Address of Vertex AI, for private endpoints"),
-                },
+                "ui-field-behaviour": BEHAVIOUR,
+                "conn-fields": conn_fields(),
             }
         ],
     }
@@ -87,7 +75,3 @@ def _modules(*names: str) -> dict[str, Any]:
         "integration-name": _INTEGRATION,
         "python-modules": [f"{_PACKAGE}.{name}" for name in names],
     }
-
-
-def _text(label: str, **schema: str) -> dict[str, Any]:
-    return {"label": label, "schema": {"type": ["string", "null"], **schema}}

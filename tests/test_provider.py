@@ -104,6 +104,19 @@ def test_connection_s_form_has_the_fields_that_the_hook_adds():
     assert fields["keyfile_dict"]["schema"]["format"] == "password"
 
 
+def test_form_that_airflow_before_3_2_asks_the_hook_for_is_the_same():
+    (connection,) = INFO["connection-types"]
+    hook = load(connection["hook-class-name"])
+    behaviour = connection["ui-field-behaviour"]
+    assert hook.get_ui_field_behaviour() == {name.replace("-", "_"): behaviour[name] for name in behaviour}
+    pytest.importorskip("flask_appbuilder")
+    widgets = hook.get_connection_form_widgets()
+    labels = {name: field["label"] for name, field in connection["conn-fields"].items()}
+    assert {name: widget.args[0] for name, widget in widgets.items()} == labels
+    secrets = {name for name, widget in widgets.items() if widget.field_class.__name__ == "PasswordField"}
+    assert secrets == {"keyfile_dict"}
+
+
 def public_classes() -> list[type]:
     found = (getattr(airflow_gemini_batch, name) for name in airflow_gemini_batch.__all__)
     return [public for public in found if isinstance(public, type)]

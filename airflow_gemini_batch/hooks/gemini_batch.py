@@ -13,6 +13,7 @@ from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_READ_
 from airflow_gemini_batch.core.places import checked_location, checked_project
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.gcp.endpoints import VERTEX_VARIABLE, check_endpoints, checked_url
+from airflow_gemini_batch.hooks.connection_form import behaviour, widgets
 
 if TYPE_CHECKING:
     from airflow.providers.google.common.hooks.base_google import GoogleBaseHook
@@ -49,6 +50,16 @@ class GeminiBatchHook(BaseHook):
     hook_name = "Gemini batch (Vertex AI)"
     read_timeout: float = DEFAULT_READ_TIMEOUT
     """How long to wait for one answer of Vertex AI, in seconds."""
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the fields of the connection's form, which Airflow before 3.2 asks the hook for."""
+        return widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what the form does with the fields that every connection has."""
+        return behaviour()
 
     def __init__(
         self,
@@ -242,12 +253,14 @@ class GeminiBatchHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """List one page of jobs, which needs credentials, project, location and the permission to list."""
+        tried = "Tried to list the batch jobs"
         try:
             client = self.get_conn()
+            tried += f" of the project {client.project} in {client.location}"
             next(client.list(), None)
         except Exception as error:
-            return False, f"{type(error).__name__}: {error}"
-        return True, f"Jobs of {client.project} in {client.location} can be listed"
+            return False, f"{tried}. {type(error).__name__}: {error}"
+        return True, f"{tried}: it works"
 
     def _extra(self, field: str) -> Any:
         from airflow.providers.google.common.hooks.base_google import get_field

@@ -195,7 +195,7 @@ def test_store_reads_files_and_tables(gemini_batch_stack: LocalStack, bucket):
 def test_connection_that_works_says_what_it_can_do(gemini_batch_stack):
     assert GeminiBatchHook().test_connection() == (
         True,
-        "Jobs of demo-project in us-central1 can be listed",
+        "Tried to list the batch jobs of the project demo-project in us-central1: it works",
     )
 
 
