@@ -28,9 +28,10 @@ class Literals:
 
 
 class Dialect(ABC):
-    """Writes expressions; each parameter is an expression, too, unless it says otherwise.
+    """Writes expressions. Each parameter is an expression, too, unless its name is that of a plain text.
 
-    Values within JSON are named by a path such as ``$.response."a b"[0]``, which is no expression.
+    Plain texts are: ``name``, ``pattern``, ``type_``, ``item``, ``index``, and ``path``, which names a value within JSON,
+    such as ``$.response."a b"[0]``.
     """
 
     types: ClassVar[dict[str, str]]
@@ -40,7 +41,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def name(self, name: str) -> str:
-        """Return a column's name, which is no expression, as it stands in a statement."""
+        """Return a column's name as it stands in a statement."""
 
     @abstractmethod
     def pattern(self, pattern: str) -> str:
@@ -68,7 +69,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def cast(self, value: str, type_: str) -> str:
-        """Return a text or a number as a type of BigQuery's; NULL where it is none."""
+        """Return a text or a number as a type of BigQuery's; NULL where it can't be."""
 
     @abstractmethod
     def whole(self, text: str) -> str:
@@ -90,7 +91,7 @@ class Dialect(ABC):
     def json_is(self, json: str, path: str, type_: str) -> str:
         """Return whether a JSON value is an ``object``, ``array``, ``string``, ``number``, ``boolean`` or ``null``.
 
-        False where there is no value. The type is no expression.
+        False where there is no value.
         """
 
     @abstractmethod
