@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Asset
 
 from airflow_gemini_batch import GeminiEnrichmentTaskGroup
 
 DATASET = "bq://{{ var.value.gemini_batch_project }}.{{ var.value.get('gemini_batch_dataset', 'bookshop') }}"
+
+# `book_descriptions_report` is scheduled on it. Without a template in the target, the asset is the target itself.
+DESCRIPTIONS = Asset("book_descriptions")
 
 PROMPT = """
 Title: [[ title ]]
@@ -46,6 +49,7 @@ with DAG(
         generation_config={"temperature": 0.2, "maxOutputTokens": 512},
         response_schema={"description": str, "genres": list[str], "for_children": bool},
         target=f"{DATASET}.book_descriptions",
+        outlets=[DESCRIPTIONS],
         project_id="{{ var.value.gemini_batch_project }}",
         location="{{ var.value.gemini_batch_location }}",
         labels={"team": "bookshop"},

@@ -23,13 +23,13 @@ class BuildEmbeddingRequestsOperator(BuildRequestsOperator):
 
         build = BuildEmbeddingRequestsOperator(
             task_id="build_requests",
-            source="bq://shop.books.books",
+            source="bq://my-shop.books.books",
             key="book_id",
             text="[[ title ]] by [[ authors | an unknown author ]]: [[ description ]]",
             model="gemini-embedding-001",
             output_dimensionality=768,
             requests="gs://shop-batch/requests",
-            target="bq://shop.books.vectors",
+            target="bq://my-shop.books.vectors",
         )
 
     :param text: the column to embed, or a template with a placeholder ``[[ column ]]`` for each of several;

@@ -25,12 +25,12 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
 
         build = BuildGeminiRequestsOperator(
             task_id="build_requests",
-            source="bq://shop.books.books",
+            source="bq://my-shop.books.books",
             key="book_id",
             prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
             model="gemini-3.8-flash",
             response_schema={"description": str, "genres": list[str]},
-            target="bq://shop.books.descriptions",
+            target="bq://my-shop.books.descriptions",
         )
 
     :param prompt: text with a placeholder ``[[ column ]]`` for each value of the row; ``[[ column | text ]]`` says

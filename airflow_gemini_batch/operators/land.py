@@ -15,6 +15,7 @@ from airflow_gemini_batch.exceptions import (
     RowsFailedError,
     as_invalid_request,
 )
+from airflow_gemini_batch.operators.assets import add_event, event_extra, target_outlets
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class LandResultsOperator(GeminiBatchOperator):
     The target has one row for each request, however often it was answered; landing twice changes nothing. It is
     created when it does not exist, and gets new columns as they come. Rows without a usable answer go to
     ``<target>__failed`` with key, outcome, code, message, job, round and time, and leave it once they have one.
+
+    A landing is an event of the target's asset, so that other DAGs can be scheduled on it: for its URI see
+    :func:`airflow_gemini_batch.operators.assets.asset_uri`. Where ``outlets`` are given, it is an event of these. The
+    event has rows, outcomes, tokens, cost, models and jobs as extra: see
+    :func:`airflow_gemini_batch.operators.assets.event_extra`.
 
     The result (XCom): ``target``, ``failed_target``, ``landed``, ``failed``, ``counts`` (rows by outcome).
 
@@ -69,6 +75,7 @@ class LandResultsOperator(GeminiBatchOperator):
         sources: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("outlets", target_outlets(target))
         super().__init__(**kwargs)
         self.manifest = manifest
         self.key = key
@@ -108,6 +115,7 @@ class LandResultsOperator(GeminiBatchOperator):
                     "this task lands their answers as well; a new run would send, and pay for, their rows again."
                 )
             self._judge(report)
+            add_event(context, self.target, event_extra(report, manifests))
             return report.to_json()
 
     def _number_of_jobs(self) -> int | None:

@@ -30,8 +30,8 @@ class Literals:
 class Dialect(ABC):
     """Writes expressions. Each parameter is an expression, too, unless its name is that of a plain text.
 
-    Plain texts are: ``name``, ``pattern``, ``type_``, ``item``, ``index``, and ``path``, which names a value within JSON,
-    such as ``$.response."a b"[0]``.
+    Plain texts are: ``name``, ``pattern``, ``type_``, ``item``, ``index``, and ``path``, which names a value within
+    JSON, such as ``$.response."a b"[0]``.
     """
 
     types: ClassVar[dict[str, str]]

@@ -24,11 +24,11 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
 
         TextEmbeddingTaskGroup(
             group_id="embed_books",
-            source="bq://shop.books.books",
+            source="bq://my-shop.books.books",
             key="book_id",
             text="[[ title ]] by [[ authors | an unknown author ]]",
             model="text-embedding-005",
-            target="bq://shop.books.vectors",
+            target="bq://my-shop.books.vectors",
         )
 
     The optional parameters are those below and those of

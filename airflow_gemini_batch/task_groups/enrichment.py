@@ -21,12 +21,12 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
 
         GeminiEnrichmentTaskGroup(
             group_id="describe_books",
-            source="bq://shop.books.books",
+            source="bq://my-shop.books.books",
             key="book_id",
             prompt="Describe [[ title ]] by [[ authors | an unknown author ]] in two sentences.",
             model="gemini-3.8-flash",
             response_schema={"description": str, "genres": list[str]},
-            target="bq://shop.books.descriptions",
+            target="bq://my-shop.books.descriptions",
         )
 
     The optional parameters are those below and those of

@@ -107,6 +107,10 @@ class PipelineOptions(TaskGroupOptions, total=False):
     preflight: bool
     """Check the whole pipeline first, in a task of its own (the default)."""
 
+    outlets: Sequence[Any]
+    """Assets of the land task. By default an alias of the target: see
+    :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""
+
     submit_options: Mapping[str, Any] | None
     """Further arguments of the submit task, such as ``{"poll_interval": 30, "deferrable": False}``."""
 
@@ -216,7 +220,7 @@ class PipelineTaskGroup(TaskGroup):
         landing = {
             "key": key,
             "target": target,
-            **take("bookkeeping", "max_failed_fraction"),
+            **take("bookkeeping", "max_failed_fraction", "outlets"),
             **land_arguments,
             **connection,
         }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +73,14 @@ print(sorted(name for name in sys.modules if name.startswith(heavy)))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_report_reads_the_events_of_the_asset(capsys):
+    dag = runpy.run_path(str(example_dags_folder() / "book_descriptions_report.py"))["dag"]
+    event = SimpleNamespace(extra={"rows": 3, "counts": {"ok": 3, "blocked": 1}, "cost_usd": 0.01})
+    function = dag.get_task("report").python_callable
+    assert function(triggering_asset_events={"book_descriptions": [event]}) == [event.extra]
+    assert capsys.readouterr().out == "3 rows landed, 1 failed, 0.01 USD\n"
 
 
 def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack):

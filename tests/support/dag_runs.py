@@ -79,3 +79,18 @@ def serialized(dag: Any) -> dict[str, Any]:
         from airflow.serialization.serialized_objects import SerializedDAG as Serialized
     content: dict[str, Any] = Serialized.to_dict(dag)
     return content
+
+
+def asset_events(uri: str) -> list[dict[str, Any]]:
+    """Return what the events of an asset say, the oldest first, on Airflow 3."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    found = (
+        select(AssetEvent.extra)
+        .join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        .where(AssetModel.uri == uri)
+    )
+    with create_session() as session:
+        return list(session.scalars(found.order_by(AssetEvent.id)))
