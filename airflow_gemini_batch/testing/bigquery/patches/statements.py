@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -34,12 +36,30 @@ _WHITESPACE = "".join(map(chr, (*range(9, 14), 32, 133, 160, 0x1680, *range(0x20
 _NAMES_COLUMNS = (exp.Alias, exp.Column, exp.ColumnDef, exp.Schema)
 
 
-def parse_once() -> None:
-    """Parse a text once and give each caller a copy of its tree.
+# Functions of bqemulator that parse a statement to look at its tree, and change nothing in it.
+_READERS = frozenset(
+    (
+        "_capture_dml_snapshots",
+        "_detect_catalog_drop",
+        "_detect_create_schema",
+        "_detect_plain_create_table",
+        "_detect_plain_create_view",
+        "_dml_targets",
+        "_extract_ddl_metadata",
+        "_is_row_producing",
+        "_parse_for_classification",
+        "_parse_statement",
+        "_reject_dml_on_immutable",
+        "detect_drop_routine",
+    )
+)
 
-    bqemulator's passes parse each statement twenty times, and change the trees that they get; SQLGlot's generator of
-    DuckDB parses the same templates for each function that it writes. A copy costs a tenth of parsing, without the
-    positions in the text, which nobody reads.
+
+def parse_once() -> None:
+    """Parse a text once; give those who only read its tree the same one, and each other caller a copy.
+
+    bqemulator's passes parse each statement twenty times, and some change the trees that they get. A copy costs a
+    quarter of parsing, without the positions in the text, which nobody reads.
     """
 
     def make(original: Callable[..., exp.Expr]) -> Callable[..., exp.Expr]:
@@ -53,13 +73,38 @@ def parse_once() -> None:
 
         def parse_one(sql: str, read: Any = None, **options: Any) -> exp.Expr:
             try:
-                return parsed(sql, read, **options).copy()
+                tree = parsed(sql, read, **options)
             except TypeError:  # an option that has no hash
                 return original(sql, read, **options)
+            return tree if sys._getframe(1).f_code.co_name in _READERS else tree.copy()
 
         return parse_one
 
     replace("sqlglot", "parse_one", make)
+
+
+def write_with_one_generator() -> None:
+    """Let a dialect's generator write one text after another.
+
+    A new one was made for each text, and in SQLGlot's compiled form each one for DuckDB parses seventeen templates of
+    functions that hardly a statement has, which took as long as writing it.
+    """
+    # A generator writes one text at a time, and writing may ask for other texts.
+    idle: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+
+    def make(original: Callable[..., str]) -> Callable[..., str]:
+        def generate(dialect: Any, expression: exp.Expr, copy: bool = True, **options: Any) -> str:
+            if dialect.settings:
+                return original(dialect, expression, copy, **options)
+            generators = idle[type(dialect), *sorted(options.items())]
+            generator = generators.pop() if generators else dialect.generator(**options)
+            text: str = generator.generate(expression, copy=copy)
+            generators.append(generator)  # but for one that failed midway
+            return text
+
+        return generate
+
+    replace("sqlglot.dialects.dialect:Dialect", "generate", make)
 
 
 def translate_without_annotation() -> None:
@@ -310,6 +355,7 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
 
 CORRECTIONS = (
     parse_once,
+    write_with_one_generator,
     translate_without_annotation,
     bind_parameters,
     end_temporary_tables,
