@@ -36,6 +36,7 @@ os.environ["GUARD_REPORT"] = str(Path(os.environ["AIRFLOW_HOME"]) / "escaped.txt
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
 
 import tests.guard.sitecustomize  # noqa: E402, F401
+from tests.needs_airflow import needs_airflow  # noqa: E402
 
 pytest_plugins = ["airflow_gemini_batch.testing.fixtures", "tests.googlesql.recording"]
 
@@ -62,6 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark each test that bears no mark of the three: as ``stack`` if it has a server, else as ``unit``."""
     files = {item.path for item in items}
     config.stash.setdefault(COLLECTED, set()).update(files)
+    if "airflow" in config.option.markexpr:
+        for item in items:
+            if needs_airflow(item.path):
+                item.add_marker("airflow")
     for item in items:
         if not (item.get_closest_marker("slow") or item.get_closest_marker("stack")):
             fixtures: list[str] = getattr(item, "fixturenames", [])
@@ -91,16 +96,21 @@ def _slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m unit``, leave out the files that held no unit test when they were last collected.
+    """Leave out the files none of whose tests is asked for; reading them takes longer than running the unit tests.
 
-    Reading them takes longer than running all unit tests.
+    With ``-m unit``, those that held no unit test when they were last collected; with ``-m airflow``, those whose
+    tests don't need it.
     """
-    if config.option.markexpr != "unit" or config.cache is None or collection_path.suffix != ".py":
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
         return None
-    if config.cache.get(WITHOUT_UNIT_TESTS, {}).get(str(collection_path)) != collection_path.stat().st_mtime:
-        return None
-    config.stash.setdefault(COLLECTED, set()).add(collection_path)
-    return True
+    if config.option.markexpr == "unit" and config.cache is not None:
+        known: float | None = config.cache.get(WITHOUT_UNIT_TESTS, {}).get(str(collection_path))
+        left_out = known == collection_path.stat().st_mtime
+    else:
+        left_out = config.option.markexpr == "airflow" and not needs_airflow(collection_path)
+    if left_out:
+        config.stash.setdefault(COLLECTED, set()).add(collection_path)
+    return left_out or None
 
 
 @pytest.fixture(autouse=True)

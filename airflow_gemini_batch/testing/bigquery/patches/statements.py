@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-import sys
-from collections import defaultdict
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -19,7 +17,6 @@ from weakref import WeakKeyDictionary
 import duckdb
 import sqlglot
 from sqlglot import exp
-from sqlglot.expressions.core import POSITION_META_KEYS
 
 from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
 from airflow_gemini_batch.testing.bigquery.patches.refusals import refuse
@@ -34,77 +31,6 @@ _WHITESPACE = "".join(map(chr, (*range(9, 14), 32, 133, 160, 0x1680, *range(0x20
 )
 
 _NAMES_COLUMNS = (exp.Alias, exp.Column, exp.ColumnDef, exp.Schema)
-
-
-# Functions of bqemulator that parse a statement to look at its tree, and change nothing in it.
-_READERS = frozenset(
-    (
-        "_capture_dml_snapshots",
-        "_detect_catalog_drop",
-        "_detect_create_schema",
-        "_detect_plain_create_table",
-        "_detect_plain_create_view",
-        "_dml_targets",
-        "_extract_ddl_metadata",
-        "_is_row_producing",
-        "_parse_for_classification",
-        "_parse_statement",
-        "_reject_dml_on_immutable",
-        "detect_drop_routine",
-    )
-)
-
-
-def parse_once() -> None:
-    """Parse a text once; give those who only read its tree the same one, and each other caller a copy.
-
-    bqemulator's passes parse each statement twenty times, and some change the trees that they get. A copy costs a
-    quarter of parsing, without the positions in the text, which nobody reads.
-    """
-
-    def make(original: Callable[..., exp.Expr]) -> Callable[..., exp.Expr]:
-        @functools.lru_cache(maxsize=256)
-        def parsed(sql: str, read: Any, **options: Any) -> exp.Expr:
-            tree = original(sql, read, **options)
-            for node in tree.walk():
-                if meta := node._meta:
-                    node._meta = {key: meta[key] for key in meta.keys() - POSITION_META_KEYS} or None
-            return tree
-
-        def parse_one(sql: str, read: Any = None, **options: Any) -> exp.Expr:
-            try:
-                tree = parsed(sql, read, **options)
-            except TypeError:  # an option that has no hash
-                return original(sql, read, **options)
-            return tree if sys._getframe(1).f_code.co_name in _READERS else tree.copy()
-
-        return parse_one
-
-    replace("sqlglot", "parse_one", make)
-
-
-def write_with_one_generator() -> None:
-    """Let a dialect's generator write one text after another.
-
-    A new one was made for each text, and in SQLGlot's compiled form each one for DuckDB parses seventeen templates of
-    functions that hardly a statement has, which took as long as writing it.
-    """
-    # A generator writes one text at a time, and writing may ask for other texts.
-    idle: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
-
-    def make(original: Callable[..., str]) -> Callable[..., str]:
-        def generate(dialect: Any, expression: exp.Expr, copy: bool = True, **options: Any) -> str:
-            if dialect.settings:
-                return original(dialect, expression, copy, **options)
-            generators = idle[type(dialect), *sorted(options.items())]
-            generator = generators.pop() if generators else dialect.generator(**options)
-            text: str = generator.generate(expression, copy=copy)
-            generators.append(generator)  # but for one that failed midway
-            return text
-
-        return generate
-
-    replace("sqlglot.dialects.dialect:Dialect", "generate", make)
 
 
 def translate_without_annotation() -> None:
@@ -354,8 +280,6 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
 )
 
 CORRECTIONS = (
-    parse_once,
-    write_with_one_generator,
     translate_without_annotation,
     bind_parameters,
     end_temporary_tables,
