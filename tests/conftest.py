@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -93,6 +94,13 @@ def _slow_ones_first(items: list[pytest.Item], workers: int) -> list[pytest.Item
         ordered += others[:room]
         del others[:room]
     return ordered + others
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass by what stays until the end: modules, tests, fixtures."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import sqlglot
 from sqlglot import exp
 from sqlglot.expressions.core import POSITION_META_KEYS
 
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 
-# Functions of bqemulator that parse a statement to look at its tree, and change nothing in it.
+# Functions of bqemulator that parse a statement to look at its tree, and change nothing in it; and ours that does.
 _READERS = frozenset(
     (
         "_capture_dml_snapshots",
@@ -28,6 +29,7 @@ _READERS = frozenset(
         "_parse_statement",
         "_reject_dml_on_immutable",
         "detect_drop_routine",
+        "tree_to_read",
     )
 )
 
@@ -58,6 +60,14 @@ def parse_once() -> None:
         return parse_one
 
     replace("sqlglot", "parse_one", make)
+
+
+def tree_to_read(sql: str) -> exp.Expr:
+    """Parse GoogleSQL for a caller that changes nothing in the tree.
+
+    Raises ``sqlglot.errors.SqlglotError`` for what SQLGlot can't parse.
+    """
+    return sqlglot.parse_one(sql, read="bigquery")
 
 
 def write_with_one_generator() -> None:

@@ -21,6 +21,7 @@ from sqlglot import exp
 from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
 from airflow_gemini_batch.testing.bigquery.patches.refusals import refuse
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
+from airflow_gemini_batch.testing.bigquery.patches.speed import tree_to_read
 
 # A literal or a name in DuckDB's SQL as SQLGlot writes it: quotes inside are doubled, and there are no comments.
 _QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
@@ -131,9 +132,10 @@ def rewrite_statements() -> None:
 
 def _rewritten(sql: str, project: str, catalog: Any) -> str:
     try:
-        tree = sqlglot.parse_one(sql, read="bigquery")
+        before = tree_to_read(sql)
     except sqlglot.errors.SqlglotError:
         return sql  # the translator reports it
+    tree = before.copy()
     dashed = _quote_projects(tree)
     if not isinstance(tree, (exp.Query, exp.DML, exp.Merge)) and not (
         isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
@@ -141,10 +143,9 @@ def _rewritten(sql: str, project: str, catalog: Any) -> str:
         # SQLGlot does not write every other statement back as it read it.
         return tree.sql(dialect="bigquery") if dashed else sql
     refuse(tree, project, catalog)
-    before = tree.copy()
     for rewrite in _REWRITES:
         rewrite(tree, project, catalog)
-    return sql if tree == before and not dashed else tree.sql(dialect="bigquery")
+    return sql if not dashed and tree == before else tree.sql(dialect="bigquery")
 
 
 def _quote_projects(tree: exp.Expr) -> bool:
