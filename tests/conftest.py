@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +121,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if left_out:
         config.stash.setdefault(COLLECTED, set()).add(collection_path)
     return left_out or None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the number of tests in each folder, for the gate."""
+    if "GEMINI_BATCH_COUNT_TESTS" not in os.environ:
+        return
+    reports = [one for some in terminalreporter.stats.values() for one in some]
+    tests = {one.nodeid for one in reports if isinstance(one, pytest.TestReport)}
+    folders = Counter(test.partition("::")[0].rpartition("/")[0] for test in tests)
+    terminalreporter.section("tests of each folder")
+    for folder, number in sorted(folders.items()):
+        terminalreporter.line(f"{number:6} {folder}")
+    terminalreporter.line(f"{len(tests):6} in all")
 
 
 # Hooks rather than fixtures, which took a tenth of the time of the unit tests.
