@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import ssl
 import sys
 import tempfile
 from collections import Counter
@@ -37,6 +39,9 @@ os.environ["NO_GCE_CHECK"] = "true"
 ESCAPED = Path(os.environ["AIRFLOW_HOME"]) / "escaped.txt"
 os.environ["GUARD_REPORT"] = str(ESCAPED)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH")]))
+
+# Each client of google-genai reads the certificates of all authorities, three times, to talk to servers without any.
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 
 import tests.guard.sitecustomize  # noqa: E402, F401
 from tests.needs_airflow import needs_airflow  # noqa: E402
