@@ -46,6 +46,7 @@ def parse_once() -> None:
         def parsed(sql: str, read: Any, **options: Any) -> exp.Expr:
             tree = original(sql, read, **options)
             for node in tree.walk():
+                node.comments = node.comments or None
                 if meta := node._meta:
                     node._meta = {key: meta[key] for key in meta.keys() - POSITION_META_KEYS} or None
             return tree
