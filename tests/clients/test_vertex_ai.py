@@ -127,6 +127,7 @@ def test_refusal(client_: Client, files: tuple[str, str]) -> None:
         client_.create(_name(), "gemini-3.8-flahs", *files)
 
 
+@pytest.mark.slow  # importing vertexai takes seconds
 def test_preview_has_the_same_client() -> None:
     from vertexai import batch_prediction
     from vertexai.preview import batch_prediction as preview

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +16,7 @@ from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
 from airflow_gemini_batch.outputs.classify import classify_row
 from airflow_gemini_batch.requests.files.rows import read_rows
 from airflow_gemini_batch.requests.sources import QueryRows, parse_row_source
+from tests.support.limited_process import run_limited
 
 MEGABYTE = 2**20
 
@@ -27,40 +24,6 @@ MEGABYTE = 2**20
 ALLOWED = 2**30
 NEEDED = 2**29
 LARGE = 3 * 2**28
-
-CHILD = """
-import resource, sys
-import orjson, pyarrow.parquet, numpy, duckdb
-from airflow_gemini_batch.exceptions import GeminiBatchError
-from airflow_gemini_batch.requests.files.builder import build_files
-from airflow_gemini_batch.requests.files.rows import read_rows
-from airflow_gemini_batch.requests.sources import parse_row_source
-from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.cli.requests import validate
-
-(size,) = [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmSize")]
-resource.setrlimit(resource.RLIMIT_AS, (size + {allowed}, size + {allowed}))
-path = sys.argv[1]
-try:
-{code}
-except GeminiBatchError as error:
-    print("refused:", str(error)[:400])
-"""
-
-
-def in_child(code: str, path: Path, allowed: int = NEEDED) -> str:
-    """Run code with a limit of memory; return what it prints."""
-    program = CHILD.format(allowed=allowed, code=textwrap.indent(textwrap.dedent(code), "    "))
-    ran = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        # Allocators that reserve more than they use would be held to what they reserve.
-        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return ran.stdout.strip()
 
 
 def packed(path: Path, begin: bytes, piece: bytes, times: int, end: bytes = b"") -> None:
@@ -183,7 +146,7 @@ def test_reader_of_rows_keeps_to_its_memory(tmp_path: Path, name: str) -> None:
     print(sum(1 for _ in rows.rows), "rows")
     """
     allowed = ALLOWED if name == "values.parquet" else NEEDED
-    assert printed in in_child(count, tmp_path / name, allowed)
+    assert printed in run_limited(count, tmp_path / name, allowed)
 
 
 @pytest.mark.slow
@@ -202,7 +165,7 @@ def test_build_keeps_to_its_memory_when_large_rows_follow_small_ones(tmp_path: P
     rows = read_rows(parse_row_source(path), ("isbn", "title"), client)
     build_files(plan("[[ title | a ]]"), rows, GcsAddress("b", "r"), client, logging.getLogger())
     """
-    assert "1 row: the key is NULL" in in_child(build, tmp_path / "a.parquet")
+    assert "1 row: the key is NULL" in run_limited(build, tmp_path / "a.parquet", NEEDED)
 
 
 @pytest.mark.slow
@@ -214,7 +177,10 @@ def test_lines_of_answers_keep_to_their_memory(tmp_path: Path) -> None:
     with open(path, "rb") as stream:
         print([line[:8] for line in iter_lines(stream)])
     """
-    assert in_child(read, tmp_path / "predictions.jsonl") == """[b'{"a": 1}', b'{"b": "\\x00', b'{"c": 1}']"""
+    assert (
+        run_limited(read, tmp_path / "predictions.jsonl", NEEDED)
+        == """[b'{"a": 1}', b'{"b": "\\x00', b'{"c": 1}']"""
+    )
 
 
 @pytest.mark.slow
@@ -239,7 +205,7 @@ def test_validate_keeps_to_its_memory(
     result = CliRunner().invoke(app, ["validate", path, "--all", "--json"])
     print(" ".join(result.output.split()))
     """
-    assert found in in_child(check, tmp_path / "requests.jsonl")
+    assert found in run_limited(check, tmp_path / "requests.jsonl", NEEDED)
 
 
 # What takes time rather than memory: each of these took seconds, or for ever.

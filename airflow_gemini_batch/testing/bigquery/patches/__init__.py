@@ -2,6 +2,7 @@
 
 - ``engine``: start without a network, read results to their end, no files and no network
 - ``statements``, ``casts``, ``json_types``, ``json_functions``, ``json_text``: GoogleSQL that is translated wrongly
+- ``speed``: what made translation slow
 - ``refusals``, ``columns``, ``matches``: GoogleSQL that BigQuery refuses
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations
@@ -40,11 +41,12 @@ def close_gaps() -> None:
             jobs,
             loads,
             refusals,
+            speed,
             statements,
             streaming,
             tables,
         )
 
-        for module in (engine, statements, refusals, tables, ddl, jobs, loads, exports, streaming):
+        for module in (speed, engine, statements, refusals, tables, ddl, jobs, loads, exports, streaming):
             for correct in module.CORRECTIONS:
                 correct()

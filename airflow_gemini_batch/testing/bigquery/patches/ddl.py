@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from airflow_gemini_batch.testing.bigquery.patches.request import current
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
+from airflow_gemini_batch.testing.bigquery.patches.speed import tree_to_read
 from airflow_gemini_batch.testing.bigquery.patches.tables import touch
 
 _NARROW_INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "HUGEINT"))
@@ -33,7 +34,7 @@ def follow_statements() -> None:
     def make(original: Callable[[str, str, Any], None]) -> Callable[[str, str, Any], None]:
         def sync(sql: str, project: str, context: Any) -> None:
             try:
-                tree = sqlglot.parse_one(sql, read="bigquery")
+                tree = tree_to_read(sql)
             except sqlglot.errors.SqlglotError:
                 return
             if isinstance(tree, exp.Create) and tree.kind == "TABLE":
@@ -80,7 +81,7 @@ def place_sql_datasets() -> None:
             original(sql, project, context)
             for dataset in context.catalog.list_all_datasets():
                 if (dataset.project_id, dataset.dataset_id) not in known:
-                    tree = sqlglot.parse_one(sql, read="bigquery")
+                    tree = tree_to_read(sql)
                     asked = tree.find(exp.LocationProperty)
                     location = asked.name if asked else current().default_location
                     context.catalog.update_dataset(dataset.model_copy(update={"location": location}))
@@ -136,7 +137,7 @@ def _follow_dml(tree: exp.DML, project: str, context: Any) -> None:
 
 def _single_actions(sql: str) -> list[str]:
     try:
-        tree = sqlglot.parse_one(sql, read="bigquery")
+        tree = tree_to_read(sql)
     except sqlglot.errors.SqlglotError:
         return [sql]
     if not isinstance(tree, exp.Alter):

@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 import duckdb
 import sqlglot
 from sqlglot import exp
-from sqlglot.expressions.core import POSITION_META_KEYS
 
 from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
 from airflow_gemini_batch.testing.bigquery.patches.refusals import refuse
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
+from airflow_gemini_batch.testing.bigquery.patches.speed import tree_to_read
 
 # A literal or a name in DuckDB's SQL as SQLGlot writes it: quotes inside are doubled, and there are no comments.
 _QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
@@ -32,34 +32,6 @@ _WHITESPACE = "".join(map(chr, (*range(9, 14), 32, 133, 160, 0x1680, *range(0x20
 )
 
 _NAMES_COLUMNS = (exp.Alias, exp.Column, exp.ColumnDef, exp.Schema)
-
-
-def parse_once() -> None:
-    """Parse a text once and give each caller a copy of its tree.
-
-    bqemulator's passes parse each statement twenty times, and change the trees that they get; SQLGlot's generator of
-    DuckDB parses the same templates for each function that it writes. A copy costs a tenth of parsing, without the
-    positions in the text, which nobody reads.
-    """
-
-    def make(original: Callable[..., exp.Expr]) -> Callable[..., exp.Expr]:
-        @functools.lru_cache(maxsize=256)
-        def parsed(sql: str, read: Any, **options: Any) -> exp.Expr:
-            tree = original(sql, read, **options)
-            for node in tree.walk():
-                if meta := node._meta:
-                    node._meta = {key: meta[key] for key in meta.keys() - POSITION_META_KEYS} or None
-            return tree
-
-        def parse_one(sql: str, read: Any = None, **options: Any) -> exp.Expr:
-            try:
-                return parsed(sql, read, **options).copy()
-            except TypeError:  # an option that has no hash
-                return original(sql, read, **options)
-
-        return parse_one
-
-    replace("sqlglot", "parse_one", make)
 
 
 def translate_without_annotation() -> None:
@@ -160,9 +132,10 @@ def rewrite_statements() -> None:
 
 def _rewritten(sql: str, project: str, catalog: Any) -> str:
     try:
-        tree = sqlglot.parse_one(sql, read="bigquery")
+        before = tree_to_read(sql)
     except sqlglot.errors.SqlglotError:
         return sql  # the translator reports it
+    tree = before.copy()
     dashed = _quote_projects(tree)
     if not isinstance(tree, (exp.Query, exp.DML, exp.Merge)) and not (
         isinstance(tree, exp.Create) and tree.kind in ("TABLE", "VIEW")
@@ -170,10 +143,9 @@ def _rewritten(sql: str, project: str, catalog: Any) -> str:
         # SQLGlot does not write every other statement back as it read it.
         return tree.sql(dialect="bigquery") if dashed else sql
     refuse(tree, project, catalog)
-    before = tree.copy()
     for rewrite in _REWRITES:
         rewrite(tree, project, catalog)
-    return sql if tree == before and not dashed else tree.sql(dialect="bigquery")
+    return sql if not dashed and tree == before else tree.sql(dialect="bigquery")
 
 
 def _quote_projects(tree: exp.Expr) -> bool:
@@ -309,7 +281,6 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
 )
 
 CORRECTIONS = (
-    parse_once,
     translate_without_annotation,
     bind_parameters,
     end_temporary_tables,

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlglot
+from sqlglot.dialects.dialect import Dialect
 
 from tests.testing.bigquery.patches.conftest import NASTY, Query, types_of
 
@@ -245,3 +247,23 @@ def test_script_has_parameters_and_temporary_tables_of_its_own(query: Query) -> 
     script = "CREATE TEMP TABLE kept AS SELECT CONCAT(@prompt, ' @prompt') AS text; SELECT text FROM kept"
     for prompt in (NASTY, "another"):
         assert query(script, prompt=prompt) == [(f"{prompt} @prompt",)]
+
+
+def test_statement_is_parsed_anew_as_it_was_parsed_first(client: bigquery.Client, dataset: str) -> None:
+    # The tree of a statement is shared by those who only read it.
+    statements = [
+        f"CREATE TABLE {dataset}.t (a INT64, b STRING) OPTIONS (description = 'x', labels = [('a', 'b')])",
+        f"INSERT INTO {dataset}.t (a, b) VALUES (1, 'x')",
+        f"ALTER TABLE {dataset}.t ADD COLUMN c STRING, ADD COLUMN d JSON",
+        f"MERGE INTO {dataset}.t AS t USING (SELECT 1 AS a) AS s ON t.a = s.a WHEN MATCHED THEN UPDATE SET b = 'y'",
+        f"UPDATE {dataset}.t SET b = 'z' WHERE a IN (SELECT n FROM UNNEST([1, 2]) AS n WITH OFFSET o)",
+        f"CREATE VIEW {dataset}.v AS SELECT a, STRUCT(b AS camelCase) AS s FROM {dataset}.t",
+        f"SELECT * FROM {dataset}.v LEFT JOIN {dataset}.t USING (a)",
+        f"BEGIN TRANSACTION; DELETE FROM {dataset}.t WHERE TRUE; COMMIT TRANSACTION",
+        f"DROP VIEW {dataset}.v",
+        f"DROP TABLE IF EXISTS {dataset}.t",
+    ]
+    for sql in statements:
+        client.query_and_wait(sql)
+        for each in sql.split("; "):
+            assert sqlglot.parse_one(each, read="bigquery") == Dialect.get_or_raise("bigquery").parse(each)[0]

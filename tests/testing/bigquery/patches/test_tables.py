@@ -144,11 +144,11 @@ def test_creates_and_updates_tables_over_the_api(client: bigquery.Client, datase
 def test_drops_expired_tables(client: bigquery.Client, dataset: str, query: Query) -> None:
     query(
         """CREATE TABLE ds.short
-           OPTIONS(expiration_timestamp=TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 200 MILLISECOND))
+           OPTIONS(expiration_timestamp=TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 SECOND))
            AS SELECT 1 AS a"""
     )
     assert query("SELECT a FROM ds.short") == [(1,)]
-    time.sleep(0.25)
+    time.sleep(1)
     with pytest.raises(NotFound):
         client.get_table(f"{dataset}.short")
     with pytest.raises(NotFound):
