@@ -28,7 +28,8 @@ def cases() -> list[Any]:
         from tests.googlesql.shapes import hostile_shapes, shapes
     except ModuleNotFoundError as error:
         raise NotAnsweredError(f"the statements can't be made here: {error}") from None
-    hostile = hostile_shapes(internal_names()).values()
+    names = sorted({name for some in internal_names().values() for name in some})
+    hostile = hostile_shapes(names).values()
     found = [case for shape in (*shapes(full=False), *hostile) for case in cases_of(shape)]
     return list({(case.sql, str(case.tables)): case for case in found}.values())
 
