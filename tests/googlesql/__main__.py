@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import orjson
 
-from tests.googlesql.analyzer import Case, judged
+from tests.googlesql.analyzer import Case
 from tests.googlesql.service import MISSING
+from tests.googlesql.verdicts import different, new, refused
 
 
 def recorded(folder: Path) -> Iterator[Case]:
@@ -21,33 +23,24 @@ def recorded(folder: Path) -> Iterator[Case]:
             yield Case(**orjson.loads(line))
 
 
-def different(cases: Iterable[Case]) -> list[Case]:
-    """Return the statements without those that differ in names of tables, digests and values only."""
-    found: dict[str, Case] = {}
-    for case in cases:
-        sql = case.sql
-        for number, name in enumerate(case.tables):
-            sql = sql.replace(f"`{name}`", f"`table {number}`")
-        sql = re.sub(r"`[^`]+\.[^`]+\.[^`]+`", "`new table`", re.sub(r"[0-9a-f]{12,}", "digest", sql))
-        found.setdefault(f"{sql}\n{list(case.tables.values())}\n{case.parameters}", case)
-    return list(found.values())
-
-
 def main(folder: str) -> str | None:
-    """Print what is refused; returns a message when anything is, or when nothing was analyzed."""
+    """Print what is refused; returns a message when anything is, or when nothing was recorded."""
     if MISSING:
         return MISSING
     began = time.perf_counter()
     cases = list(recorded(Path(folder)))
     few = different(cases)
-    refused = [one for one in judged(few) if one.faults]
-    for one in refused:
-        print(f"{one.case.name}\n  {'; '.join(one.faults)}\n  {one.case.sql[:300]!r}")
+    asked = list(new(few).values())
+    processes = os.cpu_count() or 1
+    with ProcessPoolExecutor(processes) as pool:
+        parts = pool.map(refused, (asked[number::processes] for number in range(processes)))
+    faults = [fault for part in parts for fault in part]
     seconds = time.perf_counter() - began
-    print(f"{len(cases)} statements, {len(few)} different ones, {len(refused)} refused, {seconds:.1f} s")
+    print(*faults, sep="\n")
+    print(f"{len(cases)} statements, {len(few)} different ones, {len(asked)} of them new, {seconds:.1f} s")
     if not cases:
         return f"no statements were recorded in {folder}"
-    return f"Google's SQL analyzer refuses {len(refused)} statements" if refused else None
+    return f"Google's SQL analyzer refuses {len(faults)} statements" if faults else None
 
 
 if __name__ == "__main__":

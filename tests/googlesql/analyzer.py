@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from tests.googlesql.catalogs import Columns, catalog, options
 from tests.googlesql.rules import faults
@@ -51,63 +51,43 @@ def judged(cases: Iterable[Case], *, nested: bool = False) -> Iterator[Judgement
     """
     waiting = list(cases)
     for start in range(0, len(waiting), _AT_ONCE):
-        part = [
-            _Renamed.of(case, f"{number}:") for number, case in enumerate(waiting[start : start + _AT_ONCE])
-        ]
-        tables = {name: columns for one in part for name, columns in one.tables.items()}
+        part = list(enumerate(waiting[start : start + _AT_ONCE]))
+        tables = {f"{n}:{name}": columns for n, case in part for name, columns in case.tables.items()}
         with _registered(tables, nested=nested) as registered:
-            for one in part:
-                yield _judged(one, registered, nested=nested)
+            for number, case in part:
+                yield _judged(case, f"{number}:", registered, nested=nested)
 
 
-def refusal(case: Case) -> str:
-    """Return why BigQuery would refuse a case; empty when it would not."""
-    (judgement,) = judged([case])
-    return "\n".join(judgement.faults)
-
-
-@dataclass(frozen=True, slots=True)
-class _Renamed:
-    """A case whose tables have names that no other case of the catalog has."""
-
-    case: Case
-    prefix: str
-    tables: dict[str, Columns]
-
-    @classmethod
-    def of(cls, case: Case, prefix: str) -> Self:
-        return cls(case, prefix, {f"{prefix}{name}": columns for name, columns in case.tables.items()})
-
-    def sql(self, *, nested: bool) -> str:
-        sql = self.case.sql
-        for name in self.case.tables:
-            renamed = f"{self.prefix}{name}"
-            sql = sql.replace(f"`{name}`", f"`{renamed}`")
-        return _WHOLE_NAME.sub(r"`\1`.`\2`.`\3`", sql) if nested else sql
-
-
-def _judged(one: _Renamed, registered: int, *, nested: bool) -> Judgement:
+def _judged(case: Case, prefix: str, registered: int, *, nested: bool) -> Judgement:
+    """Return what is said of a case. The prefix tells its tables from those of other cases in the catalog."""
     from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
-    found, resolved, tables = list(faults(one.case)), [], dict(one.tables)
-    request = messages.AnalyzeRequest(options=options(one.case.parameters), registered_catalog_id=registered)
-    request.parse_resume_location.input = sql = one.sql(nested=nested)
+    sql, tables = case.sql, {}
+    for name, columns in case.tables.items():
+        tables[f"{prefix}{name}"] = columns
+        sql = sql.replace(f"`{name}`", f"`{prefix}{name}`")
+    if nested:
+        sql = _WHOLE_NAME.sub(r"`\1`.`\2`.`\3`", sql)
+    found, resolved = list(faults(case)), []
+    request = messages.AnalyzeRequest(options=options(case.parameters), registered_catalog_id=registered)
+    request.parse_resume_location.input = sql
     text, place = sql.encode(), 0
+    end = len(text.rstrip(b" \n\t\r;"))
     with ExitStack() as own_catalogs:
         try:
-            while text[place:].strip(b" \n\t\r;"):
+            while place < end:
                 request.parse_resume_location.byte_position = place
                 answer = fields(service().call("Analyze", request))
                 resolved.append(answer[_STATEMENT][0])
                 made = _MADE.match(text[place:].decode())
                 place = answer[_PLACE][0]
-                if made:
+                if made and place < end:
                     tables[made[1].replace("`", "")] = _columns_made(resolved[-1])
                     own_catalog = _registered(tables, nested=nested)
                     request.registered_catalog_id = own_catalogs.enter_context(own_catalog)
         except RefusedError as error:
-            found.append(str(error).replace(one.prefix, ""))
-    return Judgement(one.case, tuple(resolved), tuple(found))
+            found.append(str(error).replace(prefix, ""))
+    return Judgement(case, tuple(resolved), tuple(found))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ not among them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -298,7 +298,7 @@ def _staging_of(statement: Callable[..., Statement]) -> Callable[[Shape], Iterat
                 for address, columns in _outputs(shape).items()
             ]
             # Of a job that failed nothing came back.
-            for some in (answers, [] if shape.plain else answers):
+            for some in (answers, []) if shape.plain else (answers,):
                 tables = {**_requests(shape), **(_outputs(shape) if some else {})}
                 yield _case(statement(shape.landing, shape.staging, requests, some), tables)
             if shape.submissions > 1:
@@ -402,13 +402,17 @@ def own_columns(shape: Shape) -> set[str]:
     }
 
 
-BUILDERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
+OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "preview_statement": _preview,
     "build_statement": _build,
     "export_statement": _export,
     "done_query": _done,
     "failed_query": _failed,
     "collecting_statement": _collected_marks,
+}
+"""Of the statements that make requests of rows."""
+
+OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "landed_jobs_query": _landed_jobs,
     "earlier_usage_query": _earlier_usage,
     "staging_statement": _staging_of(staging_statement),
@@ -425,15 +429,13 @@ BUILDERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "TableMatch.follow_up_statement": _match_statements("follow_up_statement", "rerun"),
     "TableMatch.mixed_statement": _match_statements("mixed_statement"),
 }
+"""Of the statements that read answers."""
+
+BUILDERS = {**OF_ROWS, **OF_ANSWERS}
 
 
-def cases_of(shape: Shape) -> Iterator[Case]:
-    """Yield the statements of all builders for a shape."""
-    for name in BUILDERS:
-        yield from cases_by(name, shape)
-
-
-def cases_by(builder: str, shape: Shape) -> Iterator[Case]:
-    """Yield the statements of one builder for a shape."""
-    for case in BUILDERS[builder](shape):
-        yield Case(case.sql, case.tables, case.parameters, f"{builder} of {shape}")
+def cases_of(shape: Shape, builders: Iterable[str] = BUILDERS) -> Iterator[Case]:
+    """Yield the statements of builders for a shape."""
+    for name in builders:
+        for case in BUILDERS[name](shape):
+            yield replace(case, name=f"{name} of {shape}")

@@ -6,7 +6,7 @@ Sources: https://cloud.google.com/bigquery/quotas#query_jobs, and the reference 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Protocol
 
 MOST_BYTES = 1_000_000
@@ -43,9 +43,9 @@ class Checked(Protocol):
     def parameters(self) -> Sized: ...
 
 
-def unquoted(sql: str) -> str:
-    """Return a statement without what holds no syntax: texts, quoted names and comments."""
-    return _QUOTED.sub("''", sql)
+def unquoted(sql: str, instead: str | Callable[[re.Match[str]], str] = "''") -> str:
+    """Return a statement with something instead of what holds no syntax: texts, quoted names and comments."""
+    return _QUOTED.sub(instead, sql)
 
 
 def faults(case: Checked) -> Iterator[str]:

@@ -30,11 +30,13 @@ class RefusedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Return where compiled modules are kept."""
-    if given := os.environ.get("GEMINI_BATCH_GOOGLESQL_CACHE"):
-        return Path(given)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "airflow-gemini-batch-tests")
+    """Return the folder for compiled modules and verdicts, after making it. Nobody else may write there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "airflow-gemini-batch-tests")
+    folder = Path(os.environ.get("GEMINI_BATCH_GOOGLESQL_CACHE") or cache)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o022:
+        raise PermissionError(f"{folder}: others may write to the cache of compiled code. Name another one")
+    return folder
 
 
 def compiled_module(folder: Path) -> Path:
@@ -42,10 +44,6 @@ def compiled_module(folder: Path) -> Path:
     import wasmtime
     from zetasql.wasi import get_wasm_path
 
-    # Machine code, so nobody else may write there.
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o022:
-        raise PermissionError(f"{folder}: others may write to the cache of compiled code. Name another one")
     file = folder / f"zetasql-{version('zetasql')}-wasmtime-{version('wasmtime')}-{sys.platform}.cwasm"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -135,26 +133,9 @@ def fields(message: bytes) -> dict[int, list[Any]]:
 
     The library refuses resolved statements, which are nested deeper than it goes.
     """
-    place, found = 0, {}
-    while place < len(message):
-        tag, place = _varint(message, place)
-        value: Any
-        if tag & 7 == 0:
-            value, place = _varint(message, place)
-        elif tag & 7 == 2:
-            size, place = _varint(message, place)
-            value, place = message[place : place + size], place + size
-        else:
-            raise ValueError(f"a field of the wire type {tag & 7}")
-        found.setdefault(tag >> 3, []).append(value)
+    from google.protobuf import empty_pb2, unknown_fields
+
+    found: dict[int, list[Any]] = {}
+    for one in unknown_fields.UnknownFieldSet(empty_pb2.Empty.FromString(message)):
+        found.setdefault(one.field_number, []).append(one.data)
     return found
-
-
-def _varint(message: bytes, place: int) -> tuple[int, int]:
-    shift = value = 0
-    while True:
-        byte = message[place]
-        value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return value, place

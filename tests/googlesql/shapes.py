@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.bigquery.expressions import KEY_TYPES
-from tests.googlesql.builders import MANY_JOBS, ONE_JOB, SOME_JOBS, Shape, own_columns
+from tests.googlesql.analyzer import Case
+from tests.googlesql.builders import (
+    MANY_JOBS,
+    OF_ANSWERS,
+    OF_ROWS,
+    ONE_JOB,
+    SOME_JOBS,
+    Shape,
+    cases_of,
+    own_columns,
+)
 from tests.googlesql.pairs import everything, pairwise
 from tests.landing import schema_cases
 
-TEXT_TYPES = (
-    *(
-        "STRING",
-        "BYTES",
-        "INT64",
-        "FLOAT64",
-        "NUMERIC",
-        "BIGNUMERIC",
-        "BOOL",
-        "DATE",
-        "TIME",
-        "DATETIME",
-        "TIMESTAMP",
-    ),
-    *(
-        "INTERVAL",
-        "JSON",
-        "GEOGRAPHY",
-        "ARRAY<STRING>",
-        "ARRAY<STRUCT<`a` INT64>>",
-        "STRUCT<`a` JSON, `b` ARRAY<DATE>>",
-    ),
-)
+_PLAIN_TYPES = """
+STRING BYTES INT64 FLOAT64 NUMERIC BIGNUMERIC BOOL DATE TIME DATETIME TIMESTAMP INTERVAL JSON GEOGRAPHY
+""".split()  # noqa: SIM905
+TEXT_TYPES = (*_PLAIN_TYPES, "ARRAY<STRING>", "ARRAY<STRUCT<`a` INT64>>", "STRUCT<`a` JSON, `b` ARRAY<DATE>>")
 """All types of columns."""
 
 _KEYS = [
     {"isbn": "STRING"},
     {"id": "INT64"},
-    {"at": "TIMESTAMP", "isbn": "STRING"},
     {f"k{number}": kind for number, kind in enumerate(KEY_TYPES)},
 ]
 _BUILDS: dict[str, Sequence[Any]] = {
@@ -49,20 +40,19 @@ _BUILDS: dict[str, Sequence[Any]] = {
     "rows": ["table", "query", "recursive"],
     "done": [0, 1, 2],
     "sharding": [ONE_JOB, SOME_JOBS, MANY_JOBS],
-    "media": [(), ("cover", "film")],
-    "embeds": [False, True],
+    "kind": [{}, {"media": ("cover", "film")}, {"embeds": True}],
 }
 _LANDINGS: dict[str, Sequence[Any]] = {
     "key": _KEYS,
-    "embeds": [False, True],
-    "dimensions": [None, 256],
-    "schema": [
-        None,
-        schema_cases.TEXT,
-        schema_cases.list_of(schema_cases.WHOLE),
-        schema_cases.list_of(schema_cases.object_of(["a"], a=schema_cases.YES_NO)),
-        schema_cases.object_of(a=schema_cases.NUMBER, b=schema_cases.list_of(schema_cases.TEXT)),
+    "kind": [
+        {"schema": None},
+        {"schema": schema_cases.TEXT},
+        {"schema": schema_cases.list_of(schema_cases.WHOLE)},
+        {"schema": schema_cases.list_of(schema_cases.object_of(["a"], a=schema_cases.YES_NO))},
+        {"schema": schema_cases.object_of(a=schema_cases.NUMBER, b=schema_cases.list_of(schema_cases.TEXT))},
+        {"embeds": True},
     ],
+    "dimensions": [None, 256],
     "response": ["JSON", "STRING"],
     "plain": [False, True],
     "submissions": [1, 3],
@@ -79,23 +69,23 @@ _ALL_SCHEMAS = schema_cases.object_of(
 )
 
 
-def shapes(*, full: bool) -> Iterator[Shape]:
-    """Yield shapes of builds and of landings.
+def combined(*, full: bool) -> Iterator[Case]:
+    """Yield the statements for rows and answers of all kinds.
 
     :param full: take each combination, rather than each pair.
     """
-    combined = everything if full else pairwise
-    yield Shape(texts=_ALL_TYPES, schema=_ALL_SCHEMAS)
-    yield Shape(texts=_ALL_TYPES, embeds=True)
-    for dimensions in (_BUILDS, _LANDINGS):
-        for settings in combined(dimensions):
-            yield Shape(**settings)
+    yield from cases_of(Shape(texts=_ALL_TYPES, schema=_ALL_SCHEMAS))
+    yield from cases_of(Shape(texts=_ALL_TYPES, embeds=True))
+    for dimensions, builders in ((_BUILDS, OF_ROWS), (_LANDINGS, OF_ANSWERS)):
+        for settings in everything(dimensions) if full else pairwise(dimensions):
+            yield from cases_of(Shape(**settings.pop("kind"), **settings), builders)
 
 
 _MINE = Shape(key={"my_key": "STRING"}, texts={"my_text": "STRING"})
 
 
-def hostile_shapes(names: Iterable[str]) -> dict[str, Shape]:
+@functools.cache
+def hostile_shapes(names: tuple[str, ...]) -> dict[str, Shape]:
     """Return shapes in which columns of users have these names, for each place where there is a column."""
     columns = dict.fromkeys(names, "STRING")
     fields = {

@@ -25,11 +25,12 @@ def cases() -> list[Any]:
     try:
         from tests.googlesql.builders import cases_of
         from tests.googlesql.names import internal_names
-        from tests.googlesql.shapes import hostile_shapes, shapes
+        from tests.googlesql.shapes import combined, hostile_shapes
     except ModuleNotFoundError as error:
         raise NotAnsweredError(f"the statements can't be made here: {error}") from None
-    hostile = hostile_shapes(internal_names()).values()
-    found = [case for shape in (*shapes(full=False), *hostile) for case in cases_of(shape)]
+    names = sorted({name for some in internal_names().values() for name in some})
+    hostile = (case for shape in hostile_shapes(tuple(names)).values() for case in cases_of(shape))
+    found = (*combined(full=False), *hostile)
     return list({(case.sql, str(case.tables)): case for case in found}.values())
 
 

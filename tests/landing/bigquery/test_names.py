@@ -12,7 +12,7 @@ from tests.landing.landings import Landing, bad, genre, good, later, plan_of
 from tests.support.tables import fill
 
 NAMES = {name for names in internal_names().values() for name in names} | set(STEP_ASIDE)
-PLACES = hostile_shapes(sorted(NAMES))
+PLACES = hostile_shapes(tuple(sorted(NAMES)))
 
 
 def test_fields_have_names_of_ours(gemini_batch_stack):

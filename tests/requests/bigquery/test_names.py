@@ -18,7 +18,7 @@ SELECT CAST(n AS STRING) AS isbn, 'x' AS title FROM counted -- ;"""
 
 
 def test_columns_have_names_of_ours(gemini_batch_stack, build, dataset, table):
-    keys = tuple(hostile_shapes(OURS)["key"].key)
+    keys = tuple(hostile_shapes(tuple(OURS))["key"].key)
     assert {"source_rows", "done", "key_text", "gemini_batch_rows"} <= set(keys)
     row = {name: f"<{name}>" for name in OURS}
     wanted = plan(" ".join(f"[[ {name} ]]" for name in OURS), key=keys)
