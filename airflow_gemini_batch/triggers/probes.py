@@ -123,10 +123,11 @@ class OutputProbe:
             if check.state is not ReadinessState.READY:
                 return check
             return self._of_submissions(hook, output, [submission])
-        outputs = hook.store.files.prediction_folders(output) if isinstance(output, GcsAddress) else [output]
         tally = hook.store.of(output).tally(output)
         if tally is None:
             return not_yet(f"there is no output at {output}")
+        # After the rows, since a folder may be written meanwhile.
+        outputs = hook.store.files.prediction_folders(output) if isinstance(output, GcsAddress) else [output]
         expected = self._expected(hook)
         if len(outputs) == 1 and tally.rows >= (expected or 0) and not tally.to_retry:
             return self._judge([output], tally, expected)
