@@ -114,10 +114,11 @@ class Dialect(ABC):
         """Return the number of items of a list; NULL of NULL."""
 
     @abstractmethod
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         """Return a list with a value for each item that a condition holds for, in their order.
 
         :param item: what the value and the condition call the item.
+        :param most: how many of the first items are looked at; all of them if None.
         """
 
     @abstractmethod
@@ -143,9 +144,21 @@ class Dialect(ABC):
     def offset(self, index: str) -> str:
         """Return the place of an item, counted from 0, by what :meth:`first` calls it."""
 
+    @abstractmethod
+    def has_null(self, items: str) -> str:
+        """Return whether an item of a list is NULL; NULL of NULL."""
+
+    @abstractmethod
+    def norm(self, numbers: str) -> str:
+        """Return the length of a vector without NULL (L2)."""
+
     def json_list(self, json: str, path: str) -> str:
         """Return the items of a JSON list; what is not a list is the only item."""
         return f"IFNULL({self.json_items(json, path)}, {self.one(self.json_query(json, path))})"
+
+    def json_first(self, json: str, path: str = "$") -> str:
+        """Return the first item of a JSON list; what is not a list, or is empty, as it is."""
+        return f"COALESCE({self.json_query(json, f'{path}[0]')}, {self.json_query(json, path)})"
 
     def count(self, json: str, path: str) -> str:
         """Return a number that is not negative; 0 of anything else. The service writes 8, 8.0 or '8'."""
@@ -215,8 +228,10 @@ class _BigQuery(Dialect):
     def length(self, items: str) -> str:
         return f"ARRAY_LENGTH({items})"
 
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         index = f"{item}_index"
+        if most is not None:
+            where = f"{index} < {most}" + ("" if where == "TRUE" else f" AND ({where})")
         return (
             f"ARRAY(SELECT {value} FROM UNNEST({items}) AS {item} WITH OFFSET AS {index}"
             f"{_where(where)} ORDER BY {index})"
@@ -247,6 +262,12 @@ class _BigQuery(Dialect):
 
     def offset(self, index: str) -> str:
         return index
+
+    def has_null(self, items: str) -> str:
+        return f"EXISTS (SELECT 1 FROM UNNEST({items}) AS item WHERE item IS NULL)"
+
+    def norm(self, numbers: str) -> str:
+        return f"(SELECT SQRT(SUM(number * number)) FROM UNNEST({numbers}) AS number)"
 
 
 def _where(condition: str) -> str:
@@ -333,7 +354,8 @@ class _DuckDB(Dialect):
     def length(self, items: str) -> str:
         return f"len({items})"
 
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
+        items = items if most is None else f"{items}[:{most}]"
         kept = items if where == "TRUE" else f"list_filter({items}, lambda {item}: {where})"
         return f"list_transform({kept}, lambda {item}: {value})"
 
@@ -352,6 +374,12 @@ class _DuckDB(Dialect):
 
     def offset(self, index: str) -> str:
         return f"({index} - 1)"
+
+    def has_null(self, items: str) -> str:
+        return f"(list_count({items}) < len({items}))"
+
+    def norm(self, numbers: str) -> str:
+        return f"sqrt(list_dot_product({numbers}, {numbers}))"
 
 
 BIGQUERY: Dialect = _BigQuery()
