@@ -7,10 +7,10 @@ Python mends or counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -18,9 +18,10 @@ from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
+from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, Piece
+from airflow_gemini_batch.gcp.pieces import LONG_LINE, Piece, has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -29,9 +30,9 @@ from airflow_gemini_batch.sql.engine import PARQUET_OPTIONS, connect, copy_rows,
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_READ = ("key", "status", "error", "processed_time", "response")
-_IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
-_SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
+_READ = ("key", "status", "error", "processed_time")
+IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
+SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
 
 # What is read of a response. DuckDB gives NULL for what is of another type, and the text of what is to be a text.
 _COUNTS = ", ".join(f"{name} BIGINT" for name in TOKEN_COLUMNS.values())
@@ -56,10 +57,10 @@ _TEXT = f"""CASE
 
 # A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
 # text and ended well, or it has one that ended otherwise.
-_FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
+FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
 _ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
 _PLAIN = f"""(
-    {_SENT} AND error IS NULL AND ({_FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
+    {SENT} AND error IS NULL AND ({FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
   )"""
 
 
@@ -67,9 +68,33 @@ def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
     """Return a database that :class:`AnswerLines` can use; it spills to the folder."""
     database = connect(folder, threads)
     database.create_function(
-        "gemini_batch_identity", _identity, ["VARCHAR", "VARCHAR"], _IDENTITY, null_handling="special"
+        "gemini_batch_identity", _identity, ["VARCHAR"] * 3, IDENTITY, null_handling="special"
     )
     return database
+
+
+class LineForm(NamedTuple):
+    """How the lines of a family of models are read.
+
+    :param plain_rows: gives the query for the rows of a file, by declared types; those that are not plain have no
+        ``label`` and no ``digest``.
+    :param other_rows: gives the WITH clauses for rows of a file by the general rules: those that are not plain, or all.
+        The last one is ``gemini_batch_read``, as of the others.
+    :param mended_rows: gives those for all rows of a file that :class:`AnswerLines` has written; each has an
+        ``identity``, of type :data:`IDENTITY`.
+    :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
+    """
+
+    family: ModelFamily
+    plain_rows: Callable[[Path], str]
+    other_rows: Callable[[Path, bool], str]
+    mended_rows: Callable[[Path], str]
+    is_odd: Callable[[bytes], bool]
+
+
+def write_lines(database: DuckDBPyConnection, query: str, path: Path) -> None:
+    """Write the rows of a query to a Parquet file."""
+    copy_rows(database, query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
 
 
 @dataclass(slots=True)
@@ -78,9 +103,12 @@ class AnswerLines:
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, which has the columns of :func:`.read_answers`, and ``label``,
-        ``digest`` and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and ``fields``, a struct
-        of what else is read of a response. It gives ``label`` and ``digest`` as well.
+    :param query: a query over ``gemini_batch_read``, which has ``label``, ``digest`` and ``bare_key`` (see
+        :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of generated content the columns
+        of :func:`.read_answers`, and ``fields``, a struct of what else is read of a response. The query gives ``label``
+        and ``digest`` as well.
+    :param form: of the family whose lines they are.
+    :param write: writes the rows of a query to a Parquet file.
     :param files: written so far; all have the same columns.
     :param unreadable: lines that are no JSON objects.
     """
@@ -88,6 +116,8 @@ class AnswerLines:
     database: DuckDBPyConnection
     folder: Path
     query: str
+    form: LineForm
+    write: Callable[[DuckDBPyConnection, str, Path], None] = write_lines
     files: list[Path] = field(default_factory=list)
     unreadable: int = 0
 
@@ -95,11 +125,12 @@ class AnswerLines:
         """Read the lines of a piece."""
         others = True
         if piece.is_usual:
-            path = self._write(f"gemini_batch_read AS (\n{_plain_rows(piece.path)}\n)")
-            count = f"SELECT COUNT(*) FILTER (label IS NULL) FROM {parquet_rows([path])}"
+            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.path)}\n)")
+            odd = "label IS NULL AND digest IS NULL"
+            count = f"SELECT COUNT(*) FILTER ({odd}) FROM {parquet_rows([path])}"
             ((others,),) = self.database.execute(count).fetchall()
         if others:
-            self._write(_other_rows(piece.path, "NOT is_plain" if piece.is_usual else "TRUE"))
+            self._write(self.form.other_rows(piece.path, piece.is_usual))
             self._mend(piece.path, only_broken=True)
         if piece.long_lines:
             self._mend(piece.long_lines)
@@ -111,7 +142,7 @@ class AnswerLines:
 
     def _write(self, clauses: str) -> Path:
         path = self.folder / f"answers-{len(self.files)}.parquet"
-        copy_rows(self.database, f"WITH {clauses} {self.query}", path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
+        self.write(self.database, f"WITH {clauses} {self.query}", path)
         self.files.append(path)
         return path
 
@@ -121,24 +152,46 @@ class AnswerLines:
             for row in self._odd_rows(iter_lines(source), only_broken):
                 target.write(orjson.dumps(row) + b"\n")
         if mended.stat().st_size:
-            self._write(_mended_rows(mended))
+            self._write(self.form.mended_rows(mended))
         mended.unlink()
 
     def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
         for line in lines:
-            if only_broken and _is_object(line):
+            if only_broken and self._is_read(line):
                 continue
             row = tolerant_object(line)
             if row is None:
                 self.unreadable += 1
                 continue
             # What is large is in the request or in media, of which no rule asks for the content.
-            _, digest, bare_key = answer_identity(row)
-            kept = {name: row.get(name) for name in _READ}
+            _, digest, bare_key = answer_identity(row, self.form.family)
+            kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
             yield {**_without_media(kept), "identity": {"digest": digest, "bare_key": bare_key}}
 
+    def _is_read(self, line: bytes) -> bool:
+        """Return whether DuckDB finds something in a line: in some that are not JSON, as with NaN, it does."""
+        family = self.form.family
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            read = (*_READ, family.answer_column, family.asked)
+            return isinstance(row, dict) and any(row.get(name) is not None for name in read)
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            return False
+        ((kind,),) = self.database.execute("SELECT json_type(TRY_CAST(? AS JSON))", [text]).fetchall()
+        return bool(kind == "OBJECT")
 
-def _read_json(path: Path, columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+
+def read_json(path: Path, columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+    """Return the rows of a file of JSON Lines as they stand behind FROM; a line that can't be read has NULLs only.
+
+    :param columns: types by name. What is of another type is NULL.
+    :param longest: bytes of a line.
+    """
     typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
     return (
         f"read_json({literal(path)}, format = 'newline_delimited', ignore_errors = true, "
@@ -151,7 +204,7 @@ def _plain_rows(path: Path) -> str:
 
     Those that are not plain have no label.
     """
-    columns = dict.fromkeys(("key", "status", "error", "processed_time"), "VARCHAR")
+    columns = dict.fromkeys(_READ, "VARCHAR")
     return f"""SELECT
   IF({_PLAIN}, key, NULL) AS label,
   NULL::VARCHAR AS digest,
@@ -164,86 +217,96 @@ def _plain_rows(path: Path) -> str:
   IFNULL(plain_text, '') AS answer_text,
   NULL::VARCHAR AS other_part,
   NULL::VARCHAR AS block_reason,
-  IF({_FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
+  IF({FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
   SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {_read_json(path, {**columns, "response": _FIELDS})})
+  FROM (SELECT * RENAME (response AS fields) FROM {read_json(path, {**columns, "response": _FIELDS})})
 )"""
 
 
-def _other_rows(path: Path, condition: str) -> str:
-    """Return the WITH clauses that read rows of a file, of which DuckDB and Python tell together what they answer.
-
-    :param condition: which rows; ``is_plain`` says whether :func:`_plain_rows` has read it.
-    """
-    columns = dict.fromkeys((*_READ, "request"), "JSON")
-    absent = " AND ".join(f"{name} IS NULL" for name in columns)
-    return _told(f"""SELECT
-    *,
-    CASE WHEN NOT {_SENT} THEN gemini_batch_identity(raw_key, request) END AS identity
+def _other_rows(path: Path, is_usual: bool) -> str:
+    """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
+    return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
   FROM (
     SELECT *, {_PLAIN} AS is_plain
-    FROM (
-      SELECT *, {_TEXT} AS plain_text
-      FROM (
-        SELECT {_TEXTS}, request, key AS raw_key, status AS raw_status, error AS raw_error
-        FROM {_read_json(path, columns)}
-        WHERE NOT ({absent})
-      )
-    )
+    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(path, GENERATE_CONTENT, _FIELDS)})
   )
-  WHERE {condition}""")
+  WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
 
 
 def _mended_rows(path: Path) -> str:
-    """Return the WITH clauses that read rows that :meth:`AnswerLines._mend` has written."""
-    columns = {**dict.fromkeys(_READ, "JSON"), "identity": _IDENTITY}
-    return _told(f"""SELECT {_TEXTS}, identity, status AS raw_status, error AS raw_error
-  FROM {_read_json(path, columns, 2 * LONGEST_ROW)}""")
-
-
-# Of columns of JSON, with the response as an object even where it came as the text of one.
-_TEXTS = f"""
-    json_extract_string(key, '$') AS key,
-    json_extract_string(status, '$') AS status,
-    json_extract_string(error, '$') AS error,
-    IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
-    TRY_CAST(response AS {_FIELDS}) AS fields,
-    TRY_CAST(json_extract_string(response, '$') AS JSON) AS response"""
+    return _told(f"FROM {json_lines(path, GENERATE_CONTENT, _FIELDS, mended=True)}")
 
 
 def _told(rows: str) -> str:
-    def text(column: str) -> str:
-        return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
-
-    kept = f"""
-    IF({_SENT}, key, NULL) AS label,
-    IF({_SENT}, NULL, identity.digest) AS digest,
-    IF({_SENT}, NULL, identity.bare_key) AS bare_key,
-    processed_time,
-    TRY_CAST(response AS {_FIELDS}) AS fields"""
-    answers = read_answers(
-        kept, "gemini_batch_lines", f"IFNULL({text('raw_status')}, '')", "response", text("raw_error"), DUCKDB
-    )
+    kept = f"{identified(GENERATE_CONTENT)}, TRY_CAST(answer AS {_FIELDS}) AS fields"
     return f"""gemini_batch_lines AS (
   {rows}
-), {answers}, gemini_batch_read AS (
+), {read_answers(kept, "gemini_batch_lines", RAW_STATUS, "answer", RAW_ERROR, DUCKDB)}, gemini_batch_read AS (
   FROM gemini_batch_told
 )"""
 
 
-def _identity(key: str | None, request: str | None) -> dict[str, str | None]:
+GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _other_rows, _mended_rows, has_odd_text)
+
+
+def json_lines(path: Path, family: ModelFamily, fields: str, *, mended: bool = False) -> str:
+    """Return the rows of a file, as they stand behind FROM, for :func:`identity` and :func:`identified`.
+
+    ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
+    as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
+
+    :param fields: the type of that.
+    :param mended: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
+    """
+    answer = family.answer_column
+    beside = (
+        ("identity", IDENTITY, "identity") if mended else (family.asked, "JSON", f"{family.asked} AS asked")
+    )
+    columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
+    absent = " AND ".join(f"{name} IS NULL" for name in columns)
+    return f"""(
+    SELECT
+      json_extract_string(key, '$') AS key,
+      json_extract_string(status, '$') AS status,
+      json_extract_string(error, '$') AS error,
+      IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
+      TRY_CAST({answer} AS {fields}) AS fields,
+      TRY_CAST(json_extract_string({answer}, '$') AS JSON) AS answer,
+      key AS raw_key,
+      status AS raw_status,
+      error AS raw_error,
+      {beside[2]}
+    FROM {read_json(path, columns, 2 * (LONGEST_ROW if mended else LONG_LINE))}
+    WHERE NOT ({absent})
+  )"""
+
+
+def _raw_text(column: str) -> str:
+    return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
+
+
+RAW_STATUS, RAW_ERROR = f"IFNULL({_raw_text('raw_status')}, '')", _raw_text("raw_error")
+
+
+def identity(family: ModelFamily) -> str:
+    """Return the expression for what identifies the request of a line, unless its key came back as it was sent."""
+    unknown = f"NOT {SENT}" if family.returns_keys else "TRUE"
+    return f"CASE WHEN {unknown} THEN gemini_batch_identity('{family}', raw_key, asked) END"
+
+
+def identified(family: ModelFamily) -> str:
+    """Return the items of a SELECT for the columns that rows of all families have."""
+    label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
+    return f"{label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
+
+
+def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:
     """Return what identifies the request of a line whose key did not come back as it was sent."""
-    row = {"key": orjson.loads(key or "null"), "request": orjson.loads(request or "null")}
-    _, digest, bare_key = answer_identity(row)
+    kind = FAMILIES[family]
+    row = {"key": orjson.loads(key or "null"), kind.asked: orjson.loads(asked or "null")}
+    _, digest, bare_key = answer_identity(row, kind)
     return {"digest": digest, "bare_key": bare_key}
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False
 
 
 def _without_media(value: Any) -> Any:

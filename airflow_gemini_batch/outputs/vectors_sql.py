@@ -66,7 +66,8 @@ def read_vectors(
     """Return the WITH clauses that read vectors; the last one is ``gemini_batch_told``.
 
     Its columns are ``status_text`` (see :func:`.status_text`), ``token_count`` and ``truncated`` (NULL if the row does
-    not tell), ``has_vector``, ``dimensions`` (how many numbers came) and ``numbers``, NULL for what is no number.
+    not tell), ``has_vector``, ``dimensions`` (how many numbers came), ``numbers``, NULL for what is no number, and
+    their ``length`` (L2; NULL if one is NULL).
 
     :param kept: items of a SELECT from the source that go along.
     :param source: what stands behind FROM.
@@ -102,7 +103,10 @@ def read_vectors(
     {sql.each(items, "item", _number("item", sql), most=most)} AS numbers
   FROM gemini_batch_counted
 ), gemini_batch_told AS (
-  SELECT {sql.without("row_status", "row_error", "answer")}, {told} AS status_text
+  SELECT
+    {sql.without("row_status", "row_error", "answer")},
+    {told} AS status_text,
+    IF({sql.has_null("numbers")}, NULL, {sql.norm("numbers")}) AS length
   FROM gemini_batch_heard
 )"""
 
@@ -143,7 +147,7 @@ def vector_case(sql: Dialect, faulty: str = "FALSE") -> str:
 def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY) -> str:
     """Return the WITH clauses that find fault with vectors; the last one is ``gemini_batch_judged``.
 
-    It adds ``length`` (L2), ``message`` (why a row failed; NULL if it is ok), ``outcome`` and ``status_code``.
+    It adds ``message`` (why a row failed; NULL if it is ok), ``outcome`` and ``status_code``.
 
     :param source: rows with the columns of :func:`read_vectors`.
     :param dimensions: as asked for, and read at most; ``None`` takes a vector as long as it is.
@@ -152,10 +156,7 @@ def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY
     if dimensions is not None:
         message = _other_length(str(dimensions), "asked for", sql)
         short = f"\n      WHEN dimensions < {dimensions} THEN {message}"
-    return f"""gemini_batch_measured AS (
-  SELECT *, IF({sql.has_null("numbers")}, NULL, {sql.norm("numbers")}) AS length
-  FROM {source}
-), gemini_batch_faulted AS (
+    return f"""gemini_batch_faulted AS (
   SELECT
     *,
     CASE
@@ -165,7 +166,7 @@ def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY
       WHEN length IS NULL OR length > {LONGEST} THEN '{NO_NUMBER}'
       WHEN length < {SHORTEST} THEN '{ZERO}'{short}
     END AS message
-  FROM gemini_batch_measured
+  FROM {source}
 ), gemini_batch_judged AS (
   SELECT *, {status_code(sql)} AS status_code, {vector_case(sql, "message IS NOT NULL")} AS outcome
   FROM gemini_batch_faulted

@@ -150,7 +150,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def norm(self, numbers: str) -> str:
-        """Return the length of a vector without NULL (L2)."""
+        """Return the length of a vector (L2), as if what is NULL were not there."""
 
     def json_list(self, json: str, path: str) -> str:
         """Return the items of a JSON list; what is not a list is the only item."""
@@ -379,7 +379,7 @@ class _DuckDB(Dialect):
         return f"(list_count({items}) < len({items}))"
 
     def norm(self, numbers: str) -> str:
-        return f"sqrt(list_dot_product({numbers}, {numbers}))"
+        return f"sqrt(list_sum({self.each(numbers, 'number', 'number * number')}))"
 
 
 BIGQUERY: Dialect = _BigQuery()
