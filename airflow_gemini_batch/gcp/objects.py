@@ -123,11 +123,12 @@ class StorageObjects:
         self, blobs: Iterable[Blob], folder: Path, is_odd: Callable[[bytes], bool] = has_odd_text
     ) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        for blob in blobs:
-            with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
-                for piece in pieces(stream, folder, is_odd):
-                    yield piece
-                    piece.remove()
+        streams = (
+            blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) for blob in blobs
+        )
+        for piece in pieces(streams, folder, is_odd):
+            yield piece
+            piece.remove()
 
     def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
         """Yield an object's lines as they are, and load no more of it than is asked for.

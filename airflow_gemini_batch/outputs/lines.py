@@ -7,7 +7,7 @@ Python mends or counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,19 +76,19 @@ def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
 class LineForm(NamedTuple):
     """How the lines of a family of models are read.
 
-    :param plain_rows: gives the query for the rows of a file, by declared types; those that are not plain have no
+    :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
         ``label`` and no ``digest``.
-    :param other_rows: gives the WITH clauses for rows of a file by the general rules: those that are not plain, or all.
+    :param other_rows: gives the WITH clauses for rows of files by the general rules: those that are not plain, or all.
         The last one is ``gemini_batch_read``, as of the others.
-    :param mended_rows: gives those for all rows of a file that :class:`AnswerLines` has written; each has an
+    :param mended_rows: gives those for all rows of files that :class:`AnswerLines` has written; each has an
         ``identity``, of type :data:`IDENTITY`.
     :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
     """
 
     family: ModelFamily
-    plain_rows: Callable[[Path], str]
-    other_rows: Callable[[Path, bool], str]
-    mended_rows: Callable[[Path], str]
+    plain_rows: Callable[[Sequence[Path]], str]
+    other_rows: Callable[[Sequence[Path], bool], str]
+    mended_rows: Callable[[Sequence[Path]], str]
     is_odd: Callable[[bytes], bool]
 
 
@@ -103,8 +103,8 @@ class AnswerLines:
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, which has ``label``, ``digest`` and ``bare_key`` (see
-        :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of generated content the columns
+    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
+        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of generated content the columns
         of :func:`.read_answers`, and ``fields``, a struct of what else is read of a response. The query gives ``label``
         and ``digest`` as well.
     :param form: of the family whose lines they are.
@@ -125,15 +125,17 @@ class AnswerLines:
         """Read the lines of a piece."""
         others = True
         if piece.is_usual:
-            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.path)}\n)")
+            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)")
             odd = "label IS NULL AND digest IS NULL"
             count = f"SELECT COUNT(*) FILTER ({odd}) FROM {parquet_rows([path])}"
             ((others,),) = self.database.execute(count).fetchall()
         if others:
-            self._write(self.form.other_rows(piece.path, piece.is_usual))
-            self._mend(piece.path, only_broken=True)
-        if piece.long_lines:
-            self._mend(piece.long_lines)
+            self._write(self.form.other_rows(piece.paths, piece.is_usual))
+        for part in piece.parts:
+            if others:
+                self._mend(part.path, part.source, only_broken=True)
+            if part.long_lines:
+                self._mend(part.long_lines, part.source)
 
     @property
     def rows(self) -> str:
@@ -146,13 +148,13 @@ class AnswerLines:
         self.files.append(path)
         return path
 
-    def _mend(self, lines: Path, *, only_broken: bool = False) -> None:
-        mended = make_private(self.folder / "mended.jsonl")
+    def _mend(self, lines: Path, source: int, *, only_broken: bool = False) -> None:
+        mended = make_private(self.folder / f"mended-{source}.jsonl")
         with lines.open("rb") as source, mended.open("wb") as target:
             for row in self._odd_rows(iter_lines(source), only_broken):
                 target.write(orjson.dumps(row) + b"\n")
         if mended.stat().st_size:
-            self._write(self.form.mended_rows(mended))
+            self._write(self.form.mended_rows([mended]))
         mended.unlink()
 
     def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
@@ -186,26 +188,30 @@ class AnswerLines:
         return bool(kind == "OBJECT")
 
 
-def read_json(path: Path, columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
-    """Return the rows of a file of JSON Lines as they stand behind FROM; a line that can't be read has NULLs only.
+def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+    """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
 
-    :param columns: types by name. What is of another type is NULL.
+    :param columns: types by name, besides ``source``. What is of another type is NULL.
     :param longest: bytes of a line.
     """
     typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
-    return (
-        f"read_json({literal(path)}, format = 'newline_delimited', ignore_errors = true, "
-        f"maximum_object_size = {longest}, columns = {{{typed}}})"
+    return f"""(
+    SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
+    FROM read_json(
+      [{', '.join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
+      maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
     )
+  )"""
 
 
-def _plain_rows(path: Path) -> str:
-    """Return the query for the rows of a file, with the columns of :func:`.read_answers`.
+def _plain_rows(paths: Sequence[Path]) -> str:
+    """Return the query for the rows of files, with the columns of :func:`.read_answers`.
 
     Those that are not plain have no label.
     """
     columns = dict.fromkeys(_READ, "VARCHAR")
     return f"""SELECT
+  source,
   IF({_PLAIN}, key, NULL) AS label,
   NULL::VARCHAR AS digest,
   NULL::VARCHAR AS bare_key,
@@ -220,22 +226,22 @@ def _plain_rows(path: Path) -> str:
   IF({FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
   SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {read_json(path, {**columns, "response": _FIELDS})})
+  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS})})
 )"""
 
 
-def _other_rows(path: Path, is_usual: bool) -> str:
+def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
     """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
     return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
   FROM (
     SELECT *, {_PLAIN} AS is_plain
-    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(path, GENERATE_CONTENT, _FIELDS)})
+    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS)})
   )
   WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
 
 
-def _mended_rows(path: Path) -> str:
-    return _told(f"FROM {json_lines(path, GENERATE_CONTENT, _FIELDS, mended=True)}")
+def _mended_rows(paths: Sequence[Path]) -> str:
+    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, mended=True)}")
 
 
 def _told(rows: str) -> str:
@@ -250,8 +256,8 @@ def _told(rows: str) -> str:
 GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _other_rows, _mended_rows, has_odd_text)
 
 
-def json_lines(path: Path, family: ModelFamily, fields: str, *, mended: bool = False) -> str:
-    """Return the rows of a file, as they stand behind FROM, for :func:`identity` and :func:`identified`.
+def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mended: bool = False) -> str:
+    """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
 
     ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
     as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
@@ -267,6 +273,7 @@ def json_lines(path: Path, family: ModelFamily, fields: str, *, mended: bool = F
     absent = " AND ".join(f"{name} IS NULL" for name in columns)
     return f"""(
     SELECT
+      source,
       json_extract_string(key, '$') AS key,
       json_extract_string(status, '$') AS status,
       json_extract_string(error, '$') AS error,
@@ -277,7 +284,7 @@ def json_lines(path: Path, family: ModelFamily, fields: str, *, mended: bool = F
       status AS raw_status,
       error AS raw_error,
       {beside[2]}
-    FROM {read_json(path, columns, 2 * (LONGEST_ROW if mended else LONG_LINE))}
+    FROM {read_json(paths, columns, 2 * (LONGEST_ROW if mended else LONG_LINE))}
     WHERE NOT ({absent})
   )"""
 
@@ -298,7 +305,7 @@ def identity(family: ModelFamily) -> str:
 def identified(family: ModelFamily) -> str:
     """Return the items of a SELECT for the columns that rows of all families have."""
     label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
-    return f"{label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
+    return f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
 
 
 def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:

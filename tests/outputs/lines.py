@@ -64,7 +64,7 @@ def read_vectors(
 def _read(folder: Path, lines: Iterable[bytes], query: str, form: LineForm) -> Read:
     with database_of_lines(folder) as database:
         answers = AnswerLines(database, folder, query, form)
-        for piece in pieces(io.BytesIO(b"\n".join(lines)), folder, form.is_odd):
+        for piece in pieces([io.BytesIO(b"\n".join(lines))], folder, form.is_odd):
             answers.add(piece)
             piece.remove()
         rows = database.execute(f"FROM {answers.rows}").fetchall() if answers.files else []
