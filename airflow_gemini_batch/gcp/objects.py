@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
-from airflow_gemini_batch.gcp.pieces import Piece, has_odd_text, pieces
+from airflow_gemini_batch.gcp.pieces import PIECE, Piece, has_odd_text, pieces
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -120,13 +120,15 @@ class StorageObjects:
             yield from iter_lines(stream, _CHUNK)
 
     def pieces(
-        self, blobs: Iterable[Blob], folder: Path, is_odd: Callable[[bytes], bool] = has_odd_text
+        self,
+        blobs: Iterable[Blob],
+        folder: Path,
+        is_odd: Callable[[bytes], bool] = has_odd_text,
+        size: int = PIECE,
     ) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        streams = (
-            blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) for blob in blobs
-        )
-        for piece in pieces(streams, folder, is_odd):
+        streams = (blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) for blob in blobs)
+        for piece in pieces(streams, folder, is_odd, size):
             yield piece
             piece.remove()
 

@@ -154,12 +154,12 @@ def status_text(status: str, error: str, answer: str, silent: str, sql: Dialect 
         ``status`` within the answer.
     """
     texts = [error, json_text(answer, "$.error", sql), json_text(answer, "$.status", sql)]
-    elsewhere = ", ".join(_failure(text, sql) for text in texts)
-    return f"COALESCE({_failure(status, sql)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
+    elsewhere = ", ".join(failure_text(text, sql) for text in texts)
+    return f"COALESCE({failure_text(status, sql)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
 
 
-def _failure(status: str, sql: Dialect) -> str:
-    """Return the expression for the text of a status; NULL where it is empty or means OK."""
+def failure_text(status: str, sql: Dialect) -> str:
+    """Return the expression for the text of a status, which is text itself; NULL where it is empty or means OK."""
     text = sql.trimmed(status)
     return f"IF({sql.contains(text, f'^(?:{OK_STATUS_PATTERN})?$')}, NULL, {text})"
 

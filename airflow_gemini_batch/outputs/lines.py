@@ -7,21 +7,21 @@ Python mends or counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
-from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, Piece, has_odd_text
+from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -78,18 +78,32 @@ class LineForm(NamedTuple):
 
     :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
         ``label`` and no ``digest``.
-    :param other_rows: gives the WITH clauses for rows of files by the general rules: those that are not plain, or all.
-        The last one is ``gemini_batch_read``, as of the others.
-    :param mended_rows: gives those for all rows of files that :class:`AnswerLines` has written; each has an
-        ``identity``, of type :data:`IDENTITY`.
+    :param mended_rows: gives the WITH clauses for all rows of files that :class:`AnswerLines` has written, by the
+        general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
+    :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
+        to write them again.
     :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
+    :param piece_size: of the pieces, in bytes.
     """
 
     family: ModelFamily
     plain_rows: Callable[[Sequence[Path]], str]
-    other_rows: Callable[[Sequence[Path], bool], str]
     mended_rows: Callable[[Sequence[Path]], str]
-    is_odd: Callable[[bytes], bool]
+    other_rows: Callable[[Sequence[Path], bool], str] | None
+    is_odd: Callable[[bytes], bool] = has_odd_text
+    piece_size: int = PIECE
+
+
+_NAMELESS = "label IS NULL AND digest IS NULL"
+# What DuckDB's functions of JSON hold of some rows is many times as long.
+_MENDED = 2 * 1024 * 1024
+
+
+class _Written(NamedTuple):
+    """Rows of a file, and how many of them have no label and no digest."""
+
+    rows: int
+    others: int
 
 
 def write_lines(database: DuckDBPyConnection, query: str, path: Path) -> None:
@@ -104,9 +118,9 @@ class AnswerLines:
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
     :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
-        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of generated content the columns
-        of :func:`.read_answers`, and ``fields``, a struct of what else is read of a response. The query gives ``label``
-        and ``digest`` as well.
+        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
+        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
+        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
     :param form: of the family whose lines they are.
     :param write: writes the rows of a query to a Parquet file.
     :param files: written so far; all have the same columns.
@@ -123,17 +137,15 @@ class AnswerLines:
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
-        others = True
+        others: float = inf
         if piece.is_usual:
-            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)")
-            odd = "label IS NULL AND digest IS NULL"
-            count = f"SELECT COUNT(*) FILTER ({odd}) FROM {parquet_rows([path])}"
-            ((others,),) = self.database.execute(count).fetchall()
-        if others:
-            self._write(self.form.other_rows(piece.paths, piece.is_usual))
+            others = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)").others
+        read = 0
+        if others and self.form.other_rows:
+            read = self._write(self.form.other_rows(piece.paths, piece.is_usual)).rows
         for part in piece.parts:
-            if others:
-                self._mend(part.path, part.source, only_broken=True)
+            if read < others:
+                self._mend(part.path, part.source, self._left(part.path, piece.is_usual))
             if part.long_lines:
                 self._mend(part.long_lines, part.source)
 
@@ -142,50 +154,65 @@ class AnswerLines:
         """What was read, as it stands behind FROM."""
         return f"(FROM {parquet_rows(self.files)} WHERE label IS NOT NULL OR digest IS NOT NULL)"
 
-    def _write(self, clauses: str) -> Path:
+    def _write(self, clauses: str) -> _Written:
         path = self.folder / f"answers-{len(self.files)}.parquet"
         self.write(self.database, f"WITH {clauses} {self.query}", path)
         self.files.append(path)
-        return path
+        counts = f"SELECT COUNT(*), COUNT(*) FILTER ({_NAMELESS}) FROM {parquet_rows([path])}"
+        return _Written(*self.database.execute(counts).fetchall()[0])
 
-    def _mend(self, lines: Path, source: int, *, only_broken: bool = False) -> None:
-        mended = make_private(self.folder / f"mended-{source}.jsonl")
-        with lines.open("rb") as source, mended.open("wb") as target:
-            for row in self._odd_rows(iter_lines(source), only_broken):
-                target.write(orjson.dumps(row) + b"\n")
-        if mended.stat().st_size:
-            self._write(self.form.mended_rows([mended]))
-        mended.unlink()
-
-    def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
-        for line in lines:
-            if only_broken and self._is_read(line):
-                continue
-            row = tolerant_object(line)
-            if row is None:
-                self.unreadable += 1
-                continue
-            # What is large is in the request or in media, of which no rule asks for the content.
-            _, digest, bare_key = answer_identity(row, self.form.family)
-            kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
-            yield {**_without_media(kept), "identity": {"digest": digest, "bare_key": bare_key}}
-
-    def _is_read(self, line: bytes) -> bool:
-        """Return whether DuckDB finds something in a line: in some that are not JSON, as with NaN, it does."""
+    def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
+        """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
         family = self.form.family
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            pass
+        if self.form.other_rows:
+            columns = dict.fromkeys((*_READ, family.answer_column, family.asked), "JSON")
+            lines, left = read_json([path], columns), " AND ".join(f"{name} IS NULL" for name in columns)
+        elif is_usual:
+            lines, left = f"({self.form.plain_rows([path])})", _NAMELESS
         else:
-            read = (*_READ, family.answer_column, family.asked)
-            return isinstance(row, dict) and any(row.get(name) is not None for name in read)
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            return False
-        ((kind,),) = self.database.execute("SELECT json_type(TRY_CAST(? AS JSON))", [text]).fetchall()
-        return bool(kind == "OBJECT")
+            return None
+        numbered = f"SELECT *, row_number() OVER () AS number FROM {lines}"
+        found = self.database.execute(f"SELECT number FROM ({numbered}) WHERE {left}").fetchall()
+        return {number for (number,) in found}
+
+    def _mend(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
+        """Read lines in Python: all of them, or those with these numbers."""
+        with lines.open("rb") as stream:
+            rows = (
+                self._mended(line)
+                for number, line in enumerate(iter_lines(stream), 1)
+                if numbers is None or number in numbers
+            )
+            for some in _portions(filter(None, rows), _MENDED):
+                mended = make_private(self.folder / f"mended-{source}.jsonl")
+                mended.write_bytes(b"".join(some))
+                self._write(self.form.mended_rows([mended]))
+                mended.unlink()
+
+    def _mended(self, line: bytes) -> bytes | None:
+        row = tolerant_object(line)
+        if row is None:
+            self.unreadable += 1
+            return None
+        # What is large is in the request or in media, of which no rule asks for the content.
+        _, digest, bare_key = answer_identity(row, self.form.family)
+        kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
+        identity = {"digest": digest, "bare_key": bare_key}
+        return orjson.dumps({**_without_media(kept), "identity": identity}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _portions(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Yield some rows at a time: as many as reach a size, in bytes."""
+    some: list[bytes] = []
+    left = size
+    for row in rows:
+        some.append(row)
+        left -= len(row)
+        if left <= 0:
+            yield some
+            some, left = [], size
+    if some:
+        yield some
 
 
 def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
@@ -198,7 +225,7 @@ def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 
     return f"""(
     SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
     FROM read_json(
-      [{', '.join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
+      [{", ".join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
       maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
     )
   )"""
@@ -253,7 +280,7 @@ def _told(rows: str) -> str:
 )"""
 
 
-GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _other_rows, _mended_rows, has_odd_text)
+GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _mended_rows, _other_rows)
 
 
 def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mended: bool = False) -> str:
@@ -271,6 +298,8 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mende
     )
     columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
     absent = " AND ".join(f"{name} IS NULL" for name in columns)
+    # DuckDB takes memory for some of the longest.
+    longest = max(path.stat().st_size for path in paths) if mended else 2 * LONG_LINE
     return f"""(
     SELECT
       source,
@@ -284,7 +313,7 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mende
       status AS raw_status,
       error AS raw_error,
       {beside[2]}
-    FROM {read_json(paths, columns, 2 * (LONGEST_ROW if mended else LONG_LINE))}
+    FROM {read_json(paths, columns, longest)}
     WHERE NOT ({absent})
   )"""
 
@@ -305,7 +334,9 @@ def identity(family: ModelFamily) -> str:
 def identified(family: ModelFamily) -> str:
     """Return the items of a SELECT for the columns that rows of all families have."""
     label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
-    return f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
+    return (
+        f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
+    )
 
 
 def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:

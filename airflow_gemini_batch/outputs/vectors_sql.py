@@ -80,7 +80,6 @@ def read_vectors(
     :param most: how many numbers are read; all of them if None.
     """
     form = VECTOR_FORMS[family]
-    items = sql.json_items("vector")
     told = status_text("row_status", "row_error", "answer", "NOT has_vector", sql=sql)
     return f"""gemini_batch_found AS (
   SELECT {kept}, {status} AS row_status, {error} AS row_error, {sql.json_first(answer)} AS answer
@@ -99,8 +98,8 @@ def read_vectors(
     {sql.without("embedding", "vector")},
     {truncated(_FLAGS, limit, sql)} AS truncated,
     vector IS NOT NULL AND NOT {sql.json_is("vector", "$", "null")} AS has_vector,
-    IFNULL({sql.length(items)}, 0) AS dimensions,
-    {sql.each(items, "item", _number("item", sql), most=most)} AS numbers
+    IFNULL({sql.json_length("vector")}, 0) AS dimensions,
+    {sql.json_numbers("vector", most, LONGEST)} AS numbers
   FROM gemini_batch_counted
 ), gemini_batch_told AS (
   SELECT
@@ -123,12 +122,6 @@ def truncated(places: tuple[Place, ...], limit: int, sql: Dialect) -> str:
         for json, path in places
     )
     return f"COALESCE({', '.join(flags)}, IF(token_count >= {limit}, TRUE, NULL))"
-
-
-def _number(item: str, sql: Dialect) -> str:
-    """Return the expression for a number of a vector; NULL for anything else."""
-    number = sql.cast(sql.json_value(item), "FLOAT64")
-    return f"IF({sql.json_is(item, '$', 'number')} AND ABS({number}) < {LONGEST}, {number}, NULL)"
 
 
 def vector_case(sql: Dialect, faulty: str = "FALSE") -> str:

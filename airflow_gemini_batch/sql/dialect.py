@@ -87,6 +87,18 @@ class Dialect(ABC):
         """Return the items of a JSON list; NULL of anything else."""
 
     @abstractmethod
+    def json_length(self, json: str) -> str:
+        """Return the number of items of a JSON list; 0 or NULL of anything else."""
+
+    @abstractmethod
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        """Return the numbers of a JSON list, NULL for each item that is none.
+
+        :param most: how many of the first items are looked at; all of them if None. It is no expression.
+        :param below: the positive number that they are below, without their sign. It is no expression.
+        """
+
+    @abstractmethod
     def json_is(self, json: str, path: str, type_: str) -> str:
         """Return whether a JSON value is an ``object``, ``array``, ``string``, ``number``, ``boolean`` or ``null``.
 
@@ -118,7 +130,6 @@ class Dialect(ABC):
         """Return a list with a value for each item that a condition holds for, in their order.
 
         :param item: what the value and the condition call the item.
-        :param most: how many of the first items are looked at; all of them if None.
         """
 
     @abstractmethod
@@ -210,6 +221,15 @@ class _BigQuery(Dialect):
     def json_items(self, json: str, path: str = "$") -> str:
         return f"JSON_QUERY_ARRAY({json}, '{path}')"
 
+    def json_length(self, json: str) -> str:
+        return self.length(self.json_items(json))
+
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        number = self.cast(self.json_value("item"), "FLOAT64")
+        value = f"IF({self.json_is('item', '$', 'number')} AND ABS({number}) < {below}, {number}, NULL)"
+        where = "TRUE" if most is None else f"item_index < {most}"
+        return self.each(self.json_items(json), "item", value, where)
+
     def json_is(self, json: str, path: str, type_: str) -> str:
         return f"IFNULL(JSON_TYPE({self.json_query(json, path)}) = '{type_}', FALSE)"
 
@@ -230,8 +250,6 @@ class _BigQuery(Dialect):
 
     def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         index = f"{item}_index"
-        if most is not None:
-            where = f"{index} < {most}" + ("" if where == "TRUE" else f" AND ({where})")
         return (
             f"ARRAY(SELECT {value} FROM UNNEST({items}) AS {item} WITH OFFSET AS {index}"
             f"{_where(where)} ORDER BY {index})"
@@ -335,6 +353,13 @@ class _DuckDB(Dialect):
     def json_items(self, json: str, path: str = "$") -> str:
         return f"IF(json_type({json}, '{path}') = 'ARRAY', json_extract({json}, '{path}[*]'), NULL)"
 
+    def json_length(self, json: str) -> str:
+        return f"json_array_length({json})"
+
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        # A list of JSON takes more memory for each number than there is.
+        return f"gemini_batch_json_numbers({json}, {'NULL' if most is None else most}, {below})"
+
     def json_is(self, json: str, path: str, type_: str) -> str:
         return f"IFNULL(json_type({json}, '{path}') IN {self._json_types[type_]}, FALSE)"
 
@@ -355,7 +380,6 @@ class _DuckDB(Dialect):
         return f"len({items})"
 
     def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
-        items = items if most is None else f"{items}[:{most}]"
         kept = items if where == "TRUE" else f"list_filter({items}, lambda {item}: {where})"
         return f"list_transform({kept}, lambda {item}: {value})"
 

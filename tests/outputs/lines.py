@@ -29,7 +29,7 @@ def read_lines(folder: Path, lines: Iterable[bytes], columns: Sequence[str]) -> 
 
     :param columns: of ``gemini_batch_read``, or ``outcome``, ``message`` or ``code``.
     """
-    query = f"""SELECT label, {", ".join(columns)}, digest
+    query = f"""SELECT source, label, {", ".join(columns)}, digest
 FROM (
   SELECT *, IF(outcome = '{Outcome.OK}', NULL, COALESCE(NULLIF(status_text, ''), {failure_message(DUCKDB)})) AS message
   FROM (SELECT *, {outcome_case(DUCKDB)} AS outcome, {status_code(DUCKDB)} AS code FROM gemini_batch_read)
@@ -52,7 +52,7 @@ def read_vectors(
     fitted, shortened = fitted_numbers("judged", dimensions, DUCKDB), is_shortened("judged", dimensions)
     query = f"""FROM (
   WITH {checked_vectors("gemini_batch_read", dimensions, DUCKDB)}
-  SELECT label, {", ".join(columns)}, digest
+  SELECT source, label, {", ".join(columns)}, digest
   FROM (
     SELECT *, {fitted} AS fitted, {shortened} AS shortened
     FROM gemini_batch_judged AS judged
@@ -64,8 +64,12 @@ def read_vectors(
 def _read(folder: Path, lines: Iterable[bytes], query: str, form: LineForm) -> Read:
     with database_of_lines(folder) as database:
         answers = AnswerLines(database, folder, query, form)
-        for piece in pieces([io.BytesIO(b"\n".join(lines))], folder, form.is_odd):
+        for piece in pieces([io.BytesIO(b"\n".join(lines))], folder, form.is_odd, form.piece_size):
             answers.add(piece)
             piece.remove()
-        rows = database.execute(f"FROM {answers.rows}").fetchall() if answers.files else []
+        rows = (
+            database.execute(f"SELECT * EXCLUDE (source) FROM {answers.rows}").fetchall()
+            if answers.files
+            else []
+        )
     return Read(rows, answers.unreadable)
