@@ -52,6 +52,11 @@ class ModelFamily:
         return self.read_columns[0]
 
     @property
+    def asked(self) -> str:
+        """The key of an answer's line that the request stands in."""
+        return "request" if self.returns_keys else "instance"
+
+    @property
     def is_flat(self) -> bool:
         """Whether a row is the request itself, rather than an object with the request inside."""
         return self.main_column != "request"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
-from airflow_gemini_batch.gcp.pieces import Piece, pieces
+from airflow_gemini_batch.gcp.pieces import PIECE, Piece, has_odd_text, pieces
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -119,13 +119,18 @@ class StorageObjects:
         with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
             yield from iter_lines(stream, _CHUNK)
 
-    def pieces(self, blobs: Iterable[Blob], folder: Path) -> Iterator[Piece]:
+    def pieces(
+        self,
+        blobs: Iterable[Blob],
+        folder: Path,
+        is_odd: Callable[[bytes], bool] = has_odd_text,
+        size: int = PIECE,
+    ) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        for blob in blobs:
-            with blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) as stream:
-                for piece in pieces(stream, folder):
-                    yield piece
-                    piece.remove()
+        streams = (blob.open("rb", chunk_size=_CHUNK, if_generation_match=blob.generation) for blob in blobs)
+        for piece in pieces(streams, folder, is_odd, size):
+            yield piece
+            piece.remove()
 
     def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
         """Yield an object's lines as they are, and load no more of it than is asked for.

@@ -1,109 +1,176 @@
-"""Files of lines in pieces on the worker's disk, for readers that want a file."""
+"""Files of lines in pieces on the worker's disk, for readers that want files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
-from airflow_gemini_batch.core.jsonl import cut_line
+from airflow_gemini_batch.core.jsonl import cut_line, without_mark
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import Readable
 
 PIECE = 64 * 1024 * 1024
 LONG_LINE = 2 * 1024 * 1024
+_MOST_FILES = 256
 _CHUNK = 8 * 1024 * 1024
 _odd_text = re.compile(rb'"text"\s*:\s*[^"n\s]').search
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some lines of a file, each of them whole.
+def has_odd_text(lines: bytes) -> bool:
+    """Return whether a field ``text`` is neither a text nor null, as far as can be told without reading the JSON."""
+    return bool(_odd_text(lines))
 
-    :param path: holds the lines up to :data:`LONG_LINE` bytes.
+
+class Stream(Readable, Protocol):
+    """What is read to its end and closed."""
+
+    def close(self) -> None:
+        """Give up what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some lines of one stream, each of them whole.
+
+    :param source: number of the stream, from 0.
+    :param path: holds the lines up to :data:`LONG_LINE` bytes. Its name ends in ``-SOURCE.jsonl``.
     :param long_lines: holds the longer ones; of one that is longer than a row may be,
         :func:`~airflow_gemini_batch.core.jsonl.cut_line`. None if there is none.
-    :param size: bytes in ``path``.
-    :param is_usual: whether each field ``text`` in it is a text or null, as far as can be told without reading the
-        JSON: it may be false for no reason.
     """
 
+    source: int
     path: Path
     long_lines: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lines on disk.
+
+    :param parts: one of each stream that it has lines of.
+    :param size: bytes of all lines.
+    :param is_usual: whether nothing in it is odd, as far as can be told without reading the JSON: it may be false for
+        no reason.
+    """
+
+    parts: tuple[Part, ...]
     size: int
     is_usual: bool = True
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files with the lines that are not long."""
+        return tuple(part.path for part in self.parts)
+
     def remove(self) -> None:
         """Remove the files."""
-        self.path.unlink()
-        if self.long_lines:
-            self.long_lines.unlink()
+        for part in self.parts:
+            part.path.unlink()
+            if part.long_lines:
+                part.long_lines.unlink()
 
 
-def pieces(stream: Readable, folder: Path, size: int = PIECE) -> Iterator[Piece]:
-    """Yield a stream in pieces; the next one is written while one is used, and two are on the disk at most.
+def pieces(
+    streams: Iterable[Stream],
+    folder: Path,
+    is_odd: Callable[[bytes], bool] = has_odd_text,
+    size: int = PIECE,
+) -> Iterator[Piece]:
+    """Yield streams in pieces; the next one is written while one is used, and two are on the disk at most.
 
+    Short streams share a piece.
+
+    :param streams: opened one after the other, and closed at their end.
     :param folder: takes the files; the caller removes those that were yielded.
+    :param is_odd: whether some lines may hold what a reader by declared types does not see.
     :param size: bytes of a piece, and a chunk more at most.
     """
-    cutter = _Cutter(stream, folder, size)
+    cutter = _Cutter(streams, folder, is_odd, size)
     with ThreadPoolExecutor(1, "pieces") as background:
-        coming = background.submit(cutter.next)
+        coming = background.submit(next, cutter, None)
         while piece := coming.result():
-            coming = background.submit(cutter.next)
+            coming = background.submit(next, cutter, None)
             yield piece
 
 
-class _Cutter:
-    def __init__(self, stream: Readable, folder: Path, size: int) -> None:
-        self._stream = stream
+class _Cutter(Iterator[Piece]):
+    def __init__(
+        self, streams: Iterable[Stream], folder: Path, is_odd: Callable[[bytes], bool], size: int
+    ) -> None:
         self._folder = folder
+        self._is_odd = is_odd
         self._size = size
         self._names = count()
-        self._rest = b""
-        self._ended = False
+        self._parts = self._all_parts(streams)
+        self._written = 0
         self._is_usual = True
 
-    def next(self) -> Piece | None:
-        """Write the next piece; None at the end."""
-        if self._ended and not self._rest:
-            return None
-        path = self._folder / f"piece-{next(self._names)}.jsonl"
-        long_lines = path.with_suffix(".long")
-        written = 0
-        self._is_usual = True
-        with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as long_file:
-            while written < self._size and not self._ended:
-                written += self._write(self._stream.read(_CHUNK), file, long_file)
-            has_long = long_file.tell() > 0
-        if not has_long:
-            long_lines.unlink()
-        return Piece(path, long_lines if has_long else None, written, self._is_usual)
+    def __next__(self) -> Piece:
+        self._written, self._is_usual = 0, True
+        parts: list[Part] = []
+        while self._written < self._size and len(parts) < _MOST_FILES:
+            if (part := next(self._parts, None)) is None:
+                break
+            parts.append(part)
+        if not parts:
+            raise StopIteration
+        return Piece(tuple(parts), self._written, self._is_usual)
 
-    def _write(self, chunk: bytes, file: BinaryIO, long_file: BinaryIO) -> int:
-        self._ended = not chunk
-        lines = self._rest + chunk
-        end = len(lines) if self._ended else lines.rfind(b"\n") + 1
-        self._rest = lines[end:]
-        if len(self._rest) > LONGEST_ROW:
-            # Enough to be recognized as too long at its end; what follows is not kept.
-            self._rest = self._rest[: LONGEST_ROW + 1]
-        whole = lines[:end] if self._rest else lines
-        self._is_usual = self._is_usual and not _odd_text(whole)
-        if not _has_long_line(whole):
-            return file.write(whole)
-        written = 0
-        for line in whole.split(b"\n"):
+    def _all_parts(self, streams: Iterable[Stream]) -> Iterator[Part]:
+        """Yield the parts of all streams, each as large as there is room in the piece when it begins."""
+        for source, stream in enumerate(streams):
+            with closing(stream):
+                chunks = _whole_lines(stream)
+                chunk = next(chunks, b"")
+                while chunk:
+                    path = self._folder / f"piece-{next(self._names)}-{source}.jsonl"
+                    long_lines = path.with_suffix(".long")
+                    with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as others:
+                        while chunk:
+                            self._write(chunk, file, others)
+                            chunk = next(chunks, b"")
+                            if self._written >= self._size:
+                                break
+                        has_long = others.tell() > 0
+                    if not has_long:
+                        long_lines.unlink()
+                    yield Part(source, path, long_lines if has_long else None)
+
+    def _write(self, lines: bytes, file: BinaryIO, others: BinaryIO) -> None:
+        self._written += len(lines)
+        self._is_usual = self._is_usual and not self._is_odd(lines)
+        if not _has_long_line(lines):
+            file.write(lines)
+            return
+        for line in lines.split(b"\n"):
             if len(line) <= LONG_LINE:
-                written += file.write(line + b"\n")
+                file.write(line + b"\n")
             else:
-                long_file.write((line if len(line) <= LONGEST_ROW else cut_line(line)) + b"\n")
-        return written
+                others.write((line if len(line) <= LONGEST_ROW else cut_line(line)) + b"\n")
+
+
+def _whole_lines(stream: Readable) -> Iterator[bytes]:
+    """Yield a stream without its mark in chunks of whole lines, the last of which may lack its end."""
+    rest = b""
+    chunk = without_mark(stream.read(_CHUNK))
+    while chunk:
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield rest + chunk[:end]
+            rest = chunk[end:]
+        else:
+            # Enough to be recognized as too long at its end; what follows is not kept.
+            rest = (rest + chunk)[: LONGEST_ROW + 1]
+        chunk = stream.read(_CHUNK)
+    if rest:
+        yield rest
 
 
 def _has_long_line(lines: bytes) -> bool:

@@ -5,12 +5,9 @@ Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Mapping
 
-from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.outputs.classify import (
     BLOCKED_FINISH_REASONS,
     ERROR_COLUMN,
@@ -23,13 +20,9 @@ from airflow_gemini_batch.outputs.classify import (
     TRUNCATED_FINISH_REASONS,
     Outcome,
 )
-from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
 from airflow_gemini_batch.sql.dialect import BIGQUERY, Dialect
 
 SAMPLE_LENGTH = 300
-
-OUTPUT = "gemini_batch_output"
-"""Alias of an output table."""
 
 _PARTS = "$.content.parts"
 _BLOCKED = ", ".join(f"'{reason}'" for reason in sorted(BLOCKED_FINISH_REASONS))
@@ -151,37 +144,22 @@ def status_case(sql: Dialect = BIGQUERY) -> str:
       WHEN status_text != '' THEN '{Outcome.RETRYABLE}'"""
 
 
-def status_text(
-    status: str,
-    error: str,
-    answer: str,
-    silent: str,
-    places: Sequence[str] = ("$",),
-    sql: Dialect = BIGQUERY,
-) -> str:
+def status_text(status: str, error: str, answer: str, silent: str, sql: Dialect = BIGQUERY) -> str:
     """Return the expression for what says how a row failed; empty for a row that is OK.
 
     :param status: an expression for the row's status.
     :param error: for what stands beside it, as text.
     :param answer: for the answer, of type JSON.
-    :param silent: the condition that what stands elsewhere than in the status counts.
-    :param places: paths in the answer below which ``error`` and ``status`` are looked for.
+    :param silent: the condition that what stands elsewhere than in the status counts: ``error``, and ``error`` and
+        ``status`` within the answer.
     """
-    paths = [f"{place}.{name}" for place in places for name in ("error", "status")]
-    texts = [error, *(json_text(answer, path, sql) for path in paths)]
-    elsewhere = ", ".join(_failure(text, sql) for text in texts)
-    return f"COALESCE({_failure(status, sql)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
+    texts = [error, json_text(answer, "$.error", sql), json_text(answer, "$.status", sql)]
+    elsewhere = ", ".join(failure_text(text, sql) for text in texts)
+    return f"COALESCE({failure_text(status, sql)}, IF({silent}, COALESCE({elsewhere}), NULL), '')"
 
 
-def vector_status_text(
-    status: str, error: str, predictions: str, silent: str, sql: Dialect = BIGQUERY
-) -> str:
-    """Return the expression that :func:`status_text` describes, for a text-embedding model."""
-    return status_text(status, error, predictions, silent, ("$[0]", "$"), sql)
-
-
-def _failure(status: str, sql: Dialect) -> str:
-    """Return the expression for the text of a status; NULL where it is empty or means OK."""
+def failure_text(status: str, sql: Dialect) -> str:
+    """Return the expression for the text of a status, which is text itself; NULL where it is empty or means OK."""
     text = sql.trimmed(status)
     return f"IF({sql.contains(text, f'^(?:{OK_STATUS_PATTERN})?$')}, NULL, {text})"
 
@@ -209,92 +187,3 @@ def json_answer(rows: str, family: ModelFamily, types: Mapping[str, str]) -> str
     """Return the expression of type JSON for the answers in an output table; parameters as of :func:`error_text`."""
     column = f"{rows}.{family.answer_column}"
     return BIGQUERY.parsed_json(column) if types.get(family.answer_column) == "STRING" else column
-
-
-def sorted_answers(table: BigQueryAddress, digest: str, family: ModelFamily, types: Mapping[str, str]) -> str:
-    """Return the WITH clauses that end in ``gemini_batch_answers``: each output row's outcome, reason and digest.
-
-    :param digest: expression over the columns of :data:`OUTPUT`.
-    :param family: of the model that wrote the table.
-    :param types: of the table's columns, without those that a user has given; answers of an unnamed one are JSON.
-    """
-    answers = _ANSWERS[family]
-    return f"""{answers.clauses(f"{digest} AS digest", f"{table.sql} AS {OUTPUT}", types)}, gemini_batch_answers AS (
-  SELECT
-    {answers.case} AS outcome,
-    SUBSTR(COALESCE(NULLIF(status_text, ''), {answers.reason}), 1, {SAMPLE_LENGTH}) AS reason,
-    digest
-  FROM gemini_batch_told
-)"""
-
-
-class _AnswerSql(NamedTuple):
-    """How the answers of a family are sorted.
-
-    :param clauses: gives the WITH clauses that read them, the last one ``gemini_batch_told``.
-    :param case: the CASE expression that makes an outcome of them.
-    :param reason: the expression for why a row without a ``status_text`` failed.
-    """
-
-    clauses: Callable[[str, str, Mapping[str, str]], str]
-    case: str
-    reason: str
-
-
-def _read_generated(kept: str, source: str, types: Mapping[str, str]) -> str:
-    response = json_answer(OUTPUT, GENERATE_CONTENT, types)
-    return read_answers(kept, source, f"{OUTPUT}.status", response, error_text(OUTPUT, types))
-
-
-def _read_embedded(kept: str, source: str, types: Mapping[str, str]) -> str:
-    return f"""gemini_batch_found AS (
-  SELECT
-    {kept},
-    {OUTPUT}.status AS row_status,
-    {error_text(OUTPUT, types)} AS row_error,
-    {json_answer(OUTPUT, TEXT_EMBEDDING, types)} AS predictions
-  FROM {source}
-), gemini_batch_heard AS (
-  SELECT *, JSON_QUERY_ARRAY(predictions, '$[0].embeddings.values') IS NOT NULL AS has_vector
-  FROM gemini_batch_found
-), gemini_batch_told AS (
-  SELECT *, {vector_status_text("row_status", "row_error", "predictions", "NOT has_vector")} AS status_text
-  FROM gemini_batch_heard
-)"""
-
-
-_ANSWERS = {
-    GENERATE_CONTENT: _AnswerSql(_read_generated, outcome_case(), failure_message()),
-    TEXT_EMBEDDING: _AnswerSql(
-        _read_embedded,
-        f"""CASE
-      {status_case()}
-      WHEN NOT has_vector THEN '{Outcome.MISSING}'
-      ELSE '{Outcome.OK}'
-    END""",
-        f"'{NO_VECTOR}'",
-    ),
-}
-
-
-def tally_statement(
-    table: BigQueryAddress, family: ModelFamily, types: Mapping[str, str] = MappingProxyType({})
-) -> str:
-    """Return the statement that counts an output table's rows by outcome.
-
-    Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
-    one of the rows; empty for good ones). Parameters as of :func:`sorted_answers`.
-    """
-    answers = sorted_answers(table, "''", family, types)
-    return f"WITH {answers}\n{count_outcomes('gemini_batch_answers')}"
-
-
-def count_outcomes(rows: str) -> str:
-    """Return the query that counts rows by ``outcome``, with one ``reason`` each, as :func:`tally_statement` does."""
-    return f"""SELECT
-  outcome,
-  COUNT(*) AS row_count,
-  IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample
-FROM {rows}
-GROUP BY outcome
-ORDER BY outcome"""

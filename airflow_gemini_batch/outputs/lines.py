@@ -7,20 +7,21 @@ Python mends or counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
-from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
+from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, Piece
+from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -29,9 +30,9 @@ from airflow_gemini_batch.sql.engine import PARQUET_OPTIONS, connect, copy_rows,
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_READ = ("key", "status", "error", "processed_time", "response")
-_IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
-_SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
+_READ = ("key", "status", "error", "processed_time")
+IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
+SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
 
 # What is read of a response. DuckDB gives NULL for what is of another type, and the text of what is to be a text.
 _COUNTS = ", ".join(f"{name} BIGINT" for name in TOKEN_COLUMNS.values())
@@ -56,10 +57,10 @@ _TEXT = f"""CASE
 
 # A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
 # text and ended well, or it has one that ended otherwise.
-_FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
+FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
 _ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
 _PLAIN = f"""(
-    {_SENT} AND error IS NULL AND ({_FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
+    {SENT} AND error IS NULL AND ({FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
   )"""
 
 
@@ -67,9 +68,47 @@ def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
     """Return a database that :class:`AnswerLines` can use; it spills to the folder."""
     database = connect(folder, threads)
     database.create_function(
-        "gemini_batch_identity", _identity, ["VARCHAR", "VARCHAR"], _IDENTITY, null_handling="special"
+        "gemini_batch_identity", _identity, ["VARCHAR"] * 3, IDENTITY, null_handling="special"
     )
     return database
+
+
+class LineForm(NamedTuple):
+    """How the lines of a family of models are read.
+
+    :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
+        ``label`` and no ``digest``.
+    :param mended_rows: gives the WITH clauses for all rows of files that :class:`AnswerLines` has written, by the
+        general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
+    :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
+        to write them again.
+    :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
+    :param piece_size: of the pieces, in bytes.
+    """
+
+    family: ModelFamily
+    plain_rows: Callable[[Sequence[Path]], str]
+    mended_rows: Callable[[Sequence[Path]], str]
+    other_rows: Callable[[Sequence[Path], bool], str] | None
+    is_odd: Callable[[bytes], bool] = has_odd_text
+    piece_size: int = PIECE
+
+
+_NAMELESS = "label IS NULL AND digest IS NULL"
+# What DuckDB's functions of JSON hold of some rows is many times as long.
+_MENDED = 2 * 1024 * 1024
+
+
+class _Written(NamedTuple):
+    """Rows of a file, and how many of them have no label and no digest."""
+
+    rows: int
+    others: int
+
+
+def write_lines(database: DuckDBPyConnection, query: str, path: Path) -> None:
+    """Write the rows of a query to a Parquet file."""
+    copy_rows(database, query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
 
 
 @dataclass(slots=True)
@@ -78,9 +117,12 @@ class AnswerLines:
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, which has the columns of :func:`.read_answers`, and ``label``,
-        ``digest`` and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and ``fields``, a struct
-        of what else is read of a response. It gives ``label`` and ``digest`` as well.
+    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
+        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
+        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
+        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
+    :param form: of the family whose lines they are.
+    :param write: writes the rows of a query to a Parquet file.
     :param files: written so far; all have the same columns.
     :param unreadable: lines that are no JSON objects.
     """
@@ -88,71 +130,115 @@ class AnswerLines:
     database: DuckDBPyConnection
     folder: Path
     query: str
+    form: LineForm
+    write: Callable[[DuckDBPyConnection, str, Path], None] = write_lines
     files: list[Path] = field(default_factory=list)
     unreadable: int = 0
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
-        others = True
+        others: float = inf
         if piece.is_usual:
-            path = self._write(f"gemini_batch_read AS (\n{_plain_rows(piece.path)}\n)")
-            count = f"SELECT COUNT(*) FILTER (label IS NULL) FROM {parquet_rows([path])}"
-            ((others,),) = self.database.execute(count).fetchall()
-        if others:
-            self._write(_other_rows(piece.path, "NOT is_plain" if piece.is_usual else "TRUE"))
-            self._mend(piece.path, only_broken=True)
-        if piece.long_lines:
-            self._mend(piece.long_lines)
+            others = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)").others
+        read = 0
+        if others and self.form.other_rows:
+            read = self._write(self.form.other_rows(piece.paths, piece.is_usual)).rows
+        for part in piece.parts:
+            if read < others:
+                self._mend(part.path, part.source, self._left(part.path, piece.is_usual))
+            if part.long_lines:
+                self._mend(part.long_lines, part.source)
 
     @property
     def rows(self) -> str:
         """What was read, as it stands behind FROM."""
         return f"(FROM {parquet_rows(self.files)} WHERE label IS NOT NULL OR digest IS NOT NULL)"
 
-    def _write(self, clauses: str) -> Path:
+    def _write(self, clauses: str) -> _Written:
         path = self.folder / f"answers-{len(self.files)}.parquet"
-        copy_rows(self.database, f"WITH {clauses} {self.query}", path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
+        self.write(self.database, f"WITH {clauses} {self.query}", path)
         self.files.append(path)
-        return path
+        counts = f"SELECT COUNT(*), COUNT(*) FILTER ({_NAMELESS}) FROM {parquet_rows([path])}"
+        return _Written(*self.database.execute(counts).fetchall()[0])
 
-    def _mend(self, lines: Path, *, only_broken: bool = False) -> None:
-        mended = make_private(self.folder / "mended.jsonl")
-        with lines.open("rb") as source, mended.open("wb") as target:
-            for row in self._odd_rows(iter_lines(source), only_broken):
-                target.write(orjson.dumps(row) + b"\n")
-        if mended.stat().st_size:
-            self._write(_mended_rows(mended))
-        mended.unlink()
+    def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
+        """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
+        family = self.form.family
+        if self.form.other_rows:
+            columns = dict.fromkeys((*_READ, family.answer_column, family.asked), "JSON")
+            lines, left = read_json([path], columns), " AND ".join(f"{name} IS NULL" for name in columns)
+        elif is_usual:
+            lines, left = f"({self.form.plain_rows([path])})", _NAMELESS
+        else:
+            return None
+        numbered = f"SELECT *, row_number() OVER () AS number FROM {lines}"
+        found = self.database.execute(f"SELECT number FROM ({numbered}) WHERE {left}").fetchall()
+        return {number for (number,) in found}
 
-    def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
-        for line in lines:
-            if only_broken and _is_object(line):
-                continue
-            row = tolerant_object(line)
-            if row is None:
-                self.unreadable += 1
-                continue
-            # What is large is in the request or in media, of which no rule asks for the content.
-            _, digest, bare_key = answer_identity(row)
-            kept = {name: row.get(name) for name in _READ}
-            yield {**_without_media(kept), "identity": {"digest": digest, "bare_key": bare_key}}
+    def _mend(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
+        """Read lines in Python: all of them, or those with these numbers."""
+        with lines.open("rb") as stream:
+            rows = (
+                self._mended(line)
+                for number, line in enumerate(iter_lines(stream), 1)
+                if numbers is None or number in numbers
+            )
+            for some in _portions(filter(None, rows), _MENDED):
+                mended = make_private(self.folder / f"mended-{source}.jsonl")
+                mended.write_bytes(b"".join(some))
+                self._write(self.form.mended_rows([mended]))
+                mended.unlink()
+
+    def _mended(self, line: bytes) -> bytes | None:
+        row = tolerant_object(line)
+        if row is None:
+            self.unreadable += 1
+            return None
+        # What is large is in the request or in media, of which no rule asks for the content.
+        _, digest, bare_key = answer_identity(row, self.form.family)
+        kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
+        identity = {"digest": digest, "bare_key": bare_key}
+        return orjson.dumps({**_without_media(kept), "identity": identity}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _read_json(path: Path, columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+def _portions(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Yield some rows at a time: as many as reach a size, in bytes."""
+    some: list[bytes] = []
+    left = size
+    for row in rows:
+        some.append(row)
+        left -= len(row)
+        if left <= 0:
+            yield some
+            some, left = [], size
+    if some:
+        yield some
+
+
+def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+    """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
+
+    :param columns: types by name, besides ``source``. What is of another type is NULL.
+    :param longest: bytes of a line.
+    """
     typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
-    return (
-        f"read_json({literal(path)}, format = 'newline_delimited', ignore_errors = true, "
-        f"maximum_object_size = {longest}, columns = {{{typed}}})"
+    return f"""(
+    SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
+    FROM read_json(
+      [{", ".join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
+      maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
     )
+  )"""
 
 
-def _plain_rows(path: Path) -> str:
-    """Return the query for the rows of a file, with the columns of :func:`.read_answers`.
+def _plain_rows(paths: Sequence[Path]) -> str:
+    """Return the query for the rows of files, with the columns of :func:`.read_answers`.
 
     Those that are not plain have no label.
     """
-    columns = dict.fromkeys(("key", "status", "error", "processed_time"), "VARCHAR")
+    columns = dict.fromkeys(_READ, "VARCHAR")
     return f"""SELECT
+  source,
   IF({_PLAIN}, key, NULL) AS label,
   NULL::VARCHAR AS digest,
   NULL::VARCHAR AS bare_key,
@@ -164,86 +250,101 @@ def _plain_rows(path: Path) -> str:
   IFNULL(plain_text, '') AS answer_text,
   NULL::VARCHAR AS other_part,
   NULL::VARCHAR AS block_reason,
-  IF({_FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
+  IF({FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
   SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {_read_json(path, {**columns, "response": _FIELDS})})
+  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS})})
 )"""
 
 
-def _other_rows(path: Path, condition: str) -> str:
-    """Return the WITH clauses that read rows of a file, of which DuckDB and Python tell together what they answer.
-
-    :param condition: which rows; ``is_plain`` says whether :func:`_plain_rows` has read it.
-    """
-    columns = dict.fromkeys((*_READ, "request"), "JSON")
-    absent = " AND ".join(f"{name} IS NULL" for name in columns)
-    return _told(f"""SELECT
-    *,
-    CASE WHEN NOT {_SENT} THEN gemini_batch_identity(raw_key, request) END AS identity
+def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
+    """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
+    return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
   FROM (
     SELECT *, {_PLAIN} AS is_plain
-    FROM (
-      SELECT *, {_TEXT} AS plain_text
-      FROM (
-        SELECT {_TEXTS}, request, key AS raw_key, status AS raw_status, error AS raw_error
-        FROM {_read_json(path, columns)}
-        WHERE NOT ({absent})
-      )
-    )
+    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS)})
   )
-  WHERE {condition}""")
+  WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
 
 
-def _mended_rows(path: Path) -> str:
-    """Return the WITH clauses that read rows that :meth:`AnswerLines._mend` has written."""
-    columns = {**dict.fromkeys(_READ, "JSON"), "identity": _IDENTITY}
-    return _told(f"""SELECT {_TEXTS}, identity, status AS raw_status, error AS raw_error
-  FROM {_read_json(path, columns, 2 * LONGEST_ROW)}""")
-
-
-# Of columns of JSON, with the response as an object even where it came as the text of one.
-_TEXTS = f"""
-    json_extract_string(key, '$') AS key,
-    json_extract_string(status, '$') AS status,
-    json_extract_string(error, '$') AS error,
-    IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
-    TRY_CAST(response AS {_FIELDS}) AS fields,
-    TRY_CAST(json_extract_string(response, '$') AS JSON) AS response"""
+def _mended_rows(paths: Sequence[Path]) -> str:
+    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, mended=True)}")
 
 
 def _told(rows: str) -> str:
-    def text(column: str) -> str:
-        return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
-
-    kept = f"""
-    IF({_SENT}, key, NULL) AS label,
-    IF({_SENT}, NULL, identity.digest) AS digest,
-    IF({_SENT}, NULL, identity.bare_key) AS bare_key,
-    processed_time,
-    TRY_CAST(response AS {_FIELDS}) AS fields"""
-    answers = read_answers(
-        kept, "gemini_batch_lines", f"IFNULL({text('raw_status')}, '')", "response", text("raw_error"), DUCKDB
-    )
+    kept = f"{identified(GENERATE_CONTENT)}, TRY_CAST(answer AS {_FIELDS}) AS fields"
     return f"""gemini_batch_lines AS (
   {rows}
-), {answers}, gemini_batch_read AS (
+), {read_answers(kept, "gemini_batch_lines", RAW_STATUS, "answer", RAW_ERROR, DUCKDB)}, gemini_batch_read AS (
   FROM gemini_batch_told
 )"""
 
 
-def _identity(key: str | None, request: str | None) -> dict[str, str | None]:
+GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _mended_rows, _other_rows)
+
+
+def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mended: bool = False) -> str:
+    """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
+
+    ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
+    as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
+
+    :param fields: the type of that.
+    :param mended: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
+    """
+    answer = family.answer_column
+    beside = (
+        ("identity", IDENTITY, "identity") if mended else (family.asked, "JSON", f"{family.asked} AS asked")
+    )
+    columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
+    absent = " AND ".join(f"{name} IS NULL" for name in columns)
+    # DuckDB takes memory for some of the longest.
+    longest = max(path.stat().st_size for path in paths) if mended else 2 * LONG_LINE
+    return f"""(
+    SELECT
+      source,
+      json_extract_string(key, '$') AS key,
+      json_extract_string(status, '$') AS status,
+      json_extract_string(error, '$') AS error,
+      IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
+      TRY_CAST({answer} AS {fields}) AS fields,
+      TRY_CAST(json_extract_string({answer}, '$') AS JSON) AS answer,
+      key AS raw_key,
+      status AS raw_status,
+      error AS raw_error,
+      {beside[2]}
+    FROM {read_json(paths, columns, longest)}
+    WHERE NOT ({absent})
+  )"""
+
+
+def _raw_text(column: str) -> str:
+    return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
+
+
+RAW_STATUS, RAW_ERROR = f"IFNULL({_raw_text('raw_status')}, '')", _raw_text("raw_error")
+
+
+def identity(family: ModelFamily) -> str:
+    """Return the expression for what identifies the request of a line, unless its key came back as it was sent."""
+    unknown = f"NOT {SENT}" if family.returns_keys else "TRUE"
+    return f"CASE WHEN {unknown} THEN gemini_batch_identity('{family}', raw_key, asked) END"
+
+
+def identified(family: ModelFamily) -> str:
+    """Return the items of a SELECT for the columns that rows of all families have."""
+    label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
+    return (
+        f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
+    )
+
+
+def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:
     """Return what identifies the request of a line whose key did not come back as it was sent."""
-    row = {"key": orjson.loads(key or "null"), "request": orjson.loads(request or "null")}
-    _, digest, bare_key = answer_identity(row)
+    kind = FAMILIES[family]
+    row = {"key": orjson.loads(key or "null"), kind.asked: orjson.loads(asked or "null")}
+    _, digest, bare_key = answer_identity(row, kind)
     return {"digest": digest, "bare_key": bare_key}
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
-        return False
 
 
 def _without_media(value: Any) -> Any:

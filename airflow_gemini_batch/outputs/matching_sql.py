@@ -13,8 +13,8 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import free_name
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome
-from airflow_gemini_batch.outputs.classify_sql import OUTPUT, count_outcomes, sorted_answers
 from airflow_gemini_batch.outputs.summary import KEPT_FOR_DAYS
+from airflow_gemini_batch.outputs.tally_sql import OUTPUT, count_outcomes, sorted_answers
 
 # Rows that count in no outcome.
 DUPLICATE = "duplicate"

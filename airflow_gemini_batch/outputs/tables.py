@@ -11,9 +11,9 @@ from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT,
 from airflow_gemini_batch.exceptions import SourceNotReadyError
 from airflow_gemini_batch.gcp.tables import Tables, columns_of
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.classify_sql import tally_statement
 from airflow_gemini_batch.outputs.matching_sql import DUPLICATE, UNKNOWN, TableMatch
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
+from airflow_gemini_batch.outputs.tally_sql import tally_statement
 from airflow_gemini_batch.outputs.usage import Usage, UsageByModel
 from airflow_gemini_batch.outputs.usage_sql import usage_statement
 

@@ -88,6 +88,18 @@ class Dialect(ABC):
         """Return the items of a JSON list; NULL of anything else."""
 
     @abstractmethod
+    def json_length(self, json: str) -> str:
+        """Return the number of items of a JSON list; 0 or NULL of anything else."""
+
+    @abstractmethod
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        """Return the numbers of a JSON list, NULL for each item that is none.
+
+        :param most: how many of the first items are looked at; all of them if None. It is no expression.
+        :param below: the positive number that they are below, without their sign. It is no expression.
+        """
+
+    @abstractmethod
     def json_is(self, json: str, path: str, type_: str) -> str:
         """Return whether a JSON value is an ``object``, ``array``, ``string``, ``number``, ``boolean`` or ``null``.
 
@@ -115,7 +127,7 @@ class Dialect(ABC):
         """Return the number of items of a list; NULL of NULL."""
 
     @abstractmethod
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         """Return a list with a value for each item that a condition holds for, in their order.
 
         :param item: what the value and the condition call the item.
@@ -144,9 +156,21 @@ class Dialect(ABC):
     def offset(self, index: str) -> str:
         """Return the place of an item, counted from 0, by what :meth:`first` calls it."""
 
+    @abstractmethod
+    def has_null(self, items: str) -> str:
+        """Return whether an item of a list is NULL; NULL of NULL."""
+
+    @abstractmethod
+    def norm(self, numbers: str) -> str:
+        """Return the length of a vector (L2), as if what is NULL were not there."""
+
     def json_list(self, json: str, path: str) -> str:
         """Return the items of a JSON list; what is not a list is the only item."""
         return f"IFNULL({self.json_items(json, path)}, {self.one(self.json_query(json, path))})"
+
+    def json_first(self, json: str, path: str = "$") -> str:
+        """Return the first item of a JSON list; what is not a list, or is empty, as it is."""
+        return f"COALESCE({self.json_query(json, f'{path}[0]')}, {self.json_query(json, path)})"
 
     def count(self, json: str, path: str) -> str:
         """Return a number that is not negative; 0 of anything else. The service writes 8, 8.0 or '8'."""
@@ -198,6 +222,15 @@ class _BigQuery(Dialect):
     def json_items(self, json: str, path: str = "$") -> str:
         return f"JSON_QUERY_ARRAY({json}, '{path}')"
 
+    def json_length(self, json: str) -> str:
+        return self.length(self.json_items(json))
+
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        number = self.cast(self.json_value("item"), "FLOAT64")
+        value = f"IF({self.json_is('item', '$', 'number')} AND ABS({number}) < {below}, {number}, NULL)"
+        where = "TRUE" if most is None else f"item_index < {most}"
+        return self.each(self.json_items(json), "item", value, where)
+
     def json_is(self, json: str, path: str, type_: str) -> str:
         return f"IFNULL(JSON_TYPE({self.json_query(json, path)}) = '{type_}', FALSE)"
 
@@ -216,7 +249,7 @@ class _BigQuery(Dialect):
     def length(self, items: str) -> str:
         return f"ARRAY_LENGTH({items})"
 
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         index = f"{item}_index"
         return (
             f"ARRAY(SELECT {value} FROM UNNEST({items}) AS {item} WITH OFFSET AS {index}"
@@ -248,6 +281,12 @@ class _BigQuery(Dialect):
 
     def offset(self, index: str) -> str:
         return index
+
+    def has_null(self, items: str) -> str:
+        return f"EXISTS (SELECT 1 FROM UNNEST({items}) AS item WHERE item IS NULL)"
+
+    def norm(self, numbers: str) -> str:
+        return f"(SELECT SQRT(SUM(number * number)) FROM UNNEST({numbers}) AS number)"
 
 
 def _where(condition: str) -> str:
@@ -315,6 +354,13 @@ class _DuckDB(Dialect):
     def json_items(self, json: str, path: str = "$") -> str:
         return f"IF(json_type({json}, '{path}') = 'ARRAY', json_extract({json}, '{path}[*]'), NULL)"
 
+    def json_length(self, json: str) -> str:
+        return f"json_array_length({json})"
+
+    def json_numbers(self, json: str, most: int | None, below: float) -> str:
+        # A list of JSON takes more memory for each number than there is.
+        return f"gemini_batch_json_numbers({json}, {'NULL' if most is None else most}, {below})"
+
     def json_is(self, json: str, path: str, type_: str) -> str:
         return f"IFNULL(json_type({json}, '{path}') IN {self._json_types[type_]}, FALSE)"
 
@@ -334,7 +380,7 @@ class _DuckDB(Dialect):
     def length(self, items: str) -> str:
         return f"len({items})"
 
-    def each(self, items: str, item: str, value: str, where: str = "TRUE") -> str:
+    def each(self, items: str, item: str, value: str, where: str = "TRUE", most: int | None = None) -> str:
         kept = items if where == "TRUE" else f"list_filter({items}, lambda {item}: {where})"
         return f"list_transform({kept}, lambda {item}: {value})"
 
@@ -353,6 +399,12 @@ class _DuckDB(Dialect):
 
     def offset(self, index: str) -> str:
         return f"({index} - 1)"
+
+    def has_null(self, items: str) -> str:
+        return f"(list_count({items}) < len({items}))"
+
+    def norm(self, numbers: str) -> str:
+        return f"sqrt(list_sum({self.each(numbers, 'number', 'number * number')}))"
 
 
 BIGQUERY: Dialect = _BigQuery()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,21 +37,25 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
         }
     )
     database.execute("SET TimeZone = 'UTC'")
-    for name, function in (("json_text", _json_text), ("strict_json", _strict_json)):
+    for name, function, *types in (
+        ("json_text", _json_text, "VARCHAR", "VARCHAR"),
+        ("strict_json", _strict_json, "VARCHAR", "VARCHAR"),
+        ("json_numbers", _json_numbers, "DOUBLE[]", "VARCHAR", "BIGINT", "DOUBLE"),
+    ):
         database.create_function(
-            f"gemini_batch_{name}", function, ["VARCHAR"], "VARCHAR", null_handling="special"
+            f"gemini_batch_{name}", function, types[1:], types[0], null_handling="special"
         )
     return database
 
 
-def _json_text(json: str | None) -> str | None:
+def _json_text(value: str | None) -> str | None:
     """Write a JSON value as BigQuery does: the names of objects sorted."""
-    if json is None:
+    if value is None:
         return None
     try:
-        return orjson.dumps(orjson.loads(json), option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONDecodeError:
-        return json
+        return value
 
 
 def _strict_json(text: str | None) -> str | None:
@@ -61,6 +66,15 @@ def _strict_json(text: str | None) -> str | None:
         return orjson.dumps(orjson.loads(text)).decode()
     except orjson.JSONDecodeError:
         return None
+
+
+def _json_numbers(text: str | None, most: int | None, below: float) -> list[float | None]:
+    """Return the numbers of a JSON list: see :meth:`airflow_gemini_batch.sql.dialect.Dialect.json_numbers`."""
+    items = json.loads(text or "null")
+    return [
+        float(item) if type(item) in (int, float) and abs(item) < below else None
+        for item in (items if isinstance(items, list) else [])[:most]
+    ]
 
 
 PARQUET_OPTIONS = "FORMAT parquet, ROW_GROUP_SIZE 20480"

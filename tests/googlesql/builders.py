@@ -31,9 +31,9 @@ from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, mer
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
-from airflow_gemini_batch.outputs.classify_sql import tally_statement
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching_sql import TableMatch
+from airflow_gemini_batch.outputs.tally_sql import tally_statement
 from airflow_gemini_batch.outputs.usage_sql import usage_statement
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     NOTHING_DONE,

@@ -1,0 +1,306 @@
+"""Lines with vectors, read from files by DuckDB."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from typing import Any
+
+import pytest
+
+from airflow_gemini_batch.core.keys import sent_key
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
+from airflow_gemini_batch.outputs.classify import Outcome, object_of, other_failure
+from airflow_gemini_batch.outputs.matching import content_id, request_digest
+from tests.outputs.lines import read_vectors
+from tests.outputs.row_shapes import SHAPES
+from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS, Case
+
+TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
+VALUES = [0.6, -0.8]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read lines, each of a text or a key of its own; returns them in their order."""
+
+    def read(
+        family: ModelFamily, rows: list[dict[str, Any]], columns: list[str], dimensions=None, limit=2048
+    ) -> list[tuple[Any, ...]]:
+        lines, ids = [], []
+        for number, row in enumerate(rows):
+            if family is TEXT:
+                instance = {"content": str(number)}
+                ids.append(content_id(instance, TEXT))
+                lines.append({"instance": instance, **row})
+            else:
+                ids.append(sent_key(str(number)))
+                lines.append({"key": ids[-1], "request": {}, **row})
+        encoded = [json.dumps(line).encode() for line in lines]
+        found = read_vectors(tmp_path, family, encoded, columns, dimensions, limit)
+        assert found.unreadable == 0
+        by_id = {id_: values for id_, *values, _ in found.rows}
+        assert len(by_id) == len(found.rows) == len(rows)
+        return [tuple(by_id[id_]) for id_ in ids]
+
+    return read
+
+
+def prediction(**statistics: Any) -> dict[str, Any]:
+    """Return one item of ``predictions``."""
+    return {"embeddings": {"statistics": statistics, "values": VALUES}}
+
+
+@pytest.mark.parametrize(
+    ("family", "row", "token_count", "truncated"),
+    [
+        pytest.param(
+            TEXT,
+            {"predictions": [prediction(token_count=8, truncated=False)], "status": ""},
+            8,
+            False,
+            id="text",
+        ),
+        pytest.param(
+            TEXT,
+            {"predictions": json.dumps([prediction(token_count=2048.0, truncated=True)]), "status": None},
+            2048,
+            True,
+            id="text-in-a-table",
+        ),
+        pytest.param(
+            TEXT, {"predictions": [{"embeddings": {"values": VALUES}}]}, None, None, id="no-statistics"
+        ),
+        pytest.param(
+            TEXT, {"predictions": [prediction()], "status": '{"code": 0}'}, None, None, id="status-ok"
+        ),
+        pytest.param(TEXT, {"predictions": prediction(token_count="8")}, 8, None, id="no-list"),
+        pytest.param(
+            GEMINI, {"response": {"tokenCount": "2", "embedding": {"values": VALUES}}}, 2, None, id="gemini"
+        ),
+        pytest.param(
+            GEMINI, {"response": {"embeddings": [{"values": VALUES}]}, "status": ""}, None, None, id="list"
+        ),
+        pytest.param(GEMINI, {"response": {"embeddings": {"values": VALUES}}}, None, None, id="list-of-none"),
+        pytest.param(
+            GEMINI,
+            {"response": {"embedding": {"values": VALUES}, "usageMetadata": {"promptTokenCount": 3}}},
+            3,
+            None,
+            id="usage",
+        ),
+        pytest.param(
+            GEMINI,
+            {"response": {"embeddings": [{"values": VALUES, "statistics": {"truncated": True}}]}},
+            None,
+            True,
+            id="truncated",
+        ),
+        *(
+            pytest.param(
+                GEMINI,
+                {"response": {"tokenCount": tokens, **flags, "embedding": {"values": VALUES, **within}}},
+                int(tokens),
+                truncated,
+                id=name,
+            )
+            for name, tokens, flags, within, truncated in (
+                ("truncated-on-top", "9", {"truncated": True}, {}, True),
+                ("not-truncated-on-top", "2048", {"truncated": False}, {}, False),
+                ("truncated-beside-the-values", "9", {}, {"truncated": True}, True),
+                ("flag-null", "9", {"truncated": None}, {}, None),
+                ("no-flag-below-the-limit", "2047", {}, {}, None),
+                ("no-flag-at-the-limit", "2048", {}, {}, True),
+                ("no-flag-above-the-limit", "3000", {"truncated": None}, {}, True),
+            )
+        ),
+        pytest.param(
+            TEXT, {"predictions": [prediction(token_count=2048)]}, 2048, True, id="text-at-the-limit"
+        ),
+        pytest.param(
+            GEMINI, {"response": json.dumps({"embedding": {"values": VALUES}})}, None, None, id="as-json-text"
+        ),
+    ],
+)
+def test_reads_vectors(read, family, row, token_count, truncated):
+    columns = ["outcome", "message", "numbers", "token_count", "truncated"]
+    # Beside a line with something odd every line is read by the general rules.
+    for beside in ([], [{family.answer_column: {"values": [None]}}]):
+        found, *_ = read(family, [row, *beside], columns)
+        assert found == ("ok", None, VALUES, token_count, truncated)
+
+
+@pytest.mark.parametrize(
+    ("family", "row"),
+    [
+        (TEXT, {}),
+        (TEXT, {"predictions": []}),
+        (TEXT, {"predictions": None, "status": ""}),
+        (TEXT, {"predictions": "{broken"}),
+        (TEXT, {"predictions": [{"embeddings": {}}]}),
+        (TEXT, {"response": {"embedding": {"values": VALUES}}}),
+        (GEMINI, {"response": {}}),
+        (GEMINI, {"response": None}),
+        (GEMINI, {"response": {"embeddings": []}}),
+        (GEMINI, {"response": {"embedding": {"values": None}}}),
+        (GEMINI, {"predictions": [prediction()]}),
+    ],
+)
+def test_row_without_a_vector_is_missing(read, family, row):
+    assert read(family, [row], ["outcome", "message", "token_count", "truncated"]) == [
+        ("missing", "the row has no vector", None, None)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["JSON", "STRING"])
+def test_row_tells_its_error_wherever_it_stands(read, kind):
+    found = read(TEXT, [refusal.cells(kind) for refusal in REFUSALS], ["outcome", "status_code"])
+    assert dict(zip((one.name for one in REFUSALS), found, strict=True)) == {
+        one.name: (one.outcome, one.code) for one in REFUSALS
+    }
+
+
+@pytest.mark.parametrize("family", [TEXT, GEMINI])
+def test_what_failed_is_sorted_as_generated_content_is(read, family):
+    # A line without a vector: what counts is where it tells its error.
+    shapes = [
+        (shape, told) for shape in SHAPES if (told := other_failure(shape.error, object_of(shape.response)))
+    ]
+    rows = [
+        {family.answer_column: shape.response if family is GEMINI else [shape.response], "error": shape.error}
+        for shape, _ in shapes
+    ]
+    assert read(family, rows, ["outcome", "message", "status_code"]) == [
+        (told.outcome, told.message, told.code) for _, told in shapes
+    ]
+
+
+@pytest.mark.parametrize("family", [TEXT, GEMINI])
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ('Bad Request: {"error": {"code": 400, "message": "The text content is empty."}}', Outcome.REJECTED),
+        ('{"code": 429, "message": "Quota"}', Outcome.RETRYABLE),
+        ({"code": 3, "message": "Bad"}, Outcome.REJECTED),
+        ("Something broke", Outcome.RETRYABLE),
+    ],
+)
+def test_row_with_a_status_failed_even_with_a_vector(read, family, status, outcome):
+    row = {"status": status, "predictions": [prediction()], "response": {"embedding": {"values": VALUES}}}
+    ((found, message),) = read(family, [row], ["outcome", "message"])
+    assert found == outcome
+    assert message
+
+
+@pytest.mark.parametrize("limit", [2048, 8192])
+def test_text_is_truncated_at_the_limit_of_its_model(read, limit):
+    rows = [
+        {"response": {"tokenCount": tokens, "embedding": {"values": VALUES}}} for tokens in (limit - 1, limit)
+    ]
+    assert read(GEMINI, rows, ["truncated"], limit=limit) == [(None,), (True,)]
+
+
+def lands(read, values: list[Any], dimensions: int | None = None) -> list[tuple[Any, ...]]:
+    rows = [{"response": {"embedding": {"values": one}}} for one in values]
+    columns = ["outcome", "fitted", "message", "shortened"]
+    return [
+        (numbers if outcome == "ok" else message, shortened and outcome == "ok")
+        for outcome, numbers, message, shortened in read(GEMINI, rows, columns, dimensions)
+    ]
+
+
+@pytest.mark.parametrize("dimensions", [None, 2])
+@pytest.mark.parametrize("values", [[0.6, -0.8], [3.0, 4.0], [1, 0.5], [1e-100, 0.0], [0.1, 1 / 3]])
+def test_keeps_vectors_of_the_right_length_as_they_are(read, values, dimensions):
+    assert lands(read, [values], dimensions) == [(values, False)]
+
+
+@pytest.mark.parametrize("values", [[3.0, 4.0, 12.0], [3e-100, 4e-100, 1.0], [3e100, 4e100, 1.0]])
+def test_cuts_longer_vectors_and_normalises_them_again(read, values):
+    assert lands(read, [values], 2) == [(pytest.approx([0.6, 0.8]), True)]
+    ((numbers, _),) = lands(read, [[0.1] * 3072], 768)
+    assert math.hypot(*numbers) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_vector_lands_or_says_why_not(read, case: Case):
+    # Alone it is read by declared types where that is possible.
+    ((found, _),) = lands(read, [case.values], LENGTH)
+    assert found == (case.lands if isinstance(case.lands, str) else pytest.approx(case.lands))
+
+
+def test_vectors_beside_others_land_as_alone(read):
+    found = [numbers for numbers, _ in lands(read, [case.values for case in CASES], LENGTH)]
+    assert found == [
+        case.lands if isinstance(case.lands, str) else pytest.approx(case.lands) for case in CASES
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "dimensions", "error"),
+    [
+        ([0.6, 0.8], 3, "the vector has 2 dimensions, not the 3 asked for"),
+        ([], None, "the vector is empty"),
+        ("0.6", None, "the vector is empty"),
+        ([0.0, 0], None, "the vector is zero"),
+        ([0.0, 0.0, 1.0], 2, "the vector is zero"),
+        ([math.nan, 1.0], None, "not a finite number"),
+        ([math.inf, math.nan], None, "not a finite number"),
+        ([-math.inf, 1.0, 1.0], 2, "not a finite number"),
+        ([None, 1.0], None, "not a finite number"),
+        ([True, 1.0], None, "not a finite number"),
+        (["NaN", 1.0], 2, "not a finite number"),
+        ([[0.6], [0.8]], None, "not a finite number"),
+        ([10**400, 1.0], None, "not a finite number"),
+    ],
+)
+def test_finds_fault_with_vectors_that_cannot_be_searched(read, values, dimensions, error):
+    ((message, shortened),) = lands(read, [values], dimensions)
+    assert error in message
+    assert not shortened
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 400])
+@pytest.mark.parametrize("dimensions", [None, 2])
+def test_number_beyond_float_is_none(tmp_path, number, dimensions):
+    line = f'{{"key": "key=1;", "response": {{"embedding": {{"values": [0.5, {number}, 0.5]}}}}}}'
+    read = read_vectors(tmp_path, GEMINI, [line.encode()], ["message"], dimensions)
+    assert read.unreadable or "not a finite number" in read.rows[0][1]
+
+
+def test_numbers_are_those_that_came(read):
+    dice = random.Random(1)
+    vectors = [[dice.gauss(0, 10.0 ** dice.randrange(-20, 20)) for _ in range(50)] for _ in range(50)]
+    assert lands(read, vectors) == [(vector, False) for vector in vectors]
+
+
+def test_answers_of_keys_that_came_otherwise_are_known_by_their_requests(tmp_path):
+    request = {"content": {"parts": [{"text": "A"}]}}
+    answer = {"request": request, "response": {"embedding": {"values": VALUES}}}
+    lines = [json.dumps({**key, **answer}).encode() for key in ({}, {"key": 7}, {"key": "b"})]
+    found = read_vectors(tmp_path, GEMINI, lines, ["bare_key", "outcome"]).rows
+    digest = request_digest(request).hex()
+    assert sorted(found, key=str) == [
+        (None, "7.0", "ok", digest),
+        (None, "b", "ok", digest),
+        (None, None, "ok", digest),
+    ]
+
+
+def test_odd_lines_are_mended_or_counted(tmp_path):
+    good = json.dumps({"key": sent_key("1"), "request": {}, "response": {"embedding": {"values": VALUES}}})
+    lines = [
+        good.encode(),
+        good.replace("key=1;", "key=2;").replace("0.6", "NaN").encode(),
+        good.replace("key=1;", "key=3;").replace('"request": {}', r'"request": {"text": "\ud800"}').encode(),
+        good.encode()[:40],
+        b"[1]",
+    ]
+    found = read_vectors(tmp_path, GEMINI, lines, ["numbers", "message"])
+    assert found.unreadable == 2
+    assert sorted(found.rows) == [
+        ("key=1;", VALUES, None, None),
+        ("key=2;", [None, -0.8], "the vector holds something that is not a finite number", None),
+        ("key=3;", VALUES, None, None),
+    ]
