@@ -166,8 +166,9 @@ def scans(
         found = _table(table, project)
         for part, name in (("catalog", found[0]), ("db", found[1])):
             table.set(part, exp.to_identifier(name, quoted=True))
-        datasets = schema.setdefault(found[0], {})
-        datasets.setdefault(found[1], {})[found[2]] = dict.fromkeys(columns_of(found), "STRING")
+        if columns := columns_of(found):
+            datasets = schema.setdefault(found[0], {})
+            datasets.setdefault(found[1], {})[found[2]] = dict.fromkeys(columns, "STRING")
     query = qualify(
         query, dialect="bigquery", schema=schema, validate_qualify_columns=False, quote_identifiers=False
     )

@@ -38,12 +38,11 @@ from airflow_gemini_batch.outputs.usage_sql import usage_statement
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     NOTHING_DONE,
     RequestRows,
-    Sharding,
-    build_statement,
     collecting_statement,
-    export_statement,
     preview_statement,
+    sorting_statement,
 )
+from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, export_statement
 from airflow_gemini_batch.requests.done import done_query, landed_jobs_query
 from airflow_gemini_batch.requests.failed import failed_query
 from tests.googlesql.analyzer import Case
@@ -106,6 +105,11 @@ class Shape:
     @property
     def staging(self) -> BigQueryAddress:
         return self.target.with_table(f"{self.tables[1]}__landing_1")
+
+    @property
+    def sorted(self) -> BigQueryAddress:
+        """The table of sorted rows."""
+        return self.source.with_table("sorted_1")
 
     @property
     def source_columns(self) -> dict[str, str]:
@@ -215,16 +219,33 @@ def _preview(shape: Shape) -> Iterator[Case]:
     yield _case(preview_statement(shape.request_rows), _source_tables(shape))
 
 
+def _sorting(shape: Shape) -> Iterator[Case]:
+    yield _case(sorting_statement(shape.request_rows, shape.sorted), _source_tables(shape))
+
+
+def _after_sorting(rows: RequestRows, statement: Statement, shape: Shape) -> Case:
+    """Return the case of a statement over sorted rows, after the one that sorts them."""
+    first = sorting_statement(rows, shape.sorted)
+    both = Statement(
+        f"{first.sql};\n{statement.sql}", {**first.parameters, **statement.parameters}, rows.given
+    )
+    return _case(both, _source_tables(shape))
+
+
 def _build(shape: Shape) -> Iterator[Case]:
     tables = {n: shape.source.with_table(f"requests_{n}") for n in range(shape.sharding.count)}
-    statement = build_statement(shape.request_rows, tables, shape.sharding, replace=[tables[0]])
-    yield _case(statement, _source_tables(shape))
+    rows = shape.request_rows
+    statement = build_statement(rows.sorted_in(shape.sorted), tables, shape.sharding, replace=[tables[0]])
+    yield _after_sorting(rows, statement, shape)
 
 
 def _export(shape: Shape) -> Iterator[Case]:
     patterns = [GcsAddress("b", f"it's {n}-*.jsonl") for n in range(shape.sharding.count)]
     if not shape.embeds:
-        yield _case(export_statement(_files_only(shape), patterns, shape.sharding), _source_tables(shape))
+        rows = _files_only(shape)
+        yield _case(export_statement(rows, patterns, shape.sharding), _source_tables(shape))
+        statement = export_statement(rows.sorted_in(shape.sorted), patterns, shape.sharding)
+        yield _after_sorting(rows, statement, shape)
 
 
 def _files_only(shape: Shape) -> RequestRows:
@@ -404,6 +425,7 @@ def own_columns(shape: Shape) -> set[str]:
 
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "preview_statement": _preview,
+    "sorting_statement": _sorting,
     "build_statement": _build,
     "export_statement": _export,
     "done_query": _done,
