@@ -6,20 +6,23 @@ The answers are made here, by a statement, in the documented format: one of a hu
 
 Of each night and step (``build``; ``submit``: the summary of the output; ``land``) there are:
 
+``seconds``     that it took, here; counting takes a part of it
 ``jobs``        queries and scripts that were sent
 ``statements``  in them, by kind, without those that only begin or end a transaction
 ``scans``       how often each table is read, by what the table is; ``read_rows`` and ``read_bytes`` of these scans
 ``written``     rows that statements write, by what the table is
 
-See ``statements.py`` for how they are counted.
+See ``statements.py`` for how they are counted. ``--shards 1000 --nights 1`` lands 1,000 jobs at once.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ class Nights:
     recorder: Recorder
     dataset: str
     jobs: int = 0
+    seconds: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         from google.cloud.bigquery import Dataset
@@ -55,14 +59,14 @@ class Nights:
         dataset.location = "us-central1"
         self.client.create_dataset(dataset)
 
-    def play(self, rows: int, shard_rows: int, folder: Path) -> dict[str, Any]:
-        """Return the figures of all nights by night and step."""
+    def play(self, rows: int, shard_rows: int, nights: int, folder: Path) -> dict[str, Any]:
+        """Return the figures of the nights by night and step."""
         few = max(1, round(rows * FEW))
         write_source(folder / f"{self.dataset}.jsonl", rows + few)
         lines = (folder / f"{self.dataset}.jsonl").read_bytes().splitlines()
         made = [orjson.loads(line) for line in lines]
         found: dict[str, Any] = {}
-        for night in NIGHTS:
+        for night in NIGHTS[:nights]:
             if night == "first":
                 self._fill(made[:rows])
             elif night == "few_new":
@@ -70,10 +74,21 @@ class Nights:
             elif night == "few_changed":
                 self._change(few)
             begun, sent = len(self.recorder.ran), len(self.recorder.jobs)
+            self.seconds.clear()
             self._night(shard_rows)
-            self.recorder.step = ""
-            found[night] = figures(self.recorder.ran[begun:], self.recorder.jobs[sent:])
+            ran, jobs = self.recorder.ran[begun:], self.recorder.jobs[sent:]
+            found[night] = {
+                step: {"seconds": round(seconds, 1), **figures(step, ran, jobs)}
+                for step, seconds in self.seconds.items()
+            }
         return found
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        begin, self.recorder.step = time.perf_counter(), name
+        yield
+        self.seconds[name] += time.perf_counter() - begin
+        self.recorder.step = ""
 
     def _night(self, shard_rows: int) -> None:
         from airflow_gemini_batch.core.addresses import BigQueryAddress
@@ -84,28 +99,25 @@ class Nights:
 
         target = BigQueryAddress(PROJECT, self.dataset, "books_enriched")
         plan = replace(Kind.GENERATION.build_plan(), target=str(target), shard_rows=shard_rows)
-        self.recorder.step = "build"
         source: Any = parse_row_source(str(target.with_table("books")))
-        report = TableBuild(self.client, LOG).run(plan, source, target.with_table(""))
-        self.recorder.step = ""
+        with self._step("build"):
+            report = TableBuild(self.client, LOG).run(plan, source, target.with_table(""))
         manifests = [self._answered(BigQueryAddress.parse(one)) for one in report.sources]
-        self.recorder.step = "submit"
-        for manifest in manifests:
-            (round_,) = manifest.rounds
-            output, requests = (BigQueryAddress.parse(one) for one in (round_.output, round_.source[0]))
-            summary = BigQueryStorage(self.client).summarize(output, [requests])
-            assert summary is not None
-            summary.count_usage()
-        self.recorder.step = "land"
-        if manifests:
-            landing = TableLanding(self.client, LOG)
-            landed = landing.land(
-                Kind.GENERATION.landing_plan(),
-                manifests,
-                target,
-                target.with_table(f"{target.table}__failed"),
+        if not manifests:
+            return
+        with self._step("submit"):
+            for manifest in manifests:
+                (round_,) = manifest.rounds
+                output, requests = (BigQueryAddress.parse(one) for one in (round_.output, round_.source[0]))
+                summary = BigQueryStorage(self.client).summarize(output, [requests])
+                assert summary is not None
+                summary.count_usage()
+        failed = target.with_table(f"{target.table}__failed")
+        with self._step("land"):
+            landed = TableLanding(self.client, LOG).land(
+                Kind.GENERATION.landing_plan(), manifests, target, failed
             )
-            assert landed.landed + landed.failed == report.requests >= landed.landed > 0
+        assert landed.landed + landed.failed == report.requests >= landed.landed > 0
 
     def _answered(self, requests: Any) -> Any:
         from airflow_gemini_batch.jobs.manifest import Manifest, Round
@@ -150,7 +162,7 @@ class Nights:
 def role(table: Table) -> str:
     """Return what a table is."""
     project, _, name = table
-    for sign, what in (("__failed", "failures"), ("__landing", "staging"), ("staged", "staging")):
+    for sign, what in (("__failed", "failures"), ("__landing", "staging"), ("sorted_", "sorted")):
         if sign in name:
             return what
     if name == "books_enriched":
@@ -160,25 +172,16 @@ def role(table: Table) -> str:
     return "temporary" if project == TEMPORARY else "source" if name == "books" else name
 
 
-def figures(ran: Iterable[Ran], jobs: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of a night by step."""
-    found: dict[str, Any] = {}
-    for step in ("build", "submit", "land"):
-        some = [one for one in ran if one.step == step]
-        if not some:
-            continue
-        sums: dict[str, Counter[str]] = {
-            name: Counter() for name in ("statements", "scans", "read_rows", "read_bytes", "written")
-        }
-        for one in some:
-            sums["statements"][one.kind] += 1
-            for name in ("scans", "read_rows", "read_bytes", "written"):
-                sums[name].update(getattr(one, name))
-        found[step] = {"jobs": jobs.count(step), **{name: dict(counts) for name, counts in sums.items()}}
+def figures(step: str, ran: Iterable[Ran], jobs: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of a step."""
+    some = [one for one in ran if one.step == step]
+    found: dict[str, Any] = {"jobs": jobs.count(step), "statements": dict(Counter(one.kind for one in some))}
+    for name in ("scans", "read_rows", "read_bytes", "written"):
+        found[name] = dict(sum((Counter(getattr(one, name)) for one in some), Counter()))
     return found
 
 
-def measure(rows: int, shards: int, folder: Path) -> dict[str, Any]:
+def measure(rows: int, shards: int, nights: int, folder: Path) -> dict[str, Any]:
     """Return the figures of all nights, with one job a night and with several."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.bigquery import Client
@@ -186,14 +189,13 @@ def measure(rows: int, shards: int, folder: Path) -> dict[str, Any]:
     from airflow_gemini_batch.testing.bigquery.server import LocalBigQuery
 
     recorder = Recorder(role)
-    with LocalBigQuery(folder / "bigquery", project=PROJECT) as server:
+    with LocalBigQuery(folder / "bigquery", project=PROJECT) as server, recorder:
         client = Client(PROJECT, AnonymousCredentials(), client_options={"api_endpoint": server.url})
-        recorder.attach()
         return {
             "key": list(KEY),
             **{
                 f"shards_{count}": Nights(client, recorder, f"nights_{count}").play(
-                    rows, -(-rows // count), folder
+                    rows, -(-rows // count), nights, folder
                 )
                 for count in (1, shards)
             },

@@ -281,9 +281,8 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--engine", choices=["files", "bigquery"], default="files")
-    parser.add_argument(
-        "--shards", type=int, default=4, help="jobs of the first night on BigQuery (default: 4)"
-    )
+    parser.add_argument("--shards", type=int, default=4, help="jobs of the first night on BigQuery")
+    parser.add_argument("--nights", type=int, default=4, help="how many of them on BigQuery")
     parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.GENERATION)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (the default, and the only form)"
@@ -295,7 +294,7 @@ def main() -> None:
         if asked.engine == "bigquery":
             from nights import measure  # its libraries are no part of what the steps above take
 
-            found = measure(asked.rows, asked.shards, folder)
+            found = measure(asked.rows, asked.shards, asked.nights, folder)
             print(json.dumps({"engine": asked.engine, "rows": asked.rows, "shards": asked.shards, **found}))
             return
         with child(serve, folder / "storage") as server, progress_bar() as progress:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,59 +62,80 @@ class Ran:
 
 
 class Recorder:
-    """Looks at each statement of the local BigQuery of this process.
+    """Looks at each statement of the local BigQuery of this process, which has to be running, while it is entered.
 
     :ivar step: what the statements of the moment belong to.
-    :param role: names a table in the figures.
+    :ivar jobs: the step of each query or script that was run.
+    :param role: names a table in the figures; by default the table's own name.
     """
 
-    def __init__(self, role: Callable[[Table], str]) -> None:
+    def __init__(self, role: Callable[[Table], str] = lambda table: table[2]) -> None:
         self.step = ""
         self.ran: list[Ran] = []
         self.jobs: list[str] = []
         self._role = role
         self._partitions: dict[str, str] = {}
         self._count = 0
+        self._replaced: list[tuple[Any, str, Any]] = []
 
-    def attach(self) -> None:
-        """Begin; the server has to be running."""
+    def total(self, figure: str) -> Counter[str]:
+        """Return one of the figures of all statements, by table."""
+        return sum((Counter(getattr(one, figure)) for one in self.ran), Counter())
+
+    def __enter__(self) -> Recorder:
+        from bqemulator.api.routes import jobs
         from bqemulator.jobs import executor
         from bqemulator.scripting.interpreter import ScriptInterpreter
         from bqemulator.storage.engine import DuckDBEngine
 
-        job, part, single, fetch = (
-            executor._run_query_body,
-            ScriptInterpreter._exec_sql,
-            executor._run_single_sql,
-            DuckDBEngine.fetch_arrow,
-        )
+        for holder, name, make in (
+            (jobs, "execute_query_job", self._counted),
+            (ScriptInterpreter, "_exec_sql", self._in_script),
+            (executor, "_run_single_sql", self._alone),
+            (DuckDBEngine, "fetch_arrow", self._fetched),
+        ):
+            original = getattr(holder, name)
+            self._replaced.append((holder, name, original))
+            setattr(holder, name, make(original))
+        return self
 
-        async def counted(**arguments: Any) -> Any:
+    def __exit__(self, *_: object) -> None:
+        while self._replaced:
+            setattr(*self._replaced.pop())
+
+    def _counted(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(*arguments: Any, **options: Any) -> Any:
             self.jobs.append(self.step)
-            return await job(**arguments)
+            return await original(*arguments, **options)
 
-        async def of_script(interpreter: Any, sql: str) -> Any:
-            with_count = self._begin(sql, interpreter._project_id, interpreter._ctx)
-            answer = await part(interpreter, sql)
-            self._end(with_count)
+        return run
+
+    def _in_script(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(interpreter: Any, sql: str) -> Any:
+            begun = self._begin(sql, interpreter._project_id, interpreter._ctx)
+            answer = await original(interpreter, sql)
+            self._end(begun)
             return answer
 
-        async def alone(project: str, sql: str, parameters: Any, context: Any, **more: Any) -> Any:
-            with_count = self._begin(sql, project, context)
-            answer = await single(project, sql, parameters, context, **more)
-            self._end(with_count)
+        return run
+
+    def _alone(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(project: str, sql: str, parameters: Any, context: Any, **options: Any) -> Any:
+            begun = self._begin(sql, project, context)
+            answer = await original(project, sql, parameters, context, **options)
+            self._end(begun)
             return answer
 
-        def fetched(engine: Any, sql: str, parameters: Any = None) -> Any:
-            found = fetch(engine, sql, parameters)
+        return run
+
+    def _fetched(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def fetch(engine: Any, sql: str, parameters: Any = None) -> Any:
+            found = original(engine, sql, parameters)
             if found.column_names == ["Count"]:  # of a CREATE or a MERGE
                 self._count = sum(found.column(0).to_pylist())
             return found
 
-        executor._run_query_body = counted
-        ScriptInterpreter._exec_sql = of_script
-        executor._run_single_sql = alone
-        DuckDBEngine.fetch_arrow = fetched
+        return fetch
 
     def _begin(self, sql: str, project: str, context: Any) -> tuple[Ran, Table | None]:
         self._count = 0
