@@ -27,7 +27,7 @@ from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     shortened_statement,
 )
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
+from airflow_gemini_batch.landing.bigquery.merge_sql import Bounds, Merge, count_statement
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
@@ -361,9 +361,17 @@ def _other_length(shape: Shape) -> Iterator[Case]:
         yield _case(other_length_statement(shape.staging, shape.target), tables)
 
 
-def _merge(shape: Shape) -> Iterator[Case]:
-    tables = {**_staged(shape), shape.target: shape.landed_columns, shape.failed: shape.failed_columns}
-    yield _case(merge_statement(shape.landing, shape.staging, shape.target, shape.failed), tables)
+def _merge(statement: Callable[[Merge], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        tables = {**_staged(shape), shape.target: shape.landed_columns, shape.failed: shape.failed_columns}
+        # The target has partitions by the last column of the key, or none.
+        for bounds in (None, Bounds(list(shape.key)[-1], "", "z")):
+            merge = Merge(
+                shape.landing, shape.key, shape.staging, shape.target, shape.failed, shape.embeds, bounds
+            )
+            yield _case(statement(merge), tables)
+
+    return cases
 
 
 def _prepare(shape: Shape) -> Iterator[Case]:
@@ -443,7 +451,11 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "count_statement": _counts,
     "shortened_statement": _shortened,
     "other_length_statement": _other_length,
-    "merge_statement": _merge,
+    "merge_statement": _merge(Merge.merge_statement),
+    "Merge.adding_statement": _merge(Merge.adding_statement),
+    "Merge.checking_statement": _merge(
+        lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
+    ),
     "prepare_statement": _prepare,
     "tally_statement": _tally,
     "usage_statement": _usage,

@@ -1,59 +1,30 @@
-"""What a test's code sends to BigQuery, statement by statement."""
+"""Something that happens between the statements that a test's code sends to BigQuery."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
-import sqlglot
-
-from tests.benchmarks.statements import scans
-
-PROJECT = "demo-project"
-
-
-@dataclass
-class Sent:
-    """The queries and scripts that were sent, in their order."""
-
-    scripts: list[str] = field(default_factory=list)
-
-    @property
-    def scans(self) -> Counter[str]:
-        """How often they read each table, by the table's name."""
-        return Counter(
-            scan.table[2]
-            for sql in self.scripts
-            for tree in sqlglot.parse(sql, read="bigquery")
-            if tree is not None
-            for scan in scans(tree, PROJECT, lambda _: (), {})
-        )
 
 
 @contextmanager
-def statements(before: Callable[[int], None] = lambda _: None) -> Iterator[Sent]:
-    """Give what clients of BigQuery send meanwhile, dry runs left out.
+def before_statements(act: Callable[[int, str], None]) -> Iterator[None]:
+    """Call a function before each query or script that clients send meanwhile, dry runs left out.
 
-    :param before: called with the number, from 0, of each query or script before it is sent.
+    :param act: takes the number of the query or script, from 0, and its text.
     """
     from google.cloud.bigquery import Client
 
-    sent = Sent()
+    numbers, query = count(), Client.query
 
-    def recorded(method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(client: Any, sql: str, job_config: Any = None, **options: Any) -> Any:
-            if not getattr(job_config, "dry_run", False):
-                sent.scripts.append(sql)
-                before(len(sent.scripts) - 1)
-            return method(client, sql, job_config=job_config, **options)
-
-        return call
+    def act_first(client: Any, sql: str, job_config: Any = None, **options: Any) -> Any:
+        if not getattr(job_config, "dry_run", False):
+            act(next(numbers), sql)
+        return query(client, sql, job_config=job_config, **options)
 
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("query", "query_and_wait"):
-            patched.setattr(Client, name, recorded(getattr(Client, name)))
-        yield sent
+        patched.setattr(Client, "query", act_first)
+        yield

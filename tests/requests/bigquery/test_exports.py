@@ -18,11 +18,12 @@ from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
+from tests.benchmarks.statements import Recorder
 from tests.requests.plans import BOOKS, gemini_embedding_plan
 from tests.requests.request_cases import NASTY
 from tests.support.odd_keys import ODD_KEYS
 from tests.support.requests_data import lines, storage_client
-from tests.support.statements import statements
+from tests.support.statements import before_statements
 from tests.support.tables import fill
 
 LOG = logging.getLogger("build")
@@ -144,12 +145,12 @@ def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
 ):
     source = table([{"isbn": "a", "title": "x"}])
 
-    def change(number: int) -> None:
+    def change(number: int, _: str) -> None:
         if number == 1:
             fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
 
     with (
-        statements(before=change),
+        before_statements(change),
         pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"),
     ):
         export.run(gemini_embedding_plan(), source, folder)
@@ -163,11 +164,12 @@ def test_source_is_read_once_where_the_target_is_a_table(
     source = table([{"isbn": isbn, "title": isbn} for isbn in "abc"])
     target = table([], {**BOOKS, "batch_fingerprint": "STRING"}, name="enriched")
     plan = gemini_embedding_plan(target=str(target.address), shard_rows=3 // shards)
-    with statements() as sent:
+    with Recorder() as recorder:
         report = export.run(plan, source, folder)
     assert (len(report.sources), written(report).keys()) == (shards, set("abc"))
-    assert len(sent.scripts) == 2
-    assert (sent.scans["books"], sent.scans["enriched"]) == (1, 1)
+    assert len(recorder.jobs) == 2
+    scans = recorder.total("scans")
+    assert (scans["books"], scans["enriched"]) == (1, 1)
     assert {one.table_id for one in client.list_tables(dataset.dotted)} == {"books", "enriched"}
 
 
@@ -175,11 +177,11 @@ def test_source_is_read_twice_where_no_table_can_be_made(export, folder, table, 
     caplog.set_level(logging.INFO)
     source = table([{"isbn": "a", "title": "x"}])
 
-    def forbid(number: int) -> None:
+    def forbid(number: int, _: str) -> None:
         if number == 0:
             raise Forbidden("bigquery.tables.create denied")
 
-    with statements(before=forbid):
+    with before_statements(forbid):
         report = export.run(gemini_embedding_plan(target=f"{dataset}.enriched"), source, folder)
     assert written(report).keys() == {"a"}
     assert f"The source is read twice, since no table can be made in {dataset}" in caplog.text

@@ -11,8 +11,9 @@ import pytest
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.sources import parse_row_source
+from tests.benchmarks.statements import Recorder
 from tests.requests.plans import BOOKS, plan, prompts
-from tests.support.statements import statements
+from tests.support.statements import before_statements
 from tests.support.tables import fill, read
 
 
@@ -104,13 +105,12 @@ def test_source_that_changes_meanwhile_was_read_before(
 ):
     source = table([{"isbn": "a", "title": "x"}])
 
-    def change(number: int) -> None:
+    def change(number: int, _: str) -> None:
         if number == 1:
             fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
 
-    with statements(before=change) as sent:
+    with before_statements(change):
         report = build.run(plan(), source, dataset)
-    assert len(sent.scripts) == 2
     assert report.requests == 1
     assert requests(report).keys() == {"a"}
     assert build.run(plan(), source, dataset).requests == 2
@@ -140,19 +140,26 @@ def test_source_and_target_are_read_once_whatever_the_number_of_jobs(build, data
     source = table([{"isbn": isbn, "title": isbn} for isbn in "abcde"])
     target = table([], {**BOOKS, "batch_fingerprint": "STRING"}, name="enriched")
     asked = plan(target=str(target.address), shard_rows=-(-5 // shards))
-    with statements() as sent:
+    with Recorder() as recorder:
         report = build.run(asked, source, dataset)
     assert len(report.sources) == shards
     # One script reads and counts the rows, another one writes the requests.
-    assert len(sent.scripts) == 2
-    assert (sent.scans["books"], sent.scans["enriched"]) == (1, 1)
+    assert len(recorder.jobs) == 2
+    scans = recorder.total("scans")
+    assert (scans["books"], scans["enriched"]) == (1, 1)
+    # Each request is written once, and once more where there are several jobs.
+    written = recorder.total("written")
+    assert sum(written[address.rpartition(".")[2]] for address in report.sources) == 5
+    assert written["asked_rows"] == (5 if shards > 1 else 0)
+    # The requests of a job are read from where they are alone.
+    assert recorder.total("read_rows")["asked_rows"] == (5 + 5 if shards > 1 else 0)
 
 
 def test_without_new_rows_nothing_but_the_source_is_read(build, dataset, table):
-    with statements() as sent:
+    with Recorder() as recorder:
         assert build.run(plan(), table([]), dataset).requests == 0
-    assert len(sent.scripts) == 1
-    assert sent.scans["books"] == 1
+    assert len(recorder.jobs) == 1
+    assert recorder.total("scans")["books"] == 1
 
 
 def test_table_that_is_gone_is_written_again_beside_the_others(client, build, dataset, requests):
