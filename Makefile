@@ -32,6 +32,7 @@ bench: .venv  ## what importing and waiting cost, and how fast rows pass through
 	$(BIN)/python tests/benchmarks/imports.py --json
 	$(BIN)/python tests/benchmarks/waiting.py --jobs 1000 --seconds 20 --json
 	$(BIN)/python tests/benchmarks/rows.py --rows 100000 --json
+	$(BIN)/python tests/benchmarks/rows.py --engine bigquery --rows 2000 --json
 
 .venv:
 	python3 -m venv $@ && $(BIN)/pip install -q -e ".[dev]" || { rm -rf $@; exit 1; }

@@ -52,6 +52,20 @@ class Statement:
         )
 
 
+def script(*statements: Statement) -> Statement:
+    """Return statements as one script.
+
+    Raises :class:`ValueError` when one parameter would have two values.
+    """
+    parameters: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    for statement in statements:
+        for values, more in ((parameters, statement.parameters), (given, statement.given)):
+            if several := [name for name, value in more.items() if values.setdefault(name, value) != value]:
+                raise ValueError(f"two statements of a script have parameters of the name {several[0]}")
+    return Statement(";\n".join(one.sql.rstrip(";") for one in statements), parameters, given)
+
+
 def checked_parameters(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the user's parameters of a query by name.
 

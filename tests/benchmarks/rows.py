@@ -22,6 +22,11 @@ format: in another order than the requests, one of a hundred a failure. Librarie
 
     python tests/benchmarks/rows.py --rows 1000000 --json
     python tests/benchmarks/rows.py --kind embeddings --json
+
+With ``--engine bigquery`` the rows are in tables of the local BigQuery, and what is counted is what its statements read
+and write: see ``nights.py``.
+
+    python tests/benchmarks/rows.py --engine bigquery --rows 20000 --json
 """
 
 from __future__ import annotations
@@ -275,6 +280,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--engine", choices=["files", "bigquery"], default="files")
+    parser.add_argument("--shards", type=int, default=4, help="jobs of the first night on BigQuery")
+    parser.add_argument("--nights", type=int, default=4, help="how many of them on BigQuery")
     parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.GENERATION)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (the default, and the only form)"
@@ -283,6 +291,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rows-benchmark-", ignore_cleanup_errors=True) as home:
         os.environ["AIRFLOW_HOME"] = home  # the children inherit it
         folder = Path(home)
+        if asked.engine == "bigquery":
+            from nights import measure  # its libraries are no part of what the steps above take
+
+            found = measure(asked.rows, asked.shards, asked.nights, folder)
+            print(json.dumps({"engine": asked.engine, "rows": asked.rows, "shards": asked.shards, **found}))
+            return
         with child(serve, folder / "storage") as server, progress_bar() as progress:
             url = server.recv()
             small, full = (

@@ -27,7 +27,7 @@ from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     shortened_statement,
 )
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
+from airflow_gemini_batch.landing.bigquery.merge_sql import Bounds, Merge, count_statement
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
@@ -38,12 +38,11 @@ from airflow_gemini_batch.outputs.usage_sql import usage_statement
 from airflow_gemini_batch.requests.bigquery.build_sql import (
     NOTHING_DONE,
     RequestRows,
-    Sharding,
-    build_statement,
     collecting_statement,
-    export_statement,
     preview_statement,
+    sorting_statement,
 )
+from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, export_statement
 from airflow_gemini_batch.requests.done import done_query, landed_jobs_query
 from airflow_gemini_batch.requests.failed import failed_query
 from tests.googlesql.analyzer import Case
@@ -106,6 +105,11 @@ class Shape:
     @property
     def staging(self) -> BigQueryAddress:
         return self.target.with_table(f"{self.tables[1]}__landing_1")
+
+    @property
+    def sorted(self) -> BigQueryAddress:
+        """The table of sorted rows."""
+        return self.source.with_table("sorted_1")
 
     @property
     def source_columns(self) -> dict[str, str]:
@@ -215,16 +219,33 @@ def _preview(shape: Shape) -> Iterator[Case]:
     yield _case(preview_statement(shape.request_rows), _source_tables(shape))
 
 
+def _sorting(shape: Shape) -> Iterator[Case]:
+    yield _case(sorting_statement(shape.request_rows, shape.sorted), _source_tables(shape))
+
+
+def _after_sorting(rows: RequestRows, statement: Statement, shape: Shape) -> Case:
+    """Return the case of a statement over sorted rows, after the one that sorts them."""
+    first = sorting_statement(rows, shape.sorted)
+    both = Statement(
+        f"{first.sql};\n{statement.sql}", {**first.parameters, **statement.parameters}, rows.given
+    )
+    return _case(both, _source_tables(shape))
+
+
 def _build(shape: Shape) -> Iterator[Case]:
     tables = {n: shape.source.with_table(f"requests_{n}") for n in range(shape.sharding.count)}
-    statement = build_statement(shape.request_rows, tables, shape.sharding, replace=[tables[0]])
-    yield _case(statement, _source_tables(shape))
+    rows = shape.request_rows
+    statement = build_statement(rows.sorted_in(shape.sorted), tables, shape.sharding, replace=[tables[0]])
+    yield _after_sorting(rows, statement, shape)
 
 
 def _export(shape: Shape) -> Iterator[Case]:
     patterns = [GcsAddress("b", f"it's {n}-*.jsonl") for n in range(shape.sharding.count)]
     if not shape.embeds:
-        yield _case(export_statement(_files_only(shape), patterns, shape.sharding), _source_tables(shape))
+        rows = _files_only(shape)
+        yield _case(export_statement(rows, patterns, shape.sharding), _source_tables(shape))
+        statement = export_statement(rows.sorted_in(shape.sorted), patterns, shape.sharding)
+        yield _after_sorting(rows, statement, shape)
 
 
 def _files_only(shape: Shape) -> RequestRows:
@@ -340,9 +361,17 @@ def _other_length(shape: Shape) -> Iterator[Case]:
         yield _case(other_length_statement(shape.staging, shape.target), tables)
 
 
-def _merge(shape: Shape) -> Iterator[Case]:
-    tables = {**_staged(shape), shape.target: shape.landed_columns, shape.failed: shape.failed_columns}
-    yield _case(merge_statement(shape.landing, shape.staging, shape.target, shape.failed), tables)
+def _merge(statement: Callable[[Merge], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        tables = {**_staged(shape), shape.target: shape.landed_columns, shape.failed: shape.failed_columns}
+        # The target has partitions by the last column of the key, or none.
+        for bounds in (None, Bounds(list(shape.key)[-1], "", "z")):
+            merge = Merge(
+                shape.landing, shape.key, shape.staging, shape.target, shape.failed, shape.embeds, bounds
+            )
+            yield _case(statement(merge), tables)
+
+    return cases
 
 
 def _prepare(shape: Shape) -> Iterator[Case]:
@@ -404,6 +433,7 @@ def own_columns(shape: Shape) -> set[str]:
 
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "preview_statement": _preview,
+    "sorting_statement": _sorting,
     "build_statement": _build,
     "export_statement": _export,
     "done_query": _done,
@@ -421,7 +451,11 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "count_statement": _counts,
     "shortened_statement": _shortened,
     "other_length_statement": _other_length,
-    "merge_statement": _merge,
+    "merge_statement": _merge(Merge.merge_statement),
+    "Merge.adding_statement": _merge(Merge.adding_statement),
+    "Merge.checking_statement": _merge(
+        lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
+    ),
     "prepare_statement": _prepare,
     "tally_statement": _tally,
     "usage_statement": _usage,

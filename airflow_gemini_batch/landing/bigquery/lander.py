@@ -1,38 +1,42 @@
-"""Landing in BigQuery: one staging table with a row for each request, then one merge in a transaction."""
+"""Landing in BigQuery: one staging table with a row for each request, then a merge in one transaction."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits
-from airflow_gemini_batch.gcp.statements import Statement
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
+from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.bigquery.collecting import staging_script
-from airflow_gemini_batch.landing.bigquery.embedding_sql import (
-    other_length_statement,
-    shortened_statement,
-)
 from airflow_gemini_batch.landing.bigquery.inputs import (
     answer_tables,
     request_tables,
     shared_key_types,
 )
-from airflow_gemini_batch.landing.bigquery.merge_sql import count_statement, merge_statement
-from airflow_gemini_batch.landing.bigquery.staging import stage_files
-from airflow_gemini_batch.landing.bigquery.staging_sql import (
-    unfit_keys_statement,
+from airflow_gemini_batch.landing.bigquery.merge_sql import (
+    BOUNDS,
+    CHANGES,
+    LENGTHS,
+    SHORTENED,
+    UNFIT_KEYS,
+    Bounds,
+    Merge,
 )
+from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.targets import (
     check_columns,
     column_types,
     prepare_statement,
+    pruning_column,
     staging_address,
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
@@ -42,10 +46,7 @@ from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 
 if TYPE_CHECKING:
     from google.cloud import storage
-    from google.cloud.bigquery import Client, Row
-
-_CALL_TIMEOUT = 60.0
-_QUERY_TIMEOUT = 3600.0
+    from google.cloud.bigquery import Client, Row, Table
 
 # How BigQuery refuses the second of two statements that change one table at the same time.
 RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
@@ -74,6 +75,7 @@ class TableLanding:
         self._client = client
         self._log = log
         self._storage = Tables(client)
+        self._queries = Queries(client, log)
 
     def land(
         self,
@@ -99,17 +101,20 @@ class TableLanding:
         requests = [one for manifest in manifests for one in request_tables(manifest, plan, self._storage)]
         answers = [one for manifest in manifests for one in answer_tables(manifest, plan, self._storage)]
         key_types = shared_key_types(plan, requests, answers)
-
-        def stage(staging: BigQueryAddress, location: str) -> None:
-            script = staging_script(plan, staging, requests, answers, self._limits)
-            if script.tables:
-                self._log.info("The rows of all jobs are collected in %d tables first", len(script.tables))
-            with self._dropped_afterwards(*script.tables):
-                for statement in script.statements:
-                    self._run(statement, location)
-
+        if not requests:
+            return LandingReport(str(target), str(failed), Tally().counts)
         staging = staging_address(target, manifests)
-        return self._land_staged(plan, staging, target, failed, key_types, stage)
+        staged = staging_script(plan, staging, requests, answers, self._limits)
+
+        def stage(location: str) -> Statement:
+            if staged.tables:
+                self._log.info("The rows of all jobs are collected in %d tables first", len(staged.tables))
+            for statement in staged.statements[:-1]:
+                self._queries.run(statement, location)
+            return staged.statements[-1]
+
+        with self._dropped_afterwards(*staged.tables):
+            return self._land_staged(Merge(plan, key_types, staging, target, failed), stage)
 
     def land_files(
         self,
@@ -126,52 +131,59 @@ class TableLanding:
 
         Raises what :meth:`land` and :func:`~airflow_gemini_batch.landing.bigquery.staging.stage_files` raise.
         """
+        staging = staging_address(target, manifests)
 
-        def stage(staging: BigQueryAddress, _: str) -> None:
+        def stage(_: str) -> None:
             stage_files(plan, manifests, staging, storage_client, self._client, self._log)
 
-        staging = staging_address(target, manifests)
-        key_types = dict.fromkeys(plan.key, "STRING")
-        return self._land_staged(plan, staging, target, failed, key_types, stage)
+        return self._land_staged(
+            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed), stage
+        )
 
-    def _land_staged(
-        self,
-        plan: LandingPlan,
-        staging: BigQueryAddress,
-        target: BigQueryAddress,
-        failed: BigQueryAddress,
-        key_types: Mapping[str, str],
-        stage: Callable[[BigQueryAddress, str], None],
-    ) -> LandingReport:
+    def _land_staged(self, merge: Merge, stage: Callable[[str], Statement | None]) -> LandingReport:
         """Stage answers, check them, and merge them.
 
-        :param key_types: GoogleSQL's types of the key columns; none where there are no requests.
-        :param stage: writes the staging table, which is to lie in a location.
+        One script does it all. Where tables have to be made or changed before, or a part of the target is enough,
+        another one stages and checks first; where answers in the target change, a further one merges them.
+
+        :param stage: writes the staging table, which is to lie in a location; returns the statement that is still due.
         """
-        if not key_types:
-            return LandingReport(str(target), str(failed), Tally().counts)
-        location = self._location(target)
-        preparations = self._preparations(plan, key_types, target, failed)
-        with self._dropped_afterwards(staging):
-            stage(staging, location)
-            self._check_keys(plan, staging, key_types, location)
-            if plan.embeds:
-                self._check_lengths(plan, staging, target, location)
-            for statement in (*preparations, merge_statement(plan, staging, target, failed)):
-                self._run_past_rivals(statement, location)
-            tally = Tally()
-            for row in self._run(count_statement(staging, Tally.MAX_SAMPLES), location):
-                outcome = Outcome(row["outcome"])
+        location = self._location(merge.target)
+        tables = {address: self._storage.find(address) for address in (merge.target, merge.failed)}
+        preparations = _preparations(merge, tables)
+        target = tables[merge.target]
+        pruned = pruning_column(merge.plan.key, target)
+        if merge.plan.embeds and target is not None:
+            merge = replace(merge, compares_lengths=DIMENSIONS in column_types(target.schema))
+        with self._dropped_afterwards(merge.staging):
+            first = stage(location)
+            if preparations or pruned:
+                checking = merge.checking_statement(pruned)
+                checked = self._run(script(first, checking) if first else checking, location)
+                self._check(merge, checked)
+                if BOUNDS in checked:
+                    merge = replace(merge, bounds=Bounds(str(pruned), *checked[BOUNDS]["messages"]))
+                first = None
+            if preparations:
+                self._run_past_rivals(script(*preparations), location)
+            counted = self._run_past_rivals(merge.adding_statement(), location, first)
+            self._check(merge, counted)
+            if CHANGES in counted:
+                self._run_past_rivals(merge.merge_statement(), location)
+        self._queries.log_billed("landing the answers")
+        tally = Tally()
+        for outcome in Outcome:
+            if row := counted.get(outcome):
                 tally.add(RowResult(outcome), row["row_count"])
                 for message in row["messages"] or ():
                     tally.show(RowResult(outcome, message))
-            return LandingReport(str(target), str(failed), tally.counts, tally.samples)
+        return LandingReport(str(merge.target), str(merge.failed), tally.counts, tally.samples)
 
     def _location(self, target: BigQueryAddress) -> str:
         from google.api_core.exceptions import NotFound
 
         try:
-            dataset = self._client.get_dataset(f"{target.project}.{target.dataset}", timeout=_CALL_TIMEOUT)
+            dataset = self._client.get_dataset(f"{target.project}.{target.dataset}", timeout=CALL_TIMEOUT)
         except NotFound:
             raise InvalidRequestError(
                 f"target {target}: the dataset {target.project}.{target.dataset} does not exist; create it in the "
@@ -179,52 +191,24 @@ class TableLanding:
             ) from None
         return str(dataset.location)
 
-    def _check_keys(
-        self, plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str], location: str
-    ) -> None:
+    def _check(self, merge: Merge, found: Mapping[str, Row]) -> None:
+        """Raise if a statement has found that the staged answers can't land; warns of vectors that were cut."""
         errors = [
-            f"{row['key_count']} keys "
-            + ("hold NULL" if row["error"] == "NULL" else "occur more than once")
-            + (f": {', '.join(row['sample_keys'])}" if row["sample_keys"] else "")
-            for row in self._run(unfit_keys_statement(plan.key, key_types, staging), location)
+            f"{row['row_count']} keys {what}" + (f": {', '.join(row['messages'])}" if row["messages"] else "")
+            for error, what in UNFIT_KEYS.items()
+            if (row := found.get(error))
         ]
         if errors:
             raise InvalidRequestError(
-                f"The key {', '.join(plan.key)} does not identify the requests, so answers can't be matched:\n"
+                f"The key {', '.join(merge.plan.key)} does not identify the requests, so answers can't be matched:\n"
                 + "\n".join(errors)
                 + "\nName all columns of the key, and land the manifests of two runs one after the other. Nothing "
                 "was landed."
             )
-
-    def _preparations(
-        self,
-        plan: LandingPlan,
-        key_types: Mapping[str, str],
-        target: BigQueryAddress,
-        failed: BigQueryAddress,
-    ) -> list[Statement]:
-        """Return the statements that make both tables what they have to be, once it is sure that they can be."""
-        columns = {target: target_columns(plan, key_types), failed: failed_columns(plan, key_types)}
-        tables = {address: self._storage.find(address) for address in columns}
-        for address, table in tables.items():
-            check_columns(address, table, columns[address], plan.key)
-        return [
-            Statement(statement)
-            for address, table in tables.items()
-            if (statement := prepare_statement(address, table, columns[address]))
-        ]
-
-    def _check_lengths(
-        self, plan: LandingPlan, staging: BigQueryAddress, target: BigQueryAddress, location: str
-    ) -> None:
-        """Raise unless the vectors are as long as those in the target, where it has their lengths."""
-        if plan.dimensions is not None:
-            ((shortened,),) = self._run(shortened_statement(staging), location)
-            warn_of_shortened(self._log, plan, shortened)
-        table = self._storage.find(target)
-        if table is not None and DIMENSIONS in column_types(table.schema):
-            for row in self._run(other_length_statement(staging, target), location):
-                raise other_length(str(target), row["staged"], row["landed"])
+        if SHORTENED in found:
+            warn_of_shortened(self._log, merge.plan, found[SHORTENED]["row_count"])
+        if LENGTHS in found:
+            raise other_length(str(merge.target), *map(int, found[LENGTHS]["messages"]))
 
     @contextmanager
     def _dropped_afterwards(self, *tables: BigQueryAddress) -> Iterator[None]:
@@ -235,33 +219,51 @@ class TableLanding:
         finally:
             for table in tables:
                 try:
-                    self._client.delete_table(table.dotted, not_found_ok=True, timeout=_CALL_TIMEOUT)
+                    self._client.delete_table(table.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
                 except GoogleAPICallError as error:
                     self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
 
-    def _run_past_rivals(self, statement: Statement, location: str) -> None:
-        """Run a statement that changes a table, again when another one came in between."""
+    def _run_past_rivals(
+        self, statement: Statement, location: str, first: Statement | None = None
+    ) -> dict[str, Row]:
+        """Run a statement that changes a table, again when another one came in between.
+
+        :param first: is run once, before it.
+        """
         from google.api_core.exceptions import GoogleAPICallError
 
-        for pause in (*self._rival_pauses, None):
+        both = script(first, statement) if first else statement
+        if first and not self._limits.allow(both, 0):
+            self._run(first, location)
+            both = statement
+        for pause in self._rival_pauses:
             try:
-                self._run(statement, location)
-                return
+                return self._run(both, location)
             except GoogleAPICallError as error:
-                if pause is None or not any(sign in str(error) for sign in RIVALRY):
+                if not any(sign in str(error) for sign in RIVALRY):
                     raise
                 self._log.warning(
                     "Another statement changed the table; trying again in %g s: %s", pause, error
                 )
                 time.sleep(pause)
+                both = statement
+        return self._run(both, location)
 
-    def _run(self, statement: Statement, location: str) -> list[Row]:
-        return list(
-            self._client.query_and_wait(
-                statement.sql,
-                job_config=statement.job_config(),
-                location=location,
-                api_timeout=_CALL_TIMEOUT,
-                wait_timeout=_QUERY_TIMEOUT,
-            )
-        )
+    def _run(self, statement: Statement, location: str) -> dict[str, Row]:
+        """Run a statement and return the rows of its last query, by outcome."""
+        return {row["outcome"]: row for row in self._queries.run(statement, location)}
+
+
+def _preparations(merge: Merge, tables: Mapping[BigQueryAddress, Table | None]) -> list[Statement]:
+    """Return the statements that make both tables what they have to be, once it is sure that they can be."""
+    columns = {
+        merge.target: target_columns(merge.plan, merge.key_types),
+        merge.failed: failed_columns(merge.plan, merge.key_types),
+    }
+    for address, table in tables.items():
+        check_columns(address, table, columns[address], merge.plan.key)
+    return [
+        Statement(statement)
+        for address, table in tables.items()
+        if (statement := prepare_statement(address, table, columns[address]))
+    ]

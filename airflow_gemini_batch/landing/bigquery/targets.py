@@ -49,6 +49,19 @@ def prepare_statement(
     return f"ALTER TABLE {address.sql}\n  " + ",\n  ".join(added) if added else None
 
 
+def pruning_column(key: Iterable[str], table: Table | None) -> str | None:
+    """Return the column of the key by which BigQuery leaves parts of a table unread; ``None`` where there is none.
+
+    It is what the table is partitioned by, or else clustered by first.
+    """
+    if table is None:
+        return None
+    partitioning = table.time_partitioning or table.range_partitioning
+    fields = [partitioning.field if partitioning else None, *(table.clustering_fields or ())[:1]]
+    names = {name.lower(): name for name in key}
+    return next((names[field.lower()] for field in fields if field and field.lower() in names), None)
+
+
 def column_types(schema: Iterable[SchemaField]) -> ColumnTypes:
     """Return GoogleSQL's type of each column."""
     return ColumnTypes(

@@ -1,33 +1,29 @@
-"""The statements that make requests of rows in BigQuery: one counts them, others write them to tables or files.
+"""The statements that sort rows in BigQuery by whether they are asked, and the clauses that make requests of rows.
 
-All sort the rows in the same way, so that what was counted is what is written. Values of rows never leave
-BigQuery. What comes from outside (template, model) travels in query parameters; names of columns are quoted; only a
-source query becomes part of a statement, in brackets.
+Values of rows never leave BigQuery. What comes from outside (template, model) travels in query parameters; names of
+columns are quoted; only a source query becomes part of a statement, in brackets.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-import orjson
-
-from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, SHARD_COLUMN
+from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.columns import ColumnTypes
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
-from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.expressions import (
     ROWS,
-    field_value,
     key_text,
     named_slots,
     quoted,
     rendered,
     request_text,
     slot_columns,
+    text_of,
 )
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BuildPlan
 from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
@@ -37,12 +33,23 @@ ASK = "ASK"
 DONE = "DONE"
 FAILED = "FAILED"
 
-DAYS_KEPT = 14
-"""Life of a request table. A job waits up to four days; the rest is for those who clear a run later."""
+ASKED = f"state = '{ASK}'"
+"""The condition that a row is asked, over the sorted rows."""
 
 NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+_FOR_A_DAY = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))"
 _RECURSIVE_ROWS = "recursive_rows"
-_ROW_DIGEST = "FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint))"
+# What is counted of the sorted rows: expressions by name. Of the rows that have one key, one gives it.
+_COUNTED = {
+    "state": "state",
+    "characters": f"IF({ASKED}, characters, NULL)",
+    "files": f"IF({ASKED}, files, NULL)",
+    "digest": f"IF({ASKED}, FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint)), NULL)",
+    "bad_key": f"""CASE
+    WHEN state IN ('{ASK}', '{DONE}', '{FAILED}') THEN NULL
+    WHEN nth_of_key = IF(bad_row IS NULL, 2, 1) THEN key_text
+  END""",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class RequestRows:
     :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
     :param failed: likewise of the rows whose request has failed for good.
     :param given: values of the parameters of ``rows``.
+    :param are_sorted: whether ``rows`` gives the rows that are asked and no others.
     """
 
     plan: BuildPlan
@@ -62,86 +70,97 @@ class RequestRows:
     done: str = NOTHING_DONE
     failed: str = NOTHING_DONE
     given: Mapping[str, Any] = field(default_factory=dict)
+    are_sorted: bool = False
 
     @property
     def is_recursive(self) -> bool:
         """Whether the query may begin with WITH RECURSIVE; a name or a text with this word does no harm."""
-        return "recursive" in self.rows.lower()
+        return not self.are_sorted and "recursive" in self.rows.lower()
 
-
-@dataclass(frozen=True, slots=True)
-class Sharding:
-    """How the requests are divided among jobs.
-
-    :param requests: their number.
-    :param limit: most requests a job takes.
-    :param numbered_up_to: as many requests one worker of BigQuery numbers; more are divided by chance, on all workers.
-    """
-
-    requests: int
-    limit: int
-    numbered_up_to: int = 1_000_000
-
-    @property
-    def count(self) -> int:
-        """Number of jobs."""
-        if self._are_numbered or self.requests <= self.limit:
-            return math.ceil(self.requests / self.limit)
-        # Sizes scatter by the square root of their mean; six times that far off happens once in 500 million.
-        mean = (math.sqrt(self.limit + 9) - 3) ** 2
-        return math.ceil(self.requests / mean)
-
-    @property
-    def expression(self) -> str:
-        """The number of a row's job, from 0, among the sorted rows that are asked."""
-        if self._are_numbered:
-            return f"MOD(ROW_NUMBER() OVER (ORDER BY key_text), {self.count})"
-        return f"ABS(MOD(FARM_FINGERPRINT(key_text), {self.count}))"
-
-    @property
-    def _are_numbered(self) -> bool:
-        return self.requests <= self.numbered_up_to
+    def sorted_in(self, table: BigQueryAddress) -> RequestRows:
+        """Return the rows that are asked, out of the table that :func:`sorting_statement` has written."""
+        columns = dict(zip(self.plan.key, key_names(self.plan), strict=True)) | _text_columns(self.plan)
+        selected = ", ".join(f"{ROWS}.{kept} AS {quoted(name)}" for name, kept in columns.items())
+        types = {name: self.types[name] if name in self.plan.key else "STRING" for name in columns}
+        rows = f"SELECT {selected} FROM {table.sql} AS {ROWS} WHERE {ROWS}.{ASKED}"
+        return RequestRows(self.plan, rows, ColumnTypes(types), are_sorted=True)
 
 
 def preview_statement(request_rows: RequestRows) -> Statement:
     """Return the statement that counts the rows by state.
 
     Columns of the result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
-    :class:`~airflow_gemini_batch.requests.spec.BadRow`), ``row_count``, ``characters`` (of the texts),
-    ``files``, ``digest`` (INT64; the same for the same keys and requests, in whatever order) and ``sample_keys`` (of
-    bad rows: some different keys).
-
-    No aggregate holds more than it returns: of the rows that have one key, one gives it.
+    :class:`~airflow_gemini_batch.requests.spec.BadRow`) and ``row_count``; of rows that are asked ``characters`` (of
+    the texts), ``files`` and ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad
+    rows ``sample_keys``, some different ones.
     """
     parameters = Parameters()
+    clauses = sorted_clauses(request_rows, parameters)
+    counts = _counts(f"(\nSELECT\n  {_items(_COUNTED)}\nFROM sorted_rows\n)")
     return Statement(
-        f"""{_recursion(request_rows)}WITH {_sorted_rows(request_rows, parameters)}
+        f"{recursion(request_rows)}WITH {clauses}\n{counts}", parameters.values, request_rows.given
+    )
+
+
+def sorting_statement(request_rows: RequestRows, table: BigQueryAddress) -> Statement:
+    """Return the script that reads the rows once, writes them to a table, sorted, and counts them by state.
+
+    The table has a row for each row that was read, with the values of those that are asked, for
+    :meth:`RequestRows.sorted_in`; it expires after a day. It holds what requests are made of, not the requests: most of
+    a request is the same for all rows, and reading it from the table would be billed for each.
+
+    The result is that of :func:`preview_statement`.
+    """
+    parameters, plan = Parameters(), request_rows.plan
+    texts = {
+        kept: text_of(name, request_rows.types[name], ROWS) for name, kept in _text_columns(plan).items()
+    }
+    kept = {name: f"IF({ASKED}, {name}, NULL)" for name in (*key_names(plan), *texts)}
+    return Statement(
+        f"""{recursion(request_rows)}CREATE OR REPLACE TABLE {table.sql}
+{_FOR_A_DAY}
+AS
+WITH {sorted_clauses(request_rows, parameters, texts)}
 SELECT
-  state,
-  COUNT(*) AS row_count,
-  SUM(characters) AS characters,
-  SUM(files) AS files,
-  BIT_XOR({_ROW_DIGEST}) AS digest,
-  ARRAY_AGG(
-    CASE
-      WHEN state IN ('{ASK}', '{DONE}', '{FAILED}') THEN NULL
-      WHEN nth_of_key = IF(bad_row IS NULL, 2, 1) THEN key_text
-    END IGNORE NULLS ORDER BY key_text LIMIT {SHOWN_KEYS}
-  ) AS sample_keys
-FROM sorted_rows
-GROUP BY state""",
+  {_items({**_COUNTED, **kept})}
+FROM sorted_rows;
+{_counts(table.sql)}""",
         parameters.values,
         request_rows.given,
     )
 
 
+def _text_columns(plan: BuildPlan) -> dict[str, str]:
+    """Return the columns beside the key that requests are made of, and the names that they have as sorted rows.
+
+    They are kept as text, since not every value that a query gives can be stored.
+    """
+    names = {name.lower(): name for name in (*plan.template.columns, *plan.template.prompt.columns)}
+    key = {name.lower() for name in plan.key}
+    others = [name for lower, name in names.items() if lower not in key]
+    return {name: f"column_{n}" for n, name in enumerate(others)}
+
+
+def _items(expressions: Mapping[str, str]) -> str:
+    return ",\n  ".join(f"{expression} AS {name}" for name, expression in expressions.items())
+
+
+def _counts(rows: str) -> str:
+    """Return the query that counts sorted rows, of a table or a query; no aggregate holds more than it returns."""
+    return f"""SELECT
+  state,
+  COUNT(*) AS row_count,
+  SUM(characters) AS characters,
+  SUM(files) AS files,
+  BIT_XOR(digest) AS digest,
+  ARRAY_AGG(bad_key IGNORE NULLS ORDER BY bad_key LIMIT {SHOWN_KEYS}) AS sample_keys
+FROM {rows}
+GROUP BY state"""
+
+
 def collecting_statement(marks: Sequence[str], table: BigQueryAddress) -> Statement:
     """Return the statement that writes what some queries for done rows give to a table that expires after a day."""
-    return Statement(
-        f"CREATE OR REPLACE TABLE {table.sql}\n"
-        "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))\n"
-        f"AS\n{any_of(marks)}"
-    )
+    return Statement(f"CREATE OR REPLACE TABLE {table.sql}\n{_FOR_A_DAY}\nAS\n{any_of(marks)}")
 
 
 def any_of(marks: Sequence[str]) -> str:
@@ -149,104 +168,7 @@ def any_of(marks: Sequence[str]) -> str:
     return "\n  UNION DISTINCT\n  ".join(marks) or NOTHING_DONE
 
 
-def build_statement(
-    request_rows: RequestRows,
-    tables: Mapping[int, BigQueryAddress],
-    sharding: Sharding,
-    *,
-    replace: Collection[BigQueryAddress] = (),
-) -> Statement:
-    """Return the statement, or script, that writes request tables.
-
-    :param tables: the tables to write, by the number of the job from 0.
-    :param replace: those of them to replace when they exist; other tables that exist are kept as they are.
-    """
-    parameters = Parameters()
-    life = f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {DAYS_KEPT} DAY)"
-    writes = {}
-    for shard, table in tables.items():
-        create = "CREATE OR REPLACE TABLE" if table in replace else "CREATE TABLE IF NOT EXISTS"
-        writes[shard] = f"{create} {table.sql}\nOPTIONS (expiration_timestamp = {life})\nAS"
-    columns = request_columns(request_rows.plan, parameters)
-    return _writing(writes, columns, request_rows, parameters, sharding)
-
-
-def export_statement(
-    request_rows: RequestRows, patterns: Sequence[GcsAddress], sharding: Sharding
-) -> Statement:
-    """Return the statement, or script, that writes request files, each line an object of ``key`` and ``request``.
-
-    :param patterns: names of the files of each job, with one ``*`` for their numbers; nothing may be there.
-    """
-    parameters = Parameters()
-    template = request_rows.plan.template
-    writes = {
-        shard: f"EXPORT DATA OPTIONS (uri = {orjson.dumps(str(pattern)).decode()}, format = 'JSON', "
-        "overwrite = FALSE) AS"
-        for shard, pattern in enumerate(patterns)
-    }
-    key = f"CONCAT('{KEY_BEFORE}', key_text, '{KEY_AFTER}')"
-    columns = [(key, "key"), (field_value(template.fields, template, parameters), "request")]
-    return _writing(writes, columns, request_rows, parameters, sharding)
-
-
-def request_columns(plan: BuildPlan, parameters: Parameters) -> list[tuple[str, str]]:
-    """Return the columns of a request table: expressions over the sorted rows, and names."""
-    request = [("request", "request")]
-    if plan.family.is_flat:
-        fields = plan.template.fields.items()
-        request = [(field_value(value, plan.template, parameters), name) for name, value in fields]
-    return [
-        *zip(_key_names(plan), plan.key, strict=True),
-        *request,
-        ("fingerprint", FINGERPRINT_COLUMN),
-    ]
-
-
-def _writing(
-    writes: Mapping[int, str],
-    columns: Iterable[tuple[str, str]],
-    request_rows: RequestRows,
-    parameters: Parameters,
-    sharding: Sharding,
-) -> Statement:
-    """Return what writes these columns, expressions and names, of the rows that are asked.
-
-    :param writes: what stands before the query of each job's requests, by the job's number.
-
-    Several jobs, and rows of a recursive query, are a script: the rows are read once, into a temporary table that is
-    sorted by job. It ends with the number of rows in that table.
-    """
-    is_script = sharding.count > 1 or request_rows.is_recursive
-    selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
-    if is_script:
-        selected += f",\n  {sharding.expression} AS {SHARD_COLUMN}"
-    rows = f"""WITH {_sorted_rows(request_rows, parameters)}
-SELECT
-  {selected}
-FROM sorted_rows
-WHERE state = '{ASK}'"""
-    if not is_script:
-        (write,) = writes.values()
-        return Statement(f"{write}\n{rows}", parameters.values, request_rows.given)
-    parts = (
-        f"{write}\nSELECT * EXCEPT ({SHARD_COLUMN}) FROM asked_rows WHERE {SHARD_COLUMN} = {shard}"
-        for shard, write in writes.items()
-    )
-    return Statement(
-        ";\n".join(
-            [
-                f"{_recursion(request_rows)}CREATE TEMP TABLE asked_rows CLUSTER BY {SHARD_COLUMN} AS\n{rows}",
-                *parts,
-                "SELECT COUNT(*) AS row_count FROM asked_rows",
-            ]
-        ),
-        parameters.values,
-        request_rows.given,
-    )
-
-
-def _recursion(request_rows: RequestRows) -> str:
+def recursion(request_rows: RequestRows) -> str:
     """Return what stands before a statement over rows of a recursive query: a temporary table of them.
 
     BigQuery takes WITH RECURSIVE at the top level of a statement only.
@@ -256,17 +178,52 @@ def _recursion(request_rows: RequestRows) -> str:
     return f"CREATE TEMP TABLE {_RECURSIVE_ROWS} AS\n{request_rows.rows}\n;\n"
 
 
-def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
-    """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked."""
-    plan = request_rows.plan
-    keys = _key_names(plan)
-    slots = named_slots(plan.template)
+def sorted_clauses(
+    request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked.
+
+    :param more: expressions over :data:`.expressions.ROWS` for further columns, by name.
+    """
+    return f"""{request_clauses(request_rows, parameters, more)}, ranked AS (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
+  FROM fingerprinted
+), done AS (
+  {request_rows.done}
+), failed AS (
+  {request_rows.failed}
+), sorted_rows AS (
+  SELECT
+    ranked.*,
+    CASE
+      WHEN bad_row IS NOT NULL THEN bad_row
+      WHEN nth_of_key > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
+      WHEN done.key_text IS NOT NULL THEN '{DONE}'
+      WHEN failed.key_text IS NOT NULL THEN '{FAILED}'
+      ELSE '{ASK}'
+    END AS state
+  FROM ranked
+  LEFT JOIN done ON done.key_text = ranked.key_text AND done.fingerprint = ranked.fingerprint
+  LEFT JOIN failed ON failed.key_text = ranked.key_text AND failed.fingerprint = ranked.fingerprint
+)"""
+
+
+def request_clauses(
+    request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return the WITH clauses that make requests of the rows; the last one is ``fingerprinted``.
+
+    :param more: as for :func:`sorted_clauses`.
+    """
+    plan, types = request_rows.plan, request_rows.types
+    keys, slots = key_names(plan), named_slots(plan.template)
     # Names of our own from the first step on, since the columns of the rows may have any.
     expressions = {
         **{name: f"{ROWS}.{quoted(column)}" for name, column in zip(keys, plan.key, strict=True)},
-        "key_text": key_text(plan.key, request_rows.types, ROWS),
-        "prompt": rendered(plan.template.prompt, request_rows.types, parameters),
-        **slot_columns(plan.template, request_rows.types, parameters),
+        "key_text": key_text(plan.key, types, ROWS),
+        "prompt": rendered(plan.template.prompt, types, parameters),
+        **slot_columns(plan.template, types, parameters),
+        **more,
     }
     columns = ",\n    ".join(f"{expression} AS {name}" for name, expression in expressions.items())
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
@@ -291,26 +248,6 @@ def _sorted_rows(request_rows: RequestRows, parameters: Parameters) -> str:
 ), fingerprinted AS (
   SELECT *, SUBSTR(TO_HEX(SHA256(CONCAT({model}, request))), 1, {DIGEST_LENGTH}) AS fingerprint
   FROM requests
-), ranked AS (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
-  FROM fingerprinted
-), done AS (
-  {request_rows.done}
-), failed AS (
-  {request_rows.failed}
-), sorted_rows AS (
-  SELECT
-    ranked.*,
-    CASE
-      WHEN bad_row IS NOT NULL THEN bad_row
-      WHEN nth_of_key > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
-      WHEN done.key_text IS NOT NULL THEN '{DONE}'
-      WHEN failed.key_text IS NOT NULL THEN '{FAILED}'
-      ELSE '{ASK}'
-    END AS state
-  FROM ranked
-  LEFT JOIN done ON done.key_text = ranked.key_text AND done.fingerprint = ranked.fingerprint
-  LEFT JOIN failed ON failed.key_text = ranked.key_text AND failed.fingerprint = ranked.fingerprint
 )"""
 
 
@@ -318,7 +255,7 @@ def _bad_row_case(plan: BuildPlan) -> str:
     """Return the expression for the reason why a row is bad, NULL for a good row."""
     slots = named_slots(plan.template).items()
     conditions = {
-        BadRow.NULL_KEY: [f"{key} IS NULL" for key in _key_names(plan)],
+        BadRow.NULL_KEY: [f"{key} IS NULL" for key in key_names(plan)],
         BadRow.EMPTY_PROMPT: ["TRIM(prompt) = ''"],
         BadRow.BAD_MEDIA: [f"{name} IS NULL" for name, slot in slots if isinstance(slot, MediaSlot)],
     }
@@ -328,5 +265,6 @@ def _bad_row_case(plan: BuildPlan) -> str:
     return "CASE\n      " + "\n      ".join(cases) + "\n    END"
 
 
-def _key_names(plan: BuildPlan) -> list[str]:
+def key_names(plan: BuildPlan) -> list[str]:
+    """Return the names that the key's columns have in the statements."""
     return [f"key_{n}" for n in range(len(plan.key))]

@@ -1,4 +1,4 @@
-"""Requests out of BigQuery rows: tables by two statements, or files for models that read files only.
+"""Requests out of sorted BigQuery rows: tables, or files for models that read files only.
 
 Of an export, one folder belongs to one set of requests. Each try exports into a folder of its own below it, and names
 its files in a record that is written last, and by one try only. So an export that died half-way is never read, and the
@@ -8,11 +8,9 @@ same requests are the same objects. What such an export left behind is for the b
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import compress
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,19 +18,14 @@ import orjson
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.core.shown import listed
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT
 from airflow_gemini_batch.gcp.tables import Tables
-from airflow_gemini_batch.requests.bigquery.build_sql import build_statement, export_statement
-from airflow_gemini_batch.requests.bigquery.preview import (
-    CALL_TIMEOUT,
-    QUERY_TIMEOUT,
-    BigQueryBuild,
-    BuildPreview,
-    reading,
-    run_statement,
-)
-from airflow_gemini_batch.requests.spec import BuildReport
+from airflow_gemini_batch.requests.bigquery.preview import BigQueryBuild, BuildPreview
+from airflow_gemini_batch.requests.bigquery.write_sql import build_statement, export_statement
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -49,49 +42,31 @@ JobFiles = list[list[str]]
 class TableBuild(BigQueryBuild[BigQueryAddress]):
     """Builds request tables in a dataset."""
 
-    def write(self, preview: BuildPreview, destination: BigQueryAddress) -> BuildReport:
+    def _write(self, preview: BuildPreview, destination: BigQueryAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report.
 
         The names of the tables tell their content. Tables with the same requests are kept as they are, so that a run
         that is repeated submits the same source. They end by themselves after
-        :data:`~airflow_gemini_batch.requests.bigquery.build_sql.DAYS_KEPT` days.
+        :data:`~airflow_gemini_batch.requests.bigquery.write_sql.DAYS_KEPT` days.
         """
         name, jobs = f"requests_{preview.digest}", preview.sharding.count
         names = [name] if jobs == 1 else [f"{name}_{number}_of_{jobs}" for number in range(1, jobs + 1)]
         addresses = [destination.with_table(name) for name in names]
-        written = self._write(preview, addresses)
-        try:
-            preview.check_written(sum(table.num_rows for table in written))
-        except SourceNotReadyError:
-            for address in addresses:
-                self._client.delete_table(address.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
-            raise
+        tables, soon = Tables(self._client), datetime.now(UTC) + _LEAST_LIFE
+        existing = {address: table for address in addresses if (table := tables.find(address))}
+        kept = {
+            address for address, table in existing.items() if table.expires is None or table.expires >= soon
+        }
+        for address in kept:
+            self._log.info("%s holds these requests already", address)
+        if missing := {shard: address for shard, address in enumerate(addresses) if address not in kept}:
+            statement = build_statement(preview.request_rows, missing, preview.sharding, replace=existing)
+            self._run(statement, preview.location, preview.where)
+            self._log.info("wrote requests to %s", listed(map(str, missing.values())))
         return replace(preview.report, sources=tuple(map(str, addresses)))
 
-    def _write(self, preview: BuildPreview, addresses: Sequence[BigQueryAddress]) -> list[bigquery.Table]:
-        tables = Tables(self._client)
-        soon = datetime.now(UTC) + _LEAST_LIFE
-        existing = [tables.find(address) for address in addresses]
-        kept = [table is not None and (table.expires is None or table.expires >= soon) for table in existing]
-        for address in compress(addresses, kept):
-            self._log.info("%s holds these requests already", address)
-        if missing := {shard: address for shard, address in enumerate(addresses) if not kept[shard]}:
-            ending = {
-                address for address, table in zip(addresses, existing, strict=True) if table is not None
-            }
-            statement = build_statement(preview.request_rows, missing, preview.sharding, replace=ending)
-            run_statement(self._client, statement, preview.location, preview.where)
-        return [
-            existing[shard] if kept[shard] else self._written(tables, address)
-            for shard, address in enumerate(addresses)
-        ]
-
-    def _written(self, tables: Tables, address: BigQueryAddress) -> bigquery.Table:
-        written = tables.find(address)
-        if written is None:
-            raise SourceNotReadyError(f"{address} was deleted as soon as it was written: build it again")
-        self._log.info("wrote %s requests to %s", written.num_rows, address)
-        return written
+    def _dataset(self, _: BuildPlan, destination: BigQueryAddress, __: str | None) -> BigQueryAddress:
+        return destination
 
     def _location(self, destination: BigQueryAddress) -> str:
         from google.api_core.exceptions import NotFound
@@ -117,7 +92,16 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
     def _location(self, destination: GcsAddress) -> None:
         StorageObjects(self._storage).check_destination(destination)
 
-    def write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
+    def _dataset(self, plan: BuildPlan, _: GcsAddress, location: str | None) -> BigQueryAddress | None:
+        """Return the target's dataset, where there is one and the rows are in its location."""
+        if plan.target is None or not plan.target.startswith("bq://"):
+            return None
+        with as_invalid_request("target"):
+            dataset = BigQueryAddress.parse(plan.target).with_table("")
+        there = Tables(self._client).dataset_location(dataset)
+        return dataset if there and location and there.lower() == location.lower() else None
+
+    def _write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report."""
         jobs: JobFiles = []
         if jobs_wanted := preview.sharding.count:
@@ -127,28 +111,20 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
         return replace(preview.report, sources=sources)
 
     def _export(self, preview: BuildPreview, folder: GcsAddress) -> JobFiles:
-        """Write the files of all jobs and return them, when they hold what the preview counted."""
+        """Write the files of all jobs and return them, when they hold what was counted."""
         attempt = folder.child(uuid.uuid4().hex[:12])
         patterns = [attempt.child(f"{number}-*.jsonl") for number in range(1, preview.sharding.count + 1)]
         statement = export_statement(preview.request_rows, patterns, preview.sharding)
-        with reading(preview.where):
-            job = self._client.query(
-                statement.sql, statement.job_config(), location=preview.location, timeout=CALL_TIMEOUT
+        counted = list(self._run(statement, preview.location, preview.where))
+        wanted, written = preview.report.requests, counted[0]["row_count"] if counted else None
+        if not preview.request_rows.are_sorted and written != wanted:
+            raise SourceNotReadyError(
+                f"{preview.where} changed while it was read: {wanted} requests were counted and {written} "
+                "written. Nothing was submitted; the next try reads again. If the source is a query with LIMIT or "
+                "RAND(), let it give the same rows each time, with ORDER BY"
             )
-            counted = next((row["row_count"] for row in job.result(timeout=QUERY_TIMEOUT)), None)
-        jobs = [[file for file, size in self._files(pattern).items() if size] for pattern in patterns]
-        rows = self._row_count(job, jobs[0]) if counted is None else counted
-        preview.check_written(rows)
-        self._log.info("wrote %s requests to %s", rows, attempt)
-        return jobs
-
-    def _row_count(self, job: bigquery.QueryJob, files: Sequence[str]) -> int:
-        # The library has no property for it.
-        statistics = job._properties.get("statistics", {}).get("query", {})
-        rows = statistics.get("exportDataStatistics", {}).get("rowCount")
-        if rows is None:  # BigQuery does not promise it.
-            return StorageObjects(self._storage).count_requests([GcsAddress.parse(file) for file in files])
-        return int(rows)
+        self._log.info("wrote %s requests to %s", wanted, attempt)
+        return [[file for file, size in self._files(pattern).items() if size] for pattern in patterns]
 
     def _files(self, folder: GcsAddress) -> dict[str, int]:
         """Return the addresses and sizes of all objects below a folder, or before the ``*`` of a pattern."""

@@ -1,11 +1,12 @@
-"""A build from BigQuery: the rows are counted by state, before anything is written."""
+"""A build from BigQuery: the rows are sorted and counted by state, before any request is written."""
 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits, portions
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import FILTER_HINT, Tables, check_readable_whole
 from airflow_gemini_batch.requests.bigquery.build_sql import (
@@ -25,13 +27,13 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     FAILED,
     NOTHING_DONE,
     RequestRows,
-    Sharding,
     any_of,
     collecting_statement,
     preview_statement,
-    request_columns,
+    sorting_statement,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
+from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, request_columns
 from airflow_gemini_batch.requests.done import done_query
 from airflow_gemini_batch.requests.failed import failed_query
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
@@ -39,23 +41,19 @@ from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
 from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Table
+    from google.cloud.bigquery import Client, QueryJob, Row, Table
     from google.cloud.bigquery.table import RowIterator
-
-CALL_TIMEOUT = 60.0
-QUERY_TIMEOUT = 3600.0
-"""Longest time of a statement over all rows, in seconds."""
-
 
 Destination = TypeVar("Destination", BigQueryAddress, GcsAddress)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildPreview:
-    """What a build would write; nothing is written yet.
+    """What a build would write; no request is written yet.
 
     :param report: what it would report, without sources.
     :param where: the source, for messages.
+    :param request_rows: what the requests are to be made of.
     :param location: where the statements run; ``None`` leaves it to BigQuery.
     :param digest: of the keys and requests that would be written.
     """
@@ -71,18 +69,12 @@ class BuildPreview:
         """How the requests are divided among jobs."""
         return Sharding(self.report.requests, self.request_rows.plan.shard_rows)
 
-    def check_written(self, rows: int) -> None:
-        """Raise :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when the rows changed meanwhile."""
-        if rows != self.report.requests:
-            raise SourceNotReadyError(
-                f"{self.where} changed while it was read: {self.report.requests} requests were counted and {rows} "
-                "written. Nothing was submitted; the next try reads again. If the source is a query with LIMIT or "
-                "RAND(), let it give the same rows each time, with ORDER BY"
-            )
-
 
 class BigQueryBuild(ABC, Generic[Destination]):
     """Builds requests of rows in BigQuery.
+
+    The source is read once, into a table that says of each row whether it is asked, and why not. From there the rows
+    are counted, and requests are made of those that are asked, for as many jobs as it takes.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
     :param under_way: tables of requests that other runs ask at this moment, for the same target.
@@ -100,6 +92,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         self._client = client
         self._log = log
         self._under_way = under_way
+        self._queries = Queries(client, log)
 
     @abstractmethod
     def _location(self, destination: Destination) -> str | None:
@@ -109,23 +102,21 @@ class BigQueryBuild(ABC, Generic[Destination]):
         """
 
     @abstractmethod
-    def write(self, preview: BuildPreview, destination: Destination) -> BuildReport:
-        """Write the requests, unless they are there already, and return the report.
+    def _dataset(
+        self, plan: BuildPlan, destination: Destination, location: str | None
+    ) -> BigQueryAddress | None:
+        """Return the dataset for the table of sorted rows; ``None`` if there is none, and the source is read twice."""
 
-        Raises :class:`.SourceNotReadyError` when the rows changed meanwhile.
-        """
+    @abstractmethod
+    def _write(self, preview: BuildPreview, destination: Destination) -> BuildReport:
+        """Write the requests, unless they are there already, and return the report."""
 
     def run(self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination) -> BuildReport:
-        """Build the requests; see :meth:`preview` and :meth:`write`."""
-        return self.write(self.preview(plan, source, destination), destination)
-
-    def preview(
-        self, plan: BuildPlan, source: TableRows | QueryRows, destination: Destination
-    ) -> BuildPreview:
-        """Count the rows by state, and write no requests.
+        """Build the requests.
 
         Raises :class:`.InvalidRequestError` for columns or rows that can't become requests and for a query that
-        BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist.
+        BigQuery refuses, and :class:`.SourceNotReadyError` for a table that does not exist, or a source that changes
+        while it is read.
         """
         where, rows, types, location = self._rows(source, self._location(destination))
         plan.check_columns(types, where=where)
@@ -134,8 +125,54 @@ class BigQueryBuild(ABC, Generic[Destination]):
         request_rows = RequestRows(
             plan, rows, types, self._done(plan, destination, location), self._failed(plan, location), given
         )
-        result = run_statement(self._client, preview_statement(request_rows), location, where)
-        states = {row["state"]: row for row in result}
+        with self._sorted(request_rows, destination, location, where) as (asked, states):
+            report, digest = self._counted(plan, types, states, where)
+            written = self._write(BuildPreview(report, where, asked, location, digest), destination)
+        self._queries.log_billed("building the requests")
+        return written
+
+    @contextmanager
+    def _sorted(
+        self, request_rows: RequestRows, destination: Destination, location: str | None, where: str
+    ) -> Iterator[tuple[RequestRows, Mapping[str, Row]]]:
+        """Give the rows that are asked, and the numbers of all rows by state."""
+        from google.api_core.exceptions import Forbidden
+
+        dataset = self._dataset(request_rows.plan, destination, location)
+        with ExitStack() as afterwards:
+            if dataset is not None:
+                table = dataset.with_table(f"sorted_{uuid.uuid4().hex[:12]}")
+                try:
+                    states = self._states(sorting_statement(request_rows, table), location, where)
+                except Forbidden as error:
+                    if dataset == destination:
+                        raise
+                    self._log.info(
+                        "The source is read twice, since no table can be made in %s: %s", dataset, error
+                    )
+                    dataset = None
+                else:
+                    afterwards.callback(self._drop, table)
+                    request_rows = request_rows.sorted_in(table)
+            if dataset is None:
+                states = self._states(preview_statement(request_rows), location, where)
+            yield request_rows, states
+
+    def _drop(self, table: BigQueryAddress) -> None:
+        from google.api_core.exceptions import GoogleAPICallError
+
+        try:
+            self._client.delete_table(table.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
+        except GoogleAPICallError as error:
+            self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
+
+    def _states(self, statement: Statement, location: str | None, where: str) -> dict[str, Row]:
+        return {row["state"]: row for row in self._run(statement, location, where)}
+
+    def _counted(
+        self, plan: BuildPlan, types: ColumnTypes, states: Mapping[str, Row], where: str
+    ) -> tuple[BuildReport, str]:
+        """Return what is to be reported, and a digest of the requests; raises for rows that can't become requests."""
         bad = {
             reason: BadRows().plus(row["row_count"], row["sample_keys"] or ())
             for reason in BadRow
@@ -157,16 +194,20 @@ class BigQueryBuild(ABC, Generic[Destination]):
         plan.check_jobs(report.requests, Sharding(report.requests, plan.shard_rows).count)
         columns = [[name, types.get(name, "STRING")] for _, name in request_columns(plan, Parameters())]
         content = [columns, report.requests, ask["digest"] if ask else 0]
-        digest = hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
-        return BuildPreview(report, where, request_rows, location, digest)
+        return report, hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
+
+    def _run(self, statement: Statement, location: str | None, where: str) -> RowIterator:
+        """Run a statement over the source's rows to its end; see :func:`reading` for what it raises."""
+        with reading(where):
+            return self._queries.run(statement, location)
 
     def _rows(
         self, source: TableRows | QueryRows, location: str | None
     ) -> tuple[str, str, ColumnTypes, str | None]:
         """Return the source's name for messages, the query for its rows, the types of its columns, and its location."""
         if isinstance(source, QueryRows):
-            types = types_of_query(self._client, source, location)
-            return "the source query", source.sql, types, location
+            job = dry_run(self._client, source, location)
+            return "the source query", source.sql, types_of(job.schema), location or job.location
         where = f"source {source.address}"
         if PARTITION_MARK in source.address.table:
             raise InvalidRequestError(
@@ -223,7 +264,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         for part in portions(queries, lambda some: Statement(any_of(some)), limits):
             digest = hashlib.sha256(any_of(part).encode()).hexdigest()[:16]
             statement = collecting_statement(part, table := destination.with_table(f"done_{digest}"))
-            run_statement(self._client, statement, location, "the rows that are done")
+            self._run(statement, location, "the rows that are done")
             collected.append(f"SELECT key_text, fingerprint FROM {table.sql}")
         return collected
 
@@ -237,18 +278,6 @@ class BigQueryBuild(ABC, Generic[Destination]):
             return NOTHING_DONE
         _check_location(table, f"failed_target {address}", location)
         return failed_query(plan, address, table, self._log) or NOTHING_DONE
-
-
-def run_statement(client: Client, statement: Statement, location: str | None, where: str) -> RowIterator:
-    """Run a statement over the source's rows to its end; see :func:`reading` for what it raises."""
-    with reading(where):
-        return client.query_and_wait(
-            statement.sql,
-            job_config=statement.job_config(),
-            location=location,
-            api_timeout=CALL_TIMEOUT,
-            wait_timeout=QUERY_TIMEOUT,
-        )
 
 
 @contextmanager
@@ -269,9 +298,14 @@ def reading(where: str) -> Iterator[None]:
 
 
 def types_of_query(client: Client, query: QueryRows, location: str | None) -> ColumnTypes:
-    """Return GoogleSQL's type of each column of a query's rows. The query is not run, and nothing is billed.
+    """Return GoogleSQL's type of each column of a query's rows; raises what :func:`dry_run` raises."""
+    return types_of(dry_run(client, query, location).schema)
 
-    Raises what :func:`reading` raises.
+
+def dry_run(client: Client, query: QueryRows, location: str | None) -> QueryJob:
+    """Return the job that a query would be. The query is not run, and nothing is billed.
+
+    Raises what :func:`reading` raises, and :class:`.InvalidRequestError` for what is not one query.
     """
     statement = Statement(query.sql, given=query.parameters)
     config = statement.job_config(dry_run=True, use_query_cache=False)
@@ -282,7 +316,7 @@ def types_of_query(client: Client, query: QueryRows, location: str | None) -> Co
             f"the source query is not one statement: {shown(query.sql[:200], lines=True)}\n"
             "Give a query that begins with SELECT or WITH"
         )
-    return types_of(job.schema)
+    return job
 
 
 def _check_location(table: Table, where: str, location: str | None) -> None:

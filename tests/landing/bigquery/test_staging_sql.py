@@ -6,7 +6,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
-from airflow_gemini_batch.landing.bigquery.merge_sql import merge_statement
+from airflow_gemini_batch.landing.bigquery.merge_sql import Merge
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement
 from airflow_gemini_batch.outputs.classify import Outcome, classify_row
 from tests.landing.landings import DAY, Landing, plan_of
@@ -54,7 +54,7 @@ def test_values_travel_beside_the_statement():
 
 
 def test_answers_and_failures_merge_in_one_transaction():
-    sql = merge_statement(PLAN, TABLE, TABLE, TABLE).sql
-    assert sql.startswith("BEGIN TRANSACTION;\nMERGE INTO")
+    sql = Merge(PLAN, {"isbn": "STRING"}, TABLE, TABLE, TABLE).merge_statement().sql
+    assert sql.startswith("BEGIN TRANSACTION;\nCREATE TEMP TABLE")
     assert sql.endswith(";\nCOMMIT TRANSACTION;")
     assert sql.count("MERGE INTO") == 2

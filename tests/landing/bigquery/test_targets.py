@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from google.cloud.bigquery import PartitionRange, RangePartitioning, Table, TimePartitioning
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.landing.bigquery.targets import pruning_column
 from tests.landing.landings import (
     TEXT,
     good,
@@ -64,3 +66,32 @@ def test_missing_dataset_of_the_target_is_told(landing):
         InvalidRequestError, match=r"the dataset demo-project\.no_such_dataset does not exist"
     ):
         landing.land(TEXT, ("978-1", good("A")))
+
+
+BY_DAY, BY_TIME_OF_LOADING = TimePartitioning(field="Day"), TimePartitioning()
+BY_NUMBER = RangePartitioning(PartitionRange(0, 100, 10), field="shelf")
+
+
+@pytest.mark.parametrize(
+    ("layout", "column"),
+    [
+        ({}, None),
+        ({"time_partitioning": BY_DAY}, "day"),
+        ({"time_partitioning": BY_TIME_OF_LOADING}, None),
+        ({"range_partitioning": BY_NUMBER}, "shelf"),
+        ({"clustering_fields": ["SHELF", "genre"]}, "shelf"),
+        ({"clustering_fields": ["genre", "shelf"]}, None),
+        ({"time_partitioning": BY_DAY, "clustering_fields": ["shelf"]}, "day"),
+        ({"time_partitioning": BY_TIME_OF_LOADING, "clustering_fields": ["shelf"]}, "shelf"),
+    ],
+    ids=str,
+)
+def test_parts_are_told_by_a_column_of_the_key(layout, column):
+    table = Table("demo-project.books.t")
+    for name, value in layout.items():
+        setattr(table, name, value)
+    assert pruning_column(("day", "shelf"), table) == column
+
+
+def test_table_that_does_not_exist_has_no_parts():
+    assert pruning_column(("day",), None) is None

@@ -10,13 +10,8 @@ from google.cloud.bigquery import SchemaField, Table
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.gcp.statements import Parameters
-from airflow_gemini_batch.requests.bigquery.build_sql import (
-    RequestRows,
-    Sharding,
-    build_statement,
-    preview_statement,
-    request_columns,
-)
+from airflow_gemini_batch.requests.bigquery.build_sql import RequestRows, preview_statement, sorting_statement
+from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, request_columns
 from airflow_gemini_batch.requests.done import done_query
 from tests.requests.plans import plan
 
@@ -31,11 +26,18 @@ def asked(**options):
     return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES)
 
 
+SORTED = BigQueryAddress.parse("bq://demo-project.books.sorted_1")
+
+
 def statements(rows):
-    return [preview_statement(rows), build_statement(rows, {0: TABLE}, ONE_JOB)]
+    return [
+        preview_statement(rows),
+        sorting_statement(rows, SORTED),
+        build_statement(rows.sorted_in(SORTED), {0: TABLE}, ONE_JOB),
+    ]
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["survey", "build"])
+@pytest.mark.parametrize("which", range(3), ids=["survey", "sorting", "build"])
 def test_what_the_user_wrote_travels_in_parameters(which):
     rows = asked(
         prompt=f"{NASTY} [[ title | {NASTY} ]]",
@@ -49,38 +51,62 @@ def test_what_the_user_wrote_travels_in_parameters(which):
     assert used == set(statement.parameters)
 
 
-def test_survey_and_build_sort_the_rows_in_the_same_way():
-    preview, build = statements(asked(prompt="[[ title ]] ([[ year ]])", request={"media": {"cover": None}}))
-    assert preview.parameters == build.parameters
-    clauses = preview.sql.partition("\nSELECT\n  state,")[0]
-    assert clauses.endswith("fingerprint\n)")
-    assert clauses in build.sql
+def test_sorted_rows_have_a_state_and_what_is_needed_of_those_that_are_asked():
+    sql = sorting_statement(asked(prompt="[[ title ]] ([[ year ]], [[ isbn ]])"), SORTED).sql
+    assert sql.startswith(
+        "CREATE OR REPLACE TABLE `demo-project.books.sorted_1`\n"
+        "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))\n"
+        "AS\nWITH source_rows AS (\nSELECT * FROM `demo-project.books.books`\n), "
+    )
+    assert "CAST(gemini_batch_rows.`year` AS STRING) AS column_1" in sql
+    items = sql.rpartition("FROM sorted_rows;")[0].rpartition("SELECT\n")[2]
+    assert re.findall(r" AS (\w+),?$", items, re.MULTILINE) == [
+        *("state", "characters", "files", "digest", "bad_key"),
+        *("key_0", "column_0", "column_1"),
+    ]
+
+
+def test_requests_are_made_of_the_sorted_rows_alone():
+    rows = asked(prompt="[[ title ]] ([[ YEAR ]])", key=("isbn",)).sorted_in(SORTED)
+    assert rows.rows == (
+        "SELECT gemini_batch_rows.key_0 AS `isbn`, gemini_batch_rows.column_0 AS `title`, "
+        "gemini_batch_rows.column_1 AS `YEAR` FROM `demo-project.books.sorted_1` AS gemini_batch_rows "
+        "WHERE gemini_batch_rows.state = 'ASK'"
+    )
+    assert dict(rows.types) == {"isbn": "STRING", "title": "STRING", "YEAR": "STRING"}
+    sql = build_statement(rows, {0: TABLE}, ONE_JOB).sql
+    assert "books.books" not in sql
+    assert "sorted_rows" not in sql
 
 
 def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_itself():
-    sql = build_statement(asked(), {0: TABLE}, ONE_JOB).sql
+    sql = build_statement(asked().sorted_in(SORTED), {0: TABLE}, ONE_JOB).sql
     assert sql.startswith(
         "CREATE TABLE IF NOT EXISTS `demo-project.books.requests_1`\n"
         "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 14 DAY))\n"
-        "AS\nWITH source_rows AS (\nSELECT * FROM `demo-project.books.books`\n), "
+        "AS\nWITH source_rows AS (\nSELECT gemini_batch_rows.key_0 AS `isbn`"
     )
     assert sql.endswith(
         "SELECT\n  key_0 AS `isbn`,\n  request AS `request`,\n  fingerprint AS `batch_fingerprint`\n"
-        "FROM sorted_rows\nWHERE state = 'ASK'"
+        "FROM fingerprinted"
     )
     assert ";" not in sql
 
 
 def test_table_that_ends_soon_is_written_anew():
-    sql = build_statement(asked(), {0: TABLE}, ONE_JOB, replace={TABLE}).sql
+    sql = build_statement(asked().sorted_in(SORTED), {0: TABLE}, ONE_JOB, replace={TABLE}).sql
     assert sql.startswith("CREATE OR REPLACE TABLE `")
 
 
 def test_tables_of_several_jobs_are_cut_from_rows_that_are_read_once():
     tables = {number: TABLE.with_table(f"part_{number}") for number in (0, 2)}
-    sql = build_statement(asked(), tables, Sharding(250, 100), replace={tables[2]}).sql
+    rows = asked().sorted_in(SORTED)
+    sql = build_statement(rows, tables, Sharding(250, 100), replace={tables[2]}).sql
     first, *parts, last = sql.split(";\n")
-    assert first.startswith("CREATE TEMP TABLE asked_rows CLUSTER BY batch_shard AS\nWITH source_rows AS (")
+    assert first.startswith(
+        "CREATE TEMP TABLE asked_rows PARTITION BY RANGE_BUCKET(batch_shard, GENERATE_ARRAY(0, 3, 1)) AS\n"
+        "WITH source_rows AS ("
+    )
     assert sql.count("source_rows AS (") == 1
     assert [part.partition(" `")[0] for part in parts] == [
         "CREATE TABLE IF NOT EXISTS",

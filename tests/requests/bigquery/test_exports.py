@@ -6,6 +6,7 @@ import logging
 
 import orjson
 import pytest
+from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Bucket
 
 from airflow_gemini_batch.core.addresses import GcsAddress
@@ -17,10 +18,12 @@ from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from airflow_gemini_batch.requests.sources import parse_row_source
+from tests.benchmarks.statements import Recorder
 from tests.requests.plans import BOOKS, gemini_embedding_plan
 from tests.requests.request_cases import NASTY
 from tests.support.odd_keys import ODD_KEYS
 from tests.support.requests_data import lines, storage_client
+from tests.support.statements import before_statements
 from tests.support.tables import fill
 
 LOG = logging.getLogger("build")
@@ -138,23 +141,50 @@ def test_of_two_exports_at_once_one_is_taken(monkeypatch, client, objects, folde
 
 
 def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
-    gemini_batch_stack, client, export, folder, table
+    gemini_batch_stack, export, folder, table
 ):
     source = table([{"isbn": "a", "title": "x"}])
-    preview = export.preview(gemini_embedding_plan(), source, folder)
-    fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
-    with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
-        export.write(preview, folder)
+
+    def change(number: int, _: str) -> None:
+        if number == 1:
+            fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
+
+    with (
+        before_statements(change),
+        pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"),
+    ):
+        export.run(gemini_embedding_plan(), source, folder)
     assert export.run(gemini_embedding_plan(), source, folder).requests == 2
 
 
-def test_rows_are_counted_in_the_files_where_bigquery_does_not_tell(monkeypatch, export, folder, table):
-    from google.cloud.bigquery import QueryJob
+@pytest.mark.parametrize("shards", [1, 3])
+def test_source_is_read_once_where_the_target_is_a_table(
+    client, export, folder, table, dataset, written, shards
+):
+    source = table([{"isbn": isbn, "title": isbn} for isbn in "abc"])
+    target = table([], {**BOOKS, "batch_fingerprint": "STRING"}, name="enriched")
+    plan = gemini_embedding_plan(target=str(target.address), shard_rows=3 // shards)
+    with Recorder() as recorder:
+        report = export.run(plan, source, folder)
+    assert (len(report.sources), written(report).keys()) == (shards, set("abc"))
+    assert len(recorder.jobs) == 2
+    scans = recorder.total("scans")
+    assert (scans["books"], scans["enriched"]) == (1, 1)
+    assert {one.table_id for one in client.list_tables(dataset.dotted)} == {"books", "enriched"}
 
-    monkeypatch.setattr(
-        QueryJob, "_set_properties", lambda job, resource: job._properties.update(status={"state": "DONE"})
-    )
-    assert len(export.run(gemini_embedding_plan(), table([{"isbn": "a", "title": "x"}]), folder).sources) == 1
+
+def test_source_is_read_twice_where_no_table_can_be_made(export, folder, table, dataset, written, caplog):
+    caplog.set_level(logging.INFO)
+    source = table([{"isbn": "a", "title": "x"}])
+
+    def forbid(number: int, _: str) -> None:
+        if number == 0:
+            raise Forbidden("bigquery.tables.create denied")
+
+    with before_statements(forbid):
+        report = export.run(gemini_embedding_plan(target=f"{dataset}.enriched"), source, folder)
+    assert written(report).keys() == {"a"}
+    assert f"The source is read twice, since no table can be made in {dataset}" in caplog.text
 
 
 def test_many_rows_are_divided_among_jobs(export, folder, written, gemini_batch_stack):

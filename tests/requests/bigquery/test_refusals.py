@@ -61,7 +61,7 @@ def test_keys_of_several_columns_are_one_key_only_together(build, dataset, table
         {"a": "x", "b": 2, "title": "u"},
         {"a": "x", "b": None, "title": "t"},
     ]
-    report = build.preview(plan(key=("a", "b"), drop_bad_rows=True), table(rows, columns), dataset).report
+    report = build.run(plan(key=("a", "b"), drop_bad_rows=True), table(rows, columns), dataset)
     assert report.requests == 2
     assert report.bad[BadRow.DUPLICATE_KEY].keys == ('["x","2"]',)
     assert report.bad[BadRow.NULL_KEY].keys == ('["x",null]',)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.sources import parse_row_source
+from tests.benchmarks.statements import Recorder
 from tests.requests.plans import BOOKS, plan, prompts
+from tests.support.statements import before_statements
 from tests.support.tables import fill, read
 
 
@@ -53,12 +56,13 @@ def test_one_row_and_no_row(build, dataset, table):
     assert (report.rows, report.requests, report.sources) == (0, 0, ())
 
 
-def test_survey_tells_the_same_and_writes_nothing(client, build, dataset, table):
-    source = table([{"isbn": "a", "title": "x"}])
-    preview = build.preview(plan(), source, dataset)
-    assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
-    assert (preview.report.requests, preview.report.sources) == (1, ())
-    assert build.write(preview, dataset).requests == 1
+@pytest.mark.parametrize("titles", ["xy", "x ", "  "], ids=["good", "one-bad", "all-bad"])
+def test_table_of_sorted_rows_is_dropped(client, build, dataset, table, titles):
+    source = table([{"isbn": title + str(number), "title": title} for number, title in enumerate(titles)])
+    with pytest.raises(InvalidRequestError) if " " in titles else nullcontext():
+        build.run(plan("[[ title ]]"), source, dataset)
+    names = [found.table_id for found in client.list_tables(dataset.dotted)]
+    assert [name for name in names if not name.startswith("requests_")] == ["books"]
 
 
 def test_same_requests_are_the_same_table_which_is_kept(client, build, dataset, table):
@@ -96,15 +100,19 @@ def test_table_that_ends_before_a_job_may_have_read_it_is_written_anew(client, b
     assert client.get_table(first.removeprefix("bq://")).expires > datetime.now(UTC) + timedelta(days=13)
 
 
-def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
-    gemini_batch_stack, client, build, dataset, table
+def test_source_that_changes_meanwhile_was_read_before(
+    gemini_batch_stack, client, build, dataset, table, requests
 ):
     source = table([{"isbn": "a", "title": "x"}])
-    preview = build.preview(plan(), source, dataset)
-    fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
-    with pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"):
-        build.write(preview, dataset)
-    assert [found.table_id for found in client.list_tables(dataset.dotted)] == ["books"]
+
+    def change(number: int, _: str) -> None:
+        if number == 1:
+            fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
+
+    with before_statements(change):
+        report = build.run(plan(), source, dataset)
+    assert report.requests == 1
+    assert requests(report).keys() == {"a"}
     assert build.run(plan(), source, dataset).requests == 2
 
 
@@ -116,18 +124,42 @@ def numbers(count: int) -> Any:
 
 @pytest.mark.parametrize(("rows", "limit", "tables"), [(250, 100, [83, 84, 83]), (5, 1, [1] * 5)])
 def test_many_rows_are_divided_among_tables(
-    gemini_batch_stack, build, client, mocker, dataset, requests, rows, limit, tables
+    gemini_batch_stack, build, dataset, requests, rows, limit, tables
 ):
-    asked = mocker.spy(type(client), "query_and_wait")
     report = build.run(plan(shard_rows=limit), numbers(rows), dataset)
     ends = [f"_{number}_of_{len(tables)}" for number in range(1, len(tables) + 1)]
     assert all(name.endswith(end) for name, end in zip(report.sources, ends, strict=True))
     assert [len(read(gemini_batch_stack, name)) for name in report.sources] == tables
     assert requests(report).keys() == {str(n) for n in range(1, rows + 1)}
     assert report.requests == rows
-    # One statement counts the rows, and one reads them for all tables.
-    assert asked.call_count == 2
     assert build.run(plan(shard_rows=limit), numbers(rows), dataset) == report
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_source_and_target_are_read_once_whatever_the_number_of_jobs(build, dataset, table, shards):
+    source = table([{"isbn": isbn, "title": isbn} for isbn in "abcde"])
+    target = table([], {**BOOKS, "batch_fingerprint": "STRING"}, name="enriched")
+    asked = plan(target=str(target.address), shard_rows=-(-5 // shards))
+    with Recorder() as recorder:
+        report = build.run(asked, source, dataset)
+    assert len(report.sources) == shards
+    # One script reads and counts the rows, another one writes the requests.
+    assert len(recorder.jobs) == 2
+    scans = recorder.total("scans")
+    assert (scans["books"], scans["enriched"]) == (1, 1)
+    # Each request is written once, and once more where there are several jobs.
+    written = recorder.total("written")
+    assert sum(written[address.rpartition(".")[2]] for address in report.sources) == 5
+    assert written["asked_rows"] == (5 if shards > 1 else 0)
+    # The requests of a job are read from where they are alone.
+    assert recorder.total("read_rows")["asked_rows"] == (5 + 5 if shards > 1 else 0)
+
+
+def test_without_new_rows_nothing_but_the_source_is_read(build, dataset, table):
+    with Recorder() as recorder:
+        assert build.run(plan(), table([]), dataset).requests == 0
+    assert len(recorder.jobs) == 1
+    assert recorder.total("scans")["books"] == 1
 
 
 def test_table_that_is_gone_is_written_again_beside_the_others(client, build, dataset, requests):

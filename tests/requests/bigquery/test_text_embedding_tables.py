@@ -56,7 +56,7 @@ def test_row_without_a_title_has_an_empty_one(gemini_batch_stack, build, dataset
 )
 def test_row_without_text_is_a_bad_one(build, dataset, table, plan):
     with pytest.raises(InvalidRequestError, match=r"1 row: the prompt is empty \(a\)"):
-        build.preview(plan, table([{"isbn": "a", "title": " "}]), dataset)
+        build.run(plan, table([{"isbn": "a", "title": " "}]), dataset)
 
 
 def test_vectors_of_another_length_are_not_done(gemini_batch_stack, build, dataset, table):
@@ -85,4 +85,4 @@ def test_vectors_of_another_length_are_not_done(gemini_batch_stack, build, datas
 def test_key_that_the_model_would_read_is_refused(build, dataset, key):
     source = parse_row_source(f"SELECT 'a' AS `{key}`, 'x' AS text")
     with pytest.raises(InvalidRequestError, match=f"the key column '{key}' has a name that Vertex AI"):
-        build.preview(text_embedding_plan("[[ text ]]", key=(key,)), source, dataset)
+        build.run(text_embedding_plan("[[ text ]]", key=(key,)), source, dataset)

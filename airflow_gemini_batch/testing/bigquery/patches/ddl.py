@@ -69,7 +69,17 @@ def alter_step_by_step() -> None:
 
         return run
 
+    def make_in_scripts(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(interpreter: Any, sql: str) -> Any:
+            statements = _single_actions(sql)
+            for statement in statements[:-1]:
+                await original(interpreter, statement)
+            return await original(interpreter, statements[-1])
+
+        return run
+
     replace("bqemulator.jobs.executor", "_run_single_sql", make)
+    replace("bqemulator.scripting.interpreter:ScriptInterpreter", "_run_query", make_in_scripts)
 
 
 def place_sql_datasets() -> None:

@@ -18,12 +18,13 @@ def refuse_ambiguous(connection: Any, sql: str, parameters: list[Any] | None) ->
     if sql.lstrip()[:6].upper() not in ("MERGE ", "UPDATE"):
         return
     tree = sqlglot.parse_one(sql, read="duckdb")
+    # Before copies are made of some of them.
+    for place, node in enumerate(tree.find_all(exp.Placeholder, bfs=False)):
+        node.set("this", f"at_{place}")
     matched = _matched_rows(tree)
     if matched is None:
         return
     used = []
-    for place, node in enumerate(tree.find_all(exp.Placeholder, bfs=False)):
-        node.set("this", f"at_{place}")
     for node in matched.find_all(exp.Placeholder):
         used.append(int(node.name.removeprefix("at_")))
         node.replace(exp.Parameter(this=exp.Literal.number(len(used))))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 from google.api_core.exceptions import ClientError
+
+from tests.testing.bigquery.patches.conftest import Query
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -106,3 +109,15 @@ def test_refuses(tables: bigquery.Client, sql: str, message: str) -> None:
 @pytest.mark.parametrize("sql", TAKEN)
 def test_takes(tables: bigquery.Client, sql: str) -> None:
     tables.query(sql, job_retry=None).result(job_retry=None)
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_parameters_may_stand_between_the_conditions_of_a_merge(query: Query, key: str) -> None:
+    query("CREATE TABLE ds.u AS SELECT 'a' AS k, 1 AS n UNION ALL SELECT 'b', 1")
+    rows = "SELECT @key AS k, @n AS n UNION ALL SELECT 'a', 2 UNION ALL SELECT @key, 3"
+    merge = (
+        f"MERGE ds.u AS t USING ({rows}) AS s ON t.k = s.k AND s.n = @n WHEN MATCHED THEN UPDATE SET n = s.n"
+    )
+    query(merge, n=2, key="b")
+    with pytest.raises(ClientError, match="at most one source row") if key == "a" else nullcontext():
+        query(merge, n=2, key=key)

@@ -116,6 +116,9 @@ def test_adds_and_renames(client: bigquery.Client, dataset: str, query: Query) -
     query("ALTER TABLE ds.t ADD COLUMN IF NOT EXISTS a STRING")
     assert types_of(client, f"{dataset}.t") == {"k": "STRING", "a": "STRING", "j": "JSON"}
     assert client.get_table(f"{dataset}.t").schema[0].mode == "REQUIRED"
+    query("CREATE TABLE ds.v (k STRING); ALTER TABLE ds.v ADD COLUMN a STRING, ADD COLUMN b INT64")
+    assert types_of(client, f"{dataset}.v") == {"k": "STRING", "a": "STRING", "b": "INTEGER"}
+    query("DROP TABLE ds.v")
 
     query("ALTER TABLE ds.t RENAME TO u")
     query("INSERT INTO ds.u (k, j) VALUES ('x', JSON '1')")

@@ -1,0 +1,110 @@
+"""Statements that may take long: run to their end, with news of them in the log, and what BigQuery bills for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.gcp.statements import Statement
+
+if TYPE_CHECKING:
+    from google.cloud.bigquery import Client, QueryJob
+    from google.cloud.bigquery.table import RowIterator
+
+CALL_TIMEOUT = 60.0
+QUERY_TIMEOUT = 3600.0
+"""Longest time of a statement over all rows, in seconds."""
+
+_FIRST_NEWS = (60.0, 120.0, 300.0, 600.0)
+_FURTHER_NEWS = 600.0
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def next_news(elapsed: float) -> float:
+    """Return when the log tells next of a statement that runs: after 1, 2, 5 and 10 minutes, then every 10.
+
+    :param elapsed: seconds since the statement began; so is the result.
+    """
+    first = next((due for due in _FIRST_NEWS if due > elapsed), None)
+    return first or (elapsed // _FURTHER_NEWS + 1) * _FURTHER_NEWS
+
+
+def shown_bytes(size: int) -> str:
+    """Return a size as BigQuery's prices count it: ``999 B``, ``1.5 KiB``, ``2.0 TiB``."""
+    if size < 1024:
+        return f"{size} B"
+    step = min((size.bit_length() - 1) // 10, len(_UNITS))
+    return f"{size / 1024**step:.1f} {_UNITS[step - 1]}"
+
+
+class Queries:
+    """Runs the statements of a task.
+
+    :param client: of ``google-cloud-bigquery``; its project pays for the statements.
+    :param limit: most seconds that a statement may take.
+    :param clock: tells the time, in seconds.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        log: Log,
+        *,
+        limit: float = QUERY_TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._log = log
+        self._limit = limit
+        self._clock = clock
+        self._billed: int | None = None
+
+    def run(self, statement: Statement, location: str | None) -> RowIterator:
+        """Run a statement or a script to its end, and return the rows of its last query.
+
+        :param location: where it runs; ``None`` leaves it to BigQuery.
+
+        Raises what the client raises, and ``TimeoutError`` for a statement that takes too long, which is cancelled.
+        """
+        job = self._client.query(
+            statement.sql, job_config=statement.job_config(), location=location, timeout=CALL_TIMEOUT
+        )
+        self._wait(job)
+        # A kind of job that is not billed has no such property.
+        billed = getattr(job, "total_bytes_billed", None)
+        if billed is not None:
+            self._billed = (self._billed or 0) + billed
+        return job.result(timeout=CALL_TIMEOUT)
+
+    def log_billed(self, what: str) -> None:
+        """Log what BigQuery has billed for the statements so far, where it has told.
+
+        :param what: they have done, for the message: "building the requests".
+        """
+        if self._billed is not None:
+            self._log.info("BigQuery bills %s for %s", shown_bytes(self._billed), what)
+
+    def _wait(self, job: QueryJob) -> None:
+        begin = self._clock()
+        elapsed = 0.0
+        while elapsed < self._limit:
+            try:
+                job.result(timeout=min(next_news(elapsed), self._limit) - elapsed)
+                return
+            except TimeoutError:
+                elapsed = self._clock() - begin
+            processed = (
+                f", {shown_bytes(job.total_bytes_processed)} read" if job.total_bytes_processed else ""
+            )
+            self._log.info(
+                "The BigQuery job %s is still running after %d s%s", job.job_id, round(elapsed), processed
+            )
+        with suppress(Exception):
+            job.cancel(timeout=CALL_TIMEOUT)
+        raise TimeoutError(
+            f"the BigQuery job {job.job_id} has not ended after {self._limit:.0f} s, and is cancelled. The next try "
+            "runs it again"
+        )
