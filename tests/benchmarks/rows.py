@@ -170,6 +170,10 @@ def loop(case: Case) -> float:
 
 def build(case: Case) -> tuple[Step, list[str]]:
     """Measure the step; also returns the addresses of the request files."""
+    import pyarrow.compute
+    import pyarrow.json
+    import pyarrow.parquet  # noqa: F401
+
     from airflow_gemini_batch.core.addresses import GcsAddress
     from airflow_gemini_batch.requests.files.builder import build_files
     from airflow_gemini_batch.requests.files.rows import read_rows
