@@ -14,6 +14,7 @@ import orjson
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.progress import Progress
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
@@ -70,7 +71,7 @@ def build_files(
         index = RowIndex(folder)
         index.add_done(read_done_files(plan, client) if done is None else done)
         index.add_failed(failed)
-        count, bad = _spool(maker, rows.pieces, all_files, index)
+        count, bad = _spool(maker, rows.pieces, all_files, index, Progress(log, "building requests"))
         index_rows = index.sort()
         of_rows = zip(all_files, index_rows.states, strict=True)
         if repeated := index_rows.states.count(REPEATED):
@@ -97,7 +98,7 @@ def build_files(
 
 
 def _spool(
-    maker: LineMaker, pieces: Iterator[Piece], files: RequestFiles, index: RowIndex
+    maker: LineMaker, pieces: Iterator[Piece], files: RequestFiles, index: RowIndex, progress: Progress
 ) -> tuple[int, dict[BadRow, BadRows]]:
     """Write the lines of all rows, and return how many rows there are, and which can't become a request."""
     count = 0
@@ -115,6 +116,7 @@ def _spool(
         count += made.rows
         index.add_records(made.records)
         files.write_column(made.lines)
+        progress.tell(count, files.size)
     return count, bad
 
 

@@ -128,6 +128,11 @@ class RequestFiles:
         """Number of files."""
         return len(self._shards)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return sum(shard.size for shard in self._shards)
+
     def __len__(self) -> int:
         """Return the number of lines."""
         return sum(shard.rows for shard in self._shards)
@@ -135,7 +140,7 @@ class RequestFiles:
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines that were written, with their line ends."""
         self._settle()
-        yield from io.BufferedReader(self._part(0, sum(shard.size for shard in self._shards)), _BUFFER)
+        yield from io.BufferedReader(self._part(0, self.size), _BUFFER)
 
     def upload(self, client: Client, folder: GcsAddress, log: Log) -> list[str]:
         """Write the files to a folder on Cloud Storage and return their addresses.
