@@ -12,7 +12,7 @@ from typing import Annotated, cast, get_args
 import typer
 from rich.table import Table
 
-from airflow_gemini_batch.cli.screen import escape, failed, screen
+from airflow_gemini_batch.cli.screen import escape, failed, screen, with_bar
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION, LONGEST_LINE, SAMPLE_ROWS
 from airflow_gemini_batch.core.media import checked_prefixes
@@ -87,7 +87,7 @@ def validate(
                 family, checked_prefixes(media_prefix or None), model and model_resource_name(model)
             )
         with _opened(file) as (size, lines):
-            is_whole = sample.add_lines(lines, limit=None if check_all else SAMPLE_ROWS)
+            is_whole = sample.add_lines(with_bar(lines, size), limit=None if check_all else SAMPLE_ROWS)
     except GeminiBatchError as error:
         raise failed(error) from None
     findings = [
@@ -146,7 +146,7 @@ def estimate(
         table = PriceTable.load(prices, location=location)
         sample = SizeSample(family or _family_of(model))
         with _opened(file) as (size, lines):
-            is_whole = sample.add_lines(lines, sample_rows)
+            is_whole = sample.add_lines(with_bar(lines, size), sample_rows)
         if not sample.lines:
             raise InvalidRequestError(f"{shown(file)} contains no requests")
         result = sample.estimate(model, table, on=utc_now().date(), file_bytes=None if is_whole else size)

@@ -7,13 +7,17 @@ and the row's values, as they were filled in. Another template that gives the sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from airflow_gemini_batch.core.models import short_model_name
 
 DIGEST_LENGTH = 32
 
-_ESCAPED = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
+ESCAPED_SEPARATORS = (("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+"""What BigQuery escapes in JSON and ``orjson`` does not."""
+
+_ESCAPED = [(character.encode(), spelled.encode()) for character, spelled in ESCAPED_SEPARATORS]
+_BEGIN = b"\xe2\x80"  # of both
 
 
 def fingerprint_of(model: str, request: bytes) -> str:
@@ -25,7 +29,18 @@ def fingerprint_of(model: str, request: bytes) -> str:
     :param model: plain name or resource name, of which the plain name counts; or what :func:`model_key` returns.
     :param request: the request's JSON text as it was filled, without labels.
     """
-    return hashlib.sha256(fingerprint_prefix(model) + spelled_as_in_sql(request)).hexdigest()[:DIGEST_LENGTH]
+    return fingerprints_of(model, [request])[0]
+
+
+def fingerprints_of(model: str, requests: Iterable[bytes]) -> list[str]:
+    """Return the fingerprints of many requests to a model; see :func:`fingerprint_of`."""
+    begun = hashlib.sha256(fingerprint_prefix(model))
+    fingerprints = []
+    for request in requests:
+        digest = begun.copy()
+        digest.update(spelled_as_in_sql(request))
+        fingerprints.append(digest.hexdigest()[:DIGEST_LENGTH])
+    return fingerprints
 
 
 def fingerprint_prefix(model: str) -> bytes:
@@ -39,8 +54,9 @@ def spelled_as_in_sql(request: bytes) -> bytes:
     Otherwise rows with one of these line separators would be sent, and paid for, again and again where one side builds
     the requests and the other lands the answers.
     """
-    for character, escaped in _ESCAPED:
-        request = request.replace(character, escaped)
+    if _BEGIN in request:
+        for character, spelled in _ESCAPED:
+            request = request.replace(character, spelled)
     return request
 
 

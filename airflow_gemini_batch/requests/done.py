@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN
-from airflow_gemini_batch.core.keys import key_text as key_text_of
 from airflow_gemini_batch.core.shown import listed
-from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
 from airflow_gemini_batch.requests.bigquery.expressions import ROWS, key_text, quoted, types_of
+from airflow_gemini_batch.requests.columns import key_texts, texts_of
 from airflow_gemini_batch.requests.files.rows import Rows, read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -57,11 +56,12 @@ def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[s
     if rows is None or rows.columns is None:
         return
     _check_columns(plan.done_target, rows.columns, plan.key)
-    for row in rows.rows:
-        key = [row.get(column) for column in plan.key]
-        fingerprint = row.get(FINGERPRINT_COLUMN)
-        if fingerprint is not None and not any(map(is_null, key)):
-            yield key_text_of(key), str(fingerprint)
+    for piece in rows.pieces:
+        texts = texts_of(piece.read(), (*plan.key, FINGERPRINT_COLUMN))
+        marks = zip(
+            key_texts(texts, plan.key).to_pylist(), texts[FINGERPRINT_COLUMN].to_pylist(), strict=True
+        )
+        yield from (mark for mark in marks if None not in mark)
 
 
 def landed_rows(role: str, where: str, columns: Sequence[str], client: storage.Client) -> Rows | None:

@@ -13,7 +13,7 @@ from airflow_gemini_batch.core.model_families import (
     ModelFamily,
 )
 from airflow_gemini_batch.requests.embeddings import gemini_embedding_request, text_embedding_request
-from airflow_gemini_batch.requests.lines import content_line, request_line
+from airflow_gemini_batch.requests.lines import LineForm, content_line, request_line
 from airflow_gemini_batch.requests.templates import RequestTemplate, gemini_request
 from airflow_gemini_batch.requests.validation.embed_content import (
     embedded_text,
@@ -44,7 +44,7 @@ class RequestForm(NamedTuple):
     """
 
     template: Callable[..., RequestTemplate]
-    line: Callable[[str, bytes], bytes]
+    line: LineForm
     check: Callable[[Any, str, list[str]], Iterable[str]]
     main_field: str
     example: str

@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import OLD_KEY_LABEL, sent_key
+from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE, OLD_KEY_LABEL, sent_key
 from airflow_gemini_batch.core.plain import plain
 from airflow_gemini_batch.core.values import text_of
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.templates import BadRow, BadRowError, RequestTemplate
 from airflow_gemini_batch.requests.validation.import_rules import ImportedLines, importable_tools
 
-
-def request_line(key: str, request: bytes) -> bytes:
-    """Return ``{"key": …, "request": {…}}`` with a line end."""
-    return b'{"key":%b,"request":%b}\n' % (_json_key(key), request)
+Part = TypeVar("Part")
 
 
-def content_line(key: str, request: bytes) -> bytes:
-    """Return ``{"key": …, "content": …}`` with a line end."""
-    return b'{"key":%b,%b\n' % (_json_key(key), request[1:])
+@dataclass(frozen=True, slots=True)
+class LineForm:
+    """What stands around a key and a request in a line of a file; a call makes one line, with its end.
+
+    :param skipped: characters that the request begins with and that are left out.
+    """
+
+    before: str
+    between: str
+    after: str
+    skipped: int = 0
+
+    def __call__(self, key: str, request: bytes) -> bytes:
+        """Return the line of a key and a request; raises :class:`.BadRowError` for a key with a lone surrogate."""
+        try:
+            spelled = orjson.dumps(key)[1:-1].decode()
+        except orjson.JSONEncodeError:
+            message = "the key holds a lone surrogate, which is not valid Unicode"
+            raise BadRowError(BadRow.NOT_TEXT, message) from None
+        return "".join(self.parts(spelled, [request.decode()])).encode()
+
+    def parts(self, key: Part, request: Sequence[Part | str]) -> list[Part | str]:
+        """Return the parts of a line, or of many lines whose parts are columns.
+
+        :param key: as it stands in a JSON string.
+        :param request: the parts of its JSON text, the first one a text.
+        """
+        first, *rest = request
+        between = f"{KEY_AFTER}{self.between}{str(first)[self.skipped :]}"
+        return [f"{self.before}{KEY_BEFORE}", key, between, *rest, self.after]
+
+
+request_line = LineForm('{"key":"', '","request":', "}\n")
+"""``{"key": …, "request": {…}}``"""
+
+content_line = LineForm('{"key":"', '",', "\n", skipped=1)
+"""``{"key": …, "content": …}``"""
 
 
 def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
@@ -45,14 +77,6 @@ def fingerprint_of_line(model: str, line: Mapping[str, Any]) -> str:
     if config:
         request["embed_content_config"] = config
     return fingerprint_of(model, orjson.dumps(request))
-
-
-def _json_key(key: str) -> bytes:
-    try:
-        return orjson.dumps(sent_key(key))
-    except orjson.JSONEncodeError:
-        message = "the key holds a lone surrogate, which is not valid Unicode"
-        raise BadRowError(BadRow.NOT_TEXT, message) from None
 
 
 PROMPT = "prompt"

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
-from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.requests.columns import joined, texts_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _PLACEHOLDER = re.compile(r"\\\[\[|\[\[(?P<inside>[^\[\]]*)\]\]")
 
@@ -36,15 +39,6 @@ class PromptTemplate:
     """
 
     parts: tuple[str | Placeholder, ...]
-    # The same for `%`, which fills a text several times as fast as joining its parts does.
-    _format: str = field(init=False, repr=False, compare=False)
-    _placeholders: tuple[Placeholder, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        texts = ("%s" if isinstance(part, Placeholder) else part.replace("%", "%%") for part in self.parts)
-        object.__setattr__(self, "_format", "".join(texts))
-        placeholders = tuple(part for part in self.parts if isinstance(part, Placeholder))
-        object.__setattr__(self, "_placeholders", placeholders)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -75,20 +69,24 @@ class PromptTemplate:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, each once."""
-        return tuple(dict.fromkeys(placeholder.column for placeholder in self._placeholders))
+        return tuple(dict.fromkeys(part.column for part in self.parts if isinstance(part, Placeholder)))
+
+    @property
+    def may_be_blank(self) -> bool:
+        """Whether rows can make it white space and nothing else."""
+        return not any(isinstance(part, str) and part.strip() for part in self.parts)
+
+    def render(self, rows: pa.RecordBatch) -> pa.Array:
+        """Return the texts of rows whose values are texts."""
+        parts = [
+            part if isinstance(part, str) else rows[part.column].fill_null(part.default)
+            for part in self.parts
+        ]
+        return joined(parts, len(rows))
 
     def render_all(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the texts for many rows, which takes half the time of one after the other.
+        """Return the texts of rows; a column that one lacks counts as NULL.
 
-        A column that a row lacks counts as NULL.
+        Raises :class:`UnicodeEncodeError` for a lone surrogate.
         """
-        columns = []
-        for placeholder in self._placeholders:
-            name, default = placeholder.column, placeholder.default
-            values = [row.get(name) for row in rows]
-            if set(map(type, values)) != {str}:
-                values = [text_of(value, default) for value in values]
-            columns.append(values)
-        if not columns:
-            return [self._format % ()] * len(rows)
-        return [self._format % values for values in zip(*columns, strict=True)]
+        return list(self.render(texts_of(rows, self.columns)).to_pylist())

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import repeat
-from operator import add
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from airflow_gemini_batch.core.media import address_fault, checked_prefixes, mime_type_of
 from airflow_gemini_batch.core.shown import shown
-from airflow_gemini_batch.core.values import text_of
+from airflow_gemini_batch.requests.columns import escaped, joined, texts_of
 from airflow_gemini_batch.requests.parameters import request_parts
 from airflow_gemini_batch.requests.prompts import PromptTemplate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,22 @@ class FilledRows:
     requests: list[bytes]
     characters: list[int]
     media: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class FilledBatch:
+    """Requests of some rows, not yet put together.
+
+    :param parts: of their JSON texts, for :func:`~airflow_gemini_batch.requests.columns.joined`.
+    :param characters: how many there are in the rendered texts of each.
+    :param media: how many files each refers to.
+    :param blank: of each, whether the prompt is empty.
+    """
+
+    parts: list[str | pa.Array]
+    characters: pa.Array
+    media: pa.Array
+    blank: pa.Array
 
 
 class BadRow(StrEnum):
@@ -93,14 +110,6 @@ class RequestTemplate:
     parts: tuple[str | TextSlot | MediaSlot, ...]
     prompt: PromptTemplate
     fields: Mapping[str, Any] = field(default_factory=dict)
-    # The same for `%`, which fills a text faster than joining its parts does.
-    _format: bytes = field(init=False, repr=False, compare=False)
-    _slots: tuple[TextSlot | MediaSlot, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        texts = (part.replace("%", "%%") if isinstance(part, str) else "%b" for part in self.parts)
-        object.__setattr__(self, "_format", "".join(texts).encode())
-        object.__setattr__(self, "_slots", tuple(part for part in self.parts if not isinstance(part, str)))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,30 +142,55 @@ class RequestTemplate:
         return self.fill_all([row]).requests[0]
 
     def fill_all(self, rows: Sequence[Mapping[str, Any]]) -> FilledRows:
-        """Return the requests of many rows, which takes half the time of one after the other.
+        """Return the requests of rows.
 
         Raises :class:`BadRowError`, as :meth:`fill` does, when one of them is bad.
         """
-        prompts = self.prompt.render_all(rows)
-        if "" in prompts or any(map(str.isspace, prompts)):
-            raise BadRowError(BadRow.EMPTY_PROMPT)
-        pieces: list[list[bytes]] = []
-        characters = media = [0] * len(rows)
         try:
-            for slot in self._slots:
-                if isinstance(slot, TextSlot):
-                    texts = prompts if slot.text is self.prompt else slot.text.render_all(rows)
-                    characters = list(map(add, characters, map(len, texts)))
-                    pieces.append(list(map(orjson.dumps, texts)))
-                else:
-                    files = [_file_part(row.get(slot.column), slot) for row in rows]
-                    media = list(map(add, media, map(bool, files)))
-                    pieces.append(files)
-        except orjson.JSONEncodeError:
+            batch = texts_of(rows, self.columns)
+        except UnicodeEncodeError:
             message = "the row holds a lone surrogate, which is not valid Unicode"
             raise BadRowError(BadRow.NOT_TEXT, message) from None
-        filled = zip(*pieces, strict=True) if pieces else repeat((), len(rows))
-        return FilledRows([self._format % texts for texts in filled], characters, media)
+        filled = self.fill_batch(batch)
+        requests = joined(filled.parts, len(rows)).to_pylist()
+        for number, request in enumerate(requests):
+            if request is None and filled.blank[number].as_py():
+                raise BadRowError(BadRow.EMPTY_PROMPT)
+            for slot in self.parts:
+                if request is None and isinstance(slot, MediaSlot):
+                    _file_part(batch[slot.column][number].as_py(), slot)
+        return FilledRows(
+            [request.encode() for request in requests],
+            filled.characters.to_pylist(),
+            filled.media.to_pylist(),
+        )
+
+    def fill_batch(self, rows: pa.RecordBatch) -> FilledBatch:
+        """Return what makes the requests of rows whose values are texts; those of bad rows are NULL."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        prompts = self.prompt.render(rows)
+        blank = pa.repeat(pa.scalar(False), len(rows))
+        if self.prompt.may_be_blank:
+            blank = pc.equal(pc.utf8_trim_whitespace(prompts), "")
+        parts: list[str | pa.Array] = []
+        characters = media = pa.repeat(pa.scalar(0, pa.int64()), len(rows))
+        for part in self.parts:
+            if isinstance(part, str):
+                parts.append(part)
+            elif isinstance(part, TextSlot):
+                texts = prompts if part.text is self.prompt else part.text.render(rows)
+                characters = pc.add(characters, pc.utf8_length(texts))
+                parts += ['"', escaped(texts), '"']
+            else:
+                uris = rows[part.column].to_pylist()
+                files = pa.array([_file_or_none(uri, part) for uri in uris], pa.string())
+                media = pc.add(media, pc.not_equal(files, "").cast(pa.int64()))
+                parts.append(files)
+        if self.prompt.may_be_blank:
+            parts.append(pc.if_else(blank, pa.scalar(None, pa.string()), ""))
+        return FilledBatch(parts, characters, media, blank)
 
 
 def gemini_request(
@@ -212,13 +246,20 @@ def gemini_request(
     )
 
 
-def _file_part(value: Any, slot: MediaSlot) -> bytes:
-    if not (uri := text_of(value)):
-        return b""
+def _file_or_none(uri: str | None, slot: MediaSlot) -> str | None:
+    try:
+        return _file_part(uri, slot)
+    except BadRowError:
+        return None
+
+
+def _file_part(uri: str | None, slot: MediaSlot) -> str:
+    if not uri:
+        return ""
     if fault := address_fault(uri, slot.prefixes):
         raise BadRowError(BadRow.BAD_MEDIA, f"{slot.column} is {shown(uri[:200])}, {fault}")
     kind = slot.mime_type or mime_type_of(uri)
     if kind is None:
         message = f"{slot.column} is {shown(uri[:200])}, a file of unknown type: give the MIME type in media"
         raise BadRowError(BadRow.BAD_MEDIA, message)
-    return b"," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}})
+    return "," + orjson.dumps({"fileData": {"mimeType": kind, "fileUri": uri}}).decode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import orjson
@@ -27,6 +29,8 @@ PROMPT = (
 )
 SCHEMA = {"description": str, "genres": list[str], "for_children": bool}
 
+_COLUMNS = ("book_id", "title", "authors", "year", "blurb")
+_BLOCK = 10_000
 _FAILED_SHARE = 0.01
 _WORDS = (
     *("a", "of", "the", "and", "island", "letter", "winter", "sister", "garden", "mirror", "long", "night"),
@@ -100,19 +104,69 @@ class Kind(StrEnum):
             )
 
 
+class Source(StrEnum):
+    """Formats of a source file."""
+
+    JSON_LINES = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
 def write_source(path: Path, rows: int) -> None:
-    """Write source rows as JSON Lines."""
+    """Write source rows, in the format that the path's ending names."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
     dice = random.Random(rows)
-    with path.open("wb") as file:
-        for number in range(rows):
-            row = {
-                "book_id": f"ol{number:08}w",
-                "title": _text(dice, 4),
-                "authors": _text(dice, 2) if number % 20 else None,
-                "year": 1900 + number % 120,
-                "blurb": _text(dice, 25),
-            }
-            file.write(orjson.dumps(row) + b"\n")
+    if path.suffix == f".{Source.JSON_LINES}":
+        with path.open("wb") as file:
+            file.writelines(orjson.dumps(row) + b"\n" for row in _source_rows(dice, 0, rows))
+        return
+    schema = pa.schema([(name, pa.int64() if name == "year" else pa.string()) for name in _COLUMNS])
+    writer = pa.csv.CSVWriter if path.suffix == f".{Source.CSV}" else pq.ParquetWriter
+    with writer(path, schema) as file:
+        for first in range(0, rows, _BLOCK):
+            some = list(_source_rows(dice, first, min(rows, first + _BLOCK)))
+            file.write_table(pa.Table.from_pylist(some, schema=schema))
+
+
+def _source_rows(dice: random.Random, first: int, end: int) -> Iterator[dict[str, Any]]:
+    for number in range(first, end):
+        yield {
+            "book_id": f"ol{number:08}w",
+            "title": _text(dice, 4),
+            "authors": _text(dice, 2) if number % 20 else None,
+            "year": 1900 + number % 120,
+            "blurb": _text(dice, 25),
+        }
+
+
+def own_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    """Read source rows as users do in a loop of their own."""
+    if path.suffix == f".{Source.PARQUET}":
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file) if path.suffix == f".{Source.CSV}" else map(json.loads, file)
+
+
+def own_loop(path: Path, kind: Kind, requests: IO[str]) -> None:
+    """Make requests of source rows as users do in a loop of their own, with neither keys nor columns checked."""
+    rest = kind.build_plan().template.example()
+    for row in own_rows(path):
+        text = (
+            f"Describe {row['title']} ({row['year']}) by {row['authors'] or 'an unknown author'}. "
+            f"What is known of it: {row['blurb']}"
+        )
+        if kind is Kind.EMBEDDINGS:
+            request = {**rest, "content": {"parts": [{"text": text}]}}
+        else:
+            request = {**rest, "contents": [{"role": "user", "parts": [{"text": text}]}]}
+        requests.write(json.dumps({"key": row["book_id"], "request": request}) + "\n")
 
 
 def _text(dice: random.Random, words: int) -> str:

@@ -2,7 +2,7 @@
 
 Prints one JSON line, with an object for each step:
 
-``build``  rows of a local JSON Lines file become request files on Cloud Storage
+``build``  rows of a local file (``--source``: JSON Lines, CSV or Parquet) become request files on Cloud Storage
 ``parse``  the output files of the jobs become outcomes, held against the requests, as the submit task does at its end
 ``land``   the output files become one Parquet file: typed columns and bookkeeping, matched by key
 
@@ -10,9 +10,13 @@ and in each of these:
 
 ``rows_per_second``        of ``seconds``; ``cpu_seconds`` is the processor time in it, of all threads
 ``bare_seconds``           what bare JSON (orjson) takes for the same lines in the same process, reading and writing
-                           left out. Build: decoding the source rows and encoding the requests, which is the least
-                           that reads rows and writes requests. Parse and land: decoding the output lines.
+                           left out. Build: decoding the source rows, as JSON whatever the source's format, and
+                           encoding the requests, which is the least that reads rows and writes requests. Parse and
+                           land: decoding the output lines.
 ``bare_encode_seconds``    of build: the encoding alone
+``own_loop_seconds``       of build: what the loop takes that users write themselves, in a process of its own: read a
+                           row (json, csv.DictReader, pyarrow), make a dict, ``json.dumps`` it, write it to an object
+                           on Cloud Storage. ``times_own_loop`` is that over ``seconds``.
 ``share_of_bare``          ``bare_seconds / seconds``: 1 would be as fast as bare JSON
 ``peak_mb``                most resident memory of the step's process (VmHWM) with all rows, ``peak_mb_small`` with
                            ``small_rows`` of them, and ``growth_mb`` the difference
@@ -27,6 +31,7 @@ With ``--engine bigquery`` the rows are in tables of the local BigQuery, and wha
 and write: see ``nights.py``.
 
     python tests/benchmarks/rows.py --engine bigquery --rows 20000 --json
+    python tests/benchmarks/rows.py --source csv --build-only --json
 """
 
 from __future__ import annotations
@@ -40,14 +45,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from made_rows import Kind, write_source
+from made_rows import Kind, Source, own_loop, write_source
 from waiting import PROJECT, child, prepare, progress_bar
 
 if TYPE_CHECKING:
@@ -66,16 +71,23 @@ class Case:
 
     :param url: of the Cloud Storage server.
     :param folder: for local files.
+    :param source_format: of the source file.
     """
 
     kind: Kind
     rows: int
     url: str
     folder: Path
+    source_format: Source = Source.JSON_LINES
 
     @property
     def source(self) -> Path:
-        return self.folder / "rows.jsonl"
+        return self.folder / f"rows.{self.source_format}"
+
+    @property
+    def lines(self) -> Path:
+        """The source's rows as JSON Lines."""
+        return self.folder / f"rows.{Source.JSON_LINES}"
 
     def client(self) -> Any:
         from google.auth.credentials import AnonymousCredentials
@@ -101,6 +113,7 @@ class Step:
     peak_mb: float
     bare_seconds: float
     bare_encode_seconds: float | None = None
+    own_loop_seconds: float | None = None
 
 
 class Subscription:
@@ -146,11 +159,26 @@ def answered_lines(case: Case, jobs: Sequence[Job]) -> Iterator[bytes]:
 
 def write_rows(case: Case) -> None:
     case.folder.mkdir()
-    write_source(case.source, case.rows)
+    for path in {case.source, case.lines}:
+        write_source(path, case.rows)
+
+
+def loop(case: Case) -> float:
+    """Return the seconds that the users' own loop takes to build."""
+    with Subscription() as watch:
+        blob = case.client().bucket(BUCKET).blob(f"own-loop-{case.rows}.jsonl")
+        with blob.open("w", encoding="utf-8") as requests:
+            own_loop(case.source, case.kind, requests)
+    blob.delete()
+    return watch.seconds
 
 
 def build(case: Case) -> tuple[Step, list[str]]:
     """Measure the step; also returns the addresses of the request files."""
+    import pyarrow.compute
+    import pyarrow.json
+    import pyarrow.parquet  # noqa: F401
+
     from airflow_gemini_batch.core.addresses import GcsAddress
     from airflow_gemini_batch.requests.files.builder import build_files
     from airflow_gemini_batch.requests.files.rows import read_rows
@@ -164,7 +192,7 @@ def build(case: Case) -> tuple[Step, list[str]]:
         report = build_files(plan, rows, GcsAddress(BUCKET, f"requests-{case.rows}"), client, LOG)
     assert report.requests == case.rows
     files = [str(file) for file in report.sources]
-    with case.source.open("rb") as lines:
+    with case.lines.open("rb") as lines:
         decode = bare(orjson.loads, lines)
     encode = bare(orjson.dumps, map(orjson.loads, stored_lines(case, files)))
     return watch.step(decode + encode, encode), files
@@ -235,9 +263,9 @@ def serve(pipe: Connection) -> None:
         pipe.recv()
 
 
-def run(case: Case, progress: Progress) -> dict[str, Step]:
+def run(case: Case, progress: Progress, *, build_only: bool = False) -> dict[str, Step]:
     """Take the rows through all steps, each in a fresh process."""
-    bar = progress.add_task("", total=5)
+    bar = progress.add_task("", total=3 if build_only else 6)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, prepare, max_tasks_per_child=1) as processes:
 
@@ -249,12 +277,10 @@ def run(case: Case, progress: Progress) -> dict[str, Step]:
 
         fresh(write_rows, "write the source")
         built, requests = fresh(build, "build")
-        jobs = fresh(answer, "answer", requests)
-        steps = {
-            "build": built,
-            "parse": fresh(parse, "parse", jobs),
-            "land": fresh(land, "land", jobs),
-        }
+        steps = {"build": replace(built, own_loop_seconds=fresh(loop, "the users' own loop"))}
+        if not build_only:
+            jobs = fresh(answer, "answer", requests)
+            steps |= {"parse": fresh(parse, "parse", jobs), "land": fresh(land, "land", jobs)}
         progress.update(bar, refresh=True)
     return steps
 
@@ -272,6 +298,9 @@ def figures(rows: int, step: Step, small: Step) -> dict[str, float]:
     }
     if step.bare_encode_seconds is not None:
         found["bare_encode_seconds"] = round(step.bare_encode_seconds, 3)
+    if step.own_loop_seconds is not None:
+        found["own_loop_seconds"] = round(step.own_loop_seconds, 3)
+        found["times_own_loop"] = round(step.own_loop_seconds / step.seconds, 2)
     return found
 
 
@@ -284,6 +313,8 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=4, help="jobs of the first night on BigQuery")
     parser.add_argument("--nights", type=int, default=4, help="how many of them on BigQuery")
     parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.GENERATION)
+    parser.add_argument("--source", type=Source, choices=list(Source), default=Source.JSON_LINES)
+    parser.add_argument("--build-only", action="store_true", help="measure the first step alone")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (the default, and the only form)"
     )
@@ -300,12 +331,17 @@ def main() -> None:
         with child(serve, folder / "storage") as server, progress_bar() as progress:
             url = server.recv()
             small, full = (
-                run(Case(asked.kind, rows, url, folder / name), progress)
+                run(
+                    Case(asked.kind, rows, url, folder / name, asked.source),
+                    progress,
+                    build_only=asked.build_only,
+                )
                 for name, rows in (("small", SMALL_ROWS), ("full", asked.rows))
             )
             server.send("enough")
     steps = {name: figures(asked.rows, step, small[name]) for name, step in full.items()}
-    print(json.dumps({"kind": asked.kind, "rows": asked.rows, "small_rows": SMALL_ROWS, **steps}))
+    about = {"kind": asked.kind, "source": asked.source, "rows": asked.rows, "small_rows": SMALL_ROWS}
+    print(json.dumps({**about, **steps}))
 
 
 if __name__ == "__main__":

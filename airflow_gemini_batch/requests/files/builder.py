@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.fingerprints import fingerprint_of
-from airflow_gemini_batch.core.keys import key_text, text_of_key
+from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.values import is_null, text_of
+from airflow_gemini_batch.core.progress import Progress
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.requests.done import read_done_files
 from airflow_gemini_batch.requests.files.importable import importable_template
+from airflow_gemini_batch.requests.files.maker import LineMaker, MadeLines
+from airflow_gemini_batch.requests.files.pieces import PIECE_BYTES, Piece
 from airflow_gemini_batch.requests.files.row_index import DONE, FAILED, NEW, REPEATED, RowIndex
-from airflow_gemini_batch.requests.files.rows import Row, Rows
+from airflow_gemini_batch.requests.files.rows import Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
-from airflow_gemini_batch.requests.forms import FORMS
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRows, BuildPlan, BuildReport
-from airflow_gemini_batch.requests.templates import BadRow, BadRowError
+from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
 
-_MOST_ROWS = 1000
-_BATCH_BYTES = 1024 * 1024
+# Most of the work takes no Python, so that a second thread has a processor of its own.
+_THREADS = 2
+_AHEAD = 2
+
+Made = TypeVar("Made")
 
 
 def build_files(
@@ -57,6 +62,7 @@ def build_files(
     plan = replace(plan, template=importable_template(plan.template, plan.family))
     if rows.columns is not None:
         plan.check_columns(rows.columns, where=rows.where)
+    maker = LineMaker(plan, compare=done is not None or plan.done_target is not None)
     with (
         private_folder("build") as folder,
         RequestFiles(max_rows=plan.shard_rows, max_bytes=plan.shard_bytes) as all_files,
@@ -65,116 +71,62 @@ def build_files(
         index = RowIndex(folder)
         index.add_done(read_done_files(plan, client) if done is None else done)
         index.add_failed(failed)
-        build = _Build(plan, all_files, index, compare=done is not None or plan.done_target is not None)
-        build.read(rows.rows)
+        count, bad = _spool(maker, rows.pieces, all_files, index, Progress(log, "building requests"))
         index_rows = index.sort()
+        of_rows = zip(all_files, index_rows.states, strict=True)
         if repeated := index_rows.states.count(REPEATED):
-            lines = (
-                line for line, state in zip(all_files, index_rows.states, strict=True) if state == REPEATED
-            )
+            lines = (line for line, state in of_rows if state == REPEATED)
             keys = [text_of_key(orjson.loads(line)["key"]) for line in islice(lines, SHOWN_KEYS)]
-            build.add_bad(BadRow.DUPLICATE_KEY, *keys, count=repeated)
-        plan.check_rows(build.bad)
+            bad[BadRow.DUPLICATE_KEY] = BadRows().plus(repeated, keys)
+        plan.check_rows(bad)
         files = all_files
         if any(index_rows.states):
             files = new_files
-            files.write_all(
-                line for line, state in zip(all_files, index_rows.states, strict=True) if state == NEW
-            )
+            of_rows = zip(all_files, index_rows.states, strict=True)
+            files.write_all(line for line, state in of_rows if state == NEW)
         plan.check_jobs(len(files), files.count)
         return BuildReport(
             sources=files.upload(client, destination, log),
-            rows=build.rows,
+            rows=count,
             requests=len(files),
             done=index_rows.states.count(DONE),
             failed_before=index_rows.states.count(FAILED),
-            bad=build.bad,
+            bad=bad,
             prompt_characters=index_rows.characters,
             media=index_rows.media,
         )
 
 
-class _Build:
-    """Spools the requests of rows, and counts the rows that can't become one.
+def _spool(
+    maker: LineMaker, pieces: Iterator[Piece], files: RequestFiles, index: RowIndex, progress: Progress
+) -> tuple[int, dict[BadRow, BadRows]]:
+    """Write the lines of all rows, and return how many rows there are, and which can't become a request."""
+    count = 0
+    bad: dict[BadRow, BadRows] = {}
 
-    :param compare: whether fingerprints are needed.
-    """
+    def begin(piece: Piece) -> tuple[list[MadeLines], Iterator[MadeLines]]:
+        """Make the first lines of a piece, mostly all; return them, and what makes the others."""
+        made = maker.make(piece.read())
+        return list(islice(made, 1)), made
 
-    def __init__(self, plan: BuildPlan, files: RequestFiles, index: RowIndex, *, compare: bool) -> None:
-        self._plan = plan
-        self._files = files
-        self._index = index
-        self._compare = compare
-        self._model = plan.model_key
-        self._line_of = FORMS[plan.family].line
-        self.rows = 0
-        self.bad: dict[BadRow, BadRows] = {}
-
-    def read(self, rows: Iterator[Row]) -> None:
-        """Take all rows, many at a time: of large ones few, so that memory does not grow with their size."""
-        columns = dict.fromkeys((*self._plan.key, *self._plan.template.columns))
-        batch: list[Row] = []
-        size = 0
-        for row in rows:
-            needed = row if len(row) <= len(columns) else {name: row.get(name) for name in columns}
-            batch.append(needed)
-            for value in needed.values():
-                size += len(value) if type(value) is str else _size(value)
-            if size >= _BATCH_BYTES or len(batch) >= _MOST_ROWS:
-                self._take_batch(batch)
-                batch, size = [], 0
-        self._take_batch(batch)
-
-    def _take_batch(self, rows: list[Row]) -> None:
-        if rows:
-            self._take(rows, self.rows + 1)
-            self.rows += len(rows)
-
-    def add_bad(self, reason: BadRow, *keys: str, count: int = 1) -> None:
-        """Count rows that are bad for one reason; see :meth:`.BadRows.plus`."""
-        self.bad[reason] = self.bad.get(reason, BadRows()).plus(count, keys)
-
-    def _take(self, rows: list[Row], first: int) -> None:
-        """Spool the requests of some rows.
-
-        :param first: number of the first of them, counted from 1.
-        """
-        try:
-            keys = self._keys(rows)
-            filled = self._plan.template.fill_all(rows)
-            lines = list(map(self._line_of, keys, filled.requests))
-        except BadRowError as error:
-            if len(rows) > 1:
-                middle = len(rows) // 2
-                self._take(rows[:middle], first)
-                self._take(rows[middle:], first + middle)
-                return
-            without_key = error.reason is BadRow.NULL_KEY
-            self.add_bad(error.reason, f"row {first}" if without_key else self._key(rows[0]))
-            return
-        fingerprints = (
-            [fingerprint_of(self._model, request) for request in filled.requests] if self._compare else ()
-        )
-        self._index.add(keys, fingerprints, filled.characters, filled.media)
-        self._files.write(lines)
-
-    def _keys(self, rows: list[Row]) -> list[str]:
-        if len(self._plan.key) == 1:
-            (column,) = self._plan.key
-            keys = [row.get(column) for row in rows]
-            if set(map(type, keys)) == {str}:
-                return cast("list[str]", keys)
-        return [self._key(row) for row in rows]
-
-    def _key(self, row: Row) -> str:
-        values = [row.get(column) for column in self._plan.key]
-        if any(map(is_null, values)):
-            raise BadRowError(BadRow.NULL_KEY)
-        return key_text(values)
+    for made in chain.from_iterable(chain(*both) for both in _in_order(begin, pieces)):
+        for reason, row in made.bad:
+            name = row if isinstance(row, str) else f"row {count + 1 + row}"
+            bad[reason] = bad.get(reason, BadRows()).plus(1, [name])
+        count += made.rows
+        index.add_records(made.records)
+        files.write_column(made.lines)
+        progress.tell(count, files.size)
+    return count, bad
 
 
-def _size(value: Any) -> int:
-    """Return about how many bytes a value takes in a request."""
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    return len(text_of(value)) if isinstance(value, (list, tuple, Mapping)) else 0
+def _in_order(make: Callable[[Piece], Made], pieces: Iterator[Piece]) -> Iterator[Made]:
+    """Yield what is made of pieces in their order, several at once, but a large one by itself."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for piece in pieces:
+            waiting.append(pool.submit(make, piece))
+            while len(waiting) > (_AHEAD if piece.size <= 2 * PIECE_BYTES else 0):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

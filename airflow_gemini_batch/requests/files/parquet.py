@@ -7,11 +7,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.files.parquet_pages import Page, pages
+from airflow_gemini_batch.requests.files.pieces import Piece, check_columns, read_piece, unique
 from airflow_gemini_batch.requests.files.sources import SourceFile
 
 if TYPE_CHECKING:
@@ -31,18 +32,24 @@ _LARGEST_FOOTER = 32 * 2**20
 _SMALLER_GROUPS = "Write the file with smaller row groups (row_group_size), or divide the rows"
 
 
-def opened_columns(file: SourceFile) -> tuple[str, ...]:
-    """Return the names in a file's schema."""
+def columns(file: SourceFile) -> tuple[str, ...]:
+    """Return the names in the schema."""
     with _opened(file) as parquet:
-        return tuple(parquet.schema_arrow.names)
+        return unique(parquet.schema_arrow.names, file.name)
 
 
-def read_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows with these columns, some at a time; the others are not read.
+def pieces(file: SourceFile, columns: Sequence[str]) -> Iterator[Piece]:
+    """Yield the rows with these columns, which keep their types; the others are not read.
 
-    Raises :class:`.InvalidRequestError` for a file that can't be read, and for one with a row, a page or a list that is
-    larger than what fits into memory.
+    A row, a page or a list that does not fit into memory is an error.
     """
+    with _opened(file) as parquet:
+        check_columns(columns, parquet.schema_arrow.names, file.name)
+    for batch in _batches(file, columns):
+        yield read_piece(_size(batch), batch)
+
+
+def _batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with _opened(file) as parquet:
         # A text that is in the file once stays so in memory, however many rows have it.
         once = [
@@ -57,9 +64,7 @@ def read_batches(file: SourceFile, columns: Sequence[str]) -> Iterator[list[dict
         for group in range(parquet.num_row_groups):
             rows = _rows_at_a_time(file, parquet, group, columns)
             for batch in parquet.iter_batches(rows, row_groups=[group], columns=list(columns)):
-                for part in _parts(batch, f"{file.name}, row {first}"):
-                    values = zip(*(column.to_pylist() for column in part.columns), strict=True)
-                    yield [dict(zip(part.schema.names, row, strict=True)) for row in values]
+                yield from _parts(batch, f"{file.name}, row {first}")
                 first += batch.num_rows
 
 
@@ -134,7 +139,7 @@ def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
 
     Raises :class:`.InvalidRequestError` for a row that has none.
     """
-    size = sum(map(_plain_size, batch.columns))
+    size = _size(batch)
     if batch.num_rows <= 1 and size > LONGEST_ROW:
         raise InvalidRequestError(
             f"{where} or one of the {_BATCH_ROWS} after it has {size // 2**20} MB, and a row may have "
@@ -146,6 +151,10 @@ def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
     middle = batch.num_rows // 2
     yield from _parts(batch.slice(0, middle), where)
     yield from _parts(batch.slice(middle), where)
+
+
+def _size(batch: pa.RecordBatch) -> int:
+    return sum(map(_plain_size, batch.columns))
 
 
 def _plain_size(values: pa.Array) -> int:

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Integers = NDArray[np.int64]
+    _Counts = Integers | Sequence[int] | int
 
 NEW, REPEATED, DONE, FAILED = range(4)
 """What a row is: one to ask, one whose key an earlier row has, or one that was asked the same before: with an answer
 (done), or in vain (failed)."""
 
 _PARTS = 64
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = 8_192
 _COLUMNS = 7
 # In the column of the row's number.
 _DONE_BEFORE, _FAILED_BEFORE = -1, -2
@@ -61,24 +62,18 @@ class RowIndex:
         self._count = 0
 
     def add(
-        self,
-        keys: Sequence[str],
-        fingerprints: Sequence[str],
-        characters: Sequence[int],
-        media: Sequence[int],
+        self, keys: Sequence[str], fingerprints: Sequence[str], characters: _Counts, media: _Counts
     ) -> None:
-        """Add rows, by column.
+        """Add rows, by column; see :func:`records_of`."""
+        self.add_records(records_of(keys, fingerprints, characters, media))
 
-        :param fingerprints: none when no rows are done.
-        """
+    def add_records(self, records: Integers) -> None:
+        """Add rows, as :func:`records_of` gives them."""
         import numpy as np
 
-        block = _block(keys, fingerprints)
-        block[:, _NUMBER] = np.arange(self._count, self._count + len(keys))
-        block[:, _CHARACTERS] = characters
-        block[:, _MEDIA] = media
-        self._count += len(keys)
-        self._add(block)
+        records[:, _NUMBER] = np.arange(self._count, self._count + len(records))
+        self._count += len(records)
+        self._add(records)
 
     def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the keys and fingerprints of rows that have an answer."""
@@ -92,9 +87,9 @@ class RowIndex:
         rest = iter(pairs)
         while batch := list(islice(rest, self._block_rows)):
             keys, fingerprints = zip(*batch, strict=True)
-            block = _block(keys, fingerprints)
-            block[:, _NUMBER] = number
-            self._add(block)
+            records = records_of(keys, fingerprints)
+            records[:, _NUMBER] = number
+            self._add(records)
 
     def sort(self) -> SortedRows:
         """Return what each row is; of those with the same key, the first to be added is new, done or failed."""
@@ -143,14 +138,24 @@ class RowIndex:
         self._blocks, self._waiting = [], 0
 
 
-def _block(keys: Sequence[str], fingerprints: Sequence[str]) -> Integers:
+def records_of(
+    keys: Sequence[str], fingerprints: Sequence[str], characters: _Counts = 0, media: _Counts = 0
+) -> Integers:
+    """Return what an index keeps of rows, but for their numbers.
+
+    :param fingerprints: none when no rows are done.
+    :param characters: in the texts of each request.
+    :param media: files that each refers to.
+    """
     import numpy as np
 
-    block = np.zeros((len(keys), _COLUMNS), np.int64)
-    block[:, _KEY] = _hashes(keys)
+    records = np.zeros((len(keys), _COLUMNS), np.int64)
+    records[:, _KEY] = _hashes(keys)
     if fingerprints:
-        block[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
-    return block
+        records[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
+    records[:, _CHARACTERS] = characters
+    records[:, _MEDIA] = media
+    return records
 
 
 def _hashes(texts: Sequence[str]) -> Integers:

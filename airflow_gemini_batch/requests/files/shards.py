@@ -6,22 +6,26 @@ import hashlib
 import io
 import os
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from _typeshed import WriteableBuffer
     from google.cloud.storage import Client
 
 _BATCH_BYTES = 1024 * 1024
 _BUFFER = 1024 * 1024
 _UPLOAD_CHUNK = 8 * 1024 * 1024
+_UPLOADS = 2  # at once; each holds a chunk in memory
 _NAME_LENGTH = 20
 
 
@@ -46,8 +50,11 @@ class RequestFiles:
     def __init__(self, *, max_rows: int, max_bytes: int) -> None:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
-        self._file = tempfile.TemporaryFile("wb", buffering=_BUFFER)  # noqa: SIM115 - closed by the context manager
+        self._file = tempfile.TemporaryFile("wb", buffering=0)  # noqa: SIM115 - closed by the context manager
         self._shards: list[_Shard] = []
+        # Writing and digesting need no Python, so that both run beside what makes the next lines.
+        self._writer = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -55,38 +62,42 @@ class RequestFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._writer.shutdown()
         self._file.close()
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Append lines, each with its line end.
+        """Append lines, each with its line end; see :meth:`write_column`."""
+        import pyarrow as pa
+
+        self.write_column(pa.array(lines, pa.binary()))
+
+    def write_column(self, lines: pa.Array) -> None:
+        """Append the lines of a column, each with its line end, while the caller goes on.
 
         Raises :class:`.InvalidRequestError` for a line that is larger than a file may be.
         """
-        if not lines:
-            return
-        content = b"".join(lines)
-        shard = self._shards[-1] if self._shards else None
-        if (
-            not shard
-            or shard.rows + len(lines) > self._max_rows
-            or shard.size + len(content) > self._max_bytes
-        ):
-            if len(lines) > 1:
-                middle = len(lines) // 2
-                self.write(lines[:middle])
-                self.write(lines[middle:])
-                return
-            if len(content) > self._max_bytes:
+        import numpy as np
+
+        _, offsets, buffer = lines.buffers()
+        begins = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1].tolist()
+        first = 0
+        while first < len(lines):
+            if not self._shards:
+                self._shards.append(_Shard(0))
+            shard, begin = self._shards[-1], begins[first]
+            most = min(len(lines), first + self._max_rows - shard.rows)
+            stop = bisect_right(begins, begin + self._max_bytes - shard.size, first, most + 1) - 1
+            content = memoryview(buffer)[begin : begins[max(stop, first + 1)]]
+            if stop > first:
+                self._append(shard, content, stop - first)
+                first = stop
+            elif shard.rows:
+                self._shards.append(_Shard(shard.start + shard.size))
+            else:
                 raise InvalidRequestError(
                     f"a request of {len(content):,} bytes is larger than a file of requests may be "
-                    f"({self._max_bytes:,}): {content[:100]!r}…"
+                    f"({self._max_bytes:,}): {bytes(content[:100])!r}…"
                 )
-            shard = _Shard(shard.start + shard.size if shard else 0)
-            self._shards.append(shard)
-        self._file.write(content)
-        shard.digest.update(content)
-        shard.rows += len(lines)
-        shard.size += len(content)
 
     def write_all(self, lines: Iterable[bytes], at_once: int = _BATCH_BYTES) -> None:
         """Append lines as they come, so many bytes at once, each with its line end; see :meth:`write`."""
@@ -100,10 +111,27 @@ class RequestFiles:
                 batch, size = [], 0
         self.write(batch)
 
+    def _append(self, shard: _Shard, content: memoryview, rows: int) -> None:
+        shard.rows += rows
+        shard.size += len(content)
+        self._settle()
+        self._pending = self._writer.submit(_put, self._file, shard.digest, content)
+
+    def _settle(self) -> None:
+        """Wait until all lines are in the file; raises what kept them from it."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
     @property
     def count(self) -> int:
         """Number of files."""
         return len(self._shards)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all lines."""
+        return sum(shard.size for shard in self._shards)
 
     def __len__(self) -> int:
         """Return the number of lines."""
@@ -111,7 +139,8 @@ class RequestFiles:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines that were written, with their line ends."""
-        yield from io.BufferedReader(self._part(0, sum(shard.size for shard in self._shards)), _BUFFER)
+        self._settle()
+        yield from io.BufferedReader(self._part(0, self.size), _BUFFER)
 
     def upload(self, client: Client, folder: GcsAddress, log: Log) -> list[str]:
         """Write the files to a folder on Cloud Storage and return their addresses.
@@ -122,10 +151,11 @@ class RequestFiles:
         Raises :class:`.InvalidRequestError` for a bucket that does not exist, and for an object of that name with
         another content.
         """
-        return [self._upload(shard, client, folder, log) for shard in self._shards]
+        self._settle()
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            return list(pool.map(lambda shard: self._upload(shard, client, folder, log), self._shards))
 
     def _part(self, start: int, size: int) -> _Part:
-        self._file.flush()
         return _Part(self._file.fileno(), start, size)
 
     def _upload(self, shard: _Shard, client: Client, folder: GcsAddress, log: Log) -> str:
@@ -164,6 +194,12 @@ class RequestFiles:
                 )
             log.info("%s holds these %s requests already", address, shard.rows)
         return str(address)
+
+
+def _put(file: IO[bytes], digest: hashlib._Hash, content: memoryview) -> None:
+    digest.update(content)
+    while content:
+        content = content[file.write(content) :]
 
 
 class _Part(io.RawIOBase):

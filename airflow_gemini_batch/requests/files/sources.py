@@ -39,7 +39,7 @@ class SourceFile:
     open: Callable[[], BinaryIO]
 
     @contextmanager
-    def plain(self) -> Iterator[BinaryIO]:
+    def plain(self) -> Iterator[io.BufferedReader[Any]]:
         """Open the file's content as a stream, unpacked when it is compressed with gzip, whatever its name.
 
         What can't be unpacked raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when it is read.
@@ -53,7 +53,7 @@ class SourceFile:
                 if begin.startswith(_GZIP_MARK):
                     unpacked = gzip.GzipFile(fileobj=stream)
                     stream = io.BufferedReader(cast("io.RawIOBase", unpacked), _BUFFER)
-                yield cast("BinaryIO", stream)
+                yield stream
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise InvalidRequestError(
                     f"{self.name}: the gzip file is cut off or damaged ({error}). Write or copy it again; "

@@ -1,0 +1,107 @@
+"""Some rows → lines of requests, by column: what is made of rows does not depend on those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_gemini_batch.core.fingerprints import fingerprints_of
+from airflow_gemini_batch.core.keys import key_text
+from airflow_gemini_batch.core.values import is_null
+from airflow_gemini_batch.requests.columns import escaped, joined, key_texts, rows_of, texts_of
+from airflow_gemini_batch.requests.files.row_index import records_of
+from airflow_gemini_batch.requests.forms import FORMS
+from airflow_gemini_batch.requests.spec import BuildPlan
+from airflow_gemini_batch.requests.templates import BadRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from airflow_gemini_batch.requests.columns import Batch
+    from airflow_gemini_batch.requests.files.row_index import Integers
+
+_MADE_BYTES = 8 * 2**20
+
+
+class MadeLines(NamedTuple):
+    """What was made of some rows.
+
+    :param rows: good and bad ones.
+    :param lines: of the good ones, each with its line end.
+    :param records: of the good ones, for the index.
+    :param bad: of the bad ones, why, and the key, or where the row stands among all.
+    """
+
+    rows: int
+    lines: pa.Array
+    records: Integers
+    bad: Sequence[tuple[BadRow, str | int]]
+
+
+class LineMaker:
+    """Makes the lines of a plan.
+
+    :param compare: whether fingerprints are needed.
+    """
+
+    def __init__(self, plan: BuildPlan, *, compare: bool) -> None:
+        self._plan = plan
+        self._compare = compare
+        fixed = sum(len(part) for part in plan.template.parts if isinstance(part, str))
+        self._most_rows = _MADE_BYTES // (fixed + 1) + 1
+
+    def make(self, batch: Batch) -> Iterator[MadeLines]:
+        """Yield the lines, mostly of all rows at once; of a long template those of a few."""
+        columns = (*self._plan.key, *self._plan.template.columns)
+        not_texts: dict[int, str | None] = {}
+        try:
+            texts = texts_of(batch, columns)
+        except UnicodeEncodeError:
+            rows = list(rows_of(batch))
+            not_texts = self._not_texts(rows, columns)
+            texts = texts_of([{} if number in not_texts else row for number, row in enumerate(rows)], columns)
+        for start in range(0, len(batch), self._most_rows):
+            yield self._made(texts.slice(start, self._most_rows), not_texts, start)
+
+    def _made(self, rows: pa.RecordBatch, not_texts: Mapping[int, str | None], start: int) -> MadeLines:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        keys = key_texts(rows, self._plan.key)
+        filled = self._plan.template.fill_batch(rows)
+        line = FORMS[self._plan.family].line
+        columns = {
+            "key": keys,
+            "line": joined(line.parts(escaped(keys), filled.parts), len(rows)),
+            "characters": filled.characters,
+            "media": filled.media,
+        }
+        if self._compare:
+            columns["request"] = joined(filled.parts, len(rows)).cast(pa.binary())
+        good = pa.record_batch(columns)
+        bad: list[tuple[BadRow, str | int]] = []
+        if good["line"].null_count:
+            for row in pc.indices_nonzero(good["line"].is_null()).to_pylist():
+                if (key := keys[row].as_py()) is not None:
+                    bad.append((BadRow.EMPTY_PROMPT if filled.blank[row].as_py() else BadRow.BAD_MEDIA, key))
+                elif (key := not_texts.get(start + row)) is not None:
+                    bad.append((BadRow.NOT_TEXT, key))
+                else:
+                    bad.append((BadRow.NULL_KEY, row))
+            good = good.filter(good["line"].is_valid())
+        fingerprints = (
+            fingerprints_of(self._plan.model_key, good["request"].to_pylist()) if self._compare else []
+        )
+        records = records_of(good["key"].to_pylist(), fingerprints, good["characters"], good["media"])
+        return MadeLines(len(rows), good["line"], records, bad)
+
+    def _not_texts(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[int, str | None]:
+        """Return where rows with a lone surrogate stand, and the key of each."""
+        found = {}
+        for number, row in enumerate(rows):
+            try:
+                texts_of([row], columns)
+            except UnicodeEncodeError:
+                key = [row.get(column) for column in self._plan.key]
+                found[number] = None if any(map(is_null, key)) else key_text(key)
+        return found
