@@ -36,6 +36,13 @@ class Progress:
         self._what = what
         self._clock = clock
         self._told = clock()
+        self._rows = self._size = 0
+
+    def add(self, rows: int, size: int) -> None:
+        """Count rows and bytes, and log a line if it is due."""
+        self._rows += rows
+        self._size += size
+        self.tell(self._rows, self._size)
 
     def tell(self, rows: int, size: int) -> None:
         """Log a line if it is due.

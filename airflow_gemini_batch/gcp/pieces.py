@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.jsonl import cut_line, without_mark
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import Readable
 
-PIECE = 64 * 1024 * 1024
+PIECE = 32 * 1024 * 1024
 LONG_LINE = 2 * 1024 * 1024
 _MOST_FILES = 256
 _CHUNK = 8 * 1024 * 1024

@@ -57,7 +57,7 @@ _TEXT = f"""CASE
 
 # A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
 # text and ended well, or it has one that ended otherwise.
-FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
+FAILED = "IFNULL(status >= 'A' AND status < '[', FALSE)"  # It begins with a capital letter.
 _ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
 _PLAIN = f"""(
     {SENT} AND error IS NULL AND ({FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
@@ -95,6 +95,7 @@ class LineForm(NamedTuple):
 
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
+_SHOWN = 100
 # What DuckDB's functions of JSON hold of some rows is many times as long.
 _MENDED = 2 * 1024 * 1024
 
@@ -123,8 +124,11 @@ class AnswerLines:
         response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
     :param form: of the family whose lines they are.
     :param write: writes the rows of a query to a Parquet file.
+    :param by_content: take no key for the identity of a request, so that each row has a digest.
     :param files: written so far; all have the same columns.
+    :param read: rows that were read.
     :param unreadable: lines that are no JSON objects.
+    :param broken: the beginning of the first of those.
     """
 
     database: DuckDBPyConnection
@@ -132,11 +136,19 @@ class AnswerLines:
     query: str
     form: LineForm
     write: Callable[[DuckDBPyConnection, str, Path], None] = write_lines
+    by_content: bool = False
     files: list[Path] = field(default_factory=list)
+    read: int = 0
     unreadable: int = 0
+    broken: bytes = b""
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
+        if self.by_content:
+            for part in piece.parts:
+                for path in filter(None, (part.path, part.long_lines)):
+                    self._mend(path, part.source)
+            return
         others: float = inf
         if piece.is_usual:
             others = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)").others
@@ -159,7 +171,9 @@ class AnswerLines:
         self.write(self.database, f"WITH {clauses} {self.query}", path)
         self.files.append(path)
         counts = f"SELECT COUNT(*), COUNT(*) FILTER ({_NAMELESS}) FROM {parquet_rows([path])}"
-        return _Written(*self.database.execute(counts).fetchall()[0])
+        written = _Written(*self.database.execute(counts).fetchall()[0])
+        self.read += written.rows - written.others
+        return written
 
     def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
@@ -193,7 +207,10 @@ class AnswerLines:
         row = tolerant_object(line)
         if row is None:
             self.unreadable += 1
+            self.broken = self.broken or line[:_SHOWN]
             return None
+        if self.by_content:
+            row["key"] = None
         # What is large is in the request or in media, of which no rule asks for the content.
         _, digest, bare_key = answer_identity(row, self.form.family)
         kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
@@ -225,7 +242,7 @@ def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 
     return f"""(
     SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
     FROM read_json(
-      [{", ".join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
+      [{", ".join(map(literal, paths))}], format = 'newline_delimited', records = true, ignore_errors = true,
       maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
     )
   )"""
@@ -342,8 +359,9 @@ def identified(family: ModelFamily) -> str:
 def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:
     """Return what identifies the request of a line whose key did not come back as it was sent."""
     kind = FAMILIES[family]
-    row = {"key": orjson.loads(key or "null"), kind.asked: orjson.loads(asked or "null")}
-    _, digest, bare_key = answer_identity(row, kind)
+    # DuckDB takes NaN, and commas at the end, for JSON.
+    line = f'{{"key":{key or "null"},"{kind.asked}":{asked or "null"}}}'
+    _, digest, bare_key = answer_identity(tolerant_object(line.encode()) or {}, kind)
     return {"digest": digest, "bare_key": bare_key}
 
 
