@@ -57,6 +57,8 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [
             f"{_PACKAGE}.operators.links.BatchJobLink",
             f"{_PACKAGE}.operators.links.FollowUpJobLink",
+            f"{_PACKAGE}.operators.links.TargetLink",
+            f"{_PACKAGE}.operators.links.FailedRowsLink",
         ],
         "connection-types": [
             {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow.providers.common.compat.sdk import TriggerRule
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger
 
@@ -14,6 +15,11 @@ TRIGGERS_HEAR_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 
 DEFERRED_TIME_COUNTS = not AIRFLOW_V_3_0_PLUS
 """Whether the time that a task is deferred counts for its ``execution_timeout``."""
+
+_ONE_OF_ALL = "all_done_min_one_success"
+WHEN_ONE_HAS_SUCCEEDED = _ONE_OF_ALL if _ONE_OF_ALL in {rule.value for rule in TriggerRule} else "all_done"
+"""Trigger rule of a task that needs one of the tasks before, once all have ended: otherwise it is ``upstream_failed``.
+Before Airflow 3.1 there is no such rule, so the task runs in any case, and has to fail by itself."""
 
 IN_PROCESS = "the task and its triggers run in one process"
 

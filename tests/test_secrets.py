@@ -85,7 +85,7 @@ def test_no_secret_in_exceptions(gemini_batch_stack, heard, bucket, fault):
     error: BaseException | None = failed.value
     while error is not None:
         assert_clean(error, repr(error))
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     assert_clean(heard.getvalue())
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import quote
 
 from airflow_gemini_batch.core.places import PROJECT
 
@@ -139,6 +140,15 @@ class BigQueryAddress:
     def dotted(self) -> str:
         """``project.dataset[.table]``, as the BigQuery client library takes it."""
         return ".".join(part for part in (self.project, self.dataset, self.table) if part)
+
+    @property
+    def console_url(self) -> str:
+        """The page of the table, or of the dataset, in the Google Cloud console."""
+        project, dataset, table = (quote(part, safe="") for part in (self.project, self.dataset, self.table))
+        place = f"project={project}&p={project}&d={dataset}"
+        return f"https://console.cloud.google.com/bigquery?{place}" + (
+            f"&t={table}&page=table" if table else "&page=dataset"
+        )
 
     def with_table(self, table: str) -> BigQueryAddress:
         """Return a table in the same dataset."""

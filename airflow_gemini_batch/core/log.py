@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from airflow_gemini_batch.core.shown import shown
@@ -62,3 +64,19 @@ def _shown(argument: Any) -> Any:
     # Errors of this package have line ends of their own, those of others may repeat what a row holds.
     is_foreign = isinstance(argument, BaseException) and not hasattr(argument, "retryable")
     return shown(str(argument), lines=not is_foreign)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Decides what a wait that may last for days logs: each change, and once an hour that nothing has changed."""
+
+    repeat_at: datetime = field(default=datetime.max.replace(tzinfo=UTC), init=False)
+    """When the same is logged again, once there is something."""
+    _last: object = field(default=None, init=False)
+
+    def take(self, seen: object, now: datetime) -> bool:
+        """Whether to log what is seen, which is then the one to compare the next with."""
+        if seen == self._last and now < self.repeat_at:
+            return False
+        self._last, self.repeat_at = seen, now + timedelta(hours=1)
+        return True

@@ -242,10 +242,14 @@ def _typed(
     elif kind == "ARRAY":
         translated = _array(schema, definitions, at, seen)
     elif kind not in _COLUMN_TYPES:
-        named = "" if schema.get("type") is None else f" {'/'.join(map(str, schema['type']))!r}"
+        if schema.get("type") is None:
+            raise ValueError(
+                f"{at}: its type is not given. Say what it holds: list[str], not list or set; str, not Any"
+            )
+        named = "/".join(map(str, schema["type"]))
         raise ValueError(
-            f"{at}: the type{named or ' None'} can't be expressed; use text, numbers, true or false, "
-            "lists, or objects with named fields"
+            f"{at}: the type {named!r} can't be expressed; use text, numbers, true or false, lists, or objects with "
+            "named fields"
         )
     elif schema.get("enum"):
         translated = _values(schema, kind, at)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.costs.rates import GLOBAL, Lifecycle, Prices, Rate
@@ -242,6 +242,16 @@ class Cost:
     def to_json(self) -> dict[str, Any]:
         """Return the cost as JSON types."""
         return {**asdict(self), "unpriced": list(self.unpriced)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read a cost; what is absent is not known."""
+        return cls(
+            content.get("amount"),
+            content.get("rates_as_of", ""),
+            tuple(content.get("unpriced", ())),
+            currency=content.get("currency", "USD"),
+        )
 
 
 def cost_of(usage_by_model: Mapping[str, Usage], table: PriceTable, *, on: date) -> Cost:

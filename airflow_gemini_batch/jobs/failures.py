@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+from airflow_gemini_batch.core.summary import Summary
 from airflow_gemini_batch.exceptions import GeminiBatchError, JobFailedError, RowsFailedError
-from airflow_gemini_batch.jobs.rounds import EndedRound
-from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobName, JobState, Stage
+from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState, Stage
 from airflow_gemini_batch.outputs.classify import Tally
+
+_NOTHING_KNOWN = Summary("")
 
 
 def job_failure(
@@ -19,8 +22,7 @@ def job_failure(
     needs_answers: bool = True,
     has_result: bool = False,
     follow_up: bool = False,
-    spent: str = "",
-    rounds: Sequence[EndedRound] = (),
+    summary: Summary = _NOTHING_KNOWN,
 ) -> GeminiBatchError | None:
     """Return the error of a submission that has ended; returns ``None`` for a success.
 
@@ -31,22 +33,22 @@ def job_failure(
     :param has_result: whether its rows are judged although its state is not a success.
     :param follow_up: whether the job only sent again what an earlier one had not answered. However such a job ends,
         the submission succeeds when enough rows are answered.
-    :param spent: tokens and cost of all jobs, as text; empty when not known.
-    :param rounds: all jobs, when there is more than one: the failed rows may be in the output of any.
+    :param summary: of all jobs; the error's text is this one, with what has happened and what to do.
     """
     succeeded = has_result or job.state.stage is Stage.SUCCEEDED
+    named = f"The {'follow-up' if follow_up else 'batch'} job"
+    if job.error:
+        summary = replace(summary, error=str(job.error))
     if shortage := _shortage(tally, max_failed_fraction, needs_answers=needs_answers or not succeeded):
         if succeeded:
-            end = f"{end_of(job)}, but {shortage}"
-            return RowsFailedError(
-                _report(job, tally, end, _SAME_AGAIN, follow_up=follow_up, spent=spent, rounds=rounds)
-            )
+            headline = f"{named} {end_of(job)}, but {shortage}."
+            return RowsFailedError(str(replace(summary, headline=headline, next_step=_SAME_AGAIN)))
     elif succeeded or follow_up:
         return None
     again = fails_again(job.error, job.requests) if job.state is JobState.FAILED else ""
     next_step = again or _after_failure(job, tally, follow_up=follow_up)
-    report = _report(job, tally, end_of(job), next_step, follow_up=follow_up, spent=spent, rounds=rounds)
-    return JobFailedError(report, retryable=not again)
+    failed = replace(summary, headline=f"{named} {end_of(job)}.", next_step=next_step)
+    return JobFailedError(str(failed), retryable=not again)
 
 
 _FAILS_AGAIN = {
@@ -142,45 +144,6 @@ def _after_failure(job: BatchJob, tally: Tally, *, follow_up: bool) -> str:
     return kept + (_SAME_FOLLOW_UP if follow_up else "The next try submits a new job.")
 
 
-def _report(
-    job: BatchJob,
-    tally: Tally,
-    end: str,
-    next_step: str,
-    *,
-    follow_up: bool,
-    spent: str,
-    rounds: Sequence[EndedRound],
-) -> str:
-    lines = [f"The {'follow-up' if follow_up else 'batch'} job {job.name} {end}."]
-    if job.error:
-        lines.append(f"Error: {job.error}")
-    lines.append(f"Of all {tally}." if follow_up else f"Of its {tally}.")
-    lines += [f"  {sample}" for sample in tally.samples]
-    if spent:
-        lines.append(f"Spent: {spent}")
-    if len(rounds) > 1:
-        lines += [line for number, ended in enumerate(rounds) for line in round_lines(number, ended)]
-    else:
-        lines += _places(job)
-    return "\n".join([*lines, next_step])
-
-
-def round_lines(number: int, ended: EndedRound) -> list[str]:
-    """Return what a person needs of one round among several: its rows, output and page.
-
-    :param number: 0 for the first job.
-    """
-    name = f"Follow-up {number}" if number else "First job"
-    places = [f"  {line}" for line in _places(ended.job, has_output=ended.has_output)]
-    return [f"{name}, {ended.job}: {ended.tally}", *places]
-
-
-def _places(job: BatchJob, *, has_output: bool = True) -> list[str]:
-    output = [f"Output: {job.output}"] if job.output and has_output else []
-    return [*output, f"Console: {job.name.console_url}"]
-
-
 LEFT_RUNNING = (
     "It was not cancelled. It may still be running and billing. The next try finds it and waits for it, within the "
     "same limits."
@@ -189,30 +152,25 @@ LEFT_RUNNING = (
 HAS_ENDED = "It has ended and no longer bills. The next try finds it and takes its result."
 
 
-def timeout_message(
-    name: JobName, reason: str, now: str, *, follow_up: bool = False, before: Sequence[EndedRound] = ()
-) -> str:
+def timeout_message(summary: Summary, reason: str, now: str, *, follow_up: bool = False) -> str:
     """Return the message about a job whose end was not waited for.
 
-    :param now: what the job's state is now.
-    :param before: the rounds before a follow-up, where they have been read.
+    :param summary: of the job and those before it, as far as they have been read.
+    :param now: what the job's state is now, and what the next try does.
     """
-    lines = [f"Stopped waiting for the batch job {name}: {reason.rstrip('.')}.", now]
-    if follow_up:
-        lines.append("It is a follow-up. The answers of the earlier rounds are kept.")
-    lines += [line for number, ended in enumerate(before) for line in round_lines(number, ended)]
-    return "\n".join([*lines, f"Console: {name.console_url}"])
+    job = "follow-up job" if follow_up else "batch job"
+    kept = "The answers of the earlier rounds are kept. " if follow_up else ""
+    headline = f"Stopped waiting for the {job}: {reason.rstrip('.')}."
+    return str(replace(summary, headline=headline, next_step=f"{kept}{now}"))
 
 
-def cancel_message(job: BatchJob, answered: int = 0, *, spent: str = "") -> str:
-    """Return the message about a job that was cancelled because it was over a limit.
+def cancel_message(job: BatchJob, answered: int = 0) -> str:
+    """Return how a job has ended that was cancelled because it was over a limit, and what the next try does.
 
     :param answered: its rows with an answer.
-    :param spent: tokens and cost of all jobs, as text; empty when not known.
     """
     if job.state.stage.waits:
         return "Its cancellation was requested, but it has not ended yet and may still bill."
-    kept = f" Its {answered} finished rows are kept: {job.output}." if answered else ""
+    kept = f" Its {answered} finished rows are kept." if answered else ""
     end = "was cancelled" if job.state is JobState.CANCELLED else "ended otherwise before it was cancelled"
-    cost = f" Spent: {spent}." if spent else ""
-    return f"It {end} ({job.state.short}).{kept}{cost} The next try submits a new job."
+    return f"It {end} ({job.state.short}).{kept} The next try submits a new job."

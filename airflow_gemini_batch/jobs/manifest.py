@@ -22,6 +22,7 @@ class Round:
     output: str
     counts: Mapping[str, int]
     surplus: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: BatchJob, source: Sequence[str], tally: Tally, *, has_output: bool = True) -> Self:
@@ -36,6 +37,15 @@ class Round:
             output=str(job.output or "") if has_output else "",
             counts={outcome.value: count for outcome, count in tally.counts.items()},
             surplus={"duplicate": tally.duplicates, "unknown": tally.unknown},
+            times={
+                name: time.isoformat()
+                for name, time in (
+                    ("created", job.create_time),
+                    ("started", job.start_time),
+                    ("ended", job.end_time),
+                )
+                if time
+            },
         )
 
     @property
@@ -53,8 +63,9 @@ class Manifest:
     As JSON: ``version`` (int), ``identity``, ``model``, ``console_url`` (of the last job), ``outputs`` (list
     of ``gs://`` folders or ``bq://`` tables, one for each round; empty for a round without output), ``counts``
     (rows by outcome over all rounds; they add up to the requests of the first), ``rounds`` (list of ``job_name``,
-    ``state``, ``source``, ``output``, ``counts`` and ``surplus``: rows counted in no outcome, ``duplicate`` or
-    ``unknown``; the first round, then its follow-ups), ``usage`` (for each model version the fields of
+    ``state``, ``source``, ``output``, ``counts``, ``surplus``: rows counted in no outcome, ``duplicate`` or
+    ``unknown``, and ``times``: ``created``, ``started`` and ``ended`` in ISO format, as far as the service says; the
+    first round, then its follow-ups), ``usage`` (for each model version the fields of
     :class:`.Usage`, over all rows of all rounds, answered or not), ``cost``
     (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted) and
     ``other_models`` (rows that another model than the one asked for has answered, by its version). A failed job that
@@ -111,6 +122,7 @@ class Manifest:
                         output=round_["output"],
                         counts=dict(round_["counts"]),
                         surplus=dict(round_.get("surplus", {})),
+                        times=dict(round_.get("times", {})),
                     )
                     for round_ in content["rounds"]
                 ),

@@ -12,7 +12,8 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
 )
-from airflow_gemini_batch.core.log import Log
+from airflow_gemini_batch.core.log import Changes, Log
+from airflow_gemini_batch.core.summary import duration
 from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState, Stage
@@ -101,16 +102,23 @@ class JobWait:
     patience: Patience = DEFAULT_PATIENCE
     state: JobState = field(default=JobState.UNSPECIFIED, init=False)
     """The last one seen."""
+    _changes: Changes = field(default_factory=Changes, init=False)
     _errors: int = field(default=0, init=False)
     _refused_since: datetime | None = field(default=None, init=False)
 
     def take(self, update: BatchJob | JobServiceError, log: Log) -> Decision:
-        """Decide what follows an answer or an error, and log what is new."""
+        """Decide what follows an answer or an error; log what is new, and once an hour that nothing is.
+
+        A job that has ended when it is first seen is not logged: whoever asks knows.
+        """
         if isinstance(update, BatchJob):
-            decision = self.answered(update, utc_now())
-            if update.state is not self.state:
-                log.info("%s", update)
-                self.state = update.state
+            now = utc_now()
+            decision = self.answered(update, now)
+            ended_before = self.state is JobState.UNSPECIFIED and update.state.stage.ended
+            self.state = update.state
+            progress = update.state, update.successful_count, update.failed_count
+            if not ended_before and self._changes.take(progress, now):
+                log.info("%s", progress_text(update, now))
             return decision
         decision = self.failed(update, transient=update.transient, now=utc_now())
         retry = f" (retrying in {decision.seconds:.0f} s)" if isinstance(decision, AskAgain) else ""
@@ -134,8 +142,11 @@ class JobWait:
 
     def decide_by(self, update: BatchJob | JobServiceError) -> datetime:
         """Return when to decide again even if nothing about the job changes."""
-        limit = _limit_of(update, self.policy) if isinstance(update, BatchJob) else None
-        return self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
+        if not isinstance(update, BatchJob):
+            return self.give_up_at
+        limit = _limit_of(update, self.policy)
+        ends = self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
+        return min(ends, self._changes.repeat_at)
 
     def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
         """Decide what follows an error. It says nothing about the job, so it is only a reason to ask later.
@@ -156,6 +167,22 @@ class JobWait:
                 f"the service has refused to return its state for {minutes:g} minutes: {error}",
             )
         return AskAgain(spread(backoff(self.policy.poll_interval, self._errors)))
+
+
+def progress_text(job: BatchJob, now: datetime) -> str:
+    """Return a line about a job that is waited for: its state, since when, and how many rows are done."""
+    text = f"Job {job.name.job_id} is {job.state.short}"
+    until = job.end_time or now
+    if job.state.stage is Stage.QUEUED and job.create_time:
+        text += f", {duration((until - job.create_time).total_seconds())} after its creation"
+    elif job.start_time:
+        text += f", {duration((until - job.start_time).total_seconds())} after its start"
+    done = (job.successful_count or 0) + (job.failed_count or 0)
+    if done:
+        text += f": {done:,} rows done" + (
+            f", {job.failed_count:,} of them failed" if job.failed_count else ""
+        )
+    return text
 
 
 def pause_for(age: float, poll_interval: float) -> float:

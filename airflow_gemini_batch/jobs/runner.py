@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from airflow_gemini_batch.core.addresses import Address
 from airflow_gemini_batch.core.labels import CONTENT_LABEL, RUN_LABEL, airflow_labels, names, run_labels
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.core.summary import JobSummary, Summary
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.exceptions import ForeignJobError, JobLostError, JobServiceError, JobTimeoutError
 from airflow_gemini_batch.jobs.client import Connection, JobClient
@@ -19,13 +18,11 @@ from airflow_gemini_batch.jobs.failures import (
     HAS_ENDED,
     LEFT_RUNNING,
     cancel_message,
-    end_of,
     job_failure,
-    round_lines,
     timeout_message,
 )
+from airflow_gemini_batch.jobs.finished import Finished, ended_summary, finished
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
-from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.jobs.overlap import OtherRuns
 from airflow_gemini_batch.jobs.ownership import differences
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
@@ -277,19 +274,18 @@ class BatchRun:
                 follow_up = _is_follow_up(job)
             now = HAS_ENDED if has_ended else LEFT_RUNNING
             error = JobLostError if over.outcome is WaitOutcome.LOST else JobTimeoutError
-            raise error(timeout_message(name, over.reason, now, follow_up=follow_up))
+            raise error(timeout_message(_named(name), over.reason, now, follow_up=follow_up))
         job = self._cancel(name, over.reason)
         if job.state.stage is Stage.SUCCEEDED:
             self._log.warning("%s succeeded while it was being cancelled", name)
             return job
         if job.state.stage.waits:
-            now, rounds = cancel_message(job), []
+            summary, now = _named(name), cancel_message(job)
         else:
             rounds = self._rounds.up_to(job)
-            now = cancel_message(job, rounds[-1].tally.answered, spent=str(self._spent_on(rounds)))
-        raise JobTimeoutError(
-            timeout_message(name, over.reason, now, follow_up=_is_follow_up(job), before=rounds[:-1])
-        )
+            summary = self._summary(rounds, self._spent_on(rounds))
+            now = cancel_message(job, rounds[-1].tally.answered)
+        raise JobTimeoutError(timeout_message(summary, over.reason, now, follow_up=_is_follow_up(job)))
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""
@@ -310,13 +306,14 @@ class BatchRun:
                 self._patience.sleep(min(self._policy.poll_interval, SHORTEST_INTERVAL))
         except JobServiceError as error:
             now = f"{LEFT_RUNNING}\nCould not cancel it: {error}"
-            raise JobTimeoutError(timeout_message(name, reason, now)) from error
+            raise JobTimeoutError(timeout_message(_named(name), reason, now)) from error
         return job
 
-    def finish(self, job: BatchJob) -> dict[str, Any]:
-        """Return the manifest as JSON after the last job; raises the error of a submission that did not succeed."""
+    def finish(self, job: BatchJob) -> Finished:
+        """Return the result after the last job; raises the error of a submission that did not succeed."""
         rounds = self._rounds.up_to(job)
         tally, spending = merged(rounds), self._spent_on(rounds)
+        summary = self._summary(rounds, spending)
         if failure := job_failure(
             job,
             tally,
@@ -324,36 +321,29 @@ class BatchRun:
             needs_answers=self._needs_answers,
             has_result=self._has_result(job),
             follow_up=_is_follow_up(job),
-            spent=str(spending),
-            rounds=rounds,
+            summary=summary,
         ):
             raise failure
-        if job.state.stage is not Stage.SUCCEEDED:
-            self._log.warning("Enough rows have an answer, although the last job, %s, %s", job, end_of(job))
-        for number, ended in enumerate(rounds):
-            lines = round_lines(number, ended) if len(rounds) > 1 else [f"Answers: {ended.job.output}"]
-            self._log.info("%s", "\n".join(lines))
-        self._log.info("%s", tally)
-        spent = f"; {spending}" if str(spending) else ""
-        self._log.info("%s of %s rows answered%s", f"{tally.answered:,}", f"{tally.rows:,}", spent)
-        for sample in tally.samples:
-            self._log.warning("Failed row: %s", sample)
-        return Manifest(
-            identity=RoundId.of(job).root,
-            model=short_model_name(self._submission.model),
-            console_url=job.name.console_url,
-            counts={outcome.value: count for outcome, count in tally.counts.items()},
-            rounds=tuple(
-                Round.of(ended.job, list(map(str, ended.requests)), ended.tally, has_output=ended.has_output)
-                for ended in rounds
-            ),
-            usage={model: usage.to_json() for model, usage in spending.usage.items()},
-            cost=spending.cost.to_json() if spending.cost else None,
-            other_models=spending.other_models,
-        ).to_json()
+        return finished(
+            job,
+            rounds,
+            spending,
+            summary,
+            self._submission,
+            needs_answers=self._needs_answers,
+            max_row_retries=self._max_row_retries,
+        )
+
+    def _summary(self, rounds: Sequence[EndedRound], spending: Spending) -> Summary:
+        return ended_summary(rounds, spending, self._submission.family)
 
     def _spent_on(self, rounds: Sequence[EndedRound]) -> Spending:
         return spent_on(rounds, self._submission.model, self._prices, self._log)
+
+
+def _named(name: JobName) -> Summary:
+    """Return what is known of a job that can't be read."""
+    return Summary("", jobs=[JobSummary(str(name), "", name.console_url)])
 
 
 def _is_follow_up(job: BatchJob) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -13,6 +13,14 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_gemini_batch.core.summary import Summary
+
+SUMMARY_KEY = "summary"
+"""XCom with the text of a task's summary, without anything of a row."""
 
 CONNECTION_PARAMETERS = (
     "project_id",
@@ -58,6 +66,11 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.impersonation_chain = impersonation_chain
         self.quota_project_id = quota_project_id
         self.user_project = user_project
+
+    def tell(self, context: Context, summary: Summary) -> None:
+        """Log what the task has done, and store it for those who read more than logs."""
+        self.log.info("%s", summary)
+        context["ti"].xcom_push(key=SUMMARY_KEY, value=str(summary.without_rows()))
 
     def on_kill(self) -> None:
         """Remove the rows that are on this worker's disk, as the task may not get to it."""

@@ -6,16 +6,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_gemini_batch.core.model_families import ModelFamily
-    from airflow_gemini_batch.costs.estimate import OutputLimits, Unpriced
+    from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, Unpriced
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.outputs.usage import Usage
     from airflow_gemini_batch.requests.sources import PythonRows
@@ -123,6 +123,18 @@ class BuildRequestsOperator(GeminiBatchOperator):
             # Airflow would call the function itself, with arguments for templates.
             self.template_fields = [name for name in self.template_fields if name != "source"]
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the templates; of a name that Airflow does not know, say how a column of the rows is written."""
+        from jinja2 import UndefinedError
+
+        try:
+            super().render_template_fields(context, jinja_env)
+        except UndefinedError as error:
+            raise AirflowFailException(
+                f"A template can't be rendered: {error}. Airflow renders {{{{ … }}}}, before there are rows. The value "
+                "of a column is [[ column ]], as in: Describe [[ title ]]"
+            ) from None
+
     @abstractmethod
     def _family(self) -> ModelFamily:
         """Return the model's family; raises :class:`ValueError` for a model of another kind."""
@@ -147,6 +159,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
+        from airflow_gemini_batch.costs.summary import build_summary
         from airflow_gemini_batch.requests.build import build_requests
 
         with self.running():
@@ -161,24 +174,33 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 log=self.log,
                 others=self._other_runs(context, plan),
             )
-            self.log.info("%s", report)
-            if report.failed_before:
-                self.log.info(
-                    "%d rows are not asked again, since the same request has failed for good. %s tells why. Change "
-                    "the prompt or the row, or ask it again as it is: with ask_failed_again=1, or by deleting it there",
-                    report.failed_before,
-                    plan.failures,
-                )
-            summary = report.to_json()
+            content = report.to_json()
+            expected = None
             if report.requests:
-                summary["estimate"] = self._estimate(plan, report)
-            context["ti"].xcom_push(key="report", value=summary)
+                expected = self._estimate(plan, report)
+                content["estimate"] = expected.to_json()
+            context["ti"].xcom_push(key="report", value=content)
+            summary = build_summary(plan, report, expected, self._first_prompt(plan, report))
+            self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
-                failed = f", and {report.failed_before} that failed for good" if report.failed_before else ""
-                raise AirflowSkipException(f"There is nothing to ask: no new rows{failed}")
-            for source in report.sources:
-                self.log.info("Requests: %s", source)
+                raise AirflowSkipException(summary.headline)
             return list(report.sources)
+
+    def _first_prompt(self, plan: BuildPlan, report: BuildReport) -> str:
+        """Return the prompt of one request; empty when it can't be read, as the build is done."""
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+
+        from airflow_gemini_batch.requests.first_prompt import first_prompt
+
+        if not report.sources:
+            return ""
+        clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        try:
+            return first_prompt(report.sources[0], plan.family, *clients)
+        except (GoogleAPIError, GoogleAuthError, GeminiBatchError, OSError) as error:
+            self.log.warning("The first request could not be read: %s", error)
+            return ""
 
     def _other_runs(self, context: Context, plan: BuildPlan) -> RowsUnderWay | None:
         """Return what finds the rows that other runs ask; ``None`` where no row is left out, or no job can be."""
@@ -223,7 +245,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 
-    def _estimate(self, plan: BuildPlan, report: BuildReport) -> dict[str, Any]:
+    def _estimate(self, plan: BuildPlan, report: BuildReport) -> Estimate:
         from airflow_gemini_batch.core.models import short_model_name
         from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
@@ -240,10 +262,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
             earlier=self._earlier(plan),
             embeddings=plan.family.embeds,
         )
-        self.log.info("%s", expected)
         if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd), self.unpriced):
             self.log.warning("%s", warning)
-        return expected.to_json()
+        return expected
 
     def _earlier(self, plan: BuildPlan) -> Usage | None:
         from airflow_gemini_batch.costs.earlier import earlier_usage

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
 from airflow_gemini_batch.exceptions import (
+    GeminiBatchError,
     InvalidRequestError,
     OutputNotReadyError,
     RowsFailedError,
@@ -17,10 +19,12 @@ from airflow_gemini_batch.exceptions import (
 )
 from airflow_gemini_batch.operators.assets import add_event, event_extra, target_outlets
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
+from airflow_gemini_batch.operators.links import FailedRowsLink, TargetLink, persist_target_links
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_gemini_batch.core.summary import FailedRows, Summary
     from airflow_gemini_batch.jobs.manifest import Manifest
     from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport
 
@@ -61,6 +65,7 @@ class LandResultsOperator(GeminiBatchOperator):
         "failed_target",
         "requests",
     )
+    operator_extra_links = (TargetLink(), FailedRowsLink())
 
     def __init__(
         self,
@@ -108,24 +113,62 @@ class LandResultsOperator(GeminiBatchOperator):
                 plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
-            self.log.info("%s", report)
+            persist_target_links(context, report)
+            summary = self._summary(plan, report, manifests)
             if jobs is not None and len(manifests) < jobs:
+                missing = jobs - len(manifests)
                 raise OutputNotReadyError(
-                    f"{len(manifests)} of {jobs} submit tasks gave a result: {report}. Clear the others, and "
-                    "this task lands their answers as well; a new run would send, and pay for, their rows again."
+                    _failure(
+                        summary,
+                        f"{missing} of {jobs} submit tasks gave no result. {summary.headline}",
+                        "Clear the failed submit tasks, and this task lands their answers as well. A new run would "
+                        "send, and pay for, their rows again.",
+                    )
                 )
-            self._judge(report)
+            self._judge(report, summary)
             add_event(context, self.target, event_extra(report, manifests))
+            self.tell(context, summary)
             return report.to_json()
+
+    def _summary(self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]) -> Summary:
+        from airflow_gemini_batch.landing.summary import landing_summary
+
+        return landing_summary(
+            report,
+            manifests,
+            self._failed_rows(plan, report, manifests) if report.failed else (),
+            lambda name: self.hook.job_name(name).console_url,
+            bookkeeping=self.bookkeeping,
+        )
+
+    def _failed_rows(
+        self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]
+    ) -> Sequence[FailedRows]:
+        """Return the failed rows by kind; nothing when they can't be read, as the answers have landed."""
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+
+        from airflow_gemini_batch.landing.failed_rows import failed_rows
+
+        jobs = {round_.job_name for manifest in manifests for round_ in manifest.rounds}
+        try:
+            return failed_rows(
+                report.failed_target,
+                plan.key,
+                jobs,
+                lambda: self.hook.storage_client,
+                lambda: self.hook.bigquery_client,
+            )
+        except (GoogleAPIError, GoogleAuthError, GeminiBatchError, OSError) as error:
+            self.log.warning("The failed rows could not be read from %s: %s", report.failed_target, error)
+            return ()
 
     def _number_of_jobs(self) -> int | None:
         """Return how many results there should be; None if that is not known. Skip the task when there are none."""
         if not self._expects_requests:
             return None
         if self.requests is None:
-            raise OutputNotReadyError(
-                "there are no requests, since the build task has not succeeded. See its log"
-            )
+            raise OutputNotReadyError(f"Nothing to land: the build task gave no requests. {_SEE_BEFORE}")
         if not self.requests:
             raise AirflowSkipException("There were no requests, so there is nothing to land")
         return len(self.requests)
@@ -141,27 +184,31 @@ class LandResultsOperator(GeminiBatchOperator):
         alone = isinstance(self.manifest, Mapping)
         given: list[Any] = [self.manifest] if alone else list(self.manifest or ())
         if not given and self._expects_requests:
-            raise OutputNotReadyError("no submit task has given a result. See their logs, and clear them")
+            raise OutputNotReadyError(f"Nothing to land: no submit task gave a result. {_SEE_BEFORE}")
         if not given:
             raise InvalidRequestError("manifest is empty: give the result of a submit task, submit.output")
         with as_invalid_request():
             return [Manifest.from_json(manifest) for manifest in given]
 
-    def _judge(self, report: LandingReport) -> None:
+    def _judge(self, report: LandingReport, summary: Summary) -> None:
         rows = report.landed + report.failed
         if report.failed <= rows * self.max_failed_fraction:
             return
-        samples = "\n".join(f"  {sample}" for sample in report.samples)
-        failed = f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}"
-        raise RowsFailedError(
-            (
-                f"{failed}; max_failed_fraction allows {self.max_failed_fraction:.2%}).\n{samples}\n"
-                f"The other {report.landed} are landed in {report.target}, the failures with their reasons in "
-                if report.landed
-                else f"The jobs succeeded, but no row has an answer that can be used: {failed}).\n{samples}\n"
-                "The failures are landed with their reasons in "
-            )
-            + f"{report.failed_target}. Fix the prompt or the schema, or allow more failures. The next run asks again "
-            "about rows that failed temporarily and rows whose request is another one, about the rest only with "
-            "ask_failed_again=1."
+        failed = (
+            f"{report.failed} of {rows} rows have no usable answer ({report.failed / rows:.2%}; max_failed_fraction "
+            f"allows {self.max_failed_fraction:.2%})."
         )
+        headline = (
+            f"{failed} The other {report.landed} are landed."
+            if report.landed
+            else (f"The jobs succeeded, but no row has an answer that can be used: {failed}")
+        )
+        fix = "Fix the prompt or the schema, or allow more failures."
+        raise RowsFailedError(_failure(summary, headline, f"{fix} {summary.next_step}"))
+
+
+_SEE_BEFORE = "The log of the first failed task before this one says why. Correct that, and clear it"
+
+
+def _failure(summary: Summary, headline: str, next_step: str) -> str:
+    return str(replace(summary, headline=headline, next_step=next_step))

@@ -1,4 +1,4 @@
-"""The links from a task to its jobs in the Google Cloud console."""
+"""The links from a task to its jobs and tables in the Google Cloud console."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
     from airflow_gemini_batch.jobs.state import BatchJob
+    from airflow_gemini_batch.landing.plan import LandingReport
 
 
 class BatchJobLink(BaseOperatorLink):
@@ -28,6 +29,33 @@ class FollowUpJobLink(BatchJobLink):
 
     name = "Vertex AI follow-up job"
     key = "vertex_ai_follow_up_job_url"
+
+
+class TargetLink(BatchJobLink):
+    """The page of the table that answers have landed in."""
+
+    name = "BigQuery target"
+    key = "gemini_batch_target_url"
+
+
+class FailedRowsLink(BatchJobLink):
+    """The page of the table of failures, when rows have failed."""
+
+    name = "BigQuery failed rows"
+    key = "gemini_batch_failed_rows_url"
+
+
+def persist_target_links(context: Context, report: LandingReport) -> None:
+    """Store the addresses of the tables' pages; files have none."""
+    from airflow_gemini_batch.core.summary import console_page
+
+    places = {
+        TargetLink.key: report.target,
+        FailedRowsLink.key: report.failed_target if report.failed else "",
+    }
+    for key, place in places.items():
+        if url := console_page(place):
+            context["ti"].xcom_push(key=key, value=url)
 
 
 def persist_link(context: Context, job: BatchJob) -> None:

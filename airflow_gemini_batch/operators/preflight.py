@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.core.response_schema import AnswerColumn
 
 
+_LONGEST_SOURCE = 200
 _OWN_FIELDS = ("kms_key_name", "service_account")
 
 
@@ -53,7 +55,7 @@ class PreflightOperator(BuildRequestsOperator):
         """Run all checks, log the warnings, and raise the errors as one."""
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
         from airflow_gemini_batch.jobs.polling import utc_now
-        from airflow_gemini_batch.preflight.findings import raise_findings
+        from airflow_gemini_batch.preflight.findings import preflight_summary, raise_errors
         from airflow_gemini_batch.preflight.models import model_findings
         from airflow_gemini_batch.preflight.pipeline import preflight_rows
         from airflow_gemini_batch.requests.sources import row_source
@@ -73,9 +75,16 @@ class PreflightOperator(BuildRequestsOperator):
                 kms_key_name=self.kms_key_name,
             )
             findings += model_findings(plan.model, price_table(), utc_now().date(), needs_price=needs_price)
-            raise_findings(findings, self.log.warning)
-            self.log.info("Preflight passed: source, requests and target are ready")
+            raise_errors(findings, self.log.warning)
+            self.tell(context, preflight_summary(findings, self._places()))
             return {"warnings": [str(finding) for finding in findings]}
+
+    def _places(self) -> dict[str, str]:
+        source = self.source if isinstance(self.source, str) else ""
+        # Of a query the beginning; of rows nothing.
+        source = textwrap.shorten(source, _LONGEST_SOURCE, placeholder=" …")
+        places = {"Source": source, "Requests": self.requests, "Target": self.target}
+        return {name: str(place) for name, place in places.items() if place}
 
 
 class PreflightGeminiBatchOperator(PreflightOperator, BuildGeminiRequestsOperator):

@@ -243,7 +243,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 self.log.warning("%s was taken over and then cancelled. Submitting a new job", job)
                 return self.execute(context)
             submitted = run.follow_up(job)
-        return run.finish(job)
+        finished = run.finish(job)
+        self.tell(context, finished.summary)
+        return finished.manifest.to_json()
 
     def _run(self, context: Context) -> BatchRun:
         from airflow_gemini_batch.hooks.prices import ceiling_of, price_table

@@ -2,7 +2,7 @@
 
 DuckDB reads the lines that are JSON objects with a key that came back as it was sent, which nearly all are, and knows a
 plain answer without searching for it. Of the others Python says which request they answer. What is not JSON to DuckDB,
-Python mends or counts.
+Python writes again as JSON, or counts as unreadable.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class LineForm(NamedTuple):
 
     :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
         ``label`` and no ``digest``.
-    :param mended_rows: gives the WITH clauses for all rows of files that :class:`AnswerLines` has written, by the
+    :param rewritten_rows: gives the WITH clauses for all rows of files that :class:`AnswerLines` has written, by the
         general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
     :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
         to write them again.
@@ -88,7 +88,7 @@ class LineForm(NamedTuple):
 
     family: ModelFamily
     plain_rows: Callable[[Sequence[Path]], str]
-    mended_rows: Callable[[Sequence[Path]], str]
+    rewritten_rows: Callable[[Sequence[Path]], str]
     other_rows: Callable[[Sequence[Path], bool], str] | None
     is_odd: Callable[[bytes], bool] = has_odd_text
     piece_size: int = PIECE
@@ -97,7 +97,7 @@ class LineForm(NamedTuple):
 _NAMELESS = "label IS NULL AND digest IS NULL"
 _SHOWN = 100
 # What DuckDB's functions of JSON hold of some rows is many times as long.
-_MENDED = 2 * 1024 * 1024
+_REWRITTEN = 2 * 1024 * 1024
 
 
 class _Written(NamedTuple):
@@ -127,7 +127,7 @@ class AnswerLines:
     :param by_content: take no key for the identity of a request, so that each row has a digest.
     :param files: written so far; all have the same columns.
     :param read: rows that were read.
-    :param unreadable: lines that are no JSON objects.
+    :param unreadable: lines that can't be read as JSON objects.
     :param broken: the beginning of the first of those.
     """
 
@@ -147,7 +147,7 @@ class AnswerLines:
         if self.by_content:
             for part in piece.parts:
                 for path in filter(None, (part.path, part.long_lines)):
-                    self._mend(path, part.source)
+                    self._rewrite(path, part.source)
             return
         others: float = inf
         if piece.is_usual:
@@ -157,9 +157,9 @@ class AnswerLines:
             read = self._write(self.form.other_rows(piece.paths, piece.is_usual)).rows
         for part in piece.parts:
             if read < others:
-                self._mend(part.path, part.source, self._left(part.path, piece.is_usual))
+                self._rewrite(part.path, part.source, self._left(part.path, piece.is_usual))
             if part.long_lines:
-                self._mend(part.long_lines, part.source)
+                self._rewrite(part.long_lines, part.source)
 
     @property
     def rows(self) -> str:
@@ -189,21 +189,21 @@ class AnswerLines:
         found = self.database.execute(f"SELECT number FROM ({numbered}) WHERE {left}").fetchall()
         return {number for (number,) in found}
 
-    def _mend(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
+    def _rewrite(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
         """Read lines in Python: all of them, or those with these numbers."""
         with lines.open("rb") as stream:
             rows = (
-                self._mended(line)
+                self._rewritten(line)
                 for number, line in enumerate(iter_lines(stream), 1)
                 if numbers is None or number in numbers
             )
-            for some in _portions(filter(None, rows), _MENDED):
-                mended = make_private(self.folder / f"mended-{source}.jsonl")
-                mended.write_bytes(b"".join(some))
-                self._write(self.form.mended_rows([mended]))
-                mended.unlink()
+            for some in _portions(filter(None, rows), _REWRITTEN):
+                rewritten = make_private(self.folder / f"rewritten-{source}.jsonl")
+                rewritten.write_bytes(b"".join(some))
+                self._write(self.form.rewritten_rows([rewritten]))
+                rewritten.unlink()
 
-    def _mended(self, line: bytes) -> bytes | None:
+    def _rewritten(self, line: bytes) -> bytes | None:
         row = tolerant_object(line)
         if row is None:
             self.unreadable += 1
@@ -284,8 +284,8 @@ def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
   WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
 
 
-def _mended_rows(paths: Sequence[Path]) -> str:
-    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, mended=True)}")
+def _rewritten_rows(paths: Sequence[Path]) -> str:
+    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, rewritten=True)}")
 
 
 def _told(rows: str) -> str:
@@ -297,26 +297,28 @@ def _told(rows: str) -> str:
 )"""
 
 
-GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _mended_rows, _other_rows)
+GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _rewritten_rows, _other_rows)
 
 
-def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mended: bool = False) -> str:
+def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, rewritten: bool = False) -> str:
     """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
 
     ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
     as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
 
     :param fields: the type of that.
-    :param mended: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
+    :param rewritten: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
     """
     answer = family.answer_column
     beside = (
-        ("identity", IDENTITY, "identity") if mended else (family.asked, "JSON", f"{family.asked} AS asked")
+        ("identity", IDENTITY, "identity")
+        if rewritten
+        else (family.asked, "JSON", f"{family.asked} AS asked")
     )
     columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
     absent = " AND ".join(f"{name} IS NULL" for name in columns)
     # DuckDB takes memory for some of the longest.
-    longest = max(path.stat().st_size for path in paths) if mended else 2 * LONG_LINE
+    longest = max(path.stat().st_size for path in paths) if rewritten else 2 * LONG_LINE
     return f"""(
     SELECT
       source,

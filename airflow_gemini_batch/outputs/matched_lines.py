@@ -119,7 +119,7 @@ class CountedLines:
 
     @property
     def unreadable(self) -> int:
-        """The number of lines that are no JSON objects."""
+        """The number of lines that can't be read as JSON objects."""
         return self._lines.unreadable
 
     def __len__(self) -> int:
@@ -165,7 +165,7 @@ class RequestLines:
     """Lines of request files, each with an ``id`` of what it asks, in the table ``gemini_batch_asked``.
 
     Its column ``number`` counts the lines from 0. Those that a piece keeps apart since they are long are counted from
-    -1 downwards: as places in a list of all, both are told apart.
+    -1 downwards: as places in a list of all, no two are the same.
 
     :param by_key: take the key for the id where there is one, instead of the content.
     """

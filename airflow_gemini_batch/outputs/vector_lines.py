@@ -115,8 +115,8 @@ FROM (
   )
 )"""
 
-    def mended_rows(paths: Sequence[Path]) -> str:
-        lines = f"FROM {json_lines(paths, family, plain.fields, mended=True)}"
+    def rewritten_rows(paths: Sequence[Path]) -> str:
+        lines = f"FROM {json_lines(paths, family, plain.fields, rewritten=True)}"
         read = read_vectors(
             family,
             identified(family),
@@ -134,7 +134,7 @@ FROM (
   FROM gemini_batch_told
 )"""
 
-    return LineForm(family, plain_rows, mended_rows, None, _has_odd_vector, _PIECE)
+    return LineForm(family, plain_rows, rewritten_rows, None, _has_odd_vector, _PIECE)
 
 
 # Without what numbers are written with, commas and white space, a list of numbers is empty. The name has lost its e.

@@ -1,4 +1,4 @@
-"""The SQL that reads vectors and finds fault with them, whichever family of models made them."""
+"""The SQL that reads vectors and says what is wrong with them, whichever family of models made them."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def read_vectors(
     """Return the WITH clauses that read vectors; the last one is ``gemini_batch_told``.
 
     Its columns are ``status_text`` (see :func:`.status_text`), ``token_count`` and ``truncated`` (NULL if the row does
-    not tell), ``has_vector``, ``dimensions`` (how many numbers came), ``numbers``, NULL for what is no number, and
-    their ``length`` (L2; NULL if one is NULL).
+    not tell), ``has_vector``, ``dimensions`` (how many numbers came), ``numbers`` (NULL for an item that is something
+    else), and their ``length`` (L2; NULL if one is NULL).
 
     :param kept: items of a SELECT from the source that go along.
     :param source: what stands behind FROM.
@@ -138,7 +138,7 @@ def vector_case(sql: Dialect, faulty: str = "FALSE") -> str:
 
 
 def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY) -> str:
-    """Return the WITH clauses that find fault with vectors; the last one is ``gemini_batch_judged``.
+    """Return the WITH clauses that say what is wrong with vectors; the last one is ``gemini_batch_judged``.
 
     It adds ``message`` (why a row failed; NULL if it is ok), ``outcome`` and ``status_code``.
 
@@ -167,7 +167,7 @@ def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY
 
 
 def of_one_length(source: str, sql: Dialect = BIGQUERY) -> str:
-    """Return the WITH clauses that find fault with vectors that are not as long as most are.
+    """Return the WITH clauses that refuse vectors that are not as long as most are.
 
     The last one, ``gemini_batch_alike``, has all columns of the source, which are ``outcome``, ``message``,
     ``dimensions`` and others.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from airflow_gemini_batch.core.shown import shown
+from airflow_gemini_batch.core.summary import Summary
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 _LISTED_KINDS = 10
@@ -80,7 +81,13 @@ class RowProblems:
 
 
 def raise_findings(findings: Sequence[Finding], warn: Callable[..., None]) -> None:
-    """Log the warnings, then raise all errors as one.
+    """Raise all errors as one, as :func:`raise_errors` does; without any, log the warnings."""
+    raise_errors(findings, warn)
+    _log_warnings(findings, warn)
+
+
+def raise_errors(findings: Sequence[Finding], warn: Callable[..., None]) -> None:
+    """Raise all errors as one, once the warnings are logged; without any, do nothing.
 
     :param warn: takes a format and its arguments, as ``Logger.warning`` does.
 
@@ -88,10 +95,30 @@ def raise_findings(findings: Sequence[Finding], warn: Callable[..., None]) -> No
     :class:`~airflow_gemini_batch.exceptions.SourceNotReadyError` when waiting may help against all of them.
     """
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if not errors:
+        return
+    _log_warnings(findings, warn)
+    count = f"{len(errors)} errors" if len(errors) > 1 else "1 error"
+    kind = SourceNotReadyError if all(finding.retryable for finding in errors) else InvalidRequestError
+    # An error may have lines of its own: numbers say where one begins.
+    listed = (f"{n}. {finding}".replace("\n", "\n   ") for n, finding in enumerate(errors, 1))
+    raise kind("\n".join([f"the preflight found {count}, nothing was submitted:", *listed]))
+
+
+def _log_warnings(findings: Sequence[Finding], warn: Callable[..., None]) -> None:
     for finding in findings:
         if finding.severity is Severity.WARNING:
             warn("Preflight: %s", finding)
-    if errors:
-        count = f"{len(errors)} errors" if len(errors) > 1 else "1 error"
-        kind = SourceNotReadyError if all(finding.retryable for finding in errors) else InvalidRequestError
-        raise kind("\n- ".join([f"the preflight found {count}, nothing was submitted:", *map(str, errors)]))
+
+
+def preflight_summary(findings: Sequence[Finding], places: Mapping[str, str]) -> Summary:
+    """Describe a preflight without errors.
+
+    :param places: addresses by what is there.
+    """
+    return Summary(
+        headline="Preflight passed: source, requests and target are ready.",
+        warnings=[str(finding) for finding in findings],
+        places=places,
+        next_step="The build task makes the requests.",
+    )

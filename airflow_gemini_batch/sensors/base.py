@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_FOLLOW_UP_WAIT
+from airflow_gemini_batch.core.log import Changes
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import OutputNotReadyError
 from airflow_gemini_batch.hooks.errors import fail_without_retry
@@ -58,6 +59,7 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         self.impersonation_chain = impersonation_chain
         self.deferrable = deferrable
         self.follow_up_wait = follow_up_wait
+        self._changes = Changes()
 
     @abstractmethod
     def probe(self, context: Context) -> AnyProbe:
@@ -106,9 +108,13 @@ class ReadinessSensor(HookedTask, BaseSensorOperator):
         return self._verdict(check)
 
     def _verdict(self, check: Readiness) -> PokeReturnValue:
+        from airflow_gemini_batch.jobs.polling import utc_now
         from airflow_gemini_batch.jobs.readiness import ReadinessState
 
-        self.log.info("%s", check.reason)
+        # Airflow logs why a task fails or is skipped.
+        goes_on = check.state in (ReadinessState.NOT_YET, ReadinessState.READY)
+        if goes_on and self._changes.take(check.reason, utc_now()):
+            self.log.info("%s", check.reason)
         if check.state is ReadinessState.NEVER:
             if self.soft_fail:
                 raise AirflowSkipException(shown(check.reason, lines=True))

@@ -93,10 +93,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def json_numbers(self, json: str, most: int | None, below: float) -> str:
-        """Return the numbers of a JSON list, NULL for each item that is none.
+        """Return the numbers of a JSON list, NULL for each item that is something else.
 
-        :param most: how many of the first items are looked at; all of them if None. It is no expression.
-        :param below: the positive number that they are below, without their sign. It is no expression.
+        :param most: how many of the first items are looked at; all of them if None.
+        :param below: the positive number that they are below, without their sign.
         """
 
     @abstractmethod

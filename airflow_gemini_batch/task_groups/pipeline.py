@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, 
 from airflow.providers.common.compat.sdk import TaskGroup
 
 from airflow_gemini_batch.operators.base import CONNECTION_PARAMETERS
+from airflow_gemini_batch.version_compat import WHEN_ONE_HAS_SUCCEEDED
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG, XComArg
@@ -146,7 +147,8 @@ class PipelineTaskGroup(TaskGroup):
     Four tasks: ``preflight`` (reports all known problems at once), ``build_requests``, ``submit`` (one mapped instance
     for each job) and ``land_results``. Rows whose answer to the same request is in the target already are left out.
     Without new rows the other tasks are skipped, and nothing is paid. When one of several jobs fails, the answers of
-    the others are landed, and ``land_results`` fails.
+    the others are landed, and ``land_results`` fails. When nothing can land, it is ``upstream_failed`` (before Airflow
+    3.1 it fails, with a message that says so).
 
     :param build_arguments: arguments of the build and the preflight task that only this kind of pipeline has.
     :param submit_arguments: likewise for the submit task.
@@ -248,10 +250,13 @@ class PipelineTaskGroup(TaskGroup):
                 manifest=cast("Any", submit.output),
                 # When one job fails for good, the answers of the others are landed all the same.
                 requests=cast("Any", build.output),
-                trigger_rule="all_done",
+                trigger_rule=WHEN_ONE_HAS_SUCCEEDED,
                 **landing,
                 **failed_target,
             )
+            # The rule asks for a job that has succeeded, and the build would count as one.
+            build.downstream_task_ids.remove(land.task_id)
+            land.upstream_task_ids.remove(build.task_id)
             if preflight:
                 check = self.preflight_operator(task_id="preflight", **building, **account_and_key)
                 check >> build

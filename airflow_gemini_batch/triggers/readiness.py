@@ -63,13 +63,16 @@ class GeminiBatchReadinessTrigger(HookedTask, BaseTrigger):
         """Wait, then yield one event."""
         from asgiref.sync import sync_to_async
 
+        from airflow_gemini_batch.core.log import Changes
+        from airflow_gemini_batch.jobs.polling import utc_now
         from airflow_gemini_batch.jobs.readiness import ReadinessState
         from airflow_gemini_batch.triggers.probes import check_with_retry, probe_from_json
 
-        probe = probe_from_json(self.probe)
+        probe, changes = probe_from_json(self.probe), Changes()
         while True:
             check = await sync_to_async(check_with_retry, thread_sensitive=False)(probe, self.hook)
-            self.log.info("%s", check.reason)
+            if changes.take(check.reason, utc_now()):
+                self.log.info("%s", check.reason)
             if check.state is not ReadinessState.NOT_YET:
                 break
             await asyncio.sleep(self.poll_interval)

@@ -108,8 +108,10 @@ def _listed(action: str, resource: Mapping[str, Any], parent: str) -> ListedJob:
     if not isinstance(name, str):
         raise TypeError("it holds a job without a name")
     # The list names the project by its number, callers may do so by its id: only the job's id is the same. State and
-    # start decide everything; other fields of an unfinished job change unheard.
-    progress = resource.get("state"), resource.get("startTime")
+    # start decide everything, people read the counts; other fields of an unfinished job change unheard.
+    stats = resource.get("completionStats") or {}
+    counts = stats.get("successfulCount"), stats.get("failedCount")
+    progress = resource.get("state"), resource.get("startTime"), *counts
     return ListedJob(name.rpartition("/")[2], progress, partial(_read_listed, action, resource, parent))
 
 

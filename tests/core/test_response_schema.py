@@ -300,7 +300,9 @@ def test_what_came_out_goes_in_again(schema: Any) -> None:
         ),
         pytest.param({"type": "object"}, "response_schema: an object has to name its fields", id="no-fields"),
         pytest.param(
-            {"a": list}, r"response_schema\.a.* (list needs|can't be expressed)", id="list-of-anything"
+            {"a": list},
+            r"response_schema\.a.*: its type is not given. Say .* list\[str\]",
+            id="list-of-anything",
         ),
         pytest.param(
             {"a": Literal["", "b"]}, r"response_schema\.a: Vertex AI refuses an empty text", id="empty-text"
@@ -309,15 +311,16 @@ def test_what_came_out_goes_in_again(schema: Any) -> None:
         pytest.param(
             {"type": "integer", "enum": ["a"]}, "the values of a number have to be", id="words-as-numbers"
         ),
-        pytest.param({"a": None}, "null|can't be expressed", id="null-alone"),
+        pytest.param({"a": None}, "its type is not given", id="null-alone"),
         pytest.param({"type": "array"}, "a list needs the type of its items", id="no-items"),
-        pytest.param({"a": Any}, r"response_schema\.a: the type None can't be expressed", id="anything"),
+        pytest.param({"a": Any}, r"response_schema\.a: its type is not given\. .* not Any", id="anything"),
         pytest.param(Chain, "contains itself", id="itself"),
         pytest.param(
             {"$ref": "#/$defs/Gone"}, "there is no definition of #/\\$defs/Gone", id="no-definition"
         ),
         pytest.param({"a": object()}, "response_schema has to be a Pydantic model", id="no-type"),
-        pytest.param({}, "can't be expressed", id="empty"),
+        pytest.param({}, "its type is not given", id="empty"),
+        pytest.param({"a": set}, r"response_schema\.a\[\]: .* not list or set", id="set-of-anything"),
         pytest.param(
             {"a": Annotated[str, Field(pattern="^(?=a)")]}, "response_schema has to be", id="broken-pattern"
         ),

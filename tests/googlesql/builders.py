@@ -20,6 +20,8 @@ from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.costs.earlier import earlier_usage_query
 from airflow_gemini_batch.gcp.portions import StatementLimits
 from airflow_gemini_batch.gcp.statements import Statement
+from airflow_gemini_batch.jobs.manifest import Round
+from airflow_gemini_batch.jobs.summaries import failed_rows_query
 from airflow_gemini_batch.landing.bigquery.collecting import staging_script
 from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     embedding_staging_statement,
@@ -30,7 +32,9 @@ from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTab
 from airflow_gemini_batch.landing.bigquery.merge_sql import Bounds, Merge, count_statement
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
+from airflow_gemini_batch.landing.failed_rows import failed_rows_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
+from airflow_gemini_batch.landing.summary import latest_failures_query
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching_sql import TableMatch
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
@@ -385,6 +389,23 @@ def _prepare(shape: Shape) -> Iterator[Case]:
             yield _case(widened, {address: shape.key})
 
 
+def _failed_rows(shape: Shape) -> Iterator[Case]:
+    table = table_of(shape.failed, shape.failed_columns)
+    statement = failed_rows_statement(shape.failed, table, tuple(shape.key), ["jobs/'1'", "jobs/2"])
+    yield _case(statement, {shape.failed: shape.failed_columns})
+
+
+def _latest_failures(shape: Shape) -> Iterator[Case]:
+    yield _case(latest_failures_query(str(shape.failed)), {shape.failed: shape.failed_columns})
+
+
+def _failed_answers(shape: Shape) -> Iterator[Case]:
+    for output, columns in list(_outputs(shape).items())[:1]:
+        family = TEXT_EMBEDDING if shape.embeds else GENERATE_CONTENT
+        rounds = [Round("jobs/1", "JOB_STATE_SUCCEEDED", (), str(output), {})]
+        yield _case(failed_rows_query(rounds, family), {output: columns})
+
+
 def _tally(shape: Shape) -> Iterator[Case]:
     for output, columns in list(_outputs(shape).items())[:1]:
         family = TEXT_EMBEDDING if shape.embeds else GENERATE_CONTENT
@@ -457,6 +478,9 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
     "prepare_statement": _prepare,
+    "failed_rows_statement": _failed_rows,
+    "latest_failures_query": _latest_failures,
+    "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
     "usage_statement": _usage,
     "TableMatch.count_statement": _match_statements("count_statement"),

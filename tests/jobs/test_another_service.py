@@ -159,7 +159,7 @@ def run(oven: Connection, bucket: str, *, first_try: bool = True) -> dict[str, A
     while True:
         job = batch.wait(submitted.job)
         if (follow_up := batch.follow_up(job)) is None:
-            return batch.finish(job)
+            return batch.finish(job).manifest.to_json()
         submitted = follow_up
 
 
@@ -190,7 +190,7 @@ def test_failure_names_the_job_its_error_and_its_page(oven, bucket):
     oven.client.ends = [JobState.FAILED]
     with pytest.raises(JobFailedError) as failed:
         run(oven, bucket)
-    for words in ("The batch job oven/1 failed", "[code 13] burnt", "Console: https://oven.example/jobs/1"):
+    for words in ("The batch job failed.", "[code 13] burnt", "oven/1", "https://oven.example/jobs/1"):
         assert words in str(failed.value)
     assert run(oven, bucket, first_try=False)["rounds"][0]["job_name"] == "oven/2"
 

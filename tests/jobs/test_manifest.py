@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ ROUND = Round(
     output="gs://books/out/prediction-model-2025",
     counts=COUNTS,
     surplus={"duplicate": 0, "unknown": 0},
+    times={"created": "2026-11-22T01:00:00+00:00", "ended": "2026-11-22T01:10:00+00:00"},
 )
 MANIFEST = Manifest(
     identity="0123456789abcdef0123456789abcdef",
@@ -50,6 +52,7 @@ CONTENT: dict[str, Any] = {
             "output": "gs://books/out/prediction-model-2025",
             "counts": COUNTS,
             "surplus": {"duplicate": 0, "unknown": 0},
+            "times": {"created": "2026-11-22T01:00:00+00:00", "ended": "2026-11-22T01:10:00+00:00"},
         }
     ],
     "usage": {
@@ -93,6 +96,11 @@ def test_manifest_of_a_release_that_knew_no_money_is_read() -> None:
     assert manifest.counts == COUNTS
 
 
+def test_manifest_of_a_release_that_knew_no_times_is_read() -> None:
+    round_ = {key: value for key, value in CONTENT["rounds"][0].items() if key != "times"}
+    assert Manifest.from_json({**CONTENT, "rounds": [round_]}).rounds[0].times == {}
+
+
 def test_manifest_of_no_rounds_survives_json() -> None:
     empty = Manifest(identity="", model="", console_url="", counts={})
     assert Manifest.from_json(json.loads(json.dumps(empty.to_json()))) == empty
@@ -113,7 +121,13 @@ def test_round_describes_a_job() -> None:
     tally.add(RowResult(Outcome.OK), 98)
     tally.add(RowResult(Outcome.RETRYABLE, "429"))
     tally.complete(100)
-    job = BatchJob(NAME, JobState.SUCCEEDED, output=GcsAddress("books", "out/prediction-model-2025"))
+    job = BatchJob(
+        NAME,
+        JobState.SUCCEEDED,
+        output=GcsAddress("books", "out/prediction-model-2025"),
+        create_time=datetime(2026, 11, 22, 1, tzinfo=UTC),
+        end_time=datetime(2026, 11, 22, 1, 10, tzinfo=UTC),
+    )
     assert Round.of(job, ["gs://books/a.jsonl", "gs://books/b.jsonl"], tally) == ROUND
 
 

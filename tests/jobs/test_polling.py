@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.jobs import polling
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE
 from airflow_gemini_batch.jobs.polling import (
     LONGEST_BACKOFF,
@@ -17,6 +20,7 @@ from airflow_gemini_batch.jobs.polling import (
     WaitOutcome,
     WaitOver,
     WaitPolicy,
+    progress_text,
     utc_now,
 )
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
@@ -252,3 +256,53 @@ def test_unchanged_job_is_decided_on_again_when_its_limit_ends(asked_about: Batc
     assert decide_by == after(hours * 3600)
     seconds_of(one.answered(asked_about, decide_by - timedelta(seconds=1)))
     assert isinstance(one.answered(asked_about, decide_by), WaitOver)
+
+
+def counts(state: str, done: int | None = None, failed: int | None = None) -> BatchJob:
+    return replace(job(state, created=1, started=1), successful_count=done, failed_count=failed)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "minutes", "logged"),
+    [
+        pytest.param(counts("RUNNING"), counts("RUNNING"), 59, False, id="nothing-new"),
+        pytest.param(counts("RUNNING"), counts("RUNNING"), 60, True, id="an-hour-later"),
+        pytest.param(counts("PENDING"), counts("RUNNING"), 1, True, id="state"),
+        pytest.param(counts("RUNNING", 5, 0), counts("RUNNING", 6, 0), 1, True, id="answers"),
+        pytest.param(counts("RUNNING", 5, 0), counts("RUNNING", 5, 1), 1, True, id="failures"),
+        pytest.param(counts("RUNNING", 5, 0), counts("RUNNING", 5, 0), 1, False, id="same-counts"),
+    ],
+)
+def test_wait_logs_what_changes_and_once_an_hour_that_nothing_does(
+    monkeypatch: pytest.MonkeyPatch, first: BatchJob, then: BatchJob, minutes: int, logged: bool
+) -> None:
+    one, log, now = wait(), Mock(), NOW
+    monkeypatch.setattr(polling, "utc_now", lambda: now)
+    one.take(first, log)
+    assert one.decide_by(first) <= NOW + timedelta(hours=1)
+    now = NOW + timedelta(minutes=minutes)
+    one.take(then, log)
+    assert log.info.call_count == 1 + logged
+
+
+def test_job_that_has_ended_before_it_is_waited_for_is_not_logged() -> None:
+    one, log = wait(), Mock()
+    assert one.take(counts("SUCCEEDED"), log) == WaitOver(WaitOutcome.ENDED)
+    assert not log.info.called
+
+
+@pytest.mark.parametrize(
+    ("waiting", "text"),
+    [
+        (job("PENDING", created=3), "Job 42 is PENDING, 3 h after its creation"),
+        (job("PENDING"), "Job 42 is PENDING"),
+        (job("RUNNING", created=3, started=0.5), "Job 42 is RUNNING, 30 min after its start"),
+        (counts("RUNNING", 1500, 0), "Job 42 is RUNNING, 60 min after its start: 1,500 rows done"),
+        (
+            replace(counts("SUCCEEDED", 1500, 3), end_time=hours_ago(0.9)),
+            "Job 42 is SUCCEEDED, 6 min after its start: 1,503 rows done, 3 of them failed",
+        ),
+    ],
+)
+def test_line_about_a_waiting_job_says_how_far_it_is(waiting: BatchJob, text: str) -> None:
+    assert progress_text(waiting, NOW) == text

@@ -298,7 +298,7 @@ SCENARIOS = [
         Try(
             Fails(
                 JobTimeoutError,
-                ("It is a follow-up. The answers of the earlier rounds are kept", "was cancelled"),
+                ("the follow-up job", "The answers of the earlier rounds are kept", "was cancelled"),
             ),
             "PARTIALLY_SUCCEEDED CANCELLED",
             (HALF_CAME, later("slow")),
@@ -310,7 +310,7 @@ SCENARIOS = [
     tell(
         "follow-up takes too long and is left alone",
         Try(
-            Fails(JobTimeoutError, ("It is a follow-up", "It was not cancelled")),
+            Fails(JobTimeoutError, ("the follow-up job", "It was not cancelled")),
             "PARTIALLY_SUCCEEDED PENDING",
             (HALF_CAME, later("slow")),
             settings={"queue_timeout": 0.5, "on_timeout": "leave"},

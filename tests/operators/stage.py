@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.jobs.state import BatchJob
 from airflow_gemini_batch.jobs.submission import JobRequest
+from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.vertex.client import BatchJobClient
@@ -33,6 +34,7 @@ from tests.operators.fault_scenarios import (
 from tests.support.requests_data import BAD_REQUEST, request, upload
 from tests.support.tables import fill, make_dataset
 from tests.support.tasks import TaskInstance, run_task
+from tests.support.texts import flat
 
 JOBS = f"projects/{PROJECT}/locations/{LOCATION}/batchPredictionJobs"
 
@@ -189,17 +191,18 @@ def make_source(stack: LocalStack, scenario: Scenario, bucket: str) -> str:
 
 def counted(message: str) -> dict[str, int]:
     """Return the outcomes that a message tells."""
-    told = re.search(r"^Of (?:its|all) \d+ rows: (.+)\.$", message, re.MULTILINE)
-    return {outcome: int(count) for count, outcome in re.findall(r"(\d+) (\w+)", told[1])} if told else {}
+    told = re.search(r"^Rows +(.+(?:\n {12}.+)*)", message, re.MULTILINE)
+    rows = re.findall(r"(\d+) (\w+)", told[1]) if told else []
+    return {outcome: int(count) for count, outcome in rows if outcome in set(Outcome)}
 
 
 def check_failure(raised: BaseException, end: Fails, jobs: Sequence[dict[str, Any]]) -> None:
-    error = raised.__cause__ if isinstance(raised, AirflowFailException) else raised
+    error = raised.__context__ if isinstance(raised, AirflowFailException) else raised
     message = str(raised)
     assert isinstance(error, end.error), repr(raised)
     assert isinstance(raised, AirflowFailException) == end.hopeless == (not error.retryable)
-    assert [word for word in end.words if word not in message] == [], message
-    assert [word for word in end.never if word in message] == [], message
+    assert [word for word in end.words if word not in flat(message)] == [], message
+    assert [word for word in end.never if word in flat(message)] == [], message
     counts = counted(message)
     if counts:
         assert sum(counts.values()) == ROWS, message

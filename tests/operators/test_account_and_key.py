@@ -195,7 +195,7 @@ def test_job_that_the_task_would_not_have_created_is_not_taken_after_the_wait(ve
     changed = describe(source, model_parameters={"temperature": 1})
     with pytest.raises(AirflowFailException, match=r"model_parameters: expected .* found nothing") as refused:
         changed.resume({"ti": ti}, event)
-    assert isinstance(refused.value.__cause__, ForeignJobError)
+    assert isinstance(refused.value.__context__, ForeignJobError)
 
 
 def test_job_that_the_task_would_not_have_created_is_not_cancelled_after_the_wait(vertex, source):

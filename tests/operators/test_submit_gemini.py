@@ -11,6 +11,7 @@ from airflow_gemini_batch.exceptions import JobFailedError, SourceNotReadyError
 from airflow_gemini_batch.jobs.manifest import Manifest
 from tests.support.requests_data import BAD_REQUEST, answers, request, upload
 from tests.support.tasks import TaskInstance, run_task
+from tests.support.texts import flat
 
 
 @pytest.fixture
@@ -89,8 +90,8 @@ def test_fails_for_good_above_the_limit_and_shows_the_rows(gemini_batch_stack, m
     with pytest.raises(AirflowFailException) as failed:
         run_task(make_task(source, preflight=False))
     message = str(failed.value)
-    assert "1 of 2 rows have no answer (50.00%; max_failed_fraction allows 5.00%)" in message
-    assert "Please use a valid role: user, model." in message
+    assert "1 of 2 rows have no answer (50.00%; max_failed_fraction allows 5.00%)" in flat(message)
+    assert "Please use a valid role: user, model." in flat(message)
     assert "https://console.cloud.google.com/" in message
 
 
@@ -241,7 +242,7 @@ def test_failed_job_says_why_and_the_next_try_pays_for_a_new_one(gemini_batch_st
         run_task(make_task(source))
     message = str(failed.value)
     assert "failed." in message
-    assert "Error: [code" in message
+    assert "Error       [code" in message
     assert "The next try submits a new job." in message
     before = creates(gemini_batch_stack)
     assert run_task(make_task(source), TaskInstance(try_number=2))["counts"]["ok"] == 20

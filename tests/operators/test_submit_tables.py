@@ -13,6 +13,7 @@ from airflow_gemini_batch.exceptions import SourceNotReadyError
 from tests.support.requests_data import BAD_REQUEST, answers, request, upload
 from tests.support.tables import bigquery_client, fill, make_dataset, read
 from tests.support.tasks import TaskInstance, run_task
+from tests.support.texts import flat
 
 COLUMNS = {"isbn": "STRING", "price": "NUMERIC", "request": "JSON"}
 
@@ -104,7 +105,7 @@ def test_failed_rows_are_counted_in_the_table(gemini_batch_stack, dataset):
     assert (manifest["counts"]["ok"], manifest["counts"]["rejected"]) == (3, 1)
     with pytest.raises(AirflowFailException, match="1 of 4 rows have no answer") as failed:
         run(source, TaskInstance(run_id="another"), preflight=False)
-    assert "Please use a valid role: user, model." in str(failed.value)
+    assert "Please use a valid role: user, model." in flat(failed.value)
 
 
 def test_rows_without_an_answer_row_are_counted_as_missing(gemini_batch_stack, dataset, books):

@@ -288,7 +288,7 @@ def test_answers_of_keys_that_came_otherwise_are_known_by_their_requests(tmp_pat
     ]
 
 
-def test_odd_lines_are_mended_or_counted(tmp_path):
+def test_odd_lines_are_rewritten_or_counted(tmp_path):
     good = json.dumps({"key": sent_key("1"), "request": {}, "response": {"embedding": {"values": VALUES}}})
     lines = [
         good.encode(),

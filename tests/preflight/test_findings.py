@@ -16,7 +16,7 @@ def test_all_errors_are_raised_as_one_and_warnings_are_logged() -> None:
     findings = [error("one"), warning("two"), error("three")]
     with pytest.raises(InvalidRequestError) as raised:
         raise_findings(findings, lambda text, *values: logged.append(text % values))
-    assert str(raised.value) == "the preflight found 2 errors, nothing was submitted:\n- one\n- three"
+    assert str(raised.value) == "the preflight found 2 errors, nothing was submitted:\n1. one\n2. three"
     assert logged == ["Preflight: two"]
 
 
@@ -30,5 +30,17 @@ def test_errors_that_waiting_may_fix_are_retried_unless_another_one_is_for_good(
     waiting = error("not there yet", retryable=True)
     with pytest.raises(SourceNotReadyError):
         raise_findings([waiting, warning("two"), waiting], lambda *_: None)
-    with pytest.raises(InvalidRequestError, match="not there yet\n- for good"):
+    with pytest.raises(InvalidRequestError, match=r"1\. not there yet\n2\. for good"):
         raise_findings([waiting, error("for good")], lambda *_: None)
+
+
+def test_errors_of_several_lines_are_counted_by_what_is_listed() -> None:
+    with pytest.raises(InvalidRequestError) as raised:
+        raise_findings([error("two columns are missing:\na\nb"), error("no bucket")], lambda *_: None)
+    assert str(raised.value).splitlines() == [
+        "the preflight found 2 errors, nothing was submitted:",
+        "1. two columns are missing:",
+        "   a",
+        "   b",
+        "2. no bucket",
+    ]

@@ -57,6 +57,15 @@ def test_tells_of_a_job_that_becomes_ready(vertex):
     assert vertex.requests.counts["get"] > 1
 
 
+def test_same_reason_is_logged_once(vertex, mocker):
+    (name,) = seed(vertex, run_seconds=0.3)
+    log = mocker.patch.object(GeminiBatchReadinessTrigger, "log", mocker.Mock())
+    event_of(JobProbe(job_name=str(name)))
+    logged = [call.args[1] for call in log.info.call_args_list]
+    assert logged[-1] == f"{name} (SUCCEEDED)"
+    assert len(logged) == len(set(logged)) < vertex.requests.counts["get"]
+
+
 def test_tells_why_something_will_never_be_ready(vertex):
     (name,) = seed(vertex)
     make_client(vertex).cancel(name)

@@ -138,9 +138,11 @@ RUNNING = {"name": str(NAME), "state": "JOB_STATE_RUNNING", "startTime": "2025-1
         pytest.param({"updateTime": "later"}, False, id="other-fields"),
         pytest.param({"state": "JOB_STATE_SUCCEEDED"}, True, id="state"),
         pytest.param({"startTime": None}, True, id="start"),
+        pytest.param({"completionStats": {"successfulCount": "7"}}, True, id="counts"),
+        pytest.param({"completionStats": {"incompleteCount": "-1"}}, False, id="unknown-counts"),
     ],
 )
-def test_state_and_start_are_the_progress_of_a_job(change: dict[str, Any], changed: bool) -> None:
+def test_state_start_and_counts_are_the_progress_of_a_job(change: dict[str, Any], changed: bool) -> None:
     before, after = listed(RUNNING), listed({**RUNNING, **change})
     assert (before.progress != after.progress) is changed
 

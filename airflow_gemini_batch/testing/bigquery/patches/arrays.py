@@ -16,7 +16,7 @@ _QUERIES = (exp.Query, exp.Window)
 
 
 def comprehend_arrays(tree: exp.Expr, _project: str, _catalog: Any) -> None:
-    """Write ``ARRAY(SELECT … FROM UNNEST(a) AS x …)``, and ``(SELECT SUM(…) FROM UNNEST(a) AS x)``, as comprehensions.
+    """Write ``ARRAY(SELECT … FROM UNNEST(a) AS x …)``, ``EXISTS`` and ``(SELECT SUM(…) …)`` as comprehensions.
 
     Taken are a filter that does not read the offset or bounds it from above, the order of the array, and of aggregates
     ``SUM`` and ``COUNTIF``. Other subqueries stay as they are.
@@ -30,6 +30,11 @@ def comprehend_arrays(tree: exp.Expr, _project: str, _catalog: Any) -> None:
         written = None
         if isinstance(outer, exp.Array):
             written = elements.listed()
+        elif isinstance(outer, exp.Exists) and (listed := elements.listed()):
+            found = exp.GT(
+                this=exp.Anonymous(this="LEN", expressions=[listed]), expression=exp.Literal.number(0)
+            )
+            written = exp.Coalesce(this=found, expressions=[exp.false()])
         elif isinstance(outer, exp.Subquery) and not outer.alias and isinstance(outer.parent, _SCALAR):
             written = elements.aggregated()
         if written is not None:
