@@ -39,15 +39,16 @@ class Stream(Readable, Protocol):
 class Part:
     """Some lines of one stream, each of them whole.
 
-    :param source: number of the stream, from 0.
-    :param path: holds the lines up to :data:`LONG_LINE` bytes. Its name ends in ``-SOURCE.jsonl``.
-    :param long_lines: holds the longer ones; of one that is longer than a row may be,
+    :param path: holds the lines up to :data:`LONG_LINE` bytes. Its name ends in ``-SOURCE.jsonl``, where the source is
+        the number of the stream, from 0.
+    :param long_lines: holds the longer ones, and has such a name as well; of a line that is longer than a row may be,
         :func:`~airflow_gemini_batch.core.jsonl.cut_line`. None if there is none.
+    :param longest: bytes of the longest of these.
     """
 
-    source: int
     path: Path
-    long_lines: Path | None
+    long_lines: Path | None = None
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class _Cutter(Iterator[Piece]):
         self._size = size
         self._names = count()
         self._parts = self._all_parts(streams)
-        self._written = 0
+        self._written = self._longest = 0
         self._is_usual = True
 
     def __next__(self) -> Piece:
@@ -130,18 +131,18 @@ class _Cutter(Iterator[Piece]):
                 chunks = _whole_lines(stream)
                 chunk = next(chunks, b"")
                 while chunk:
-                    path = self._folder / f"piece-{next(self._names)}-{source}.jsonl"
-                    long_lines = path.with_suffix(".long")
+                    name = f"{next(self._names)}-{source}.jsonl"
+                    path, long_lines = (self._folder / f"{kind}-{name}" for kind in ("piece", "long"))
+                    self._longest = 0
                     with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as others:
                         while chunk:
                             self._write(chunk, file, others)
                             chunk = next(chunks, b"")
                             if self._written >= self._size:
                                 break
-                        has_long = others.tell() > 0
-                    if not has_long:
+                    if not self._longest:
                         long_lines.unlink()
-                    yield Part(source, path, long_lines if has_long else None)
+                    yield Part(path, long_lines if self._longest else None, self._longest)
 
     def _write(self, lines: bytes, file: BinaryIO, others: BinaryIO) -> None:
         self._written += len(lines)
@@ -153,7 +154,8 @@ class _Cutter(Iterator[Piece]):
             if len(line) <= LONG_LINE:
                 file.write(line + b"\n")
             else:
-                others.write((line if len(line) <= LONGEST_ROW else cut_line(line)) + b"\n")
+                kept = line if len(line) <= LONGEST_ROW else cut_line(line)
+                self._longest = max(self._longest, others.write(kept + b"\n"))
 
 
 def _whole_lines(stream: Readable) -> Iterator[bytes]:

@@ -84,9 +84,9 @@ class RowsUnderWay:
                 continue
             objects = StorageObjects(self._storage_client())
             try:
-                for line in objects.lines(objects.objects([file])):
-                    if row := reader.read(line):
-                        yield key_text(row.key), row.fingerprint
+                for row in filter(None, reader.rows(objects.lines(objects.objects([file])))):
+                    _, fingerprint, *key = row
+                    yield key_text(key), fingerprint
             except (SourceNotReadyError, InvalidRequestError) as error:
                 self._log.warning("Rows that another run has asked may be asked again: %s", error)
 

@@ -25,7 +25,14 @@ from airflow_gemini_batch.gcp.pieces import LONG_LINE, Piece, has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import PARQUET_OPTIONS, connect, copy_rows, literal, parquet_rows
+from airflow_gemini_batch.sql.engine import (
+    PARQUET_OPTIONS,
+    connect,
+    copy_rows,
+    literal,
+    parquet_rows,
+    room_for,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,19 +83,18 @@ def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
 class LineForm(NamedTuple):
     """How the lines of a family of models are read.
 
-    :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
+    :param plain_rows: gives the query for the rows of files with lines of so many bytes at most, by declared types; those that are not plain have no
         ``label`` and no ``digest``.
     :param other_rows: gives the WITH clauses for rows of files by the general rules: those that are not plain, or all.
         The last one is ``gemini_batch_read``, as of the others.
-    :param mended_rows: gives those for all rows of files that :class:`AnswerLines` has written; each has an
-        ``identity``, of type :data:`IDENTITY`.
+    :param mended_rows: gives those for all rows of a file that :class:`AnswerLines` has written; each has an ``identity``, of type :data:`IDENTITY`.
     :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
     """
 
     family: ModelFamily
-    plain_rows: Callable[[Sequence[Path]], str]
-    other_rows: Callable[[Sequence[Path], bool], str]
-    mended_rows: Callable[[Sequence[Path]], str]
+    plain_rows: Callable[[Sequence[Path], int], str]
+    other_rows: Callable[[Sequence[Path], int, bool], str]
+    mended_rows: Callable[[Path, int], str]
     is_odd: Callable[[bytes], bool]
 
 
@@ -123,19 +129,23 @@ class AnswerLines:
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
+        self._add(piece.paths, piece.is_usual, LONG_LINE)
+        for part in piece.parts:
+            if part.long_lines:
+                with room_for(self.database, part.longest):
+                    self._add([part.long_lines], piece.is_usual, part.longest)
+
+    def _add(self, paths: Sequence[Path], is_usual: bool, longest: int) -> None:
         others = True
-        if piece.is_usual:
-            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)")
+        if is_usual:
+            path = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(paths, longest)}\n)")
             odd = "label IS NULL AND digest IS NULL"
             count = f"SELECT COUNT(*) FILTER ({odd}) FROM {parquet_rows([path])}"
             ((others,),) = self.database.execute(count).fetchall()
         if others:
-            self._write(self.form.other_rows(piece.paths, piece.is_usual))
-        for part in piece.parts:
-            if others:
-                self._mend(part.path, part.source, only_broken=True)
-            if part.long_lines:
-                self._mend(part.long_lines, part.source)
+            self._write(self.form.other_rows(paths, longest, is_usual))
+            for path in paths:
+                self._mend(path)
 
     @property
     def rows(self) -> str:
@@ -148,18 +158,21 @@ class AnswerLines:
         self.files.append(path)
         return path
 
-    def _mend(self, lines: Path, source: int, *, only_broken: bool = False) -> None:
-        mended = make_private(self.folder / f"mended-{source}.jsonl")
-        with lines.open("rb") as source, mended.open("wb") as target:
-            for row in self._odd_rows(iter_lines(source), only_broken):
-                target.write(orjson.dumps(row) + b"\n")
-        if mended.stat().st_size:
-            self._write(self.form.mended_rows([mended]))
+    def _mend(self, lines: Path) -> None:
+        """Read the lines of a file that DuckDB can't."""
+        mended = make_private(lines.with_stem(f"mended-{lines.stem}"))
+        longest = 0
+        with lines.open("rb") as stream, mended.open("wb") as target:
+            for row in self._mended_rows(iter_lines(stream)):
+                longest = max(longest, target.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)))
+        if longest:
+            with room_for(self.database, longest):
+                self._write(self.form.mended_rows(mended, longest))
         mended.unlink()
 
-    def _odd_rows(self, lines: Iterable[bytes], only_broken: bool) -> Iterator[dict[str, Any]]:
+    def _mended_rows(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         for line in lines:
-            if only_broken and self._is_read(line):
+            if self._is_read(line):
                 continue
             row = tolerant_object(line)
             if row is None:
@@ -188,7 +201,10 @@ class AnswerLines:
         return bool(kind == "OBJECT")
 
 
-def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
+_LINE_END = 2
+
+
+def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int) -> str:
     """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
 
     :param columns: types by name, besides ``source``. What is of another type is NULL.
@@ -199,12 +215,12 @@ def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 
     SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
     FROM read_json(
       [{', '.join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
-      maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
+      maximum_object_size = {longest + _LINE_END}, filename = 'source', columns = {{{typed}}}
     )
   )"""
 
 
-def _plain_rows(paths: Sequence[Path]) -> str:
+def _plain_rows(paths: Sequence[Path], longest: int) -> str:
     """Return the query for the rows of files, with the columns of :func:`.read_answers`.
 
     Those that are not plain have no label.
@@ -226,22 +242,22 @@ def _plain_rows(paths: Sequence[Path]) -> str:
   IF({FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
   SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS})})
+  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS}, longest)})
 )"""
 
 
-def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
+def _other_rows(paths: Sequence[Path], longest: int, is_usual: bool) -> str:
     """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
     return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
   FROM (
     SELECT *, {_PLAIN} AS is_plain
-    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS)})
+    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, longest, GENERATE_CONTENT, _FIELDS)})
   )
   WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
 
 
-def _mended_rows(paths: Sequence[Path]) -> str:
-    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, mended=True)}")
+def _mended_rows(path: Path, longest: int) -> str:
+    return _told(f"FROM {json_lines([path], longest, GENERATE_CONTENT, _FIELDS, mended=True)}")
 
 
 def _told(rows: str) -> str:
@@ -256,13 +272,16 @@ def _told(rows: str) -> str:
 GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _other_rows, _mended_rows, has_odd_text)
 
 
-def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mended: bool = False) -> str:
+def json_lines(
+    paths: Sequence[Path], longest: int, family: ModelFamily, fields: str, *, mended: bool = False
+) -> str:
     """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
 
     ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
     as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
 
-    :param fields: the type of that.
+    :param longest: bytes of a line.
+    :param fields: the type of what is read.
     :param mended: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
     """
     answer = family.answer_column
@@ -284,7 +303,7 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mende
       status AS raw_status,
       error AS raw_error,
       {beside[2]}
-    FROM {read_json(paths, columns, 2 * (LONGEST_ROW if mended else LONG_LINE))}
+    FROM {read_json(paths, columns, longest)}
     WHERE NOT ({absent})
   )"""
 

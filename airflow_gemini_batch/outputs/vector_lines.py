@@ -77,13 +77,13 @@ def vector_lines(family: ModelFamily, limit: int = MOST_TOKENS, most: int | None
         embedded = f"SELECT *, {plain.embedding} AS embedding FROM {rows}"
         return f'(SELECT *, embedding."values" AS numbers FROM ({embedded}))'
 
-    def plain_rows(paths: Sequence[Path]) -> str:
+    def plain_rows(paths: Sequence[Path], longest: int) -> str:
         texts = dict.fromkeys(("status", "error", "processed_time"), "VARCHAR")
         answer = family.answer_column
         columns = {"key": "JSON", **texts, answer: plain.fields, family.asked: "JSON"}
         rows = f"""(
   SELECT * RENAME ({answer} AS fields, {family.asked} AS asked, key AS raw_key), json_extract_string(key, '$') AS key
-  FROM {read_json(paths, columns)}
+  FROM {read_json(paths, columns, longest)}
 )"""
         cut = "" if most is None else f", numbers[:{most}] AS numbers"
         flags = (("embedding.statistics", "$.truncated"), ("embedding.truncated", "$"), (plain.flag, "$"))
@@ -106,14 +106,14 @@ FROM (
   FROM {divided(rows)}
 )"""
 
-    def other_rows(paths: Sequence[Path], is_usual: bool) -> str:
-        rows = json_lines(paths, family, plain.fields)
+    def other_rows(paths: Sequence[Path], longest: int, is_usual: bool) -> str:
+        rows = json_lines(paths, longest, family, plain.fields)
         return told(f"""SELECT *, {identity(family)} AS identity
   FROM {divided(rows)}
   WHERE {f"NOT {_PLAIN}" if is_usual else "TRUE"}""")
 
-    def mended_rows(paths: Sequence[Path]) -> str:
-        return told(f"FROM {json_lines(paths, family, plain.fields, mended=True)}")
+    def mended_rows(path: Path, longest: int) -> str:
+        return told(f"FROM {json_lines([path], longest, family, plain.fields, mended=True)}")
 
     def told(rows: str) -> str:
         read = read_vectors(
