@@ -137,15 +137,22 @@ def vector_case(sql: Dialect, faulty: str = "FALSE") -> str:
     END"""
 
 
-def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY) -> str:
+def checked_vectors(
+    source: str, dimensions: int | None, largest: float = LONGEST, sql: Dialect = BIGQUERY
+) -> str:
     """Return the WITH clauses that find fault with vectors; the last one is ``gemini_batch_judged``.
 
     It adds ``message`` (why a row failed; NULL if it is ok), ``outcome`` and ``status_code``.
 
     :param source: rows with the columns of :func:`read_vectors`.
     :param dimensions: as asked for, and read at most; ``None`` takes a vector as long as it is.
+    :param largest: number that can land.
     """
-    short = ""
+    large = short = ""
+    if largest < LONGEST:
+        numbers = sql.has("numbers", "number", f"ABS(number) > {largest}")
+        whole = "TRUE" if dimensions is None else f"dimensions <= {dimensions}"
+        large = f"\n      WHEN length > {largest} AND {whole} AND {numbers} THEN '{NO_NUMBER}'"
     if dimensions is not None:
         message = _other_length(str(dimensions), "asked for", sql)
         short = f"\n      WHEN dimensions < {dimensions} THEN {message}"
@@ -157,7 +164,7 @@ def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY
       WHEN NOT has_vector THEN '{NO_VECTOR}'
       WHEN dimensions = 0 THEN '{EMPTY}'
       WHEN length IS NULL OR length > {LONGEST} THEN '{NO_NUMBER}'
-      WHEN length < {SHORTEST} THEN '{ZERO}'{short}
+      WHEN length < {SHORTEST} THEN '{ZERO}'{large}{short}
     END AS message
   FROM {source}
 ), gemini_batch_judged AS (

@@ -13,6 +13,7 @@ from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "256MB"
@@ -105,3 +106,11 @@ def copy_rows(database: DuckDBPyConnection, query: str, path: Path, options: str
     target = literal(make_private(path))
     ((count,),) = database.execute(f"COPY ({query}) TO {target} ({options}, USE_TMP_FILE false)").fetchall()
     return int(count)
+
+
+def arrow_batches(database: DuckDBPyConnection, query: str, rows: int) -> pa.RecordBatchReader:
+    """Return what reads the rows of a query, at most so many at a time, while the query runs."""
+    relation = database.sql(query)
+    # Its name before DuckDB 2.
+    read = relation.to_arrow_reader if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader
+    return read(rows)

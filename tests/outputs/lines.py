@@ -51,7 +51,7 @@ def read_vectors(
     """
     fitted, shortened = fitted_numbers("judged", dimensions, DUCKDB), is_shortened("judged", dimensions)
     query = f"""FROM (
-  WITH {checked_vectors("gemini_batch_read", dimensions, DUCKDB)}
+  WITH {checked_vectors("gemini_batch_read", dimensions, sql=DUCKDB)}
   SELECT source, label, {", ".join(columns)}, digest
   FROM (
     SELECT *, {fitted} AS fitted, {shortened} AS shortened
