@@ -16,7 +16,7 @@ from airflow_gemini_batch.core.jsonl import cut_line, without_mark
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import Readable
 
-PIECE = 64 * 1024 * 1024
+PIECE = 32 * 1024 * 1024
 LONG_LINE = 2 * 1024 * 1024
 _MOST_FILES = 256
 _CHUNK = 8 * 1024 * 1024
@@ -135,6 +135,7 @@ class _Cutter(Iterator[Piece]):
                     with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as others:
                         while chunk:
                             self._write(chunk, file, others)
+                            chunk = b""  # Its memory is free for the next one.
                             chunk = next(chunks, b"")
                             if self._written >= self._size:
                                 break
@@ -161,13 +162,16 @@ def _whole_lines(stream: Readable) -> Iterator[bytes]:
     rest = b""
     chunk = without_mark(stream.read(_CHUNK))
     while chunk:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield rest + chunk[:end]
+        first, end = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
+        if first:
+            yield rest + chunk[:first]
+            if end > first:
+                yield chunk[first:end]
             rest = chunk[end:]
         else:
             # Enough to be recognized as too long at its end; what follows is not kept.
             rest = (rest + chunk)[: LONGEST_ROW + 1]
+        chunk = b""
         chunk = stream.read(_CHUNK)
     if rest:
         yield rest

@@ -124,6 +124,11 @@ class Tables:
             return None
         return CHANGE_ROWS in answer.get("permissions", ())
 
+    def rows(self, table: Table) -> Iterable[Row]:
+        """Return the rows of a table."""
+        rows: Iterable[Row] = self._client.list_rows(table)
+        return rows
+
     def first_rows(self, table: Table, columns: Sequence[str], limit: int) -> Iterator[Mapping[str, Any]]:
         """Yield some rows of a table, whichever come first; nothing is billed for them.
 

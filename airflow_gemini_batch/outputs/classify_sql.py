@@ -99,13 +99,15 @@ def read_answers(
 def outcome_case(sql: Dialect = BIGQUERY) -> str:
     """Return the CASE expression that makes an outcome of the columns of :func:`read_answers`."""
     truncated = ", ".join(f"'{reason}'" for reason in TRUNCATED_FINISH_REASONS)
+    good = f"finish_reason = 'STOP' AND {sql.has_words('answer_text')}"
+    # Nearly all rows are good ones.
     return f"""CASE
+      WHEN status_text = '' AND {good} THEN '{Outcome.OK}'
       {status_case(sql)}
       WHEN candidate IS NULL AND block_reason IS NOT NULL THEN '{Outcome.BLOCKED}'
       WHEN candidate IS NULL THEN '{Outcome.MISSING}'
       WHEN finish_reason IN ({truncated}) THEN '{Outcome.TRUNCATED}'
       WHEN finish_reason IN ({_BLOCKED}) THEN '{Outcome.BLOCKED}'
-      WHEN finish_reason = 'STOP' AND {sql.has_words("answer_text")} THEN '{Outcome.OK}'
       WHEN finish_reason = 'STOP' AND other_part IS NOT NULL THEN '{Outcome.INVALID}'
       ELSE '{Outcome.RETRYABLE}'
     END"""

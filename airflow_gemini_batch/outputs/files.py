@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.log import ShownLog
+from airflow_gemini_batch.core.progress import Progress
+from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally, decoded
-from airflow_gemini_batch.outputs.decoder import read_answer
-from airflow_gemini_batch.outputs.matching import (
-    RequestId,
-    RequestMatcher,
-    line_id,
-    line_identity,
-    read_identity,
-)
-from airflow_gemini_batch.outputs.rows import classify_output, row_usage
+from airflow_gemini_batch.outputs.classify import Tally
+from airflow_gemini_batch.outputs.lines import database_of_lines
+from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, chosen_lines, matched
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
-from airflow_gemini_batch.outputs.usage import ModelUsage, Usage, UsageByModel, add_usage, merge_usage
+from airflow_gemini_batch.outputs.usage import UsageByModel, merge_usage
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
     from google.cloud.storage import Blob, Client
 
-# Keys come back for a whole job or not at all, so its first rows are enough; some of them may be broken.
-_ROWS_THAT_TELL = 20
+_log = ShownLog(logging.getLogger(__name__))
 
-_GOOD = RowResult(Outcome.OK)
-
-
-class _OutputRow(NamedTuple):
-    """One line of an output file.
-
-    :param key: as :func:`line_identity` returns it.
-    """
-
-    key: str | None
-    result: RowResult
-    usage: ModelUsage
+_Lines = TypeVar("_Lines", CountedLines, RequestLines)
 
 
 class _Counts(NamedTuple):
@@ -66,93 +54,83 @@ class CloudStorage(StorageObjects):
         if not blobs:
             return None
         tally = Tally()
-        for blob in blobs:
-            tally.merge(self._counted(blob).tally)
+        for counts in self._counted(blobs):
+            tally.merge(counts.tally)
         return tally
 
     def usage(self, folder: GcsAddress) -> UsageByModel:
         """Add up the tokens of a job's output folder; its files are not read again after :meth:`tally`."""
-        return merge_usage(*(self._counted(blob).usage for blob in self.prediction_files(folder)))
+        return merge_usage(*(counts.usage for counts in self._counted(self.prediction_files(folder))))
 
-    def _counted(self, blob: Blob) -> _Counts:
-        if blob.id not in self._counts:
-            tally, usage = Tally(), UsageByModel()
-            for line in self._lines(blob):
-                row = _read_row(line)
-                tally.add(row.result)
-                add_usage(usage, *row.usage)
-            self._counts[blob.id] = _Counts(tally, usage)
-        return self._counts[blob.id]
+    def _counted(self, blobs: Sequence[Blob]) -> list[_Counts]:
+        if new := [blob for blob in blobs if blob.id not in self._counts]:
+            with self._reading(new) as reading:
+                for blob in new:
+                    answers = reading.answers([blob])
+                    self._counts[blob.id] = _Counts(answers.tally(), answers.usage())
+        return [self._counts[blob.id] for blob in blobs]
 
     def summarize(self, folder: GcsAddress, sources: Sequence[GcsAddress]) -> OutputSummary | None:
         """Sort the rows of a job's output folder by the requests in its source files.
 
         Returns None if the folder holds no prediction files. Rows are matched by their key if the service returns it
-        and no two requests share one, otherwise by the digest of their request. Memory grows by one entry a request.
+        and no two requests share one, otherwise by the digest of their request.
         """
         files = self.prediction_files(folder)
         if not files:
             return None
         requests = list(self.objects(sources))
-        by_key = self._holds_keys(files)
-        matcher = RequestMatcher(self._ids(requests, by_key=by_key))
-        if by_key and matcher.has_repeats:
-            by_key = False
-            matcher = RequestMatcher(self._ids(requests, by_key=by_key))
-        usage: UsageByModel = {}
-        for line in self.lines(files):
-            row = _read_row(line)
-            id_ = row.key if by_key and row.key else line_id(_object(line), by_key=by_key)
-            matcher.add(id_, row.result)
-            add_usage(usage, *row.usage)
-        tally, to_retry = matcher.close()
-        write_follow_up = (
-            None if to_retry is None else partial(self._write_follow_up, requests, to_retry, by_key)
-        )
+        with self._reading([*files, *requests]) as reading:
+            answers = reading.answers(files)
+            found = answers.found()
+            by_key = found.keys > 0
+            asked = reading.requests(requests, by_key=by_key)
+            if by_key and asked.has_repeats:
+                by_key = False
+                asked = reading.requests(requests, by_key=False)
+                if found.labels:
+                    answers = reading.answers(files, by_content=True)
+            usage = answers.usage()
+            tally, to_retry = matched(reading.database, answers, asked, by_key=by_key)
+        write_follow_up = None if to_retry is None else partial(self._write_follow_up, requests, to_retry)
         return OutputSummary(tally, write_follow_up, usage.copy)
 
-    def _holds_keys(self, files: Sequence[Blob]) -> bool:
-        rows = islice(filter(None, map(_object, self.lines(files))), _ROWS_THAT_TELL)
-        return any(map(line_identity, rows))
+    @contextmanager
+    def _reading(self, blobs: Sequence[Blob]) -> Iterator[_Reading]:
+        progress = Progress(_log, "reading what came back", sum(blob.size for blob in blobs))
+        with private_folder("answers") as folder, database_of_lines(folder) as database:
+            yield _Reading(self, folder, database, progress)
 
-    def _ids(self, requests: Sequence[Blob], *, by_key: bool) -> Iterator[RequestId]:
-        return (_request_id(line, by_key=by_key) for line in self.lines(requests))
-
-    def _write_follow_up(
-        self, requests: Sequence[Blob], to_retry: Mapping[RequestId, int], by_key: bool, address: GcsAddress
-    ) -> None:
-        """Copy the lines of these requests to a new file, as many of each as ``to_retry`` says."""
-        left, open_ = dict(to_retry), sum(to_retry.values())
+    def _write_follow_up(self, requests: Sequence[Blob], to_retry: bytearray, address: GcsAddress) -> None:
         # Uploaded as a whole: a file that was cut off would be a job for some of them.
-        with tempfile.TemporaryFile() as file:
-            for line in self.lines(requests):
-                if not open_:
-                    break
-                id_ = _request_id(line, by_key=by_key)
-                if left.get(id_):
-                    left[id_] -= 1
-                    open_ -= 1
-                    file.write(line + b"\n")
+        with tempfile.TemporaryFile() as file, private_folder("requests") as folder:
+            for line in chosen_lines(self.pieces(requests, folder), to_retry):
+                file.write(line + b"\n")
             with hint_when_forbidden(address):
                 self._client.bucket(address.bucket).blob(address.path).upload_from_file(file, rewind=True)
 
 
-def _request_id(line: bytes, *, by_key: bool) -> RequestId:
-    key = read_identity(line) if by_key else None
-    return key or line_id(_object(line), by_key=by_key)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Files on their way into a database.
 
+    :param folder: of this user alone.
+    """
 
-def _read_row(line: bytes) -> _OutputRow:
-    if answer := read_answer(line):
-        return _OutputRow(answer.identity, _GOOD, answer.usage)
-    row = _object(line)
-    if row is None:
-        # A line that can't be read is a row that can't be used, not a reason to lose the others.
-        message = f"the output line is not a JSON object: {line[:100]!r}"
-        return _OutputRow(None, RowResult(Outcome.RETRYABLE, message), ModelUsage("", Usage()))
-    return _OutputRow(line_identity(row), classify_output(row), row_usage(row))
+    storage: StorageObjects
+    folder: Path
+    database: DuckDBPyConnection
+    progress: Progress
 
+    def answers(self, files: Sequence[Blob], *, by_content: bool = False) -> CountedLines:
+        """Read output files."""
+        return self._read(files, CountedLines(self.database, self.folder, by_content=by_content))
 
-def _object(line: bytes) -> Mapping[str, Any] | None:
-    row = decoded(line)
-    return row if isinstance(row, Mapping) else None
+    def requests(self, files: Sequence[Blob], *, by_key: bool) -> RequestLines:
+        """Read request files."""
+        return self._read(files, RequestLines(self.database, self.folder, by_key=by_key))
+
+    def _read(self, files: Sequence[Blob], lines: _Lines) -> _Lines:
+        for piece in self.storage.pieces(files, self.folder, lines.is_odd):
+            self.progress.add(lines.add(piece), piece.size)
+        return lines

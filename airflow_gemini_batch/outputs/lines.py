@@ -7,7 +7,8 @@ Python mends or counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -21,7 +22,7 @@ from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_text
+from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Part, Piece, has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -47,18 +48,19 @@ _FIELDS = f"""STRUCT(
 )"""
 _CANDIDATE = "fields.candidates[1]"
 _PARTS = f"{_CANDIDATE}.content.parts"
+_SPOKEN = """IFNULL(part.thought::VARCHAR, '') NOT IN ('true', '"true"')"""
 _TEXT = f"""CASE
-    WHEN {_CANDIDATE}.finishReason IS DISTINCT FROM 'STOP' THEN NULL
     WHEN len({_PARTS}) = 1 AND {_PARTS}[1].thought IS NULL THEN {_PARTS}[1].text
-    ELSE array_to_string(
-      list_transform(list_filter({_PARTS}, lambda part: part.thought IS NULL), lambda part: part.text), ''
-    )
+    ELSE array_to_string(list_transform(list_filter({_PARTS}, lambda part: {_SPOKEN}), lambda part: part.text), '')
   END"""
 
 # A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
 # text and ended well, or it has one that ended otherwise.
-FAILED = "IFNULL(regexp_matches(status, '^[A-Z]'), FALSE)"
-_ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
+FAILED = "IFNULL(status >= 'A' AND status < '[', FALSE)"  # It begins with a capital letter.
+_ANSWERED = f"""IF(
+    {_CANDIDATE}.finishReason = 'STOP', plain_text > ' ',
+    len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason IS NOT NULL
+  )"""
 _PLAIN = f"""(
     {SENT} AND error IS NULL AND ({FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
   )"""
@@ -95,6 +97,7 @@ class LineForm(NamedTuple):
 
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
+_SHOWN = 100
 # What DuckDB's functions of JSON hold of some rows is many times as long.
 _MENDED = 2 * 1024 * 1024
 
@@ -117,14 +120,17 @@ class AnswerLines:
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
-        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
-        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
-        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
+    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``number`` (of the line
+        in a piece of one part, as :func:`numbered_lines` counts them), ``label``, ``digest`` and ``bare_key`` (see
+        :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of generated content the columns
+        of :func:`.read_answers`, and ``fields``, a struct of what else is read of a response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
     :param form: of the family whose lines they are.
     :param write: writes the rows of a query to a Parquet file.
+    :param by_content: take no key for the identity of a request, so that each row has a digest.
     :param files: written so far; all have the same columns.
+    :param read: rows that were read.
     :param unreadable: lines that are no JSON objects.
+    :param broken: the beginning of the first of those.
     """
 
     database: DuckDBPyConnection
@@ -132,11 +138,18 @@ class AnswerLines:
     query: str
     form: LineForm
     write: Callable[[DuckDBPyConnection, str, Path], None] = write_lines
+    by_content: bool = False
     files: list[Path] = field(default_factory=list)
+    read: int = 0
     unreadable: int = 0
+    broken: bytes = b""
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
+        if self.by_content:
+            for part in piece.parts:
+                self._mend(part.source, numbered_lines(part))
+            return
         others: float = inf
         if piece.is_usual:
             others = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)").others
@@ -144,10 +157,12 @@ class AnswerLines:
         if others and self.form.other_rows:
             read = self._write(self.form.other_rows(piece.paths, piece.is_usual)).rows
         for part in piece.parts:
-            if read < others:
-                self._mend(part.path, part.source, self._left(part.path, piece.is_usual))
-            if part.long_lines:
-                self._mend(part.long_lines, part.source)
+            left = self._left(part.path, piece.is_usual) if read < others else set()
+            if left is None or left or part.long_lines:
+                lines = numbered_lines(part)
+                self._mend(
+                    part.source, (one for one in lines if left is None or one[0] < 0 or one[0] in left)
+                )
 
     @property
     def rows(self) -> str:
@@ -159,9 +174,11 @@ class AnswerLines:
         self.write(self.database, f"WITH {clauses} {self.query}", path)
         self.files.append(path)
         counts = f"SELECT COUNT(*), COUNT(*) FILTER ({_NAMELESS}) FROM {parquet_rows([path])}"
-        return _Written(*self.database.execute(counts).fetchall()[0])
+        written = _Written(*self.database.execute(counts).fetchall()[0])
+        self.read += written.rows - written.others
+        return written
 
-    def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
+    def _left(self, path: Path, is_usual: bool) -> set[int] | None:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
         family = self.form.family
         if self.form.other_rows:
@@ -171,34 +188,31 @@ class AnswerLines:
             lines, left = f"({self.form.plain_rows([path])})", _NAMELESS
         else:
             return None
-        numbered = f"SELECT *, row_number() OVER () AS number FROM {lines}"
-        found = self.database.execute(f"SELECT number FROM ({numbered}) WHERE {left}").fetchall()
+        found = self.database.execute(f"SELECT number FROM {lines} WHERE {left}").fetchall()
         return {number for (number,) in found}
 
-    def _mend(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
-        """Read lines in Python: all of them, or those with these numbers."""
-        with lines.open("rb") as stream:
-            rows = (
-                self._mended(line)
-                for number, line in enumerate(iter_lines(stream), 1)
-                if numbers is None or number in numbers
-            )
-            for some in _portions(filter(None, rows), _MENDED):
-                mended = make_private(self.folder / f"mended-{source}.jsonl")
-                mended.write_bytes(b"".join(some))
-                self._write(self.form.mended_rows([mended]))
-                mended.unlink()
+    def _mend(self, source: int, lines: Iterable[tuple[int, bytes]]) -> None:
+        """Read lines in Python."""
+        rows = itertools.starmap(self._mended, lines)
+        for some in _portions(filter(None, rows), _MENDED):
+            mended = make_private(self.folder / f"mended-{source}.jsonl")
+            mended.write_bytes(b"".join(some))
+            self._write(self.form.mended_rows([mended]))
+            mended.unlink()
 
-    def _mended(self, line: bytes) -> bytes | None:
+    def _mended(self, number: int, line: bytes) -> bytes | None:
         row = tolerant_object(line)
         if row is None:
             self.unreadable += 1
+            self.broken = self.broken or line[:_SHOWN]
             return None
+        if self.by_content:
+            row["key"] = None
         # What is large is in the request or in media, of which no rule asks for the content.
         _, digest, bare_key = answer_identity(row, self.form.family)
         kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
-        identity = {"digest": digest, "bare_key": bare_key}
-        return orjson.dumps({**_without_media(kept), "identity": identity}, option=orjson.OPT_APPEND_NEWLINE)
+        beside = {"identity": {"digest": digest, "bare_key": bare_key}, "place": number}
+        return orjson.dumps({**_without_media(kept), **beside}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _portions(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
@@ -215,17 +229,28 @@ def _portions(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield some
 
 
+def numbered_lines(part: Part) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their numbers: from 1, and of the long ones from -1 downwards."""
+    for path, step in ((part.path, 1), (part.long_lines, -1)):
+        if path:
+            with path.open("rb") as file:
+                yield from ((step * number, line) for number, line in enumerate(iter_lines(file), 1))
+
+
 def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
     """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
 
-    :param columns: types by name, besides ``source``. What is of another type is NULL.
+    :param columns: types by name, besides ``source`` and ``number``, which counts the lines that are not blank, of all
+        files in their order, from 1. What is of another type is NULL.
     :param longest: bytes of a line.
     """
     typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
     return f"""(
-    SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
+    SELECT
+      * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source),
+      row_number() OVER () AS number
     FROM read_json(
-      [{", ".join(map(literal, paths))}], format = 'newline_delimited', ignore_errors = true,
+      [{", ".join(map(literal, paths))}], format = 'newline_delimited', records = true, ignore_errors = true,
       maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
     )
   )"""
@@ -239,6 +264,7 @@ def _plain_rows(paths: Sequence[Path]) -> str:
     columns = dict.fromkeys(_READ, "VARCHAR")
     return f"""SELECT
   source,
+  number,
   IF({_PLAIN}, key, NULL) AS label,
   NULL::VARCHAR AS digest,
   NULL::VARCHAR AS bare_key,
@@ -293,10 +319,9 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mende
     :param mended: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
     """
     answer = family.answer_column
-    beside = (
-        ("identity", IDENTITY, "identity") if mended else (family.asked, "JSON", f"{family.asked} AS asked")
-    )
-    columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
+    asked = {"identity": IDENTITY, "place": "BIGINT"} if mended else {family.asked: "JSON"}
+    beside = "identity, place AS number" if mended else f"{family.asked} AS asked, number"
+    columns = {**dict.fromkeys((*_READ, answer), "JSON"), **asked}
     absent = " AND ".join(f"{name} IS NULL" for name in columns)
     # DuckDB takes memory for some of the longest.
     longest = max(path.stat().st_size for path in paths) if mended else 2 * LONG_LINE
@@ -312,7 +337,7 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, mende
       key AS raw_key,
       status AS raw_status,
       error AS raw_error,
-      {beside[2]}
+      {beside}
     FROM {read_json(paths, columns, longest)}
     WHERE NOT ({absent})
   )"""
@@ -334,16 +359,15 @@ def identity(family: ModelFamily) -> str:
 def identified(family: ModelFamily) -> str:
     """Return the items of a SELECT for the columns that rows of all families have."""
     label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
-    return (
-        f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
-    )
+    return f"source, number, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
 
 
 def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:
     """Return what identifies the request of a line whose key did not come back as it was sent."""
     kind = FAMILIES[family]
-    row = {"key": orjson.loads(key or "null"), kind.asked: orjson.loads(asked or "null")}
-    _, digest, bare_key = answer_identity(row, kind)
+    # DuckDB takes NaN, and commas at the end, for JSON.
+    line = f'{{"key":{key or "null"},"{kind.asked}":{asked or "null"}}}'
+    _, digest, bare_key = answer_identity(tolerant_object(line.encode()) or {}, kind)
     return {"digest": digest, "bare_key": bare_key}
 
 

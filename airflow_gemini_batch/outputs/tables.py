@@ -14,7 +14,7 @@ from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.matching_sql import DUPLICATE, UNKNOWN, TableMatch
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
-from airflow_gemini_batch.outputs.usage import Usage, UsageByModel
+from airflow_gemini_batch.outputs.usage import UsageByModel, usage_by_model
 from airflow_gemini_batch.outputs.usage_sql import usage_statement
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ class BigQueryStorage(Tables):
     def usage(self, output: BigQueryAddress) -> UsageByModel:
         """Add up the tokens of a job's output table; returns nothing if there is no such table."""
         table = self.find(output)
-        rows = () if table is None else self._query(usage_statement(output, _column_names(table)))
-        return {row["model_version"]: Usage.from_json({**row, "rows": row["row_count"]}) for row in rows}
+        return usage_by_model(
+            () if table is None else self._query(usage_statement(output, _column_names(table)))
+        )
 
     def _mixes_requests(self, match: TableMatch) -> bool:
         return bool(match.others) and bool(next(iter(self._query(match.mixed_statement())))["row_count"])

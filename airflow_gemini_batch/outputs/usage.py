@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import add
 from typing import Any, NamedTuple, Self
 
@@ -99,6 +99,11 @@ def merge_usage(*parts: Mapping[str, Usage]) -> UsageByModel:
         for model, usage in part.items():
             add_usage(totals, model, usage)
     return totals
+
+
+def usage_by_model(rows: Iterable[Mapping[str, Any]]) -> UsageByModel:
+    """Return the counts of rows with the columns of :func:`airflow_gemini_batch.outputs.usage_sql.added_up`."""
+    return {row["model_version"]: Usage.from_json({**row, "rows": row["row_count"]}) for row in rows}
 
 
 def usage_of(response: Mapping[str, Any]) -> ModelUsage:

@@ -1,4 +1,4 @@
-"""The SQL that counts the tokens of an output table, as ``outputs.usage`` counts those of files."""
+"""The SQL that counts tokens, in tables and in files."""
 
 from __future__ import annotations
 
@@ -7,29 +7,42 @@ from collections.abc import Collection
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.outputs.usage import AUDIO, LONG_PROMPT
+from airflow_gemini_batch.sql.dialect import BIGQUERY
 
 # TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT, and the unspecified one.
 _MODALITIES = 6
 
+_KINDS = ("prompt", "output", "thoughts", "cached", "tool")
+_COUNTS = (*_KINDS, "audio", "searches")
+
 
 def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
-    """Return the statement that adds up the tokens of an output table by model version.
+    """Return the statement that adds up the tokens of an output table by model version: see :func:`added_up`.
 
-    Columns of the result: ``model_version`` (STRING, empty if the rows do not name it), ``row_count``, and the
-    token counts of :class:`~airflow_gemini_batch.outputs.usage.Usage` (INT64). Works for a column ``response`` or
-    ``predictions`` of type JSON or STRING.
+    Works for a column ``response`` or ``predictions`` of type JSON or STRING.
 
     :param columns: names of the table's columns.
     """
     counts = _text_embedding_counts() if "predictions" in columns else _generation_counts()
     items = ",\n    ".join(f"{expression} AS {name}" for name, expression in counts.items())
-    long = f"prompt + tool > {LONG_PROMPT}"
     return f"""WITH gemini_batch_counts AS (
   SELECT
     {items}
   FROM {table.sql} AS gemini_batch_output
 )
-SELECT
+{added_up("gemini_batch_counts")}"""
+
+
+def added_up(rows: str) -> str:
+    """Return the query that adds up the tokens of rows by model version, for BigQuery and DuckDB.
+
+    Columns of the result: ``model_version`` (STRING, empty if the rows do not name it), ``row_count``, and the
+    token counts of :class:`~airflow_gemini_batch.outputs.usage.Usage` (INT64).
+
+    :param rows: what stands behind FROM, with the columns that :func:`generation_line_counts` names.
+    """
+    long = f"prompt + tool > {LONG_PROMPT}"
+    return f"""SELECT
   model_version,
   COUNT(*) AS row_count,
   SUM(prompt) AS prompt_tokens,
@@ -44,25 +57,46 @@ SELECT
   SUM(audio) AS audio_tokens,
   SUM(IF({long}, audio, 0)) AS long_audio_tokens,
   SUM(searches) AS searches
-FROM gemini_batch_counts
+FROM {rows}
 WHERE prompt + output + thoughts + tool > 0
 GROUP BY model_version"""
+
+
+def generation_line_counts() -> dict[str, str]:
+    """Return what is counted of a line with generated content (:class:`.AnswerLines`): names and expressions."""
+    usage = "fields.usageMetadata"
+    kinds = zip(_KINDS, TOKEN_COLUMNS.values(), strict=True)
+    details = f"{usage}.promptTokensDetails"
+    audio = f"""IF({details} IS NULL, 0, list_sum(list_transform({details}, lambda detail:
+      IF(detail.modality = '{AUDIO}', {_positive("detail.tokenCount")}, 0))))"""
+    return {
+        "model_version": "IFNULL(fields.modelVersion, '')",
+        **{kind: _positive(f"{usage}.{field}") for kind, field in kinds},
+        "audio": f"IFNULL({audio}, 0)",
+        "searches": "IFNULL(len(fields.candidates[1].groundingMetadata.webSearchQueries), 0)",
+    }
+
+
+def vector_line_counts() -> dict[str, str]:
+    """Return what is counted of a line with a vector, which does not name the model."""
+    return _of_vectors("IFNULL(token_count, 0)")
 
 
 def _generation_counts() -> dict[str, str]:
     """Return what is counted of a ``GenerateContentResponse``: names and expressions."""
     response = "gemini_batch_output.response"
-    kinds = zip(("prompt", "output", "thoughts", "cached", "tool"), TOKEN_COLUMNS.values(), strict=True)
+    kinds = zip(_KINDS, TOKEN_COLUMNS.values(), strict=True)
     # A modality stands in the list once, so a fixed number of places needs no subquery for each row.
     details = (f"$.usageMetadata.promptTokensDetails[{place}]" for place in range(_MODALITIES))
     audio = "\n      + ".join(
-        f"IF(JSON_VALUE({response}, '{detail}.modality') = '{AUDIO}', {_count(response, f'{detail}.tokenCount')}, 0)"
+        f"IF(JSON_VALUE({response}, '{detail}.modality') = '{AUDIO}', "
+        f"{BIGQUERY.count(response, f'{detail}.tokenCount')}, 0)"
         for detail in details
     )
     queries = f"JSON_QUERY_ARRAY({response}, '$.candidates[0].groundingMetadata.webSearchQueries')"
     return {
         "model_version": f"IFNULL(JSON_VALUE({response}, '$.modelVersion'), '')",
-        **{kind: _count(response, f"$.usageMetadata.{field}") for kind, field in kinds},
+        **{kind: BIGQUERY.count(response, f"$.usageMetadata.{field}") for kind, field in kinds},
         "audio": audio,
         "searches": f"IFNULL(ARRAY_LENGTH({queries}), 0)",
     }
@@ -70,12 +104,13 @@ def _generation_counts() -> dict[str, str]:
 
 def _text_embedding_counts() -> dict[str, str]:
     """Return what is counted of an embedded text: names and expressions; the row does not name the model."""
-    tokens = _count("gemini_batch_output.predictions", "$[0].embeddings.statistics.token_count")
-    others = dict.fromkeys(("output", "thoughts", "cached", "tool", "audio", "searches"), "0")
-    return {"model_version": "''", "prompt": tokens, **others}
+    tokens = BIGQUERY.count("gemini_batch_output.predictions", "$[0].embeddings.statistics.token_count")
+    return _of_vectors(tokens)
 
 
-def _count(column: str, path: str) -> str:
-    # A whole number, which the service writes as 8 or as 8.0.
-    number = f"SAFE_CAST(SAFE_CAST(JSON_VALUE({column}, '{path}') AS FLOAT64) AS INT64)"
+def _of_vectors(tokens: str) -> dict[str, str]:
+    return {"model_version": "''", **dict.fromkeys(_COUNTS, "0"), "prompt": tokens}
+
+
+def _positive(number: str) -> str:
     return f"GREATEST(IFNULL({number}, 0), 0)"

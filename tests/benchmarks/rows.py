@@ -13,6 +13,9 @@ and in each of these:
                            left out. Build: decoding the source rows and encoding the requests, which is the least
                            that reads rows and writes requests. Parse and land: decoding the output lines.
 ``bare_encode_seconds``    of build: the encoding alone
+``own_loop_seconds``       of parse and land: what the loop takes that users write themselves, over the same lines of
+                           output: ``json.loads`` of a line, its outcome and its tokens, and to land its answer, without
+                           matching and without writing anything. ``times_own_loop`` is that over ``seconds``.
 ``share_of_bare``          ``bare_seconds / seconds``: 1 would be as fast as bare JSON
 ``peak_mb``                most resident memory of the step's process (VmHWM) with all rows, ``peak_mb_small`` with
                            ``small_rows`` of them, and ``growth_mb`` the difference
@@ -96,6 +99,7 @@ class Step:
     peak_mb: float
     bare_seconds: float
     bare_encode_seconds: float | None = None
+    own_loop_seconds: float | None = None
 
 
 class Subscription:
@@ -111,8 +115,8 @@ class Subscription:
         status = Path("/proc/self/status").read_text()
         self.peak_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
-    def step(self, *bare: float) -> Step:
-        return Step(self.seconds, self.cpu_seconds, self.peak_mb, *bare)
+    def step(self, *others: float | None) -> Step:
+        return Step(self.seconds, self.cpu_seconds, self.peak_mb, *others)
 
 
 def bare(work: Callable[[Any], object], items: Iterable[Any]) -> float:
@@ -137,6 +141,28 @@ def stored_lines(case: Case, places: Sequence[str]) -> Iterator[bytes]:
 
 def answered_lines(case: Case, jobs: Sequence[Job]) -> Iterator[bytes]:
     return stored_lines(case, [f"{job.output}/predictions.jsonl" for job in jobs])
+
+
+def own_loop(case: Case, jobs: Sequence[Job], *, answers: bool = False) -> float | None:
+    """Return the seconds of the users' own loop over output lines; ``None`` for vectors.
+
+    :param answers: read what the model has answered, too.
+    """
+    if case.kind is not Kind.GENERATION:
+        return None
+    begin, good, tokens = time.perf_counter(), 0, 0
+    for line in answered_lines(case, jobs):
+        row = json.loads(line)
+        if row["status"]:
+            continue
+        candidate = row["response"]["candidates"][0]
+        if candidate["finishReason"] == "STOP":
+            good += 1
+            tokens += row["response"]["usageMetadata"]["totalTokenCount"]
+            if answers:
+                json.loads(candidate["content"]["parts"][0]["text"])
+    assert 0 < good < tokens
+    return time.perf_counter() - begin
 
 
 def write_rows(case: Case) -> None:
@@ -190,7 +216,7 @@ def parse(case: Case, jobs: Sequence[Job]) -> Step:
     tallies = [summary.tally for summary in summaries if summary]
     assert sum(tally.rows for tally in tallies) == case.rows > sum(tally.answered for tally in tallies)
     assert not any(tally.unknown or tally.duplicates for tally in tallies)
-    return watch.step(bare(orjson.loads, answered_lines(case, jobs)))
+    return watch.step(bare(orjson.loads, answered_lines(case, jobs)), None, own_loop(case, jobs))
 
 
 def land(case: Case, jobs: Sequence[Job]) -> Step:
@@ -218,7 +244,9 @@ def land(case: Case, jobs: Sequence[Job]) -> Step:
     with Subscription() as watch:
         report = land_files(plan, manifests, target, failed, client, LOG)
     assert report.landed + report.failed == case.rows > report.landed
-    return watch.step(bare(orjson.loads, answered_lines(case, jobs)))
+    return watch.step(
+        bare(orjson.loads, answered_lines(case, jobs)), None, own_loop(case, jobs, answers=True)
+    )
 
 
 def serve(pipe: Connection) -> None:
@@ -267,6 +295,9 @@ def figures(rows: int, step: Step, small: Step) -> dict[str, float]:
     }
     if step.bare_encode_seconds is not None:
         found["bare_encode_seconds"] = round(step.bare_encode_seconds, 3)
+    if step.own_loop_seconds is not None:
+        found["own_loop_seconds"] = round(step.own_loop_seconds, 3)
+        found["times_own_loop"] = round(step.own_loop_seconds / step.seconds, 2)
     return found
 
 

@@ -1,0 +1,41 @@
+"""Lines as DuckDB and Python read them together: each is one row, or counted as one that can't be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.outputs.lines import read_lines
+from tests.outputs.row_shapes import candidate
+
+GOOD = json.dumps({"key": "key=1;", "status": "", "response": candidate()}).encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"{}", id="nothing"),
+        pytest.param(b'{"status": null}', id="null"),
+        pytest.param(b'{"other": 1}', id="no-field-that-is-read"),
+        pytest.param(b'{"key": "key=2;", "status": NaN}', id="not-a-number"),
+        pytest.param(b'{"key": "key=2;", "response": {"a": [1,]}}', id="comma-at-the-end"),
+        pytest.param(b'{"key": "2", "request": {"a": NaN}}', id="not-a-number-in-what-was-asked"),
+        pytest.param(b'{"key": "2", "request": {"a": 1e400}}', id="infinity-in-what-was-asked"),
+        pytest.param(b'{"key": "2", "request": {"a": [1,]}}', id="comma-in-what-was-asked"),
+        pytest.param(b'{"key": "key=2;", "status": "\\ud83d"}', id="half-a-character"),
+        pytest.param(b'{"key": "2", "request": {"a": "\\ud83d"}}', id="half-a-character-in-what-was-asked"),
+    ],
+)
+def test_object_is_one_row(tmp_path: Path, line: bytes) -> None:
+    read = read_lines(tmp_path, [GOOD, line, GOOD], ["outcome"])
+    assert (len(read.rows), read.unreadable) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b"5", b"null", b'"text"', b"<html>", GOOD[:-1], GOOD + GOOD, b"\xff\xfe"]
+)
+def test_what_is_no_object_is_counted_once(tmp_path: Path, line: bytes) -> None:
+    read = read_lines(tmp_path, [line, GOOD, b"", b" \t", line, GOOD], ["outcome"])
+    assert (len(read.rows), read.unreadable) == (2, 2)
