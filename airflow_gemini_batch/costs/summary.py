@@ -22,11 +22,12 @@ def build_summary(plan: BuildPlan, report: BuildReport, expected: Estimate | Non
         **{f"left out ({reason})": rows.count for reason, rows in report.bad.items()},
     }
     jobs = number_of(len(report.sources), "job")
+    failed = f", and {report.failed_before} that failed for good," if report.failed_before else ""
     return Summary(
         headline=(
             f"{report.requests:,} of {report.rows:,} rows become requests, for {jobs}."
             if report.requests
-            else f"There is nothing to ask: no new rows among {report.rows:,}."
+            else f"There is nothing to ask: no new rows{failed} among {report.rows:,}."
         ),
         rows=rows,
         prompt=prompt,
