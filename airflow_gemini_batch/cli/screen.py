@@ -38,8 +38,11 @@ def with_bar(lines: Iterable[bytes], size: int, console: Console = screen) -> It
 
     :param size: of the file, in bytes.
     """
+    if not console.is_terminal:
+        yield from lines
+        return
     columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=size)
         read = 0
         for line in lines:

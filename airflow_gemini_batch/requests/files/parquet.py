@@ -6,12 +6,11 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.files.parquet_pages import Page, pages
+from airflow_gemini_batch.requests.files.parquet_pages import pages
 from airflow_gemini_batch.requests.files.pieces import Piece, check_columns, read_piece, unique
 from airflow_gemini_batch.requests.files.sources import SourceFile
 
@@ -74,56 +73,33 @@ def _rows_at_a_time(file: SourceFile, parquet: ParquetFile, group: int, columns:
     Raises :class:`.InvalidRequestError` for pages, or lists, that are too large.
     """
     row_group = parquet.metadata.row_group(group)
-    if not row_group.num_rows:
-        return _BATCH_ROWS
     largest = row_bytes = 0
     with file.open() as stream:
-        for index in range(row_group.num_columns):
+        for index in range(row_group.num_columns if row_group.num_rows else 0):
             column = row_group.column(index)
             if column.path_in_schema.partition(".")[0] not in columns:
                 continue
-            of_lists = parquet.schema.column(index).max_repetition_level > 0
-            sizes = _Sizes.of(list(pages(stream, *_extent(column))))
+            found = list(pages(stream, *_extent(column)))
+            data = [page for page in found if not page.is_dictionary]
+            values = sum(page.values for page in data)
             where = f"{file.name}: in row group {group + 1}, the column {column.path_in_schema!r} has"
-            if of_lists and sizes.values > _MOST_LIST_VALUES:
-                raise InvalidRequestError(
-                    f"{where} {sizes.values:,} values in lists, and {_MOST_LIST_VALUES:,} can be read. "
-                    f"{_SMALLER_GROUPS}"
-                )
-            largest += sizes.unpacked if of_lists else sizes.largest
+            if parquet.schema.column(index).max_repetition_level > 0:
+                if values > _MOST_LIST_VALUES:
+                    raise InvalidRequestError(
+                        f"{where} {values:,} values in lists, and {_MOST_LIST_VALUES:,} can be read. {_SMALLER_GROUPS}"
+                    )
+                largest += sum(page.size for page in found)
+            else:
+                # pyarrow makes more than one copy of a dictionary.
+                largest += max((page.size for page in data), default=0)
+                largest += 2 * sum(page.size for page in found if page.is_dictionary)
+                row_bytes += max((page.size // max(1, page.values) for page in data), default=0)
             if largest > _LARGEST_PAGES:
                 raise InvalidRequestError(
                     f"{where} pages of {largest // 2**20:,} MB, with the columns before it, and "
                     f"{_LARGEST_PAGES // 2**20} MB can be read. {_SMALLER_GROUPS}"
                 )
-            row_bytes += 0 if of_lists else sizes.row_bytes
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """Of the pages of one column.
-
-    :param largest: bytes of the largest page, and twice those of the dictionary, of which pyarrow makes more copies.
-    :param unpacked: bytes of all.
-    :param row_bytes: most bytes of a value, on average of a page.
-    """
-
-    values: int
-    largest: int
-    unpacked: int
-    row_bytes: int
-
-    @classmethod
-    def of(cls, found: Sequence[Page]) -> _Sizes:
-        data = [page for page in found if not page.is_dictionary]
-        dictionaries = sum(page.size for page in found if page.is_dictionary)
-        return cls(
-            sum(page.values for page in data),
-            max((page.size for page in data), default=0) + 2 * dictionaries,
-            sum(page.size for page in found),
-            max((page.size // max(1, page.values) for page in data), default=0),
-        )
 
 
 def _extent(column: ColumnChunkMetaData) -> tuple[int, int]:

@@ -69,11 +69,9 @@ class RowIndex:
 
     def add_records(self, records: Integers) -> None:
         """Add rows, as :func:`records_of` gives them."""
-        import numpy as np
-
-        records[:, _NUMBER] = np.arange(self._count, self._count + len(records))
+        first = self._count
         self._count += len(records)
-        self._add(records)
+        self._add(records, range(first, self._count))
 
     def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the keys and fingerprints of rows that have an answer."""
@@ -86,10 +84,7 @@ class RowIndex:
     def _add_before(self, pairs: Iterable[tuple[str, str]], number: int) -> None:
         rest = iter(pairs)
         while batch := list(islice(rest, self._block_rows)):
-            keys, fingerprints = zip(*batch, strict=True)
-            records = records_of(keys, fingerprints)
-            records[:, _NUMBER] = number
-            self._add(records)
+            self._add(records_of(*zip(*batch, strict=True)), number)
 
     def sort(self) -> SortedRows:
         """Return what each row is; of those with the same key, the first to be added is new, done or failed."""
@@ -114,9 +109,10 @@ class RowIndex:
             media += int(rows[part_states == NEW, _MEDIA].sum())
         return SortedRows(bytearray(states.tobytes()), characters, media)
 
-    def _add(self, block: Integers) -> None:
-        self._blocks.append(block)
-        self._waiting += len(block)
+    def _add(self, records: Integers, numbers: range | int) -> None:
+        records[:, _NUMBER] = numbers
+        self._blocks.append(records)
+        self._waiting += len(records)
         if self._waiting >= self._block_rows:
             self._flush()
 

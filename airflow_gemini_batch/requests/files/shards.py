@@ -226,3 +226,12 @@ class _Part(io.RawIOBase):
         count = os.preadv(self._descriptor, [view], self._start + self._position)
         self._position += count
         return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        # Inherited, it would make a copy of each chunk that is uploaded.
+        left = max(0, self._size - self._position)
+        content = os.pread(
+            self._descriptor, left if size < 0 else min(size, left), self._start + self._position
+        )
+        self._position += len(content)
+        return content
