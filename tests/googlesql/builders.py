@@ -473,7 +473,6 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "shortened_statement": _shortened,
     "other_length_statement": _other_length,
     "merge_statement": _merge(Merge.merge_statement),
-    "Merge.adding_statement": _merge(Merge.adding_statement),
     "Merge.checking_statement": _merge(
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
