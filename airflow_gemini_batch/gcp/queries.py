@@ -1,4 +1,4 @@
-"""Statements that may take long: run to their end, with news of them in the log, and what BigQuery bills for them."""
+"""Jobs of BigQuery that may take long: run to their end, with news of them in the log, and what BigQuery bills."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.statements import Statement
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, QueryJob
+    from google.cloud.bigquery import Client, LoadJob, QueryJob
     from google.cloud.bigquery.table import RowIterator
 
 CALL_TIMEOUT = 60.0
 QUERY_TIMEOUT = 3600.0
-"""Longest time of a statement over all rows, in seconds."""
+"""Longest time of a statement over all rows, or of a load job, in seconds."""
 
 _FIRST_NEWS = (60.0, 120.0, 300.0, 600.0)
 _FURTHER_NEWS = 600.0
@@ -24,9 +24,9 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
 def next_news(elapsed: float) -> float:
-    """Return when the log tells next of a statement that runs: after 1, 2, 5 and 10 minutes, then every 10.
+    """Return when the log tells next of a job that runs: after 1, 2, 5 and 10 minutes, then every 10.
 
-    :param elapsed: seconds since the statement began; so is the result.
+    :param elapsed: seconds since the job began; so is the result.
     """
     first = next((due for due in _FIRST_NEWS if due > elapsed), None)
     return first or (elapsed // _FURTHER_NEWS + 1) * _FURTHER_NEWS
@@ -69,7 +69,7 @@ class Queries:
     """Runs the statements of a task.
 
     :param client: of ``google-cloud-bigquery``; its project pays for the statements.
-    :param limit: most seconds that a statement may take.
+    :param limit: most seconds that a job may take.
     :param clock: tells the time, in seconds.
     """
 
@@ -128,7 +128,7 @@ class Queries:
             timeout=CALL_TIMEOUT,
         )
         try:
-            self._wait(job)
+            self.wait(job)
         finally:
             if session:
                 session.note(job)
@@ -146,7 +146,8 @@ class Queries:
         if self._billed is not None:
             self._log.info("BigQuery bills %s for %s", shown_bytes(self._billed), what)
 
-    def _wait(self, job: QueryJob) -> None:
+    def wait(self, job: QueryJob | LoadJob) -> None:
+        """Wait for a job; raises what :meth:`run` raises."""
         begin = self._clock()
         elapsed = 0.0
         while elapsed < self._limit:
@@ -155,9 +156,9 @@ class Queries:
                 return
             except TimeoutError:
                 elapsed = self._clock() - begin
-            processed = (
-                f", {shown_bytes(job.total_bytes_processed)} read" if job.total_bytes_processed else ""
-            )
+            # A load job does not tell.
+            read = getattr(job, "total_bytes_processed", None)
+            processed = f", {shown_bytes(read)} read" if read else ""
             self._log.info(
                 "The BigQuery job %s is still running after %d s%s", job.job_id, round(elapsed), processed
             )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
+from airflow_gemini_batch.core.log import ShownLog
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.exceptions import SourceNotReadyError
+from airflow_gemini_batch.gcp.queries import Queries
+from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.gcp.tables import Tables, columns_of
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.matching_sql import DUPLICATE, UNKNOWN, TableMatch
@@ -19,10 +23,17 @@ from airflow_gemini_batch.outputs.usage_sql import usage_statement
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Table
+    from google.cloud.bigquery.table import RowIterator
+
+_log = ShownLog(logging.getLogger(__name__))
 
 
 class BigQueryStorage(Tables):
     """The tables of batch jobs: requests, and what came back for them."""
+
+    def count_requests(self, sources: Sequence[BigQueryAddress]) -> int:
+        """Return the number of rows of the sources."""
+        return sum(self._count(source) for source in sources)
 
     def tally(self, output: BigQueryAddress) -> Tally | None:
         """Sort the rows of a job's output table; returns None if there is no such table."""
@@ -72,6 +83,18 @@ class BigQueryStorage(Tables):
         return usage_by_model(
             () if table is None else self._query(usage_statement(output, _column_names(table)))
         )
+
+    def _count(self, table: BigQueryAddress) -> int:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            rows = self._query(f"SELECT COUNT(*) AS row_count FROM {table.sql}")
+        except NotFound:
+            raise SourceNotReadyError(f"source {table}: there is no such table") from None
+        return int(next(iter(rows))["row_count"])
+
+    def _query(self, statement: str) -> RowIterator:
+        return Queries(self._client, _log).run(Statement(statement), None)
 
     def _mixes_requests(self, match: TableMatch) -> bool:
         return bool(match.others) and bool(next(iter(self._query(match.mixed_statement())))["row_count"])

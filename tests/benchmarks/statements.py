@@ -95,6 +95,7 @@ class Recorder:
             (jobs, "_build_dry_run_query_response", self._dry),
             (jobs, "execute_query_job", self._counted),
             (ScriptInterpreter, "_exec_sql", self._in_script),
+            (ScriptInterpreter, "_eval_expr_scalar", self._condition),
             (executor, "_run_single_sql", self._alone),
             (DuckDBEngine, "fetch_arrow", self._fetched),
         ):
@@ -131,6 +132,13 @@ class Recorder:
             answer = await original(interpreter, sql)
             self._end(begun)
             return answer
+
+        return run
+
+    def _condition(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(interpreter: Any, expression: str) -> Any:
+            self._begin(f"SELECT {expression}", interpreter._project_id, interpreter._ctx)
+            return await original(interpreter, expression)
 
         return run
 

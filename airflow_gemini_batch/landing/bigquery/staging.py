@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.database import identifier
 from airflow_gemini_batch.landing.files.formats import JSON_LINES
@@ -19,9 +20,6 @@ from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
-
-_CALL_TIMEOUT = 60.0
-_LOAD_TIMEOUT = 3600.0
 
 
 def stage_files(
@@ -51,10 +49,10 @@ def stage_files(
         staged = FileRows(f"SELECT {values} FROM {rows.table}", columns)
         file = rows.folder / "load.jsonl"
         JSON_LINES.write(rows.database, staged, plan.key, file, rows.vectors)
-        _load(plan, file, staging, bigquery_client)
+        _load(plan, file, staging, bigquery_client, log)
 
 
-def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
+def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client, log: Log) -> None:
     from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
 
     schema = [
@@ -66,8 +64,8 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
     table = Table(staging.dotted, schema=schema)
     # A load job can't ask for a table that expires.
     table.expires = datetime.now(UTC) + timedelta(days=1)
-    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
-    client.create_table(table, timeout=_CALL_TIMEOUT)
+    client.delete_table(table, not_found_ok=True, timeout=CALL_TIMEOUT)
+    client.create_table(table, timeout=CALL_TIMEOUT)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
@@ -75,4 +73,4 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
     )
     with file.open("rb") as stream:
         job = client.load_table_from_file(stream, staging.dotted, rewind=True, job_config=config)
-    job.result(timeout=_LOAD_TIMEOUT)
+    Queries(client, log).wait(job)

@@ -56,7 +56,7 @@ def test_first_landing_makes_the_tables_between_the_check_and_the_merge(landing)
     assert [one.kind for one in recorder.ran] == [
         *("CREATE", "SELECT"),
         *("CREATE", "CREATE"),
-        *("CREATE", "MERGE", "MERGE", "SELECT"),
+        *("CREATE", "SELECT", "MERGE", "MERGE", "SELECT"),
     ]
     assert len(recorder.jobs) == 3
 
