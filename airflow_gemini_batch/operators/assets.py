@@ -71,6 +71,14 @@ def event_extra(report: LandingReport, manifests: Sequence[Manifest]) -> dict[st
     return {
         "rows": report.landed,
         "counts": {outcome.value: count for outcome, count in report.counts.items() if count},
+        **job_facts(manifests),
+        "failed_target": report.failed_target,
+    }
+
+
+def job_facts(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """Return ``models``, ``tokens``, ``cost_usd`` and ``jobs`` of some submissions, as :func:`event_extra` does."""
+    return {
         "models": sorted({short_model_name(manifest.model) for manifest in manifests}),
         "tokens": {
             name: sum(usage.get(name, 0) for manifest in manifests for usage in manifest.usage.values())
@@ -78,7 +86,6 @@ def event_extra(report: LandingReport, manifests: Sequence[Manifest]) -> dict[st
         },
         "cost_usd": _cost(manifests),
         "jobs": [round_.job_name for manifest in manifests for round_ in manifest.rounds][:_MOST_JOBS],
-        "failed_target": report.failed_target,
     }
 
 
