@@ -476,7 +476,7 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
     "usage_statement": _usage,
-    "TableMatch.count_statement": _match_statements("count_statement"),
+    "TableMatch.summary_statement": _match_statements("summary_statement"),
     "TableMatch.follow_up_statement": _match_statements("follow_up_statement", "rerun"),
     "TableMatch.mixed_statement": _match_statements("mixed_statement"),
 }
