@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_gemini_batch.demo.books import bigquery_client, load_books
+from airflow_gemini_batch.demo.books import load_books
 from airflow_gemini_batch.demo.examples import Example, ExampleResults
+from airflow_gemini_batch.demo.tables import bigquery_client
 from airflow_gemini_batch.demo.workspace import DATASET, Workspace
 from airflow_gemini_batch.disk.whole_file import WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError
