@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow_gemini_batch.core.shown import shown
-from airflow_gemini_batch.demo.tables import bigquery_client, create_dataset
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
+from airflow_gemini_batch.testing.tables import bigquery_client, create_dataset
 
 SAMPLE = Path(__file__).parent / "books_sample.csv"
 

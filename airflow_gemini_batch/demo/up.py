@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from airflow_gemini_batch.demo.books import SAMPLE, load_books, read_books
-from airflow_gemini_batch.demo.tables import load_table, parse_table
 from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.testing.server_thread import HOST
+from airflow_gemini_batch.testing.tables import load_table, parse_table
 
 _READY_WITHIN = 300.0  # on a busy machine
 _STOPPED_WITHIN = 20.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.version_compat import takes_events_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AssetAlias, Context
@@ -58,7 +59,7 @@ def add_event(context: Context, target: str, extra: Mapping[str, Any]) -> None:
             continue
         if hasattr(outlet, "uri"):
             events[outlet].extra.update(extra)
-        elif uri:
+        elif uri and takes_events_of(outlet.name):
             events[outlet].add(Asset(uri=uri), extra=dict(extra))
 
 

@@ -6,8 +6,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from airflow_gemini_batch.demo.tables import load_table, parse_table
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.testing.tables import load_table, parse_table
 from tests.support.tables import read
 
 ROWS = [{"sku": "A1", "title": "Chair, oak", "price": 12}, {"sku": "A2", "title": "Büro", "price": 3}]
