@@ -97,6 +97,8 @@ def _airflow_settings(port: int) -> dict[str, str]:
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
         "AIRFLOW__WEBSERVER__BASE_URL": url,
         "AIRFLOW__WEBSERVER__WORKERS": "1",
+        # Airflow 2's web server ends when it has not begun by then.
+        "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": f"{_READY_WITHIN:.0f}",
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
