@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
     from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
@@ -42,6 +43,7 @@ __all__ = [
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
+    "GroupResult",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -50,6 +52,7 @@ __all__ = [
     "SubmitTextEmbeddingBatchOperator",
     "TextEmbeddingTaskGroup",
     "iter_responses",
+    "run_here",
 ]
 
 _HOMES = {
@@ -61,6 +64,7 @@ _HOMES = {
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
+    "GroupResult": "outside",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
@@ -69,6 +73,7 @@ _HOMES = {
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
     "TextEmbeddingTaskGroup": "task_groups.embedding",
     "iter_responses": "responses",
+    "run_here": "outside",
 }
 
 

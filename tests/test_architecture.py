@@ -35,11 +35,15 @@ LAYERS: list[set[str]] = [
     {"preflight", "triggers"},
     {"operators", "sensors", "responses"},
     {"task_groups", "decorators"},
+    {"outside"},
     {""},
     {"provider_info"},
 ]
 # The local servers and the demo stand apart: only the command line imports them.
-APART = {"testing": {"core"}, "demo": {"testing", "exceptions", "core", "disk"}}
+APART = {
+    "testing": {"core", "exceptions"},
+    "demo": {"testing", "exceptions", "core", "disk"},
+}
 BELOW: dict[str, set[str]] = {
     room: set().union(*LAYERS[:number]) for number, layer in enumerate(LAYERS) for room in layer
 } | APART
