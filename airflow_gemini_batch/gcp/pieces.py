@@ -127,7 +127,7 @@ class _Cutter(Iterator[Piece]):
         """Yield the parts of all streams, each as large as there is room in the piece when it begins."""
         for source, stream in enumerate(streams):
             with closing(stream):
-                chunks = _whole_lines(stream)
+                chunks = whole_lines(stream)
                 chunk = next(chunks, b"")
                 while chunk:
                     path = self._folder / f"piece-{next(self._names)}-{source}.jsonl"
@@ -156,7 +156,7 @@ class _Cutter(Iterator[Piece]):
                 others.write((line if len(line) <= LONGEST_ROW else cut_line(line)) + b"\n")
 
 
-def _whole_lines(stream: Readable) -> Iterator[bytes]:
+def whole_lines(stream: Readable) -> Iterator[bytes]:
     """Yield a stream without its mark in chunks of whole lines, the last of which may lack its end."""
     rest = b""
     chunk = without_mark(stream.read(_CHUNK))

@@ -5,7 +5,6 @@ The twin of :mod:`airflow_gemini_batch.landing.schema_check`: both give the same
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,6 @@ from airflow_gemini_batch.landing.schema_check import (
 from airflow_gemini_batch.sql.dialect import BIGQUERY, Binder, Dialect
 
 _BYTE_ORDER_MARK = r"^\x{FEFF}"
-_UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
 
 
 def parsed_answer(text: str, sql: Dialect = BIGQUERY) -> str:
@@ -90,13 +88,14 @@ class _Value:
     names: tuple[str, ...] = ("",)
 
     def field(self, name: str) -> _Value:
-        if _UNQUOTABLE.search(name):
+        try:
+            path = self.sql.json_path(self.path, name)
+        except ValueError as error:
             raise InvalidRequestError(
-                f"response_schema: BigQuery can't read the field {name!r}. Rename it without quotes, backslashes and "
-                "line ends"
-            )
+                f"response_schema: BigQuery can't read the field {name!r}. Rename it {error}"
+            ) from None
         *before, last = self.names
-        return _Value(self.sql, self.root, f'{self.path}."{name}"', (*before, f"{last}.{name}"))
+        return _Value(self.sql, self.root, path, (*before, f"{last}.{name}"))
 
     def item(self, item: str, index: str) -> _Value:
         *before, last = self.names

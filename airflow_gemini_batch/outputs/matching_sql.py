@@ -49,6 +49,28 @@ def is_final(outcome: str) -> str:
     return f"{outcome} NOT IN ({_RETRIED})"
 
 
+def beside_requests(answers: str, contents: str, columns: Sequence[str]) -> str:
+    """Return answers whose line does not tell a key beside their requests, as they stand behind FROM, for DuckDB.
+
+    Without a key, or with one that several requests may have had, the content decides: an answer belongs to all
+    requests of the same. The request that has such a key alone is ``alone``, those of the same content are ``same``.
+
+    :param answers: rows with ``manifest``, ``label``, and ``digest`` and ``bare_key``, both as of
+        :class:`~airflow_gemini_batch.outputs.matching.AnswerIdentity`.
+    :param contents: the requests, with the same columns, and others.
+    :param columns: those that are wanted.
+    """
+    kept = ", ".join(f"ANY_VALUE({name}) AS {name}" for name in columns)
+    return f"""({answers}) AS nameless
+LEFT JOIN (
+  SELECT manifest, bare_key, {kept} FROM {contents} GROUP BY ALL HAVING COUNT(*) = 1
+) AS alone
+  ON nameless.label IS NULL AND alone.manifest = nameless.manifest AND alone.bare_key = nameless.bare_key
+LEFT JOIN {contents} AS same
+  ON nameless.label IS NULL AND alone.{columns[0]} IS NULL AND same.manifest = nameless.manifest
+    AND same.digest = nameless.digest"""
+
+
 @dataclass(frozen=True, slots=True)
 class TableMatch:
     """How the rows of an output table are matched with the requests in its source table.

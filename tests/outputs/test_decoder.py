@@ -12,8 +12,8 @@ from airflow_gemini_batch.outputs.decoder import read_answer
 from airflow_gemini_batch.outputs.matching import line_identity, read_identity
 from airflow_gemini_batch.outputs.rows import classify_output, row_usage
 from airflow_gemini_batch.outputs.usage import LONG_PROMPT
-from tests.landing.files.test_answer_reader import GOOD, changed
-from tests.landing.files.test_answer_reader import SHAPES as CHANGES
+from tests.landing.files.test_answers_sql import GOOD, changed
+from tests.landing.files.test_answers_sql import SHAPES as CHANGES
 from tests.outputs.row_shapes import SHAPES
 
 ROWS: list[Any] = [

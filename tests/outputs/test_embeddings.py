@@ -4,16 +4,12 @@ import json
 import math
 from typing import Any
 
-import orjson
 import pytest
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.landing.files.embedding_reader import EmbeddingReader
-from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult
 from airflow_gemini_batch.outputs.embeddings import (
     EmbeddedRow,
-    embedding_columns,
     fit_vector,
     read_embedding,
 )
@@ -26,7 +22,6 @@ from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS, Case, Refusal
 TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]
 OK = RowResult(Outcome.OK)
-LANDING = LandingPlan(("isbn",), embedding_columns("embedding"), family=GEMINI)
 
 
 def prediction(**statistics: Any) -> dict[str, Any]:
@@ -154,18 +149,6 @@ def test_row_with_a_status_failed_even_with_a_vector(
     found = read_embedding(family, row)
     assert (found.result.outcome, found.values) == (outcome, None)
     assert found.result.message
-
-
-@pytest.mark.parametrize(
-    ("model", "limit"),
-    [("gemini-embedding-001", 2048), ("publishers/google/models/gemini-embedding-2-preview", 8192)],
-)
-def test_text_is_truncated_at_the_limit_of_its_model(model: str, limit: int) -> None:
-    reader = EmbeddingReader(LANDING, model, lambda _: "digest")
-    for tokens, truncated in ((limit - 1, None), (limit, True)):
-        row = reader.read(orjson.dumps({"response": {"tokenCount": tokens, "embedding": {"values": VALUES}}}))
-        assert row is not None
-        assert row.values == ("digest", tokens, truncated, 2)
 
 
 @pytest.mark.parametrize("dimensions", [None, 2])
