@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
@@ -75,31 +75,40 @@ class RequestReader:
         return list(zip(labels, fingerprints, *columns, strict=True))
 
     def content(self, line: bytes) -> RequestContent | None:
-        """Return what a line asks; ``None`` for a line without a key."""
-        content = tolerant_object(line)
-        if content is None or (key := content.get("key")) is None:
+        """Return what a line asks; ``None`` for a line that can't be read.
+
+        Raises what :meth:`rows` raises.
+        """
+        if (content := self._object(line)) is None:
             return None
+        key = content["key"]
         text = text_of_key(key)
         bare_key = line_identity({**content, "key": text})
         digest = request_digest(content.get("request")).hex()
         return (_label(key), digest, bare_key, *self._columns(text))
 
     def _read_odd(self, line: bytes) -> RequestRow | None:
+        if (content := self._object(line)) is None:
+            return None
+        key = content["key"]
+        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
+        return (label, fingerprint_of_line(self._model, content), *self._columns(text_of_key(key)))
+
+    def _object(self, line: bytes) -> Mapping[str, Any] | None:
+        """Return a line that holds a request, which has a key then."""
         content, main = tolerant_object(line), self._family.main_column
         if content is None or not (
             main in content if self._family.is_flat else isinstance(content.get(main), dict)
         ):
             return None
-        key = content.get("key")
-        if key is None:
+        if content.get("key") is None:
             kind = "Embedding" if self._family.embeds else "Gemini"
             raise InvalidRequestError(
                 f'a request has no key, so its answer belongs to no row: give each line a "key" beside its "{main}", '
                 f'as in {{"key": "42", "{main}": …}}, or build the requests with Build{kind}RequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
-        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
-        return (label, fingerprint_of_line(self._model, content), *self._columns(text_of_key(key)))
+        return content
 
     def _columns(self, key: str) -> Sequence[str]:
         if len(self._key) == 1:
