@@ -310,15 +310,14 @@ FROM (
 ORDER BY place"""
 
 
-def _row(identity: AnswerIdentity, status: Any, response: Any, error: Any = None, time: Any = None) -> _Row:
-    from airflow_gemini_batch.core.jsonl import tolerant_object
+def _row(identity: AnswerIdentity, row: Mapping[str, Any]) -> _Row:
+    from airflow_gemini_batch.outputs.line_families import response_of
 
-    content = tolerant_object(response.encode()) if isinstance(response, str) else response
-    content = content if isinstance(content, Mapping) else {}
+    response, time = response_of(row), row.get("processed_time")
     cells = {**identity._asdict(), "time": None if time is None else str(time)}
-    for name, value in (("status", status), ("error", error), ("answer", content)):
+    for name, value in (("status", row.get("status")), ("error", row.get("error")), ("answer", response)):
         cells[name] = orjson.dumps(value, default=str).decode()
-    return _Row(cells, content)
+    return _Row(cells, response)
 
 
 def _rows_of_files(round_: Round, hook: GeminiBatchHook) -> Iterator[_Row]:
@@ -331,8 +330,7 @@ def _rows_of_files(round_: Round, hook: GeminiBatchHook) -> Iterator[_Row]:
     unreadable = 0
     for line in storage.lines(answer_files(round_, storage)):
         if row := tolerant_object(line):
-            cells = (row.get(name) for name in ("status", "response", "error", "processed_time"))
-            yield _row(answer_identity(row), *cells)
+            yield _row(answer_identity(row), row)
         else:
             unreadable += row is None
     if unreadable:
@@ -364,9 +362,8 @@ def _rows_of_table(round_: Round, hook: GeminiBatchHook) -> Iterator[_Row]:
         columns.remove(ERROR_COLUMN)
     if not columns:
         raise InvalidRequestError(f"{round_.output} has no column that could be the key of its answers")
-    for row in hook.bigquery_client.list_rows(table):
+    for row in map(dict, hook.bigquery_client.list_rows(table)):
         key = sent_key(key_text([row[name] for name in columns]))
-        error = row[ERROR_COLUMN] if told else None
-        yield _row(
-            AnswerIdentity(key, None), row["status"], row["response"], error, row.get("processed_time")
-        )
+        if not told:
+            row.pop(ERROR_COLUMN, None)
+        yield _row(AnswerIdentity(key, None), row)

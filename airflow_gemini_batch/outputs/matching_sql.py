@@ -1,4 +1,4 @@
-"""The SQL twin of ``outputs.matching``: BigQuery matches the rows of two tables, and no row leaves it.
+"""The SQL that matches answers with requests, and chooses among them. No row of a table leaves BigQuery.
 
 Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a column of the same name.
 """
@@ -27,7 +27,8 @@ _SOURCE = "gemini_batch_source"
 def best_first(outcome: str, *, round_: str = "", time: str = "", ties: str = "") -> str:
     """Return the items of an ORDER BY that put the answer that counts first, for BigQuery and DuckDB.
 
-    The twin of :func:`airflow_gemini_batch.outputs.matching.answer_rank`, which states the rule.
+    A good answer counts before any failure, then the one of the latest round, then a failure that is final before one
+    that another job may repair, then the newest.
 
     :param outcome: an expression, as are the others.
     :param round_: number of the job; left out where all rows are of one job.
