@@ -135,6 +135,7 @@ class _Cutter(Iterator[Piece]):
                     with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as others:
                         while chunk:
                             self._write(chunk, file, others)
+                            chunk = b""  # Its memory is free for the next one.
                             chunk = next(chunks, b"")
                             if self._written >= self._size:
                                 break
@@ -161,13 +162,19 @@ def whole_lines(stream: Readable) -> Iterator[bytes]:
     rest = b""
     chunk = without_mark(stream.read(_CHUNK))
     while chunk:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield rest + chunk[:end]
-            rest = chunk[end:]
+        first, end = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
+        if first:
+            # The rest and its end alone: copying all of the chunk takes as much memory again.
+            begin, lines, rest = rest + chunk[:first], chunk[first:end], chunk[end:]
+            chunk = b""
+            yield begin
+            if lines:
+                yield lines
+            lines = b""
         else:
             # Enough to be recognized as too long at its end; what follows is not kept.
             rest = (rest + chunk)[: LONGEST_ROW + 1]
+        chunk = b""  # Its memory is free for the next one.
         chunk = stream.read(_CHUNK)
     if rest:
         yield rest

@@ -43,7 +43,6 @@ STAGED = "gemini_batch_staged"
 
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
-_THREADS = 2
 PORTION_ROWS = 32_768
 PORTION_BYTES = 16 * 1024 * 1024
 
@@ -235,7 +234,7 @@ def staged_rows(
 
     Raises what :meth:`.Spool.fill` raises.
     """
-    with private_folder("landing") as folder, database_of_lines(folder, _THREADS) as database:
+    with private_folder("landing") as folder, database_of_lines(folder) as database:
         spool = Spool(plan, manifests, storage, database, folder)
         spool.fill(format_.vector_type)
         yield StagedRows(plan, database, folder, spool, log)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,10 +177,12 @@ class Spool:
                 reader = self._reader(manifest)
                 for blob in request_files(manifest, self.storage):
                     written = (blob.time_created - _EPOCH) // timedelta(microseconds=1)
-                    for lines in self.storage.chunks([blob]):
-                        found = reader.rows(lines)
-                        unreadable += found.count(None)
-                        yield from ((index, written, *row) for row in found if row)
+                    # Neither lines nor rows are held while the next lines are fetched.
+                    for row in chain.from_iterable(map(reader.rows, self.storage.chunks([blob]))):
+                        if row:
+                            yield (index, written, *row)
+                        else:
+                            unreadable += 1
                         if self._stopped:
                             return
 
