@@ -39,7 +39,7 @@ def line_form(plan: LandingPlan, limit: int) -> LineForm:
 
 
 def answers_query(plan: LandingPlan, vector_type: str) -> str:
-    """Return the query for the answers, in the order of their keys.
+    """Return the query for the answers, those that are not vectors in the order of their keys.
 
     Its columns are ``source``, ``label``, ``digest``, ``bare_key``, ``key_0``, ``key_1``, … (NULL where the label does
     not tell them), ``by_content`` (false), ``outcome``, ``code``, ``message``, ``value_0``, … (NULL unless the outcome
@@ -61,7 +61,14 @@ def answers_query(plan: LandingPlan, vector_type: str) -> str:
         "answered": "TRY_CAST(processed_time AS TIMESTAMPTZ)",
     }
     selected = ",\n  ".join(f"{value} AS {name}" for name, value in items.items())
-    return f"SELECT\n  {selected}\nFROM (\n{rows}\n) AS judged\nORDER BY {', '.join(keys)}"
+    query = f"SELECT\n  {selected}\nFROM (\n{rows}\n) AS judged"
+    return query if plan.embeds else f"{query}\nORDER BY {', '.join(keys)}"
+
+
+def vector_column(plan: LandingPlan) -> str:
+    """Return the column of :func:`answers_query` with the vectors."""
+    (index,) = (index for index, column in enumerate(plan.columns) if column.path == "values")
+    return f"value_{index}"
 
 
 def judged_query(plan: LandingPlan, schema: Mapping[str, Any], rows: str) -> str:

@@ -86,8 +86,11 @@ class StagedRows:
         self.tally, self.shortened = Tally(), 0
         samples: set[tuple[str, str]] = set()
         matched = 0
+        length = self.dimensions if self.plan.embeds else None
         for keys in self._ranges(present):
             repeated = self._stage(keys)
+            if self.plan.embeds:
+                self._take_vectors(length or 0)
             matched += self._count(samples) + repeated
             self.tally.duplicates += repeated
             yield keys
@@ -167,6 +170,14 @@ class StagedRows:
         self.database.register(STAGED, self._rows)
         return self._rows
 
+    def _take_vectors(self, length: int) -> None:
+        """Put vectors where their places stand."""
+        (name,) = (column.name for column in self.plan.columns if column.path == "values")
+        index = self._rows.schema.get_field_index(name)
+        vectors = self._spool.vectors.read(self._rows[name], length)
+        self._rows = self._rows.set_column(index, name, vectors)
+        self.database.register(STAGED, self._rows)
+
     def _check_keys(self, condition: str) -> None:
         names = ", ".join(key_names(self.plan))
         shared = self.database.execute(
@@ -235,8 +246,8 @@ def staged_rows(
     Raises what :meth:`.Spool.fill` raises.
     """
     with private_folder("landing") as folder, database_of_lines(folder) as database:
-        spool = Spool(plan, manifests, storage, database, folder)
-        spool.fill(format_.vector_type)
+        spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
+        spool.fill()
         yield StagedRows(plan, database, folder, spool, log)
 
 

@@ -28,8 +28,10 @@ from airflow_gemini_batch.landing.files.answers_sql import (
     judged_query,
     key_names,
     line_form,
+    vector_column,
 )
 from airflow_gemini_batch.landing.files.request_reader import RequestReader
+from airflow_gemini_batch.landing.files.vectors import VectorFile
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
@@ -58,9 +60,10 @@ class Spool:
     - ``last_jobs``: ``manifest``, and the last ``round`` and ``job`` of each.
     - ``requests``: ``manifest``, ``written``, ``label``, ``fingerprint``, ``key_0``, ``key_1``, …: see
       :data:`.RequestRow`.
-    - ``answers``: the columns of :func:`.answers_query` and of ``sources``. Those whose key is NULL belong to no
-      request.
+    - ``answers``: the columns of :func:`.answers_query` and of ``sources``, vectors by their places. Those whose key is
+      NULL belong to no request.
 
+    :param vector_type: as of :func:`.answers_query`.
     :param unreadable_requests: lines that could not be read.
     :param unreadable_answers: the same of answers.
     :param unknown: answers whose line does not tell a key, and that belong to no request.
@@ -72,16 +75,25 @@ class Spool:
     storage: StorageObjects
     database: DuckDBPyConnection
     folder: Path
+    vector_type: str
     unreadable_requests: int = 0
     unreadable_answers: int = 0
     unknown: int = 0
     row_bytes: int = 1
     _stopped: bool = field(default=False, init=False)
+    _vectors: VectorFile | None = field(default=None, init=False)
 
-    def fill(self, vector_type: str) -> None:
+    @property
+    def vectors(self) -> VectorFile:
+        """Where the vectors are."""
+        if self._vectors is None:
+            self._vectors = VectorFile(
+                make_private(self.folder / "vectors"), vector_column(self.plan), self.vector_type
+            )
+        return self._vectors
+
+    def fill(self) -> None:
         """Read the files.
-
-        :param vector_type: as of :func:`.answers_query`.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for requests without a key, and
         :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
@@ -91,7 +103,7 @@ class Spool:
         with ThreadPoolExecutor(1, "requests") as background:
             reading = background.submit(self._write_requests)
             try:
-                answers = self._write_answers(blobs, vector_type)
+                answers = self._write_answers(blobs)
                 self.unreadable_requests = reading.result()
             finally:
                 self._stopped = True
@@ -123,8 +135,10 @@ class Spool:
         if self.plan.embeds and self.plan.dimensions is None:
             query = f"WITH {of_one_length('answers_by_key', DUCKDB)} FROM gemini_batch_alike"
         self._view("answers", query)
+        beside = self.vectors.size if self.plan.embeds else 0
         ((self.row_bytes,),) = self.database.execute(
-            "SELECT IFNULL(SUM(total_uncompressed_size), 0) // GREATEST((SELECT COUNT(*) FROM answers_by_key), 1) + 1 "
+            f"SELECT (IFNULL(SUM(total_uncompressed_size), 0) + {beside}) "
+            "// GREATEST((SELECT COUNT(*) FROM answers_by_key), 1) + 1 "
             f"FROM parquet_metadata([{', '.join(map(literal, answers.files))}])"
         ).fetchall()
 
@@ -155,10 +169,11 @@ class Spool:
                 self.database.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
         return blobs
 
-    def _write_answers(self, blobs: Sequence[Blob], vector_type: str) -> AnswerLines:
+    def _write_answers(self, blobs: Sequence[Blob]) -> AnswerLines:
         form = line_form(self.plan, most_tokens(self.manifests[0].model))
-        query = answers_query(self.plan, vector_type)
-        answers = AnswerLines(self.database, self.folder, query, form, _write_rows)
+        query = answers_query(self.plan, self.vector_type)
+        write = self.vectors.write_rows if self.plan.embeds else _write_rows
+        answers = AnswerLines(self.database, self.folder, query, form, write)
         for piece in self.storage.pieces(blobs, self.folder, form.is_odd, form.piece_size):
             answers.add(piece)
         if not answers.files:
