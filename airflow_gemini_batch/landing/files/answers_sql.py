@@ -22,12 +22,14 @@ from airflow_gemini_batch.outputs.classify_sql import (
     outcome_case,
     status_code,
 )
+from airflow_gemini_batch.outputs.embeddings import LONGEST
 from airflow_gemini_batch.outputs.lines import GENERATED, LineForm
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
 from airflow_gemini_batch.outputs.vectors_sql import checked_vectors, fitted_numbers, is_shortened
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
 
 _OK = f"'{Outcome.OK}'"
+_LARGEST_FLOAT = 3.4e38
 
 
 def line_form(plan: LandingPlan, limit: int) -> LineForm:
@@ -161,7 +163,8 @@ FROM (
 
 
 def _vectors(plan: LandingPlan, vector_type: str) -> tuple[str, Mapping[str, str]]:
-    rows = f"""WITH {checked_vectors("gemini_batch_read", plan.dimensions, DUCKDB)}
+    longest = _LARGEST_FLOAT if vector_type == "FLOAT" else LONGEST
+    rows = f"""WITH {checked_vectors("gemini_batch_read", plan.dimensions, DUCKDB, longest)}
 FROM gemini_batch_judged"""
     facts = {
         "values": f"{fitted_numbers('judged', plan.dimensions, DUCKDB)}::{vector_type}[]",
