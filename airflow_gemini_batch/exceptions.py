@@ -136,3 +136,7 @@ class OutputNotReadyError(GeminiBatchError):
     """The output will never become ready."""
 
     retryable = False
+
+
+class RowsUnreadableError(GeminiBatchError):
+    """The requests or answers of a job could not be read, so its outcomes and tokens are not known."""
