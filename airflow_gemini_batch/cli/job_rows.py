@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from airflow_gemini_batch.core.model_families import ModelFamily, family_of
@@ -14,7 +15,10 @@ from airflow_gemini_batch.jobs.client import Connection
 from airflow_gemini_batch.jobs.listed import ListedSubmission
 from airflow_gemini_batch.jobs.rounds import EndedRound, Rounds
 from airflow_gemini_batch.jobs.spending import Spending, spent_on
+from airflow_gemini_batch.jobs.state import BatchJob
 from airflow_gemini_batch.jobs.submission import Submission, parse_destination, parse_requests
+from airflow_gemini_batch.outputs.classify import Tally
+from airflow_gemini_batch.outputs.summary import OutputSummary
 from airflow_gemini_batch.vertex.resource import VertexJobName
 
 
@@ -71,14 +75,40 @@ def rows_of(connection: Connection, submission: ListedSubmission, prices: str | 
             model_parameters={},
             family=family,
         )
-        location = VertexJobName.parse(str(first.name)).location
     log = Warnings()
     with _reading(str(first.name)):
         read = Rounds(asked, connection.store, lambda name: connection.get_conn(name).get(name), log).up_to(
             last
         )
-        spending = spent_on(read, first.model, lambda: PriceTable.load(prices, location=location), log)
+        spending = spent_on(read, first.model, lambda: _prices(first, prices), log)
     return SubmissionRows(family, read, spending, log.texts)
+
+
+def read_job(connection: Connection, job: BatchJob, prices: str | None) -> SubmissionRows:
+    """Read the answers of one job that has ended, whatever it was asked: rows that are not in its output do not count.
+
+    Raises what :func:`rows_of` raises.
+    """
+    family = family_of(job.model)
+    if family is None:
+        raise RowsUnreadableError(f"The form of the answers of the model {job.model} is not known")
+    log = Warnings()
+    with _reading(str(job.name)):
+        tally = None
+        if job.output:
+            store = connection.store.of(job.output)
+            tally = store.tally(job.output)
+        if job.output and tally:
+            summary = OutputSummary(tally, count_usage=partial(store.usage, job.output))
+        else:
+            summary = OutputSummary(Tally())
+        ended = EndedRound(job, (), summary, has_output=tally is not None)
+        spending = spent_on([ended], job.model, lambda: _prices(job, prices), log)
+    return SubmissionRows(family, [ended], spending, log.texts)
+
+
+def _prices(job: BatchJob, file: str | None) -> PriceTable:
+    return PriceTable.load(file, location=VertexJobName.parse(str(job.name)).location)
 
 
 @contextmanager
