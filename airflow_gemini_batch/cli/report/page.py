@@ -37,7 +37,7 @@ table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 th, td { text-align: left; padding: .35rem .7rem; border-top: 1px solid var(--edge); vertical-align: top; }
 thead th { border-top: 0; color: var(--soft); font-weight: 600; white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.text { min-width: 6.5rem; overflow-wrap: anywhere; }
+td.text { min-width: 6.5rem; overflow-wrap: break-word; }
 td.long { min-width: 16rem; overflow-wrap: anywhere; }
 a { color: light-dark(#1a5fb4, #8ab8ff); }
 """
