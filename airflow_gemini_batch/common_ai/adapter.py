@@ -78,7 +78,7 @@ _PROMPT = PromptTemplate((Placeholder(PROMPT),))
 class VertexBatchAdapter(BatchAdapter):  # type: ignore[misc] # that provider is not there where types are checked
     """Run the prompts of ``@task.llm_batch`` as a batch job on Vertex AI.
 
-    The task's ``model_id`` begins with ``google-vertex:``, as in ``google-vertex:gemini-3.8-flash``.
+    The task's ``model_id`` is that of ``@task.llm``: ``google-cloud:gemini-3.8-flash``.
 
     An adapter gets no more of the task's connection than its password and its host. So the host says where the requests
     and answers go, and which connection of Google Cloud to use: ``gs://BUCKET/FOLDER?gcp_conn_id=NAME&location=PLACE``;
@@ -90,7 +90,7 @@ class VertexBatchAdapter(BatchAdapter):  # type: ignore[misc] # that provider is
     :param base_url: the host of the connection.
     """
 
-    name = "google-vertex"
+    name = "google-cloud"
     conn_types = frozenset({"pydanticai", "pydanticai_vertex"})
     max_requests = GENERATE_CONTENT.max_rows
     max_payload_bytes = LARGEST_FILE

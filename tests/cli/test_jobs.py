@@ -14,6 +14,7 @@ from airflow_gemini_batch.cli.screen import results, screen
 from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.jobs.state import JobState
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
+from tests.support.dag_runs import migrate
 from tests.support.jobs import job_request, seed, wait_for
 from tests.support.requests_data import BAD_REQUEST, request, upload
 
@@ -27,6 +28,9 @@ def run(vertex, monkeypatch):
     """Run a command against the local server, with the credentials of this machine."""
     monkeypatch.setattr(screen, "width", 200)
     monkeypatch.setattr(results, "width", 200)
+    # A terminal does not have it; the command sets it, and it goes with the test.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
+    monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT")
 
     def run(
         *arguments: str,
@@ -199,6 +203,19 @@ def test_each_way_to_the_service(run, vertex, shop, monkeypatch, place):
         monkeypatch.delenv("GOOGLE_VERTEX_BASE_URL")
         place = ["--endpoint", vertex.url]
     result = run("jobs", "list", "--json", "--label", f"shop={shop}", place=tuple(place))
+    assert listed(result) == [name.job_id]
+
+
+def test_connection_may_be_in_the_database_of_airflow(run, vertex, shop, monkeypatch):
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    migrate()
+    extra = json.dumps({"is_anonymous": True, "project": PROJECT, "location": LOCATION})
+    with create_session() as session:
+        session.add(Connection(conn_id=shop, conn_type="google_cloud_platform", extra=extra))
+    (name,) = seed(vertex, labels={"shop": shop}, **QUEUED)
+    result = run("jobs", "list", "--json", "--label", f"shop={shop}", place=("--connection", shop))
     assert listed(result) == [name.job_id]
 
 

@@ -27,7 +27,7 @@ except ImportError:
 else:
     from airflow_gemini_batch.common_ai.adapter import VertexBatchAdapter, _identity
 
-MODEL = "google-vertex:gemini-3.8-flash"
+MODEL = "google-cloud:gemini-3.8-flash"
 
 
 class Described(BaseModel):
@@ -69,7 +69,7 @@ def ask(vertex, place, tmp_path):
 
 
 def test_common_ai_finds_the_adapter_by_its_entry_point():
-    assert dispatch.import_adapter_class("google-vertex") is VertexBatchAdapter
+    assert dispatch.import_adapter_class("google-cloud") is VertexBatchAdapter
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert list(project["entry-points"][dispatch.ENTRY_POINT_GROUP]) == [VertexBatchAdapter.name]
 
@@ -159,18 +159,18 @@ def test_cancelled_job_keeps_what_it_has_answered(ask, vertex):
     ("requests", "options", "told"),
     [
         (
-            [{"prompt": "a", "model": "google-vertex:gemini-3.8-pro"}],
+            [{"prompt": "a", "model": "google-cloud:gemini-3.8-pro"}],
             {},
             "all requests of a job ask one model",
         ),
-        ([{"prompt": "a", "model": "openai:gpt-5"}], {}, "does not resolve to the 'google-vertex' adapter"),
+        ([{"prompt": "a", "model": "openai:gpt-5"}], {}, "does not resolve to the 'google-cloud' adapter"),
         (["a"], {"request_params": {"safetySettings": 3}}, "Request 0: safety_settings"),
         (
             [{"prompt": "a"}, {"prompt": "b", "params": {"temperature": "warm"}}],
             {"request_params": {"temperature": 1}},
             "Request 1: ",
         ),
-        (["a"], {"model_id": "google-vertex:models/x"}, "is not a name"),
+        (["a"], {"model_id": "google-cloud:models/x"}, "is not a name"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_is_created(ask, vertex, requests, options, told):
