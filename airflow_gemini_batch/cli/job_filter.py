@@ -14,7 +14,7 @@ from airflow_gemini_batch.jobs.state import BatchJob, JobState
 UNFINISHED = "unfinished"
 STATE_NAMES = (UNFINISHED, *(state.short.lower() for state in JobState))
 
-_AGE = re.compile(r"(\d{1,5})\s*(min|h|d|w)")
+_AGE = re.compile(r"(\d{1,4})\s*(min|h|d|w)", re.ASCII)
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _CLOCK_SKEW = timedelta(hours=1)
 

@@ -288,7 +288,7 @@ def _ask(under_way: Sequence[BatchJob]) -> None:
         now = utc_now()
         queued, ran = time_text(queued_seconds(job, now)), time_text(run_seconds(job, now))
         times = ", ".join(f"{verb} {text}" for verb, text in (("queued", queued), ("ran", ran)) if text)
-        facts = "; ".join(filter(None, (task_text(job), rows_text(job) or "no rows yet", times)))
+        facts = "; ".join(filter(None, (task_text(job), f"rows: {rows_text(job) or 'none yet'}", times)))
         screen.print(escape(f"{job}: {facts}"), soft_wrap=True)
     screen.print(
         "Rows that are finished when a job stops are billed, and their answers are kept. The other rows are neither "

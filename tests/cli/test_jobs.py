@@ -300,6 +300,17 @@ def test_watch_waits_for_the_end_and_tells_each_change(run, vertex):
     assert states == ["PENDING", "RUNNING", "SUCCEEDED"]
 
 
+def test_terminal_shows_a_table_below_the_changes(run, vertex, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(screen, "_force_terminal", True)
+    monkeypatch.setattr(screen, "is_interactive", True)
+    (name,) = seed(vertex, queue_seconds=0.3, run_seconds=0.3)
+    vertex.faults.plan("error", on="get", times=1, skip=2, status="UNAVAILABLE")
+    shown = run("jobs", "watch", name.job_id, "--every", "0.1").stderr
+    for told in ("queued", "PENDING", "is RUNNING", "unknown (was ", "100 rows done"):
+        assert told in shown
+
+
 def test_watch_takes_all_unfinished_jobs_that_match(run, vertex, shop):
     names = seed(vertex, 2, labels={"shop": shop}, run_seconds=0.4)
     seed(vertex, labels={"shop": "another"}, **RUNNING)
