@@ -13,8 +13,8 @@ from airflow_gemini_batch.cli import app
 from airflow_gemini_batch.cli.screen import results, screen
 from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.jobs.state import JobState
+from airflow_gemini_batch.testing.dag_runs import prepare_database
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
-from tests.support.dag_runs import migrate
 from tests.support.jobs import job_request, seed, wait_for
 from tests.support.requests_data import BAD_REQUEST, request, upload
 
@@ -210,7 +210,7 @@ def test_connection_may_be_in_the_database_of_airflow(run, vertex, shop, monkeyp
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
 
-    migrate()
+    prepare_database()
     extra = json.dumps({"is_anonymous": True, "project": PROJECT, "location": LOCATION})
     with create_session() as session:
         session.add(Connection(conn_id=shop, conn_type="google_cloud_platform", extra=extra))

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseN
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator, SummaryNotifier
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from tests.support.dag_runs import run_dag
+from airflow_gemini_batch.testing.dag_runs import run_dag
 from tests.support.requests_data import request, upload
 
 SECRET = "patient-4711"
