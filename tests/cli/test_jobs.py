@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from airflow_gemini_batch import SubmitGeminiBatchOperator
 from airflow_gemini_batch.cli import app
 from airflow_gemini_batch.cli.screen import results, screen
 from airflow_gemini_batch.core.labels import airflow_labels
@@ -17,6 +18,8 @@ from airflow_gemini_batch.testing.dag_runs import prepare_database
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
 from tests.support.jobs import job_request, seed, wait_for
 from tests.support.requests_data import BAD_REQUEST, request, upload
+from tests.support.tables import fill, make_dataset
+from tests.support.tasks import run_task
 
 RUNNING = {"run_seconds": 3600.0}
 QUEUED = {"queue_seconds": 3600.0}
@@ -264,6 +267,38 @@ def test_show_reads_rows_tokens_and_cost_on_request(run, ended_job):
     text = run("jobs", "show", str(ended_job), "--rows").stdout
     for told in ("Rows        3 ok, 1 rejected", "Tokens      ", "Cost        $", "Query       "):
         assert told in text
+
+
+@pytest.mark.parametrize("kind", ["files", "tables"])
+@pytest.mark.parametrize("asked_for", ["first", "follow-up"])
+def test_show_adds_up_a_job_and_its_follow_up(
+    run, gemini_batch_stack, vertex, client, bucket, kind, asked_for
+):
+    rows = [{"isbn": f"978-{number}", **request(f"prompt {number}")} for number in range(6)]
+    if kind == "tables":
+        columns = {"isbn": "STRING", "request": "JSON"}
+        source = fill(gemini_batch_stack, f"{make_dataset(gemini_batch_stack)}.books", columns, rows)
+    else:
+        source = upload(gemini_batch_stack, bucket, "in/books.jsonl", rows)
+    vertex.faults.plan("missing_rows", share=0.4)
+    manifest = run_task(
+        SubmitGeminiBatchOperator(
+            task_id="ask",
+            model="gemini-3.8-flash",
+            requests=source,
+            poll_interval=0.05,
+            max_failed_fraction=1.0,
+        )
+    )
+    first, follow_up = (round_["job_name"] for round_ in manifest["rounds"])
+    result = run("jobs", "show", first if asked_for == "first" else follow_up, "--rows", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [job["name"] for job in found["jobs"]] == [first, follow_up]
+    assert [job["follow_up"] for job in found["jobs"]] == [0, 1]
+    assert found["outcomes"] == manifest["counts"]
+    assert found["tokens"] == manifest["usage"]
+    assert found["cost"] == manifest["cost"]
 
 
 def test_show_tells_what_it_could_not_find_out(run, vertex, shop):

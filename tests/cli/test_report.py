@@ -17,6 +17,7 @@ from airflow_gemini_batch.cli.report import charts
 from airflow_gemini_batch.cli.report.history import End, History, PastJob, cost_text
 from airflow_gemini_batch.cli.report.page import MOST_JOBS, page
 from airflow_gemini_batch.cli.screen import screen
+from airflow_gemini_batch.core.addresses import parse_address
 from airflow_gemini_batch.core.labels import airflow_labels
 from airflow_gemini_batch.costs.prices import Cost
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
@@ -24,6 +25,7 @@ from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.support.jobs import job_request, seed, wait_for
 from tests.support.requests_data import BAD_REQUEST, request, upload
+from tests.support.tables import fill, make_dataset
 
 NOW = datetime(2026, 11, 27, 2, 0, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -230,6 +232,20 @@ def test_report_reads_outcomes_tokens_and_cost_on_request(run, shop):
     assert re.search(
         r"<b>\$0\.\d{4} at batch rates of [\d-]+, without 2 jobs whose cost is not known</b>", text
     )
+
+
+def test_report_reads_answers_in_tables_too(run, gemini_batch_stack, client, bucket):
+    dataset = make_dataset(gemini_batch_stack)
+    rows = [{"isbn": f"978-{number}", **request(f"prompt {number}")} for number in range(3)]
+    books = fill(gemini_batch_stack, f"{dataset}.books", {"isbn": "STRING", "request": "JSON"}, rows)
+    label = f"shop-{uuid.uuid4().hex[:12]}"
+    addresses = {"requests": (parse_address(books),), "destination": parse_address(f"{dataset}.answers")}
+    job = client.create(job_request(bucket, labels={"shop": label}, **addresses))
+    wait_for(client, job.name, JobState.SUCCEEDED)
+    result, text = run("--label", f"shop={label}", "--rows")
+    assert result.exit_code == 0, result.stderr
+    assert "<b>3 ok</b>" in text
+    assert re.search(r"<b>\$0\.\d{4} at batch rates of [\d-]+</b>", text)
 
 
 def test_rows_that_cannot_be_read_are_unknown_and_told(run, shop, monkeypatch):
