@@ -16,7 +16,6 @@ from airflow_gemini_batch.cli.connection import (
     ProjectOption,
     connect,
 )
-from airflow_gemini_batch.cli.job_rows import read_job
 from airflow_gemini_batch.cli.jobs import (
     DagOption,
     LabelOption,
@@ -89,6 +88,8 @@ def report(
 
 
 def _past(connection: Connection, job: BatchJob, prices: str | None, warnings: list[str]) -> PastJob:
+    from airflow_gemini_batch.cli.job_rows import read_job
+
     if job.state.stage.waits:
         return PastJob(job)
     with screen.status(escape(f"Reading the rows of {job.name.job_id} …")):
