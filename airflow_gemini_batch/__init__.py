@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
     from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
@@ -43,6 +44,7 @@ __all__ = [
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
+    "GroupResult",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -52,6 +54,7 @@ __all__ = [
     "SummaryNotifier",
     "TextEmbeddingTaskGroup",
     "iter_responses",
+    "run_here",
 ]
 
 _HOMES = {
@@ -63,6 +66,7 @@ _HOMES = {
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
+    "GroupResult": "outside",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
@@ -72,6 +76,7 @@ _HOMES = {
     "SummaryNotifier": "notifications.summary",
     "TextEmbeddingTaskGroup": "task_groups.embedding",
     "iter_responses": "responses",
+    "run_here": "outside",
 }
 
 

@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
     {"preflight", "triggers"},
     {"operators", "sensors", "responses"},
     {"task_groups", "decorators", "notifications", "common_ai"},
+    {"outside"},
     {""},
     {"provider_info"},
 ]

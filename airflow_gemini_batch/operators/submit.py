@@ -18,6 +18,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_requ
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink, persist_link
+from airflow_gemini_batch.operators.telemetry import record
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -245,6 +246,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             submitted = run.follow_up(job)
         finished = run.finish(job)
         self.tell(context, finished.summary)
+        record(finished.manifest, self.log, embeds=self._family().embeds)
         return finished.manifest.to_json()
 
     def _run(self, context: Context) -> BatchRun:
