@@ -28,6 +28,7 @@ from airflow.providers.common.ai.exceptions import (
 )
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.core.labels import IDENTITY_LABEL
 from airflow_gemini_batch.core.log import ShownLog
@@ -43,7 +44,6 @@ from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.jobs.submission import JobRequest, output_address, parse_requests
 from airflow_gemini_batch.outputs.classify import Tally
-from airflow_gemini_batch.outputs.usage import usage_of
 from airflow_gemini_batch.requests.files.importable import importable_template
 from airflow_gemini_batch.requests.files.shards import RequestFiles
 from airflow_gemini_batch.requests.lines import PROMPT, request_line
@@ -292,7 +292,6 @@ def _identity(key: str, fingerprint: str) -> str:
 
 
 def _result(response: Response) -> RawResultItem:
-    model, usage = usage_of(response.response)
     candidates = response.response.get("candidates")
     finish = candidates[0].get("finishReason") if candidates else None
     answered = response.outcome.answered
@@ -300,10 +299,10 @@ def _result(response: Response) -> RawResultItem:
         custom_id=response.key,
         index=int(response.key.rpartition("-")[2]),
         provider_status="success" if answered else "errored",
-        model=model or None,
+        model=response.response.get("modelVersion"),
         usage={
-            "input_tokens": usage.prompt_tokens + usage.tool_tokens,
-            "output_tokens": usage.output_tokens + usage.thoughts_tokens,
+            "input_tokens": _tokens(response, "batch_prompt_tokens", "batch_tool_tokens"),
+            "output_tokens": _tokens(response, "batch_output_tokens", "batch_thoughts_tokens"),
         },
         finish_reason=finish,
         error=None
@@ -316,3 +315,8 @@ def _result(response: Response) -> RawResultItem:
         },
         raw=response,
     )
+
+
+def _tokens(response: Response, *columns: str) -> int:
+    counts = response.response.get("usageMetadata") or {}
+    return sum(counts.get(TOKEN_COLUMNS[column]) or 0 for column in columns)
