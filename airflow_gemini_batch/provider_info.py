@@ -36,6 +36,7 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "gemini_batch", "class-name": f"{_PACKAGE}.decorators.gemini_batch.gemini_batch_task"}
         ],
+        "notifications": [f"{_PACKAGE}.notifications.summary.SummaryNotifier"],
         "config": {
             "gemini_batch": {
                 "description": "Gemini and embedding batch jobs on Vertex AI.",

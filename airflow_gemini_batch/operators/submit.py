@@ -177,7 +177,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
-        with self.running():
+        with self.executing(context):
             self._warn_of_execution_timeout()
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
@@ -192,7 +192,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
-        with self.running():
+        with self.executing(context):
             with as_invalid_request("job_name of the trigger's event"):
                 name = self.hook.job_name(event["job_name"])
             run = self._run(context)

@@ -1,4 +1,4 @@
-"""The SQL twin of ``outputs.matching``: BigQuery matches the rows of two tables, and no row leaves it.
+"""The SQL that matches answers with requests, and chooses among them. No row of a table leaves BigQuery.
 
 Columns of tables are qualified by an alias, since in GoogleSQL an alias hides a column of the same name.
 """
@@ -28,7 +28,8 @@ _SOURCE = "gemini_batch_source"
 def best_first(outcome: str, *, round_: str = "", time: str = "", ties: str = "") -> str:
     """Return the items of an ORDER BY that put the answer that counts first, for BigQuery and DuckDB.
 
-    The twin of :func:`airflow_gemini_batch.outputs.matching.answer_rank`, which states the rule.
+    A good answer counts before any failure, then the one of the latest round, then a failure that is final before one
+    that another job may repair, then the newest.
 
     :param outcome: an expression, as are the others.
     :param round_: number of the job; left out where all rows are of one job.
@@ -48,6 +49,28 @@ def best_first(outcome: str, *, round_: str = "", time: str = "", ties: str = ""
 def is_final(outcome: str) -> str:
     """Return the condition that a row needs no other job, for BigQuery and DuckDB."""
     return f"{outcome} NOT IN ({_RETRIED})"
+
+
+def beside_requests(answers: str, contents: str, columns: Sequence[str]) -> str:
+    """Return answers whose line does not tell a key beside their requests, as they stand behind FROM, for DuckDB.
+
+    Without a key, or with one that several requests may have had, the content decides: an answer belongs to all
+    requests of the same. The request that has such a key alone is ``alone``, those of the same content are ``same``.
+
+    :param answers: rows with ``manifest``, ``label``, and ``digest`` and ``bare_key``, both as of
+        :class:`~airflow_gemini_batch.outputs.matching.AnswerIdentity`.
+    :param contents: the requests, with the same columns, and others.
+    :param columns: those that are wanted.
+    """
+    kept = ", ".join(f"ANY_VALUE({name}) AS {name}" for name in columns)
+    return f"""({answers}) AS nameless
+LEFT JOIN (
+  SELECT manifest, bare_key, {kept} FROM {contents} GROUP BY ALL HAVING COUNT(*) = 1
+) AS alone
+  ON nameless.label IS NULL AND alone.manifest = nameless.manifest AND alone.bare_key = nameless.bare_key
+LEFT JOIN {contents} AS same
+  ON nameless.label IS NULL AND alone.{columns[0]} IS NULL AND same.manifest = nameless.manifest
+    AND same.digest = nameless.digest"""
 
 
 @dataclass(frozen=True, slots=True)

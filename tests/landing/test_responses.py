@@ -112,8 +112,9 @@ def test_row_that_came_twice_is_yielded_once_a_good_one_first(files):
 
 
 def test_reading_is_lazy(files, monkeypatch):
-    source = files.requests("1", "2")
-    output = files.output(line("1", good("one")), line("2", good("two")))
+    monkeypatch.setattr("airflow_gemini_batch.responses._MOST_ROWS", 2)
+    keys = [str(number) for number in range(6)]
+    output = files.output(*(line(key, good("answer")) for key in keys))
     lines = []
     read_lines = CloudStorage.lines
 
@@ -123,10 +124,11 @@ def test_reading_is_lazy(files, monkeypatch):
             yield one
 
     monkeypatch.setattr(CloudStorage, "lines", counted)
-    answers = iter_responses(files.manifest(source, output).to_json())
+    answers = iter_responses(files.manifest(files.requests(*keys), output).to_json())
     assert lines == []
-    assert [one.key for one in itertools.islice(answers, 1)] == ["1"]
-    assert len(lines) == 1
+    assert [one.key for one in itertools.islice(answers, 1)] == ["0"]
+    assert len(lines) == 2
+    assert [one.key for one in answers] == keys[1:]
 
 
 def test_lines_that_can_t_be_read_and_rows_that_nobody_asked_for_are_left_out(files, caplog):

@@ -12,11 +12,10 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import identifier
-from airflow_gemini_batch.landing.files.formats import JSON_LINES
-from airflow_gemini_batch.landing.files.matching import staged_rows
-from airflow_gemini_batch.landing.files.merge import FileRows
+from airflow_gemini_batch.landing.files.formats import JSON_LINES, Layout
+from airflow_gemini_batch.landing.files.matching import STAGED, staged_rows
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
+from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
@@ -38,7 +37,7 @@ def stage_files(
     Raises what :func:`~airflow_gemini_batch.landing.files.matching.staged_rows` raises.
     """
     with staged_rows(plan, manifests, StorageObjects(storage_client), log, JSON_LINES) as rows:
-        columns = staging_columns(rows.plan)
+        columns = staging_columns(plan)
         # A repeated column takes an empty list, and no null.
         values = ", ".join(
             f"COALESCE({identifier(name)}, []) AS {identifier(name)}"
@@ -46,9 +45,10 @@ def stage_files(
             else identifier(name)
             for name, kind in columns.items()
         )
-        staged = FileRows(f"SELECT {values} FROM {rows.table}", columns)
         file = rows.folder / "load.jsonl"
-        JSON_LINES.write(rows.database, staged, plan.key, file, rows.vectors)
+        with JSON_LINES.writing(rows.database, file, Layout(columns, plan.key)) as write:
+            for _ in rows.portions():
+                write(rows.database.sql(f"SELECT {values} FROM {STAGED}").to_arrow_table())
         _load(plan, file, staging, bigquery_client, log)
 
 
