@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
     from airflow_gemini_batch.sensors.output import GeminiBatchOutputFilesSensor, GeminiBatchOutputTableSensor
@@ -42,14 +44,17 @@ __all__ = [
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
+    "GroupResult",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
     "PreflightTextEmbeddingBatchOperator",
     "SubmitGeminiBatchOperator",
     "SubmitTextEmbeddingBatchOperator",
+    "SummaryNotifier",
     "TextEmbeddingTaskGroup",
     "iter_responses",
+    "run_here",
 ]
 
 _HOMES = {
@@ -61,14 +66,17 @@ _HOMES = {
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
+    "GroupResult": "outside",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
     "PreflightTextEmbeddingBatchOperator": "operators.preflight",
     "SubmitGeminiBatchOperator": "operators.gemini",
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
+    "SummaryNotifier": "notifications.summary",
     "TextEmbeddingTaskGroup": "task_groups.embedding",
     "iter_responses": "responses",
+    "run_here": "outside",
 }
 
 

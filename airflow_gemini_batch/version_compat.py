@@ -195,6 +195,22 @@ def _states_from_the_database(
     return states
 
 
+def takes_events_of(alias: str) -> bool:
+    """Return whether a task may add an event of an alias among its outlets. It blocks.
+
+    Airflow 2 fails a task, after all its work, for an alias that is not in the database: in ``airflow dags test``, and
+    before the DAG processor has read the DAG.
+    """
+    if AIRFLOW_V_3_0_PLUS:
+        return True
+    from airflow.models.dataset import DatasetAliasModel  # type: ignore[import-not-found]
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return session.scalar(select(DatasetAliasModel.id).where(DatasetAliasModel.name == alias)) is not None
+
+
 def task_result(dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
     """Return what a task instance has returned; ``None`` for nothing. It blocks."""
     from airflow.providers.common.compat.sdk import XCom

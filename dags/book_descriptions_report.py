@@ -28,7 +28,7 @@ with DAG(
         )
         landings = [dict(event.extra) for events in context[known].values() for event in events]
         for landing in landings:
-            failed = sum(landing["counts"].values()) - landing["rows"]
+            failed = sum(landing[name] for name in landing if name.startswith("rows_")) - landing["rows"]
             print(f"{landing['rows']} rows landed, {failed} failed, {landing['cost_usd']} USD")
         return landings
 

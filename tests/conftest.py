@@ -128,6 +128,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return left_out or None
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failed test when it fails, for a run of the gate that is stopped before its end."""
+    if report.failed and "GEMINI_BATCH_COUNT_TESTS" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.when} of {report.nodeid} failed:\n{report.longreprtext[-3000:]}", flush=True)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the number of tests in each folder, for the gate."""
     if "GEMINI_BATCH_COUNT_TESTS" not in os.environ:

@@ -34,12 +34,16 @@ LAYERS: list[set[str]] = [
     {"hooks"},
     {"preflight", "triggers"},
     {"operators", "sensors", "responses"},
-    {"task_groups", "decorators"},
+    {"task_groups", "decorators", "notifications", "common_ai"},
+    {"outside"},
     {""},
     {"provider_info"},
 ]
 # The local servers and the demo stand apart: only the command line imports them.
-APART = {"testing": {"core"}, "demo": {"testing", "exceptions", "core", "disk"}}
+APART = {
+    "testing": {"core", "exceptions"},
+    "demo": {"testing", "exceptions", "core", "disk"},
+}
 BELOW: dict[str, set[str]] = {
     room: set().union(*LAYERS[:number]) for number, layer in enumerate(LAYERS) for room in layer
 } | APART

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import COLLECTED
+from tests.googlesql.on_evaluator import TESTS as ON_EVALUATOR
 
 if TYPE_CHECKING:
     import pytest
@@ -28,3 +29,10 @@ def test_no_folder_is_skipped_by_its_name(pytestconfig: pytest.Config) -> None:
     folders = [path for path in TESTS.rglob("*") if path.is_dir()]
     skipped = pytestconfig.getini("norecursedirs")
     assert [path for path in folders if any(fnmatch(path.name, pattern) for pattern in skipped)] == []
+
+
+def test_tests_for_the_reference_evaluator_exist() -> None:
+    for named in ON_EVALUATOR.split():
+        file, _, test = named.partition("::")
+        source = (TESTS.parent / file).read_text(encoding="utf-8")
+        assert not test or f"def {test.partition('[')[0]}(" in source, named

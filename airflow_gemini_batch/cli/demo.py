@@ -84,8 +84,23 @@ def up(
             help="Folder to keep all files in. By default, a temporary folder that is removed at the end."
         ),
     ] = None,
+    dags: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of your own DAGs, to run in place of the examples. They begin paused.",
+        ),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATASET.TABLE=FILE",
+            help="Fill a table of the local BigQuery from a CSV, JSON Lines or Parquet file. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
-    """Start the local servers and Airflow with the example DAGs, until Ctrl-C."""
+    """Start the local servers and Airflow with the example DAGs or your own, until Ctrl-C."""
     _require_local_extra()
     from airflow_gemini_batch.demo.up import run_until_interrupted
 
@@ -96,6 +111,8 @@ def up(
             fail_rate=fail_rate,
             queue_seconds=queue_seconds,
             run_seconds=run_seconds,
+            dags=dags,
+            tables=table or (),
             # Addresses stay whole, to be copied.
             report=lambda text: screen.print(escape(text, lines=True), soft_wrap=True),
         )

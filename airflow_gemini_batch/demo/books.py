@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.testing.stack import LOCATION, PROJECT, LocalStack
-
-if TYPE_CHECKING:
-    from google.cloud.bigquery import Client
+from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
+from airflow_gemini_batch.testing.tables import bigquery_client, create_dataset
 
 SAMPLE = Path(__file__).parent / "books_sample.csv"
 
@@ -80,26 +78,12 @@ def _book(name: str, line: int, row: dict[str, str | None]) -> dict[str, Any]:
     return book
 
 
-def bigquery_client(stack: LocalStack) -> Client:
-    """Return a client of the local BigQuery server."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.bigquery import Client
-
-    return Client(
-        project=PROJECT,
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": stack.bigquery.url},
-    )
-
-
 def load_books(stack: LocalStack, dataset: str, books: list[dict[str, Any]]) -> None:
     """Create the dataset and fill its table ``books``."""
-    from google.cloud.bigquery import Dataset, LoadJobConfig, SchemaField
+    from google.cloud.bigquery import LoadJobConfig, SchemaField
 
     client = bigquery_client(stack)
-    named = Dataset(f"{PROJECT}.{dataset}")
-    named.location = LOCATION
-    client.create_dataset(named, exists_ok=True)
+    create_dataset(client, dataset)
     schema = [SchemaField(column, type_) for column, type_ in COLUMNS.items()]
     config = LoadJobConfig(schema=schema, write_disposition="WRITE_TRUNCATE")
     client.load_table_from_json(books, f"{PROJECT}.{dataset}.books", job_config=config).result()

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_gemini_batch.demo.books import bigquery_client, load_books
+from airflow_gemini_batch.demo.books import load_books
 from airflow_gemini_batch.demo.examples import Example, ExampleResults
 from airflow_gemini_batch.demo.workspace import DATASET, Workspace
 from airflow_gemini_batch.disk.whole_file import WholeFile
 from airflow_gemini_batch.exceptions import GeminiBatchError
 from airflow_gemini_batch.testing.stack import LocalStack
+from airflow_gemini_batch.testing.tables import bigquery_client
 
 _LOOK_EVERY = 0.5
 _LONGEST_ERROR = 2000

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,9 +20,12 @@ from airflow_gemini_batch.demo.books import SAMPLE, load_books, read_books
 from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.testing.server_thread import HOST
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
+from airflow_gemini_batch.testing.tables import load_table, parse_table
 
 _READY_WITHIN = 300.0  # on a busy machine
 _STOPPED_WITHIN = 20.0
+_LOOK_EVERY = 2.0
 # Where Airflow's SimpleAuthManager looks for them by default.
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 
@@ -37,15 +40,22 @@ def run_until_interrupted(
     queue_seconds: float,
     run_seconds: float,
     report: Report,
+    dags: Path | None = None,
+    tables: Sequence[str] = (),
 ) -> None:
     """Run everything until the process is interrupted or terminated, then stop it and clean up.
 
     :param folder: kept afterwards; ``None`` for a temporary one, which is removed.
+    :param dags: a folder of DAGs to run in place of the examples. They begin paused, since Airflow would run what is
+        due at once.
+    :param tables: files to fill tables of the local BigQuery with, each as ``dataset.table=file``.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow does not start or ends by itself.
+    Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow does not start, or one of its parts
+    ends by itself.
     """
     if _answers(port):
         raise InvalidRequestError(f"Port {port} is in use. Choose another one with --port.")
+    files = dict(map(parse_table, tables))
     books = read_books(SAMPLE)
     with _workspace(folder) as workspace, _interruptible():
         try:
@@ -55,7 +65,9 @@ def run_until_interrupted(
             ) as stack:
                 load_books(stack, DATASET, books)
                 stack.storage.create_bucket(BUCKET, exist_ok=True)
-                environment = workspace.environment(stack, **_airflow_settings(port))
+                for name, file in files.items():
+                    report(f"Table: {load_table(stack, name, file)}")
+                environment = workspace.environment(stack, **_airflow_settings(port), **_own_dags(dags))
                 with _airflow(workspace, environment) as airflow:
                     _wait_until_ready(airflow, port, workspace, report)
                     report(f"Airflow: http://{HOST}:{port} ({_login(workspace)})")
@@ -63,12 +75,15 @@ def run_until_interrupted(
                     report(f"BigQuery: {stack.bigquery.url}")
                     report(f"Vertex AI: {stack.vertex.url}")
                     report(
+                        f"Jobs: gemini-batch jobs list --endpoint {stack.vertex.url} --project {PROJECT} "
+                        f"--location {LOCATION}"
+                    )
+                    report(
                         "Press Ctrl-C to stop and remove everything."
                         if folder is None
                         else "Press Ctrl-C to stop."
                     )
-                    airflow.wait()
-                    raise GeminiBatchError(f"Airflow stopped unexpectedly. See {workspace.log}")
+                    raise GeminiBatchError(f"{first_to_end(airflow)} stopped by itself. See {workspace.log}")
         except KeyboardInterrupt:
             report("Stopped.")
 
@@ -87,9 +102,39 @@ def _airflow_settings(port: int) -> dict[str, str]:
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
         "AIRFLOW__WEBSERVER__BASE_URL": url,
         "AIRFLOW__WEBSERVER__WORKERS": "1",
+        # Airflow 2's web server ends when it has not begun by then.
+        "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": f"{_READY_WITHIN:.0f}",
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "30",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
+
+
+def _own_dags(folder: Path | None) -> Mapping[str, str]:
+    """Return the settings that show the DAGs of a folder in place of the examples, with the variables of the user."""
+    if folder is None:
+        return {}
+    return {
+        **{name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_VAR_")},
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folder.absolute()),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "true",
+    }
+
+
+def first_to_end(airflow: subprocess.Popen[bytes]) -> str:
+    """Wait until Airflow ends, or one of the commands that it has started, and return which.
+
+    ``airflow standalone`` goes on without a part that has ended: nothing would run, and nobody would know why.
+    """
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        parts = {part: part.cmdline() for part in psutil.Process(airflow.pid).children()}
+        while airflow.poll() is None:
+            for part, command in parts.items():
+                if not part.is_running() or part.status() == psutil.STATUS_ZOMBIE:
+                    return f"`airflow {command[command.index('airflow') + 1]}`"
+            time.sleep(_LOOK_EVERY)
+    return "Airflow"
 
 
 def _make_password(workspace: Workspace) -> None:
@@ -117,11 +162,10 @@ def _workspace(folder: Path | None) -> Iterator[Workspace]:
     workspace = Workspace(path)
     workspace.create()
     _make_password(workspace)
-    try:
-        yield workspace
-    finally:
-        if folder is None:
-            shutil.rmtree(path, ignore_errors=True)
+    yield workspace
+    # After an error it stays, since the message names the log in it.
+    if folder is None:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, parse_address
 from airflow_gemini_batch.core.models import short_model_name
+from airflow_gemini_batch.version_compat import takes_events_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import AssetAlias, Context
@@ -58,26 +59,30 @@ def add_event(context: Context, target: str, extra: Mapping[str, Any]) -> None:
             continue
         if hasattr(outlet, "uri"):
             events[outlet].extra.update(extra)
-        elif uri:
+        elif uri and takes_events_of(outlet.name):
             events[outlet].add(Asset(uri=uri), extra=dict(extra))
 
 
-def event_extra(report: LandingReport, manifests: Sequence[Manifest]) -> dict[str, Any]:
-    """Return what the event of a landing says: JSON types, at most some hundred names of jobs.
+def event_extra(report: LandingReport, manifests: Sequence[Manifest]) -> dict[str, str | float | None]:
+    """Return what the event of a landing says: numbers and texts, for Airflow 2 takes no lists nor dicts.
 
-    ``rows`` (in the target, of this landing), ``counts`` (rows by outcome), ``models``, ``tokens`` and ``cost_usd`` (of
-    the jobs, also of rows without an answer; None if not all costs are known), ``jobs`` (names) and ``failed_target``.
+    ``rows`` (in the target, of this landing), ``rows_ok``, ``rows_blocked`` and so on (rows by outcome, where there are
+    any), ``prompt_tokens``, ``output_tokens``, ``thoughts_tokens`` and ``cost_usd`` (of the jobs, also of rows without
+    an answer; None if not all costs are known), ``models`` and ``jobs`` (names with commas between them, at most some
+    hundred jobs) and ``failed_target``.
     """
     return {
         "rows": report.landed,
-        "counts": {outcome.value: count for outcome, count in report.counts.items() if count},
-        "models": sorted({short_model_name(manifest.model) for manifest in manifests}),
-        "tokens": {
+        **{f"rows_{outcome.value}": count for outcome, count in report.counts.items() if count},
+        **{
             name: sum(usage.get(name, 0) for manifest in manifests for usage in manifest.usage.values())
             for name in ("prompt_tokens", "output_tokens", "thoughts_tokens")
         },
         "cost_usd": _cost(manifests),
-        "jobs": [round_.job_name for manifest in manifests for round_ in manifest.rounds][:_MOST_JOBS],
+        "models": ",".join(sorted({short_model_name(manifest.model) for manifest in manifests})),
+        "jobs": ",".join(
+            [round_.job_name for manifest in manifests for round_ in manifest.rounds][:_MOST_JOBS]
+        ),
         "failed_target": report.failed_target,
     }
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
 if TYPE_CHECKING:
@@ -70,13 +71,31 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
     def tell(self, context: Context, summary: Summary) -> None:
         """Log what the task has done, and store it for those who read more than logs."""
         self.log.info("%s", summary)
-        context["ti"].xcom_push(key=SUMMARY_KEY, value=str(summary.without_rows()))
+        _store(context, summary)
+
+    @contextmanager
+    def executing(self, context: Context) -> Iterator[None]:
+        """Run the block as :meth:`running` does; the summary of an error is stored as :meth:`tell` does."""
+        with self.running():
+            try:
+                yield
+            except GeminiBatchError as error:
+                if error.summary:
+                    try:
+                        _store(context, error.summary)
+                    except Exception as other:
+                        self.log.warning("The summary could not be stored: %s", other)
+                raise
 
     def on_kill(self) -> None:
         """Remove the rows that are on this worker's disk, as the task may not get to it."""
         from airflow_gemini_batch.disk.private_folder import remove_private_folders
 
         remove_private_folders()
+
+
+def _store(context: Context, summary: Summary) -> None:
+    context["ti"].xcom_push(key=SUMMARY_KEY, value=str(summary.without_rows()))
 
 
 T = TypeVar("T")

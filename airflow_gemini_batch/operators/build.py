@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
+from airflow_gemini_batch.requests.sources import is_arrow, is_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, Unpriced
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.outputs.usage import Usage
-    from airflow_gemini_batch.requests.sources import PythonRows
+    from airflow_gemini_batch.requests.sources import Path, PythonRows
     from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
@@ -35,7 +36,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
     tables, so that a cleared run takes the jobs that it has paid for.
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
-        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+        paths, patterns too; also as path objects), or rows: an iterable of dicts, an Arrow table or DataFrame, or a
+        function that returns one.
     :param source_parameters: values of a query, by the names that stand in it as ``@name``: texts, numbers, dates,
         times, or lists of one of these. Put values from a run's conf here, and never into the query's text.
     :param key: the column, or columns, that identify a row.
@@ -79,7 +81,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     def __init__(
         self,
         *,
-        source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+        source: Path | Sequence[Path] | PythonRows | Callable[[], PythonRows],
         key: str | Sequence[str],
         model: str,
         source_parameters: Mapping[str, Any] | None = None,
@@ -119,8 +121,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 )
         if shard_rows is not None and not (isinstance(shard_rows, int) and shard_rows > 0):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {shard_rows!r}")
-        if callable(source) or isinstance(source, Iterator):
-            # Airflow would call the function itself, with arguments for templates.
+        if callable(source) or isinstance(source, Iterator) or is_arrow(source) or is_path(source):
+            # Airflow would call the function itself, with arguments for templates, and ask whether a table is true.
             self.template_fields = [name for name in self.template_fields if name != "source"]
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:

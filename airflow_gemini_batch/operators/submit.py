@@ -18,6 +18,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_requ
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink, persist_link
+from airflow_gemini_batch.operators.telemetry import record
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -175,7 +176,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
-        with self.running():
+        with self.executing(context):
             self._warn_of_execution_timeout()
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
@@ -190,7 +191,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
-        with self.running():
+        with self.executing(context):
             with as_invalid_request("job_name of the trigger's event"):
                 name = self.hook.job_name(event["job_name"])
             run = self._run(context)
@@ -245,6 +246,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
             submitted = run.follow_up(job)
         finished = run.finish(job)
         self.tell(context, finished.summary)
+        record(finished.manifest, self.log, embeds=self._family().embeds)
         return finished.manifest.to_json()
 
     def _run(self, context: Context) -> BatchRun:

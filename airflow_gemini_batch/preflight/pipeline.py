@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,13 @@ from airflow_gemini_batch.requests.done import done_query, read_done_files
 from airflow_gemini_batch.requests.failed import failed_query, read_failed
 from airflow_gemini_batch.requests.files.importable import importable_template
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
-from airflow_gemini_batch.requests.sources import FileRows, QueryRows, RowSource, TableRows
+from airflow_gemini_batch.requests.sources import FileRows, PythonRows, QueryRows, RowSource, TableRows
 from airflow_gemini_batch.requests.spec import BuildPlan
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Table
 
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-
-PythonRows = Iterable[Mapping[str, Any]]
 
 _NO_ROWS = "add rows, or leave the preflight out if runs without rows are normal"
 

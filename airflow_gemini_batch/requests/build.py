@@ -16,6 +16,7 @@ from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.sources import (
     FileRows,
+    Path,
     PythonRows,
     QueryRows,
     TableRows,
@@ -39,7 +40,7 @@ class OtherRuns(Protocol):
 
 def build_requests(
     plan: BuildPlan,
-    source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+    source: Path | Sequence[Path] | PythonRows | Callable[[], PythonRows],
     requests: str | None = None,
     *,
     source_parameters: Mapping[str, Any] | None = None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
@@ -29,6 +30,7 @@ _ENDINGS = {
     ".parquet": FileKind.PARQUET,
 }
 _QUERY = re.compile(r"\(?\s*(select|with|from)\b", re.IGNORECASE)
+_CONNECTION = re.compile(r"\w+://([^/@]+)@")  # of an ObjectStoragePath
 _COMMENTS = {"--": "\n", "/*": "*/"}
 
 
@@ -62,11 +64,34 @@ class FileRows:
 
 
 RowSource = TableRows | QueryRows | FileRows
-PythonRows = Iterable[Mapping[str, Any]]
+
+
+class ArrowTable(Protocol):
+    """A table of pyarrow, a DataFrame of pandas (2.2 and later) or polars, a relation of DuckDB, and the like.
+
+    See https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
+    """
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return the rows as a stream of Arrow batches."""
+
+
+Path: TypeAlias = "str | os.PathLike[str]"
+PythonRows: TypeAlias = Iterable[Mapping[str, Any]] | ArrowTable
+
+
+def is_arrow(rows: object) -> bool:
+    """Return whether rows come by column."""
+    return hasattr(rows, "__arrow_c_stream__")
+
+
+def is_path(source: object) -> bool:
+    """Return whether something is a path object; Airflow's own are no ``os.PathLike`` from Airflow 3 on."""
+    return isinstance(source, os.PathLike) or (hasattr(source, "protocol") and hasattr(source, "path"))
 
 
 def row_source(
-    source: str | Sequence[str] | PythonRows | Callable[[], PythonRows],
+    source: Path | Sequence[Path] | PythonRows | Callable[[], PythonRows],
     parameters: Mapping[str, Any] | None = None,
 ) -> RowSource | PythonRows | Callable[[], PythonRows]:
     """Return where rows come from: what an address or a query names, or rows of Python as they were given.
@@ -77,11 +102,15 @@ def row_source(
     """
     with as_invalid_request():
         given = checked_parameters(parameters)
+        if is_path(source):
+            source = _text_of_path(source)
+        elif isinstance(source, (list, tuple)):
+            source = [_text_of_path(item) if is_path(item) else item for item in source]
     # An empty list is a list of no rows. A mapped task's results are a sequence, but not a list.
     if isinstance(source, Sequence) and (
         isinstance(source, str) or (len(source) > 0 and all(isinstance(item, str) for item in source))
     ):
-        rows = parse_row_source(source)
+        rows = parse_row_source(cast("str | Sequence[str]", source))
         if isinstance(rows, QueryRows):
             return replace(rows, parameters=given)
     else:
@@ -91,6 +120,17 @@ def row_source(
             "source_parameters are for a source that is a query (SELECT … WHERE day = @day)"
         )
     return rows
+
+
+def _text_of_path(path: Any) -> str:
+    """Return a path object as text; raises :class:`ValueError` for one that names a connection of its own."""
+    text = str(path)
+    if found := _CONNECTION.match(text):
+        raise ValueError(
+            f"source {text}: files are read with the connection of this task. Leave {found[1]}@ out of the path, and "
+            f"give gcp_conn_id={found[1]!r}"
+        )
+    return text.removeprefix("file://")
 
 
 @as_invalid_request()

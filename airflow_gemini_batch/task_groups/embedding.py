@@ -36,7 +36,8 @@ class TextEmbeddingTaskGroup(PipelineTaskGroup):
     give ``requests=`` a ``gs://`` folder, also where the rows are in BigQuery.
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
-        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+        paths, patterns too; also as path objects), or rows: an iterable of dicts, an Arrow table or DataFrame, or a
+        function that returns one.
     :param key: the column, or columns, that identify a row.
     :param text: the column to embed, or a template of several: ``[[ title ]] by [[ authors | unknown ]]``.
     :param model: plain or resource name of the model.

@@ -33,7 +33,8 @@ class GeminiEnrichmentTaskGroup(PipelineTaskGroup):
     :class:`~airflow_gemini_batch.task_groups.pipeline.PipelineOptions`.
 
     :param source: a ``bq://`` table, a query (``SELECT …``), files (CSV, JSON Lines or Parquet; ``gs://`` or local
-        paths, patterns too), or rows: an iterable of dicts, or a function that returns one.
+        paths, patterns too; also as path objects), or rows: an iterable of dicts, an Arrow table or DataFrame, or a
+        function that returns one.
     :param key: the column, or columns, that identify a row.
     :param prompt: text with a placeholder ``[[ column ]]`` for each value; ``[[ column | text ]]`` says what stands
         for NULL.

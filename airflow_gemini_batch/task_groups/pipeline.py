@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 from airflow.providers.common.compat.sdk import TaskGroup
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.operators.land import LandResultsOperator
     from airflow_gemini_batch.operators.preflight import PreflightOperator
     from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
+    from airflow_gemini_batch.requests.sources import Path, PythonRows
 
-Rows: TypeAlias = Iterable[Mapping[str, Any]]
-Source: TypeAlias = "str | Sequence[str] | Rows | Callable[[], Rows] | XComArg"
+Source: TypeAlias = "Path | Sequence[Path] | PythonRows | Callable[[], PythonRows] | XComArg"
 """A ``bq://`` table, a query, files, rows, a function that returns rows, or the result of a task before."""
 
 

@@ -8,6 +8,8 @@ and run pytest with ``-p no:bqemulator``, since bqemulator's own plugin needs a 
 
 - ``gemini_batch_stack`` leads the clients of the test process to the servers, lets none look up a host of Google's,
   and is a :class:`~airflow_gemini_batch.testing.LocalStack`
+- ``run_dag`` runs a whole DAG on it in the test process, without a scheduler:
+  :func:`~airflow_gemini_batch.testing.dag_runs.run_dag`
 - ``bucket`` is the name of a new bucket
 - ``local_stack`` is the same stack for fixtures with the scope of a session; it sets no environment variable
 """
@@ -15,14 +17,18 @@ and run pytest with ``-p no:bqemulator``, since bqemulator's own plugin needs a 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_gemini_batch.testing.leading import lead_clients
 from airflow_gemini_batch.testing.stack import LocalStack
 
-__all__ = ["bucket", "gemini_batch_stack", "local_stack"]
+if TYPE_CHECKING:
+    from airflow_gemini_batch.testing.dag_runs import DagRun
+
+__all__ = ["bucket", "gemini_batch_stack", "local_stack", "run_dag"]
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +55,11 @@ def bucket(gemini_batch_stack: LocalStack) -> str:
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     gemini_batch_stack.storage.create_bucket(name)
     return name
+
+
+@pytest.fixture
+def run_dag(gemini_batch_stack: LocalStack) -> Callable[..., DagRun]:
+    """Return the function that runs a DAG on the local servers."""
+    from airflow_gemini_batch.testing.dag_runs import run_dag
+
+    return run_dag

@@ -69,7 +69,7 @@ def demos(tmp_path_factory) -> dict[str, Demo]:
         started[name] = (folder, process)
     ended = {}
     for name, (folder, process) in started.items():
-        output, screen = process.communicate(timeout=900)
+        output, screen = process.communicate(timeout=500)
         lines = output.splitlines()
         assert len(lines) == 1, f"one JSON line was expected:\n{output}\n{screen}"
         ended[name] = Demo(folder, process.returncode, json.loads(lines[0]), screen)

@@ -77,7 +77,7 @@ print(sorted(name for name in sys.modules if name.startswith(heavy)))
 
 def test_report_reads_the_events_of_the_asset(capsys):
     dag = runpy.run_path(str(example_dags_folder() / "book_descriptions_report.py"))["dag"]
-    event = SimpleNamespace(extra={"rows": 3, "counts": {"ok": 3, "blocked": 1}, "cost_usd": 0.01})
+    event = SimpleNamespace(extra={"rows": 3, "rows_ok": 3, "rows_blocked": 1, "cost_usd": 0.01})
     function = dag.get_task("report").python_callable
     assert function(triggering_asset_events={"book_descriptions": [event]}) == [event.extra]
     assert capsys.readouterr().out == "3 rows landed, 1 failed, 0.01 USD\n"
@@ -88,7 +88,7 @@ def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack
     # Nothing is answered before the follow-up.
     local_stack.vertex.faults.plan("all_rows_failed", job="reading_group_questions.*")
     run = workspace.airflow("dags", "test", "reading_group_questions", environment=environment)
-    assert run.wait(timeout=900) == 0, workspace.log.read_text()[-3000:]
+    assert run.wait(timeout=500) == 0, workspace.log.read_text()[-3000:]
     told = workspace.log.read_text()
     for book in ("Emma by Jane Austen", "Frankenstein by Mary Shelley", "Middlemarch by George Eliot"):
         assert f"{book} (ok)" in told
@@ -102,7 +102,7 @@ def test_recipes_go_from_files_to_files(workspace, environment, local_stack):
     local_stack.vertex.faults.plan("missing_rows", job="recipes_from_files.text*", share=0.4)
     local_stack.vertex.faults.plan("all_rows_failed", job="recipes_from_files.multimodal*")
     run = workspace.airflow("dags", "test", "recipes_from_files", environment=environment)
-    assert run.wait(timeout=900) == 0, workspace.log.read_text()[-3000:]
+    assert run.wait(timeout=500) == 0, workspace.log.read_text()[-3000:]
     assert local_stack.vertex.faults.planned() == []
 
     told = workspace.log.read_text()

@@ -12,9 +12,9 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 from airflow_gemini_batch import iter_responses
 from airflow_gemini_batch.decorators.gemini_batch import GeminiBatchDecoratedOperator
 from airflow_gemini_batch.jobs.state import JobState
+from airflow_gemini_batch.testing.dag_runs import run_dag
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.operators.steps import MODEL, creates
-from tests.support.dag_runs import run_dag
 from tests.support.jobs import make_client, wait_for
 from tests.support.requests_data import lines, request, storage_client
 from tests.support.tasks import TaskInstance, run_task

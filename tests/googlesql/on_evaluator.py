@@ -21,8 +21,10 @@ tests/landing/bigquery/test_inputs.py
 tests/landing/bigquery/test_lander.py
 tests/landing/bigquery/test_merge_sql.py
 tests/landing/bigquery/test_names.py
-tests/landing/bigquery/test_schema_check_sql.py
 tests/landing/bigquery/test_staging_sql.py
+tests/landing/test_schema_check_sql.py::test_sql_says_why_an_answer_does_not_fit
+tests/landing/test_schema_check_sql.py::test_sql_reads_the_value_of_a_column
+tests/landing/test_schema_check_sql.py::test_sql_reads_an_answer_without_fields
 tests/landing/test_times_failed.py::test_each_run_that_fails_for_good_counts_once[tables]
 tests/landing/test_which_answer_counts.py
 tests/outputs/test_row_shapes.py::test_sql_sorts_the_rows

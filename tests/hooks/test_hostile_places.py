@@ -20,12 +20,12 @@ from airflow_gemini_batch.hooks.kill import cancel_if_killed
 from airflow_gemini_batch.jobs.client import ALL_JOBS
 from airflow_gemini_batch.operators.gemini import SubmitGeminiBatchOperator
 from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
+from airflow_gemini_batch.testing.dag_runs import run_dag
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 from airflow_gemini_batch.triggers.readiness import GeminiBatchReadinessTrigger
 from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 from airflow_gemini_batch.vertex.client import BatchJobClient
 from airflow_gemini_batch.vertex.resource import VertexJobName
-from tests.support.dag_runs import run_dag
 from tests.support.jobs import job_request
 from tests.support.tasks import TaskInstance, first_event
 from tests.support.trap import service_account, trap

@@ -16,8 +16,8 @@ from airflow_gemini_batch.exceptions import TriggererMissingError
 from airflow_gemini_batch.hooks.triggerer import check_triggerer
 from airflow_gemini_batch.jobs.patience import Patience
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
+from airflow_gemini_batch.testing.dag_runs import prepare_database
 from airflow_gemini_batch.version_compat import AIRFLOW_V_3_0_PLUS
-from tests.support.dag_runs import migrate
 from tests.support.requests_data import request, upload
 from tests.support.tasks import TaskInstance
 
@@ -50,7 +50,7 @@ class Airflow:
         from airflow.jobs.job import Job
         from airflow.utils.session import create_session
 
-        migrate()
+        prepare_database()
         with create_session() as session:
             session.query(Job).filter(Job.job_type == "TriggererJob").delete()
             if ago is not None:

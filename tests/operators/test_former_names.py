@@ -16,7 +16,7 @@ from airflow_gemini_batch import (
     SubmitGeminiBatchOperator,
     SubmitTextEmbeddingBatchOperator,
 )
-from tests.support.dag_runs import run_dag
+from airflow_gemini_batch.testing.dag_runs import run_dag
 from tests.support.requests_data import request, upload
 
 BUILD = {"model": "gemini-3.8-flash", "source": "bq://my-shop.books.rows", "key": "id", "prompt": "{id}"}

@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, PokeReturnValue
 
 from airflow_gemini_batch import GeminiBatchJobSensor, SubmitGeminiBatchOperator
-from tests.support.dag_runs import run_dag
+from airflow_gemini_batch.testing.dag_runs import run_dag
 from tests.support.requests_data import request, upload
 
 pytestmark = pytest.mark.slow

@@ -8,18 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.files.arrow import BATCH_BYTES, BATCH_ROWS, pieces_of_batch
 from airflow_gemini_batch.requests.files.parquet_pages import pages
-from airflow_gemini_batch.requests.files.pieces import Piece, check_columns, read_piece, unique
+from airflow_gemini_batch.requests.files.pieces import Piece, check_columns, unique
 from airflow_gemini_batch.requests.files.sources import SourceFile
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyarrow.parquet import ColumnChunkMetaData, ParquetFile
 
-_BATCH_ROWS = 1000
-_BATCH_BYTES = 2 * LONGEST_ROW
 _BUFFER = 4 * 1024 * 1024
 
 # Most bytes of the pages that are in memory together, one of each column that is read. pyarrow writes some 1,000 rows
@@ -44,12 +41,6 @@ def pieces(file: SourceFile, columns: Sequence[str]) -> Iterator[Piece]:
     """
     with _opened(file) as parquet:
         check_columns(columns, parquet.schema_arrow.names, file.name)
-    for batch in _batches(file, columns):
-        yield read_piece(_size(batch), batch)
-
-
-def _batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    with _opened(file) as parquet:
         # A text that is in the file once stays so in memory, however many rows have it.
         once = [
             column.path
@@ -63,7 +54,7 @@ def _batches(file: SourceFile, columns: Sequence[str]) -> Iterator[pa.RecordBatc
         for group in range(parquet.num_row_groups):
             rows = _rows_at_a_time(file, parquet, group, columns)
             for batch in parquet.iter_batches(rows, row_groups=[group], columns=list(columns)):
-                yield from _parts(batch, f"{file.name}, row {first}")
+                yield from pieces_of_batch(batch, f"{file.name}, row {first}")
                 first += batch.num_rows
 
 
@@ -99,7 +90,7 @@ def _rows_at_a_time(file: SourceFile, parquet: ParquetFile, group: int, columns:
                     f"{where} pages of {largest // 2**20:,} MB, with the columns before it, and "
                     f"{_LARGEST_PAGES // 2**20} MB can be read. {_SMALLER_GROUPS}"
                 )
-    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes)))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, row_bytes)))
 
 
 def _extent(column: ColumnChunkMetaData) -> tuple[int, int]:
@@ -108,48 +99,6 @@ def _extent(column: ColumnChunkMetaData) -> tuple[int, int]:
     if column.has_dictionary_page and column.dictionary_page_offset:
         start = min(start, column.dictionary_page_offset)
     return start, start + column.total_compressed_size
-
-
-def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
-    """Divide rows until each part has room in memory as Python's objects.
-
-    Raises :class:`.InvalidRequestError` for a row that has none.
-    """
-    size = _size(batch)
-    if batch.num_rows <= 1 and size > LONGEST_ROW:
-        raise InvalidRequestError(
-            f"{where} or one of the {_BATCH_ROWS} after it has {size // 2**20} MB, and a row may have "
-            f"{LONGEST_ROW // 2**20} MB. Leave it out, or divide it"
-        )
-    if batch.num_rows <= 1 or size <= _BATCH_BYTES:
-        yield batch
-        return
-    middle = batch.num_rows // 2
-    yield from _parts(batch.slice(0, middle), where)
-    yield from _parts(batch.slice(middle), where)
-
-
-def _size(batch: pa.RecordBatch) -> int:
-    return sum(map(_plain_size, batch.columns))
-
-
-def _plain_size(values: pa.Array) -> int:
-    """Return the bytes of values when each stands for itself."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        lengths = pc.take(pc.binary_length(values.dictionary), values.indices)
-        return pc.sum(lengths.cast(pa.int64())).as_py() or 0
-    if pa.types.is_map(kind):
-        start, end = values.offsets[0].as_py(), values.offsets[-1].as_py()
-        return sum(_plain_size(part.slice(start, end - start)) for part in (values.keys, values.items))
-    if pa.types.is_struct(kind):
-        return sum(map(_plain_size, values.flatten()))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _plain_size(values.flatten())
-    return int(values.nbytes)
 
 
 @contextmanager

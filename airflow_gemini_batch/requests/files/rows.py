@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.columns import rows_of
-from airflow_gemini_batch.requests.files import csv_rows, json_rows, parquet
+from airflow_gemini_batch.requests.files import arrow, csv_rows, json_rows, parquet
 from airflow_gemini_batch.requests.files.json_rows import SAMPLE_ROWS
 from airflow_gemini_batch.requests.files.pieces import Piece, Row, pieces_of, size_of
 from airflow_gemini_batch.requests.files.sources import find_files
-from airflow_gemini_batch.requests.sources import FileKind, FileRows
+from airflow_gemini_batch.requests.sources import ArrowTable, FileKind, FileRows, PythonRows, is_arrow
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -67,11 +67,14 @@ def read_rows(source: FileRows, columns: Sequence[str], client: Client) -> Rows:
     return Rows(", ".join(map(str, source.paths)), known, pieces)
 
 
-def python_rows(rows: Iterable[Mapping[str, Any]]) -> Rows:
-    """Return the rows of an iterable, such as a list of dicts or a generator of them.
+def python_rows(rows: PythonRows) -> Rows:
+    """Return the rows of an iterable, such as a list of dicts or a generator of them, or of a table in memory.
 
     Raises :class:`.InvalidRequestError`, also while the rows are read, for one that is not a dict.
     """
+    if is_arrow(rows):
+        names, pieces = arrow.read_table(cast("ArrowTable", rows))
+        return Rows(arrow.TABLE, names, pieces)
     if not isinstance(rows, Iterable):
         raise InvalidRequestError(
             f"the rows are {rows!r:.100}: give an iterable of dicts, with a value for each column"
