@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -46,6 +46,27 @@ class _Row(NamedTuple):
     response: Mapping[str, Any]
 
 
+def _decoder_of(response_schema: Any) -> Callable[[str], Any]:
+    """Return what makes a value of an answer's JSON; it raises :class:`ValueError` for one that a class refuses."""
+    from airflow_gemini_batch.core.plain import plain
+
+    if isinstance(plain(response_schema), Mapping | None):
+        return orjson.loads
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(response_schema)
+
+    def decode(text: str) -> Any:
+        try:
+            return adapter.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the answer"
+            raise ValueError(f"{place}: {first['msg']}") from None
+
+    return decode
+
+
 class _Failure(NamedTuple):
     round: int
     time: str | None
@@ -58,7 +79,8 @@ class Response:
 
     :param key: the key of the request; of several columns, a JSON list of their texts.
     :param text: the answer, without the model's thoughts; empty when there is none.
-    :param value: what the JSON in the text holds, when a schema was given and the outcome is ok.
+    :param value: what the JSON in the text holds, when a schema was given and the outcome is ok: an object of the
+        class that was given, such as a Pydantic model or a dataclass, or else what ``json.loads`` makes of it.
     :param message: why the outcome is not ok.
     :param response: the ``GenerateContentResponse``; empty when there is none.
     """
@@ -88,7 +110,7 @@ def iter_responses(
 
     :param manifest: the result of the task, or the results of all its mapped instances.
     :param response_schema: as given to the task; answers that do not fit are ``invalid``, and the others have a
-        ``value``.
+        ``value``. Those that a validator of a given class refuses are ``invalid``, too.
     :param only_ok: leave out the rows without a usable answer.
     :param gcp_conn_id: the Airflow connection to read with.
     :param project_id: project that pays for reading; by default the connection's.
@@ -114,7 +136,8 @@ def iter_responses(
         with private_folder("responses") as folder:
             for one in read:
                 with database_of_lines(folder) as database:
-                    yield from _Reader(one, hook, database, schema).responses()
+                    reader = _Reader(one, hook, database, schema, _decoder_of(response_schema))
+                    yield from reader.responses()
 
     return (response for response in responses() if response.outcome.answered or not only_ok)
 
@@ -143,11 +166,13 @@ class _Reader:
         hook: GeminiBatchHook,
         database: DuckDBPyConnection,
         schema: Mapping[str, Any] | None,
+        decode: Callable[[str], Any],
     ) -> None:
         self._manifest = manifest
         self._hook = hook
         self._database = database
         self._query = _judging_query(schema)
+        self._decode = decode
         self._in_tables = any(round_.output.startswith("bq://") for round_ in manifest.rounds)
         self._has_requests = False
 
@@ -206,7 +231,11 @@ class _Reader:
                 found = self._keys_by_content() if nameless else {}
             for place, (row, cells) in enumerate(zip(some, judged, strict=True)):
                 outcome, text, value, message = cells
-                value = None if value is None else orjson.loads(value)
+                if value is not None:
+                    try:
+                        value = self._decode(value)
+                    except ValueError as error:
+                        outcome, value, message = Outcome.INVALID, None, str(error)
                 label = row.cells["label"]
                 keys = found.get(place, []) if label is None else [text_of_key(label)]
                 for key in keys:

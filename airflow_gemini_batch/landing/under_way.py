@@ -85,7 +85,7 @@ class RowsUnderWay:
             objects = StorageObjects(self._storage_client())
             try:
                 for lines in objects.chunks(objects.objects([file])):
-                    for _, fingerprint, *key in filter(None, reader.rows(lines)):
+                    for _, fingerprint, *key in zip(*reader.read(lines).columns, strict=True):
                         yield key_text(key), fingerprint
             except (SourceNotReadyError, InvalidRequestError) as error:
                 self._log.warning("Rows that another run has asked may be asked again: %s", error)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import dataclass
 
 import orjson
 import pytest
+from pydantic import BaseModel, field_validator
 
 from airflow_gemini_batch import iter_responses
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
@@ -52,6 +54,45 @@ def test_answers_are_held_against_a_schema(files):
     assert (found["2"].outcome, found["2"].text, found["2"].value) == (Outcome.INVALID, "no JSON", None)
     assert found["2"].message == "the answer is not valid JSON: no JSON"
     assert list(read(files.manifest(source, output), response_schema={"genre": str}, only_ok=True)) == ["1"]
+
+
+class Book(BaseModel):
+    genre: str
+    pages: int | None = None
+
+    @field_validator("genre")
+    @classmethod
+    def is_known(cls, genre: str) -> str:
+        if genre == "unheard of":
+            raise ValueError("nobody has heard of it")
+        return genre
+
+
+@dataclass
+class Shelf:
+    genre: str
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "value"),
+    [
+        (Book, {"genre": "novel", "pages": 7}, Book(genre="novel", pages=7)),
+        (Shelf, {"genre": "novel"}, Shelf("novel")),
+        (list[Book], [{"genre": "novel"}], [Book(genre="novel")]),
+        (Book.model_json_schema(), {"genre": "novel"}, {"genre": "novel"}),
+    ],
+    ids=["model", "dataclass", "list", "json-schema"],
+)
+def test_value_is_an_object_of_the_class_that_was_given(files, schema, answer, value):
+    manifest = files.manifest(files.requests("1"), files.output(line("1", good(json.dumps(answer)))))
+    assert read(manifest, response_schema=schema)["1"].value == value
+
+
+def test_answer_that_a_validator_refuses_is_invalid(files):
+    manifest = files.manifest(files.requests("1"), files.output(line("1", genre("unheard of"))))
+    found = read(manifest, response_schema=Book)["1"]
+    assert (found.outcome, found.value) == (Outcome.INVALID, None)
+    assert found.message == "genre: Value error, nobody has heard of it"
 
 
 def test_response_is_of_the_candidate_that_counts_and_tells_what_is_no_text(files):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.fingerprints import fingerprints_of
@@ -17,16 +17,24 @@ from airflow_gemini_batch.requests.lines import fingerprint_of_line
 
 # A line as requests.lines.request_line writes it, which most are: the request in it is as it was filled. A key with a
 # quote or a backslash is read by itself.
-_OWN = rb'\{"key":"(%b[^"\\\n]*%b)","request":(\{.*\})\}' % (KEY_BEFORE.encode(), KEY_AFTER.encode())
+_BETWEEN = b'","request":'
+_OWN = rb'\{"key":"(%b[^"\\\n]*%b%b\{.*\})\}' % (KEY_BEFORE.encode(), KEY_AFTER.encode(), _BETWEEN)
 _own_line = re.compile(_OWN).fullmatch
 _own_lines = re.compile(rb"(?m)^%b\n" % _OWN).findall
 
-RequestRow = tuple[str, ...]
-"""What a landing needs to know of one request: label, fingerprint, and the columns of the key.
 
-The label is the key as it stands in the line; of a family that returns no keys a digest of the content, which equal
-requests share.
-"""
+class RequestRows(NamedTuple):
+    """What a landing needs to know of some requests.
+
+    :param columns: labels, fingerprints, and the columns of the key. A label is the key as it stands in the line; of a
+        family that returns no keys a digest of the content, which equal requests share. By column, since a million rows
+        are as many objects for the garbage collector.
+    :param unreadable: lines that can't be read.
+    """
+
+    columns: Sequence[Sequence[str]]
+    unreadable: int = 0
+
 
 RequestContent = tuple[str | None, ...]
 """What an answer is matched with whose key did not come back as it was sent: label, digest and bare key of
@@ -47,8 +55,8 @@ class RequestReader:
         self._key = key
         self._family = family
 
-    def rows(self, lines: bytes) -> list[RequestRow | None]:
-        """Return the rows of some lines, each of them whole, ``None`` for a line that can't be read.
+    def read(self, lines: bytes) -> RequestRows:
+        """Read some lines, each of them whole.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a request without a key, or with
         the key of other columns.
@@ -56,28 +64,36 @@ class RequestReader:
         if len(lines) <= LONGEST_ROW and self._family is GENERATE_CONTENT:
             own = _own_lines(lines)
             if len(own) == lines.count(b"\n") and lines.endswith(b"\n"):
-                return self._read_own(own)
-        return [self._read(line) for line in map(bytes.strip, lines.split(b"\n")) if line]
+                return RequestRows(self._columns_of(own))
+        rows = [self._row(line) for line in map(bytes.strip, lines.split(b"\n")) if line]
+        found = list(filter(None, rows))
+        return RequestRows(list(zip(*found, strict=True)), len(rows) - len(found))
 
-    def _read(self, line: bytes) -> RequestRow | None:
+    def _row(self, line: bytes) -> tuple[str, ...] | None:
+        """Return the row of a line, ``None`` for one that can't be read."""
         if len(line) > LONGEST_ROW:
             return None
         if self._family is GENERATE_CONTENT and (own := _own_line(line)):
-            return self._read_own([own.groups()])[0]
-        return self._read_odd(line)
+            return tuple(value for (value,) in self._columns_of([own[1]]))
+        if (content := self._object(line)) is None:
+            return None
+        key = content["key"]
+        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
+        return (label, fingerprint_of_line(self._model, content), *self._key_values(text_of_key(key)))
 
-    def _read_own(self, lines: Sequence[Sequence[bytes]]) -> list[RequestRow | None]:
-        """Return the rows of keys and requests."""
-        labels = [label.decode(errors="replace") for label, _ in lines]
-        fingerprints = fingerprints_of(self._model, [request for _, request in lines])
+    def _columns_of(self, lines: Sequence[bytes]) -> Sequence[Sequence[str]]:
+        """Return the columns of lines of our own, cut to label and request and what stands between."""
+        ends = [line.index(b'"') for line in lines]
+        labels = [line[:end].decode(errors="replace") for line, end in zip(lines, ends, strict=True)]
+        requests = (line[end + len(_BETWEEN) :] for line, end in zip(lines, ends, strict=True))
         keys = [label[len(KEY_BEFORE) : -len(KEY_AFTER)] for label in labels]
-        columns = [keys] if len(self._key) == 1 else zip(*map(self._columns, keys), strict=True)
-        return list(zip(labels, fingerprints, *columns, strict=True))
+        columns = [keys] if len(self._key) == 1 else zip(*map(self._key_values, keys), strict=True)
+        return [labels, fingerprints_of(self._model, requests), *columns]
 
     def content(self, line: bytes) -> RequestContent | None:
         """Return what a line asks; ``None`` for a line that can't be read.
 
-        Raises what :meth:`rows` raises.
+        Raises what :meth:`read` raises.
         """
         if (content := self._object(line)) is None:
             return None
@@ -85,14 +101,7 @@ class RequestReader:
         text = text_of_key(key)
         bare_key = line_identity({**content, "key": text})
         digest = request_digest(content.get("request")).hex()
-        return (_label(key), digest, bare_key, *self._columns(text))
-
-    def _read_odd(self, line: bytes) -> RequestRow | None:
-        if (content := self._object(line)) is None:
-            return None
-        key = content["key"]
-        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
-        return (label, fingerprint_of_line(self._model, content), *self._columns(text_of_key(key)))
+        return (_label(key), digest, bare_key, *self._key_values(text))
 
     def _object(self, line: bytes) -> Mapping[str, Any] | None:
         """Return a line that holds a request, which has a key then."""
@@ -110,7 +119,7 @@ class RequestReader:
             )
         return content
 
-    def _columns(self, key: str) -> Sequence[str]:
+    def _key_values(self, key: str) -> Sequence[str]:
         if len(self._key) == 1:
             return (key,)
         try:

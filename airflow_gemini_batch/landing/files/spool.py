@@ -6,11 +6,12 @@ their keys as far as that goes without holding all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ from airflow_gemini_batch.sql.engine import copy_rows, literal, parquet_rows
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from google.cloud.storage import Blob
+
+_WriteSome = Callable[[int, int | None, Sequence[Sequence[str | None]]], None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _GROUP_ROWS = 2_048
@@ -185,23 +188,18 @@ class Spool:
     def _write_requests(self) -> int:
         """Write the requests and return how many lines could not be read."""
         unreadable = 0
-
-        def rows() -> Iterator[tuple[Any, ...]]:
-            nonlocal unreadable
+        with self._sorted_file(self._requests, ("label", "fingerprint")) as write:
             for index, manifest in enumerate(self.manifests):
                 reader = self._reader(manifest)
                 for blob in request_files(manifest, self.storage):
                     written = (blob.time_created - _EPOCH) // timedelta(microseconds=1)
                     # Neither lines nor rows are held while the next lines are fetched.
-                    for row in chain.from_iterable(map(reader.rows, self.storage.chunks([blob]))):
-                        if row:
-                            yield (index, written, *row)
-                        else:
-                            unreadable += 1
+                    for found in map(reader.read, self.storage.chunks([blob])):
+                        write(index, written, found.columns)
+                        unreadable += found.unreadable
+                        del found
                         if self._stopped:
-                            return
-
-        self._write_sorted(self._requests, ("label", "fingerprint"), rows())
+                            return unreadable
         return unreadable
 
     def _write_found(self, without_key: str) -> Path:
@@ -209,13 +207,13 @@ class Spool:
         keys = key_names(self.plan)
         contents, found = self.folder / "contents.parquet", self.folder / "found.parquet"
         nameless = f"SELECT DISTINCT manifest FROM ({without_key}) WHERE label IS NULL"
-        rows = (
-            (index, None, *content)
-            for (index,) in self.database.execute(nameless).fetchall()
-            for line in self.storage.lines(request_files(self.manifests[index], self.storage))
-            if (content := self._reader(self.manifests[index]).content(line))
-        )
-        self._write_sorted(contents, ("label", "digest", "bare_key"), rows)
+        with self._sorted_file(contents, ("label", "digest", "bare_key")) as write:
+            for (index,) in self.database.execute(nameless).fetchall():
+                reader = self._reader(self.manifests[index])
+                lines = self.storage.lines(request_files(self.manifests[index], self.storage))
+                rows = filter(None, map(reader.content, lines))
+                while some := list(islice(rows, _SORTED_ROWS)):
+                    write(index, None, list(zip(*some, strict=True)))
         values = {
             name: f"COALESCE(named.{name}, alone.{name}, same.{name}) AS {name}" for name in ("label", *keys)
         }
@@ -237,8 +235,9 @@ ORDER BY {", ".join(keys)}""",
         model = model_key(manifest.model, self.plan.model_parameters)
         return RequestReader(model, self.plan.key, self.plan.family)
 
-    def _write_sorted(self, path: Path, names: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
-        """Write rows to a Parquet file, many at a time in the order of their keys.
+    @contextmanager
+    def _sorted_file(self, path: Path, names: Sequence[str]) -> Iterator[_WriteSome]:
+        """Give what writes rows to a Parquet file, each time those that it is given in the order of their keys.
 
         :param names: of columns of text between ``manifest`` and ``written`` and those of the key.
         """
@@ -249,10 +248,16 @@ ORDER BY {", ".join(keys)}""",
         texts = [(name, pa.string()) for name in (*names, *keys)]
         schema = pa.schema([("manifest", pa.int32()), ("written", pa.timestamp("us", "UTC")), *texts])
         with ParquetWriter(make_private(path), schema, compression="lz4", use_dictionary=False) as writer:
-            while batch := list(islice(rows, _SORTED_ROWS)):
-                columns = map(pa.array, zip(*batch, strict=True), schema.types)
-                table = pa.table(list(columns), schema).sort_by([(name, "ascending") for name in keys])
-                writer.write_table(table, row_group_size=_GROUP_ROWS)
+
+            def write(manifest: int, written: int | None, columns: Sequence[Sequence[str | None]]) -> None:
+                if columns:
+                    given = zip((manifest, written), schema.types, strict=False)
+                    same = [pa.repeat(pa.scalar(value, type_), len(columns[0])) for value, type_ in given]
+                    arrays = [*same, *(pa.array(column, pa.string()) for column in columns)]
+                    rows = pa.table(arrays, schema).sort_by([(name, "ascending") for name in keys])
+                    writer.write_table(rows, row_group_size=_GROUP_ROWS)
+
+            yield write
 
 
 def _write_rows(database: DuckDBPyConnection, query: str, path: Path) -> None:
