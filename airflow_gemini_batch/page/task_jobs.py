@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,34 +12,40 @@ from typing import Any
 from airflow_gemini_batch.operators.base import SUMMARY_KEY
 from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink
 from airflow_gemini_batch.page.facts import Facts, facts_of
+from airflow_gemini_batch.vertex.resource import VertexJobName
 
 RESULT_KEY = "return_value"
+_JOB_PAGE = re.compile(
+    r"https://console\.cloud\.google\.com/vertex-ai/locations/(?P<location>[^/]+)/batch-predictions/(?P<job_id>[^/?]+)"
+    r"\?project=(?P<project>.+)"
+)
 _TRIGGER = "airflow_gemini_batch.triggers.gemini_batch.GeminiBatchJobTrigger"
 
 
 @dataclass(frozen=True, slots=True)
 class WaitedFor:
-    """The job that a deferred task waits for, and the connection that its trigger asks with.
+    """The job that a task waits for, and the connection that the task asks with.
 
-    :param submitted_at: when the job was created, in seconds since the epoch.
+    :param submitted_at: when the job was created, in seconds since the epoch; ``None`` where that is not stored.
     """
 
     job_name: str
-    submitted_at: float
     gcp_conn_id: str
     impersonation_chain: str | tuple[str, ...] | None = None
     quota_project_id: str | None = None
+    submitted_at: float | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> WaitedFor:
-        """Read the arguments of a trigger."""
+        """Read the arguments of a trigger, or rendered ones of an operator with the name of the job."""
         chain, quota = arguments.get("impersonation_chain"), arguments.get("quota_project_id")
+        submitted_at = arguments.get("submitted_at")
         return cls(
             str(arguments["job_name"]),
-            float(arguments["submitted_at"]),
             str(arguments["gcp_conn_id"]),
             tuple(map(str, chain)) if isinstance(chain, (list, tuple)) else chain and str(chain),
             quota and str(quota),
+            None if submitted_at is None else float(submitted_at),
         )
 
 
@@ -52,7 +59,8 @@ class TaskJob:
     :param job_url: what the task has stored as the page of its first job.
     :param follow_up_url: of its latest follow-up, empty without one.
     :param facts: of the result; ``None`` when there is none that can be read.
-    :param waited_for: of a task that waits in the triggerer.
+    :param waited_for: of a task that waits, in the triggerer or in its worker.
+    :param model: as the task names it; empty after its end, and where it is not stored.
     """
 
     dag_id: str
@@ -66,6 +74,7 @@ class TaskJob:
     follow_up_url: str = ""
     facts: Facts | None = None
     waited_for: WaitedFor | None = None
+    model: str = ""
 
 
 def newest(dag_ids: Collection[str], since: datetime, most: int) -> tuple[list[TaskJob], bool]:
@@ -110,6 +119,7 @@ def _statement() -> tuple[Any, Any]:
     """
     from types import SimpleNamespace
 
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.trigger import Trigger
     from airflow.models.xcom import XComModel
@@ -126,6 +136,14 @@ def _statement() -> tuple[Any, Any]:
             other.key == key,
         )
 
+    def of_task_instance(other: Any) -> Any:
+        return and_(
+            TaskInstance.dag_id == other.dag_id,
+            TaskInstance.run_id == other.run_id,
+            TaskInstance.task_id == other.task_id,
+            TaskInstance.map_index == other.map_index,
+        )
+
     statement = (
         select(
             TaskInstance.dag_id,
@@ -138,21 +156,15 @@ def _statement() -> tuple[Any, Any]:
             link.value.label("job_url"),
             follow_up.value.label("follow_up_url"),
             result.value.label("result"),
+            Rendered.rendered_fields,
             Trigger,
         )
         .select_from(link)
-        .join(
-            TaskInstance,
-            and_(
-                TaskInstance.dag_id == link.dag_id,
-                TaskInstance.run_id == link.run_id,
-                TaskInstance.task_id == link.task_id,
-                TaskInstance.map_index == link.map_index,
-            ),
-        )
+        .join(TaskInstance, of_task_instance(link))
         .outerjoin(follow_up, beside(follow_up, FollowUpJobLink.key))
         .outerjoin(result, beside(result, RESULT_KEY))
         .outerjoin(Trigger, and_(Trigger.id == TaskInstance.trigger_id, Trigger.classpath == _TRIGGER))
+        .outerjoin(Rendered, and_(of_task_instance(Rendered), _unfinished(TaskInstance.state)))
         .options(lazyload(Trigger.task_instance))
         .where(link.key == BatchJobLink.key)
     )
@@ -184,6 +196,13 @@ def _read(statement: Any) -> list[TaskJob]:
 def _task_job(row: Any) -> TaskJob:
     from airflow.utils.state import State
 
+    rendered = row.rendered_fields if isinstance(row.rendered_fields, Mapping) else {}
+    job_url, follow_up_url = _text(row.job_url), _text(row.follow_up_url)
+    waited_for = None
+    if row.Trigger is not None:
+        waited_for = _waited_for(lambda: row.Trigger.kwargs)
+    elif row.state == "running":
+        waited_for = _waited_for(lambda: {**rendered, "job_name": _job_of(follow_up_url or job_url)})
     return TaskJob(
         dag_id=row.dag_id,
         run_id=row.run_id,
@@ -192,21 +211,28 @@ def _task_job(row: Any) -> TaskJob:
         state=row.state or "",
         is_under_way=row.state in State.unfinished,
         changed=row.end_date or row.timestamp,
-        job_url=_text(row.job_url),
-        follow_up_url=_text(row.follow_up_url),
+        job_url=job_url,
+        follow_up_url=follow_up_url,
         facts=facts_of(_value(row.result)),
-        waited_for=_waited_for(row.Trigger),
+        waited_for=waited_for,
+        model=str(rendered.get("model", "")),
     )
 
 
-def _waited_for(trigger: Any) -> WaitedFor | None:
-    """Return what a trigger waits for; ``None`` when its arguments can't be read, with another key of Airflow's say."""
-    if trigger is None:
-        return None
+def _waited_for(arguments: Callable[[], Mapping[str, Any]]) -> WaitedFor | None:
+    """Return the job that is waited for; ``None`` when that can't be read, with another key of Airflow's say."""
     try:
-        return WaitedFor.of(trigger.kwargs)
+        return WaitedFor.of(arguments())
     except Exception:
         return None
+
+
+def _job_of(url: str) -> VertexJobName:
+    """Return the job whose page in the console this is; raises :class:`ValueError` for any other text."""
+    parts = _JOB_PAGE.fullmatch(url)
+    if parts is None:
+        raise ValueError("expected the page of a batch job")
+    return VertexJobName(parts["project"], parts["location"], parts["job_id"])
 
 
 def _summary(dag_id: str, run_id: str, task_id: str, map_index: int) -> str:

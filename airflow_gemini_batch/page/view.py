@@ -13,6 +13,7 @@ from airflow_gemini_batch.jobs.state import BatchJob, Stage
 from airflow_gemini_batch.page.task_jobs import TaskJob
 
 UNKNOWN = "unknown"
+NOT_YET = "not yet"
 _CONSOLE = "https://console.cloud.google.com/"
 
 
@@ -57,6 +58,7 @@ def job_view(task: TaskJob, job: BatchJob | None, now: datetime) -> JobView:
     :param job: what Vertex AI says of the job that the task waits for, where that is known.
     """
     facts = task.facts
+    nothing = NOT_YET if task.is_under_way else UNKNOWN
     mapped = f" [{task.map_index}]" if task.map_index >= 0 else ""
     return JobView(
         name=f"{task.task_id}{mapped}",
@@ -67,10 +69,10 @@ def job_view(task: TaskJob, job: BatchJob | None, now: datetime) -> JobView:
         job_state=_job_state(task, job),
         is_under_way=task.is_under_way,
         changed=moment(task.changed),
-        model=facts.model if facts else (job.model.rpartition("/")[2] if job else "") or UNKNOWN,
+        model=facts.model if facts else task.model or UNKNOWN,
         rows=_rows(task, job),
-        tokens=(counted(facts.tokens) or "none") if facts else UNKNOWN,
-        cost=_cost(facts.cost) if facts else UNKNOWN,
+        tokens=(counted(facts.tokens) or "none") if facts else nothing,
+        cost=_cost(facts.cost) if facts else nothing,
         times=_times_under_way(job, now) if job else _times(task, now),
         console=_console(task),
     )
@@ -99,8 +101,10 @@ def _job_state(task: TaskJob, job: BatchJob | None) -> str:
 def _rows(task: TaskJob, job: BatchJob | None) -> str:
     if task.facts:
         return counted(task.facts.rows) or "none"
-    if job is None or job.successful_count is None:
+    if job is None:
         return UNKNOWN
+    if job.successful_count is None:
+        return NOT_YET
     failed = f", {job.failed_count:,} failed" if job.failed_count else ""
     return f"{job.successful_count:,} answered{failed} so far"
 
@@ -124,7 +128,7 @@ def _times_under_way(job: BatchJob, now: datetime) -> str:
 def _times(task: TaskJob, now: datetime) -> str:
     """Return how long the jobs took, one after the other; of a job that is waited for, when it was created."""
     jobs: Sequence[JobSummary] = task.facts.jobs if task.facts else ()
-    if task.waited_for and not jobs:
+    if task.waited_for and task.waited_for.submitted_at is not None and not jobs:
         return f"created {duration(max(now.timestamp() - task.waited_for.submitted_at, 0.0))} ago"
     sums = (
         ("queued", [job.queued_seconds for job in jobs if job.queued_seconds is not None]),

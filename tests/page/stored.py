@@ -64,16 +64,19 @@ def store(
     url: Any = CONSOLE,
     others: Mapping[str, Any] | None = None,
     waits_for: str = "",
+    rendered: Any = None,
     age: timedelta = timedelta(0),
 ) -> None:
     """Write one task instance with its XComs, and its DAG and run where they are not there yet.
 
     :param url: the address of its job's page; ``None`` for a task that has submitted nothing.
     :param waits_for: the job that its trigger waits for.
+    :param rendered: its template fields.
     :param age: since it ended.
     """
     from airflow.models import DagModel, DagRun, TaskInstance
     from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.trigger import Trigger
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
@@ -116,6 +119,8 @@ def store(
         names = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
         ended = at if state in ("success", "failed") else None
         add(TaskInstance, **names, state=state, end_date=ended, pool="p", trigger_id=trigger_id)
+        if rendered is not None:
+            add(RenderedTaskInstanceFields, **names, rendered_fields=rendered)
         xcoms = {BatchJobLink.key: url, "return_value": result, **(others or {})}
         for key, value in xcoms.items():
             if value is not None:

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
+from airflow_gemini_batch.operators.links import FollowUpJobLink
 from airflow_gemini_batch.page.task_jobs import WaitedFor
 from airflow_gemini_batch.page.under_way import JobReader
 from airflow_gemini_batch.vertex.resource import VertexJobName
-from tests.page.stored import JOB, NOW, manifest, store
+from tests.page.stored import CONSOLE, JOB, NOW, manifest, store
 from tests.page.test_pages import JOBS, TASK, text
 
 
@@ -41,18 +42,17 @@ def ago(**time: float) -> datetime:
     [
         (
             {"state": JobState.PENDING, "create_time": ago(hours=3)},
-            "PENDING unknown unknown unknown unknown queued for 3 h",
+            "PENDING gemini-3.8-flash not yet not yet not yet queued for 3 h",
         ),
         (
             {
                 "state": JobState.RUNNING,
                 "create_time": ago(hours=3),
                 "start_time": ago(hours=1),
-                "model": "publishers/google/models/gemini-3.8-flash",
                 "successful_count": 1234,
                 "failed_count": 5,
             },
-            "RUNNING gemini-3.8-flash 1,234 answered, 5 failed so far unknown unknown queued 2 h, running for 60 min",
+            "RUNNING gemini-3.8-flash 1,234 answered, 5 failed so far not yet not yet queued 2 h, running for 60 min",
         ),
         (
             {
@@ -63,10 +63,10 @@ def ago(**time: float) -> datetime:
                 "successful_count": 7,
                 "failed_count": 0,
             },
-            "SUCCEEDED unknown 7 answered so far unknown unknown queued 60 min, ran 60 min",
+            "SUCCEEDED gemini-3.8-flash 7 answered so far not yet not yet queued 60 min, ran 60 min",
         ),
-        ({"state": JobState.FAILED}, "FAILED unknown unknown unknown unknown unknown"),
-        (None, "unknown unknown unknown unknown unknown created 3 h"),
+        ({"state": JobState.FAILED}, "FAILED gemini-3.8-flash not yet not yet not yet unknown"),
+        (None, "unknown gemini-3.8-flash unknown not yet not yet created 3 h"),
     ],
     ids=["queued", "running", "ended", "without-times", "no-answer"],
 )
@@ -74,11 +74,48 @@ def test_job_that_is_waited_for_is_shown_as_vertex_ai_says(viewer, answers, fact
     known, asked = answers
     if facts:
         known[JOB] = BatchJob(VertexJobName.parse(JOB), **facts)
-    store(state="deferred", waits_for=JOB)
+    store(state="deferred", waits_for=JOB, rendered={"model": "gemini-3.8-flash"})
     assert f"deferred Vertex AI: {shown}" in text(viewer.get(JOBS))
     assert shown.split()[0] in text(viewer.get(TASK))
     assert asked[0].gcp_conn_id == "my_connection"
     assert asked[0].impersonation_chain == ("a@p.iam.gserviceaccount.com",)
+
+
+FIELDS = {"model": "m", "gcp_conn_id": "mine", "impersonation_chain": ["a"], "quota_project_id": None}
+FOLLOW_UP = {FollowUpJobLink.key: VertexJobName.parse(JOB).sibling("456").console_url}
+
+
+@pytest.mark.parametrize(
+    ("stored", "asks"),
+    [
+        ({"rendered": FIELDS}, [WaitedFor(JOB, "mine", ("a",))]),
+        ({"rendered": FIELDS, "others": FOLLOW_UP}, [WaitedFor(JOB.replace("123", "456"), "mine", ("a",))]),
+        ({}, []),
+        ({"rendered": [1]}, []),
+        ({"rendered": FIELDS, "url": "https://console.cloud.google.com/"}, []),
+        ({"rendered": FIELDS, "url": CONSOLE.replace("us-central1", "evil.example.com")}, []),
+        ({"rendered": FIELDS, "state": "scheduled"}, []),
+        ({"rendered": FIELDS, "state": "failed"}, []),
+    ],
+    ids=[
+        "job",
+        "follow-up",
+        "no-fields",
+        "odd-fields",
+        "other-page",
+        "other-host",
+        "will-run-again",
+        "ended",
+    ],
+)
+def test_job_that_a_worker_waits_for_is_asked_with_the_arguments_of_its_task(viewer, answers, stored, asks):
+    known, asked = answers
+    known.update(
+        {one.job_name: BatchJob(VertexJobName.parse(one.job_name), JobState.RUNNING) for one in asks}
+    )
+    store(**{"state": "running", **stored})
+    assert ("Vertex AI: RUNNING m" in text(viewer.get(JOBS))) is bool(asks)
+    assert asked == asks
 
 
 def test_trigger_that_cannot_be_read_leaves_its_job_unknown(viewer, answers):

@@ -131,7 +131,8 @@ def test_what_is_not_known_of_a_job_is_unknown(viewer, state):
     store(state=state, others={FollowUpJobLink.key: CONSOLE.replace("123", "456")})
     page = viewer.get(JOBS)
     shown = text(page)
-    assert f"{state or 'cleared'} Vertex AI: unknown unknown unknown unknown unknown" in shown
+    later = "unknown unknown" if state == "failed" else "not yet not yet"
+    assert f"{state or 'cleared'} Vertex AI: unknown unknown unknown {later} unknown" in shown
     assert f'href="{CONSOLE.replace("123", "456")}"' in page.text
 
 

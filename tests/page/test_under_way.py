@@ -17,7 +17,7 @@ AT_ONCE, SOON = 0.05, 20.0
 
 
 def waited_for(number: int = 1, connection: str = "c") -> WaitedFor:
-    return WaitedFor(JOB.replace("123", str(number)), 0.0, connection)
+    return WaitedFor(JOB.replace("123", str(number)), connection)
 
 
 def job(one: WaitedFor) -> BatchJob:
