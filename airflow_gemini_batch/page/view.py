@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from airflow_gemini_batch.core.summary import JobSummary, counted, duration, number_of
 from airflow_gemini_batch.costs.prices import Cost, dollars
+from airflow_gemini_batch.jobs.listed import round_of
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
 from airflow_gemini_batch.page.task_jobs import TaskJob
 
@@ -92,7 +93,8 @@ def moment(time: datetime) -> str:
 
 def _job_state(task: TaskJob, job: BatchJob | None) -> str:
     if job:
-        return job.state.short
+        number = round_of(job).number
+        return job.state.short + (f", follow-up {number}" if number else "")
     if task.facts and task.facts.jobs:
         return task.facts.jobs[-1].state
     return UNKNOWN
@@ -106,7 +108,7 @@ def _rows(task: TaskJob, job: BatchJob | None) -> str:
     if job.successful_count is None:
         return NOT_YET
     failed = f", {job.failed_count:,} failed" if job.failed_count else ""
-    return f"{job.successful_count:,} answered{failed} so far"
+    return f"{job.successful_count:,} answered{failed}" + ("" if job.state.stage.ended else " so far")
 
 
 def _cost(cost: Cost | None) -> str:

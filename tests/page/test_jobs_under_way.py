@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from airflow_gemini_batch.core.labels import AFTER_LABEL, ROOT_LABEL, ROUND_LABEL
 from airflow_gemini_batch.jobs.state import BatchJob, JobState
 from airflow_gemini_batch.operators.links import FollowUpJobLink
 from airflow_gemini_batch.page.task_jobs import WaitedFor
@@ -63,12 +64,20 @@ def ago(**time: float) -> datetime:
                 "successful_count": 7,
                 "failed_count": 0,
             },
-            "SUCCEEDED gemini-3.8-flash 7 answered so far not yet not yet queued 60 min, ran 60 min",
+            "SUCCEEDED gemini-3.8-flash 7 answered not yet not yet queued 60 min, ran 60 min",
+        ),
+        (
+            {
+                "state": JobState.RUNNING,
+                "labels": {ROOT_LABEL: "1f" * 16, ROUND_LABEL: "2", AFTER_LABEL: "122"},
+                "successful_count": 7,
+            },
+            "RUNNING, follow-up 2 gemini-3.8-flash 7 answered so far not yet not yet unknown",
         ),
         ({"state": JobState.FAILED}, "FAILED gemini-3.8-flash not yet not yet not yet unknown"),
         (None, "unknown gemini-3.8-flash unknown not yet not yet created 3 h"),
     ],
-    ids=["queued", "running", "ended", "without-times", "no-answer"],
+    ids=["queued", "running", "ended", "follow-up", "without-times", "no-answer"],
 )
 def test_job_that_is_waited_for_is_shown_as_vertex_ai_says(viewer, answers, facts, shown):
     known, asked = answers
