@@ -13,7 +13,6 @@ from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
 
 JOB = "projects/my-project/locations/us-central1/batchPredictionJobs/123"
 CONSOLE = "https://console.cloud.google.com/vertex-ai/locations/us-central1/batch-predictions/123?project=my-project"
-NOW = datetime.now(UTC)
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def store(
     from airflow.utils.session import create_session
     from sqlalchemy import insert, select
 
-    at = NOW - age
+    at = datetime.now(UTC) - age
     with create_session() as session:
 
         def add(model: Any, **values: Any) -> None:
@@ -108,7 +107,7 @@ def store(
             trigger = Trigger(
                 *GeminiBatchJobTrigger(
                     job_name=waits_for,
-                    submitted_at=(NOW - timedelta(hours=3)).timestamp(),
+                    submitted_at=(at - timedelta(hours=3)).timestamp(),
                     gcp_conn_id="my_connection",
                     impersonation_chain=["a@p.iam.gserviceaccount.com"],
                 ).serialize()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +13,7 @@ from airflow_gemini_batch.operators.links import FollowUpJobLink
 from airflow_gemini_batch.page.task_jobs import WaitedFor
 from airflow_gemini_batch.page.under_way import JobReader
 from airflow_gemini_batch.vertex.resource import VertexJobName
-from tests.page.stored import CONSOLE, JOB, NOW, manifest, store
+from tests.page.stored import CONSOLE, JOB, manifest, store
 from tests.page.test_pages import JOBS, TASK, text
 
 
@@ -35,7 +35,7 @@ def answers(viewer, monkeypatch):
 
 
 def ago(**time: float) -> datetime:
-    return NOW - timedelta(**time)
+    return datetime.now(UTC) - timedelta(**time)
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def ago(**time: float) -> datetime:
         (
             {
                 "state": JobState.RUNNING,
-                "create_time": ago(hours=3),
-                "start_time": ago(hours=1),
+                "create_time": ago(days=5),
+                "start_time": ago(days=3),
                 "successful_count": 1234,
                 "failed_count": 5,
             },
-            "RUNNING gemini-3.8-flash 1,234 answered, 5 failed so far not yet not yet queued 2 h, running for 60 min",
+            "RUNNING gemini-3.8-flash 1,234 answered, 5 failed so far not yet not yet queued 2 d, running for 3 d",
         ),
         (
             {
