@@ -85,7 +85,9 @@ def store(
     with create_session() as session:
 
         def add(model: Any, **values: Any) -> None:
-            session.execute(insert(model.__table__).values(**values))
+            # Releases of Airflow have more and more columns.
+            known = {name: value for name, value in values.items() if name in model.__table__.columns}
+            session.execute(insert(model.__table__).values(**known))
 
         if not session.scalar(select(DagBundleModel.name)):
             add(DagBundleModel, name="dags-folder")
