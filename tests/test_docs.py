@@ -12,17 +12,10 @@ from tests.import_graph import graph, room_of
 from tests.test_architecture import BELOW
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in (
-        "README.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        *(
-            f"docs/{page}.md"
-            for page in ("architecture", "local-stack", "open-questions", "proof", "security")
-        ),
-    )
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
 }
 # Made later, or of a former release.
 NOT_IN_THE_TREE = {"airflow_gemini_batch/example_dags"}
@@ -58,7 +51,7 @@ def test_each_promise_of_security_names_a_test_that_exists():
             assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), named
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_imported_names_are_public(name):
     imports = re.findall(r"from airflow_gemini_batch import (\([^)]*\)|.*)", DOCUMENTS[name])
     names = {word for line in imports for word in re.findall(r"\w+", line)}
@@ -79,3 +72,15 @@ def test_picture_of_the_imports_shows_each_import_and_breaks_no_rule():
     assert {room: (imports[room] & drawn.keys()) - reachable(room) for room in drawn if room != "cli"} == {
         room: set() for room in drawn if room != "cli"
     }
+
+
+def test_each_public_name_is_in_the_reference():
+    named = re.findall(
+        r"auto(?:class|function):: airflow_gemini_batch\.(\w+)$", DOCUMENTS["docs/reference.md"], re.M
+    )
+    assert sorted(named) == sorted(airflow_gemini_batch.__all__)
+
+
+def test_each_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/-]+)$", DOCUMENTS["docs/index.md"], re.M)
+    assert sorted(f"docs/{name}.md" for name in listed) == [page for page in PAGES if page != "docs/index.md"]
