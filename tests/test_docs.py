@@ -9,6 +9,7 @@ import pytest
 
 import airflow_gemini_batch
 from tests.import_graph import graph, room_of
+from tests.messages import PACKAGE, Message, messages
 from tests.test_architecture import BELOW
 
 ROOT = Path(__file__).parents[1]
@@ -84,3 +85,25 @@ def test_each_public_name_is_in_the_reference():
 def test_each_page_is_in_the_table_of_contents():
     listed = re.findall(r"^([\w/-]+)$", DOCUMENTS["docs/index.md"], re.M)
     assert sorted(f"docs/{name}.md" for name in listed) == [page for page in PAGES if page != "docs/index.md"]
+
+
+SAID = [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
+
+
+@pytest.mark.parametrize(
+    "quoted", re.findall(r"^```text\n(.*?)\n```", DOCUMENTS["docs/faq.md"], re.MULTILINE | re.DOTALL)
+)
+def test_messages_of_the_faq_are_messages_of_the_package(quoted):
+    parts = [re.escape(part.strip(" .:;,()")) for part in quoted.split("…")]
+    pattern = re.compile(".*".join(part for part in parts if part))
+    assert [text for text in SAID if pattern.search(text)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_have_no_forbidden_form(name):
+    if name == "docs/open-questions.md":
+        return
+    assert (
+        Message(name, 0, "text", re.sub(r"```.*?```|`[^`]*`", "…", DOCUMENTS[name], flags=re.S)).offences
+        == []
+    )
