@@ -30,7 +30,7 @@ demo: .venv  ## a pipeline on the local servers
 
 docs: .venv  ## the pages in docs/ as HTML, in build/docs; a warning is an error
 	$(BIN)/pip install -q -e ".[docs]"
-	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
+	$(BIN)/python -m sphinx -E -b html -W --keep-going -q docs build/docs
 
 bench: .venv  ## what importing and waiting cost, and how fast rows pass through
 	$(BIN)/python tests/benchmarks/imports.py --json

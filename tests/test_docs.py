@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,29 @@ def test_paths_exist(name):
     here = (ROOT / name).parent
     missing = {path for path in paths if not (ROOT / path).exists()} - NOT_IN_THE_TREE
     assert missing | {link for link in links if not (here / link).exists()} == set()
+
+
+@pytest.mark.slow
+def test_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("furo", reason="needs the extra docs")
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-W",
+        "--keep-going",
+        "-q",
+        ROOT / "docs",
+        tmp_path,
+    ]
+    ended = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    fetched = r"""(?:<script[^>]* src|<link rel="stylesheet"[^>]* href|<img[^>]* src)="(?:https?:)?//[^"]*"""
+    assert [
+        found for page in tmp_path.rglob("*.html") for found in re.findall(fetched, page.read_text())
+    ] == []
 
 
 def test_folders_of_the_architecture_exist():
