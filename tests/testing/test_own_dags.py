@@ -58,7 +58,7 @@ def test_own_dag_runs_in_its_test(tmp_path):
         check=False,
     )
     assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]
-    assert "1 passed" in ended.stdout
+    assert "2 passed" in ended.stdout
 
 
 def test_database_of_a_real_airflow_is_left_alone(monkeypatch):
