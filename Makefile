@@ -17,9 +17,9 @@ test-fast: .venv  ## the tests that need neither a server nor another process
 test-live: .venv  ## ask a real project what is not settled; see docs/open-questions.md
 	$(BIN)/python -m tests.live
 
-test-clients: .venv  ## the local servers with all the clients of others, polars among them
+test-clients: .venv  ## all the clients of others, polars among them, and the provider common-ai
 	$(BIN)/pip install -q -e ".[clients]"
-	$(BIN)/pytest tests/clients
+	$(BIN)/pytest tests/clients tests/common_ai
 
 test-reference: .venv  ## results on Google's reference evaluator (6 minutes); its analyzer on all combinations (long)
 	$(BIN)/python -m tests.googlesql.on_evaluator

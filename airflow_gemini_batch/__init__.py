@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -50,6 +51,7 @@ __all__ = [
     "PreflightTextEmbeddingBatchOperator",
     "SubmitGeminiBatchOperator",
     "SubmitTextEmbeddingBatchOperator",
+    "SummaryNotifier",
     "TextEmbeddingTaskGroup",
     "iter_responses",
     "run_here",
@@ -71,6 +73,7 @@ _HOMES = {
     "PreflightTextEmbeddingBatchOperator": "operators.preflight",
     "SubmitGeminiBatchOperator": "operators.gemini",
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
+    "SummaryNotifier": "notifications.summary",
     "TextEmbeddingTaskGroup": "task_groups.embedding",
     "iter_responses": "responses",
     "run_here": "outside",

@@ -8,14 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_gemini_batch.core.shown import shown
+
+if TYPE_CHECKING:
+    from airflow_gemini_batch.core.summary import Summary
 
 
 class GeminiBatchError(Exception):
     """Base of all errors raised by this package. Its text can be logged and printed as it is."""
 
     retryable = True
+    summary: Summary | None = None
+    """What its text was made of, if it was."""
+
+    @classmethod
+    def of(cls, summary: Summary, **more: Any) -> Self:
+        """Return an error whose text is a summary."""
+        error = cls(str(summary), **more)
+        error.summary = summary
+        return error
 
     def __str__(self) -> str:
         return shown(super().__str__(), lines=True)
@@ -136,3 +149,7 @@ class OutputNotReadyError(GeminiBatchError):
     """The output will never become ready."""
 
     retryable = False
+
+
+class RowsUnreadableError(GeminiBatchError):
+    """The requests or answers of a job could not be read, so its outcomes and tokens are not known."""

@@ -36,10 +36,22 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {"name": "gemini_batch", "class-name": f"{_PACKAGE}.decorators.gemini_batch.gemini_batch_task"}
         ],
+        "notifications": [f"{_PACKAGE}.notifications.summary.SummaryNotifier"],
         "config": {
             "gemini_batch": {
                 "description": "Gemini and embedding batch jobs on Vertex AI.",
                 "options": {
+                    "opentelemetry": {
+                        "description": (
+                            "Whether submit tasks record a span for each job and gen_ai.client.token.usage, by way "
+                            "of the OpenTelemetry SDK that the process has set up. Airflow's own metrics need no "
+                            "option of this section."
+                        ),
+                        "version_added": __version__,
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
                     "price_table": {
                         "description": (
                             "CSV file with prices that replace and extend those of the package: columns model, input, "
@@ -50,7 +62,7 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "/opt/airflow/prices.csv",
                         "default": "",
-                    }
+                    },
                 },
             }
         },

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import chain
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
 from airflow_gemini_batch.core.log import ShownLog
@@ -15,29 +17,60 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyE
 from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.jobs.manifest import Manifest, Round
-    from airflow_gemini_batch.landing.schema_check import Check
+    from airflow_gemini_batch.outputs.matching import AnswerIdentity
 
 _log = ShownLog(logging.getLogger(__name__))
 
+_ROWS = "gemini_batch_rows"
+_ASKED = "gemini_batch_asked"
 
-class _Answer(NamedTuple):
+
+# As many rows are judged at a time, or rows of so many bytes.
+_MOST_ROWS = 1000
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class _Row(NamedTuple):
     """An output row.
 
-    :param time: when it came, as the row says; empty when it does not.
-    :param error: as in :func:`airflow_gemini_batch.outputs.classify.classify_row`.
+    :param cells: as text, by their columns: ``label``, ``digest`` and ``bare_key`` of
+        :class:`airflow_gemini_batch.outputs.matching.AnswerIdentity`, ``status``, ``error`` and ``answer`` as JSON, and
+        ``time``, when it came.
     """
 
-    key: str
-    status: Any
-    response: Any
-    time: str
-    error: Any = None
+    cells: Mapping[str, str | None]
+    response: Mapping[str, Any]
 
 
-_Held = dict[str, tuple[Any, "Response"]]
-"""The best failure of each key so far, behind its rank."""
+def _decoder_of(response_schema: Any) -> Callable[[str], Any]:
+    """Return what makes a value of an answer's JSON; it raises :class:`ValueError` for one that a class refuses."""
+    from airflow_gemini_batch.core.plain import plain
+
+    if isinstance(plain(response_schema), Mapping | None):
+        return orjson.loads
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(response_schema)
+
+    def decode(text: str) -> Any:
+        try:
+            return adapter.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the answer"
+            raise ValueError(f"{place}: {first['msg']}") from None
+
+    return decode
+
+
+class _Failure(NamedTuple):
+    round: int
+    time: str | None
+    response: Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +79,8 @@ class Response:
 
     :param key: the key of the request; of several columns, a JSON list of their texts.
     :param text: the answer, without the model's thoughts; empty when there is none.
-    :param value: what the JSON in the text holds, when a schema was given and the outcome is ok.
+    :param value: what the JSON in the text holds, when a schema was given and the outcome is ok: an object of the
+        class that was given, such as a Pydantic model or a dataclass, or else what ``json.loads`` makes of it.
     :param message: why the outcome is not ok.
     :param response: the ``GenerateContentResponse``; empty when there is none.
     """
@@ -76,7 +110,7 @@ def iter_responses(
 
     :param manifest: the result of the task, or the results of all its mapped instances.
     :param response_schema: as given to the task; answers that do not fit are ``invalid``, and the others have a
-        ``value``.
+        ``value``. Those that a validator of a given class refuses are ``invalid``, too.
     :param only_ok: leave out the rows without a usable answer.
     :param gcp_conn_id: the Airflow connection to read with.
     :param project_id: project that pays for reading; by default the connection's.
@@ -86,9 +120,10 @@ def iter_responses(
     without a key, and :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
     from airflow_gemini_batch.core.response_schema import response_schema_of
+    from airflow_gemini_batch.disk.private_folder import private_folder
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.jobs.manifest import Manifest
-    from airflow_gemini_batch.landing.schema_check import check_of
+    from airflow_gemini_batch.outputs.lines import database_of_lines
 
     try:
         read = list(map(Manifest.from_json, _given(manifest)))
@@ -96,9 +131,15 @@ def iter_responses(
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     hook = GeminiBatchHook(gcp_conn_id, project_id=project_id, impersonation_chain=impersonation_chain)
-    check = check_of(schema) if schema else None
-    responses = chain.from_iterable(_one_of_each(one, hook, check) for one in read)
-    return (response for response in responses if response.outcome.answered or not only_ok)
+
+    def responses() -> Iterator[Response]:
+        with private_folder("responses") as folder:
+            for one in read:
+                with database_of_lines(folder) as database:
+                    reader = _Reader(one, hook, database, schema, _decoder_of(response_schema))
+                    yield from reader.responses()
+
+    return (response for response in responses() if response.outcome.answered or not only_ok)
 
 
 def _given(manifest: Any) -> list[Any]:
@@ -112,126 +153,246 @@ def _given(manifest: Any) -> list[Any]:
     return several
 
 
-def _one_of_each(manifest: Manifest, hook: GeminiBatchHook, check: Check | None) -> Iterator[Response]:
-    """Yield one response for each key, as :func:`airflow_gemini_batch.outputs.matching.answer_rank` says.
+class _Reader:
+    """Reads the answers of a submission.
 
-    Of two good answers within a job the first one is taken. Follow-up rounds are small, so their keys are remembered;
-    those of the first round only if rows of it came twice.
+    Follow-up rounds are small, so the keys of their answers are remembered; those of the first round only if rows of it
+    came twice, or answer several requests.
     """
-    from airflow_gemini_batch.outputs.matching import answer_rank
 
-    answers_of = (
-        _answers_in_tables(manifest, hook) if _in_tables(manifest) else _answers_in_files(manifest, hook)
+    def __init__(
+        self,
+        manifest: Manifest,
+        hook: GeminiBatchHook,
+        database: DuckDBPyConnection,
+        schema: Mapping[str, Any] | None,
+        decode: Callable[[str], Any],
+    ) -> None:
+        self._manifest = manifest
+        self._hook = hook
+        self._database = database
+        self._query = _judging_query(schema)
+        self._decode = decode
+        self._in_tables = any(round_.output.startswith("bq://") for round_ in manifest.rounds)
+        self._has_requests = False
+
+    def responses(self) -> Iterator[Response]:
+        """Yield one response for each key, as :func:`airflow_gemini_batch.outputs.matching_sql.best_first` says.
+
+        Of two good answers within a job the first one is taken.
+        """
+        answered: set[str] = set()
+        failed: dict[str, list[_Failure]] = {}
+        for number in reversed(range(len(self._manifest.rounds))):
+            remembers = number > 0 or self._manifest.rounds[number].surplus.get("duplicate", 0) > 0
+            for response, time, is_alone in self._judged(number):
+                key = response.key
+                if key in answered:
+                    continue
+                remembered = remembers or not is_alone or key in failed
+                if response.outcome.answered:
+                    if remembered:
+                        answered.add(key)
+                        failed.pop(key, None)
+                    yield response
+                elif remembered:
+                    # A good row of the same key may follow.
+                    failed.setdefault(key, []).append(_Failure(number, time, response))
+                else:
+                    yield response
+        yield from map(self._first, failed.values())
+
+    def _first(self, failures: Sequence[_Failure]) -> Response:
+        """Return the failure that counts."""
+        from airflow_gemini_batch.outputs.matching_sql import best_first
+
+        if len(failures) == 1:
+            return failures[0].response
+        cells = [
+            {"place": place, "outcome": one.response.outcome.value, "round": one.round, "time": one.time}
+            for place, one in enumerate(failures)
+        ]
+        order = best_first("outcome", round_="round", time="TRY_CAST(time AS TIMESTAMPTZ)", ties="place")
+        with self._registered(cells):
+            query = f"SELECT place FROM {_ROWS} ORDER BY {order} LIMIT 1"
+            places = self._database.execute(query).fetchall()
+        return failures[int(places[0][0])].response
+
+    def _judged(self, number: int) -> Iterator[tuple[Response, str | None, bool]]:
+        """Yield the responses of a round, each with its time, and whether its row answers no other request."""
+        from airflow_gemini_batch.core.keys import text_of_key
+
+        round_ = self._manifest.rounds[number]
+        rows = _rows_of_table(round_, self._hook) if self._in_tables else _rows_of_files(round_, self._hook)
+        while some := _some_of(rows):
+            with self._registered([{"place": place, **row.cells} for place, row in enumerate(some)]):
+                judged = self._database.execute(self._query).fetchall()
+                nameless = any(row.cells["label"] is None for row in some)
+                found = self._keys_by_content() if nameless else {}
+            for place, (row, cells) in enumerate(zip(some, judged, strict=True)):
+                outcome, text, value, message = cells
+                if value is not None:
+                    try:
+                        value = self._decode(value)
+                    except ValueError as error:
+                        outcome, value, message = Outcome.INVALID, None, str(error)
+                label = row.cells["label"]
+                keys = found.get(place, []) if label is None else [text_of_key(label)]
+                for key in keys:
+                    response = Response(key, Outcome(outcome), text, value, message, row.response)
+                    yield response, row.cells["time"], len(keys) == 1
+
+    @contextmanager
+    def _registered(self, rows: Sequence[Mapping[str, Any]], name: str = _ROWS) -> Iterator[None]:
+        """Give rows as a table of that name: places and rounds are numbers, all others texts."""
+        import pyarrow as pa
+
+        types = {"place": pa.int64(), "round": pa.int64()}
+        schema = pa.schema([(column, types.get(column, pa.string())) for column in rows[0]])
+        self._database.register(name, pa.Table.from_pylist(list(rows), schema))
+        yield
+        self._database.unregister(name)
+
+    def _keys_by_content(self) -> Mapping[int, list[str]]:
+        """Return the keys of the requests that the rows without a key belong to, by their places."""
+        from airflow_gemini_batch.outputs.matching_sql import beside_requests
+
+        if not self._has_requests:
+            self._read_requests()
+            self._has_requests = True
+        asked = f"""(
+  FROM {_ASKED}
+  WHERE digest IN (SELECT digest FROM {_ROWS}) OR bare_key IN (SELECT bare_key FROM {_ROWS})
+)"""
+        nameless = f"SELECT *, 0 AS manifest FROM {_ROWS} WHERE label IS NULL"
+        rows = self._database.execute(
+            f"SELECT place, COALESCE(alone.key, same.key) FROM {beside_requests(nameless, asked, ['key'])}"
+        )
+        found: dict[int, list[str]] = {}
+        for place, key in rows.fetchall():
+            if key is not None:
+                found.setdefault(place, []).append(key)
+        return found
+
+    def _read_requests(self) -> None:
+        """Write what identifies the requests into a table."""
+        from airflow_gemini_batch.landing.files.request_reader import RequestReader
+        from airflow_gemini_batch.landing.files.spool import request_files
+
+        self._database.execute(
+            f"CREATE TEMP TABLE {_ASKED} "
+            "(manifest BIGINT, label VARCHAR, digest VARCHAR, bare_key VARCHAR, key VARCHAR)"
+        )
+        reader = RequestReader(self._manifest.model, ("key",))
+        storage = self._hook.store.files
+        contents = map(reader.content, storage.lines(request_files(self._manifest, storage)))
+        while some := list(islice(filter(None, contents), _MOST_ROWS)):
+            columns = ("label", "digest", "bare_key", "key")
+            rows = [dict(zip(columns, row, strict=True)) for row in some]
+            with self._registered(rows, "gemini_batch_some"):
+                self._database.execute(f"INSERT INTO {_ASKED} SELECT 0, * FROM gemini_batch_some")
+
+
+def _some_of(rows: Iterator[_Row]) -> list[_Row]:
+    some: list[_Row] = []
+    left = _MOST_BYTES
+    for row in islice(rows, _MOST_ROWS):
+        some.append(row)
+        left -= len(row.cells["answer"] or "")
+        if left <= 0:
+            break
+    return some
+
+
+def _judging_query(schema: Mapping[str, Any] | None) -> str:
+    """Return the query for outcome, text, value (JSON as text; NULL unless a schema is given) and message of rows."""
+    from airflow_gemini_batch.landing.schema_check_sql import mismatch_expression, parsed_answer
+    from airflow_gemini_batch.outputs.classify_sql import (
+        SAMPLE_LENGTH,
+        failure_message,
+        outcome_case,
+        read_answers,
     )
-    answered: set[str] = set()
-    failed: _Held = {}
-    for number in reversed(range(len(manifest.rounds))):
-        remembers = number > 0 or manifest.rounds[number].surplus.get("duplicate", 0) > 0
-        for answer in answers_of(number):
-            if answer.key in answered:
-                continue
-            response = _response(answer, check)
-            remembered = remembers or answer.key in failed
-            if response.outcome.answered:
-                if remembered:
-                    answered.add(answer.key)
-                    failed.pop(answer.key, None)
-                yield response
-            elif remembered:
-                # A good row of the same key may follow.
-                rank = answer_rank(response.outcome, number, _seconds(answer.time))
-                if answer.key not in failed or rank < failed[answer.key][0]:
-                    failed[answer.key] = rank, response
-            else:
-                yield response
-    yield from (response for _, response in failed.values())
+    from airflow_gemini_batch.outputs.lines import RAW_ERROR, RAW_STATUS
+    from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
+
+    ok = f"outcome = '{Outcome.OK}'"
+    failure = f"SUBSTR(COALESCE(NULLIF(status_text, ''), {failure_message(DUCKDB)}), 1, {SAMPLE_LENGTH})"
+    value, mismatch = "NULL", "NULL"
+    if schema:
+        value = parsed_answer("answer_text", DUCKDB)
+        mismatch = mismatch_expression(schema, "answer_text", "value", Literals(), DUCKDB)
+    given = f"(SELECT place, status::JSON AS raw_status, error::JSON AS raw_error, answer::JSON AS answer FROM {_ROWS})"
+    return f"""WITH {read_answers("place", given, RAW_STATUS, "answer", RAW_ERROR, DUCKDB)}
+SELECT
+  IF(mismatch IS NULL, outcome, '{Outcome.INVALID}'),
+  answer_text,
+  IF(mismatch IS NULL, value, NULL)::VARCHAR,
+  IF({ok}, IFNULL(mismatch, ''), {failure})
+FROM (
+  SELECT *, IF({ok}, {mismatch}, NULL) AS mismatch
+  FROM (
+    SELECT *, IF({ok}, {value}, NULL) AS value
+    FROM (SELECT *, {outcome_case(DUCKDB)} AS outcome FROM gemini_batch_told)
+  )
+)
+ORDER BY place"""
 
 
-def _seconds(time: str) -> float:
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
-        return 0.0
+def _row(identity: AnswerIdentity, row: Mapping[str, Any]) -> _Row:
+    from airflow_gemini_batch.outputs.line_families import response_of
+
+    response, time = response_of(row), row.get("processed_time")
+    cells = {**identity._asdict(), "time": None if time is None else str(time)}
+    for name, value in (("status", row.get("status")), ("error", row.get("error")), ("answer", response)):
+        cells[name] = orjson.dumps(value, default=str).decode()
+    return _Row(cells, response)
 
 
-def _response(answer: _Answer, check: Check | None) -> Response:
+def _rows_of_files(round_: Round, hook: GeminiBatchHook) -> Iterator[_Row]:
+    """Yield the rows of a round from its files."""
     from airflow_gemini_batch.core.jsonl import tolerant_object
-    from airflow_gemini_batch.landing.schema_check import answer_text, parse_answer
-    from airflow_gemini_batch.outputs.classify import classify_row
-
-    content = (
-        tolerant_object(answer.response.encode()) if isinstance(answer.response, str) else answer.response
-    )
-    if not isinstance(content, Mapping):
-        content = {}
-    result = classify_row(answer.status, content, answer.error)
-    text = answer_text(content)
-    if result.outcome is not Outcome.OK or check is None:
-        return Response(answer.key, result.outcome, text, None, result.message, content)
-    value, mismatch = parse_answer(text, check)
-    if mismatch:
-        return Response(answer.key, Outcome.INVALID, text, None, mismatch, content)
-    return Response(answer.key, Outcome.OK, text, value, "", content)
-
-
-def _in_tables(manifest: Manifest) -> bool:
-    return any(round_.output.startswith("bq://") for round_ in manifest.rounds)
-
-
-def _answers_in_files(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
-    """Return what reads the answers of a round from its files."""
-    from airflow_gemini_batch.core.jsonl import tolerant_object
-    from airflow_gemini_batch.landing.files.key_index import KeyIndex
-    from airflow_gemini_batch.landing.files.spool import answer_files, request_files
+    from airflow_gemini_batch.landing.files.spool import answer_files
+    from airflow_gemini_batch.outputs.matching import answer_identity
 
     storage = hook.store.files
-    keys = KeyIndex(lambda: storage.lines(request_files(manifest, storage)))
-
-    def read(number: int) -> Iterator[_Answer]:
-        unreadable = 0
-        for line in storage.lines(answer_files(manifest.rounds[number], storage)):
-            row = tolerant_object(line)
-            if row is None:
-                unreadable += 1
-            elif (key := keys.key_of(row)) is not None:
-                time, error = str(row.get("processed_time")), row.get("error")
-                yield _Answer(key, row.get("status"), row.get("response"), time, error)
-        if unreadable:
-            _log.warning("%d lines of the answers are not JSON objects and are left out", unreadable)
-
-    return read
+    unreadable = 0
+    for line in storage.lines(answer_files(round_, storage)):
+        if row := tolerant_object(line):
+            yield _row(answer_identity(row), row)
+        else:
+            unreadable += row is None
+    if unreadable:
+        _log.warning("%d lines of the answers are not JSON objects and are left out", unreadable)
 
 
-def _answers_in_tables(manifest: Manifest, hook: GeminiBatchHook) -> Callable[[int], Iterator[_Answer]]:
-    """Return what reads the answers of a round from its table; the key is what passes through it."""
+def _rows_of_table(round_: Round, hook: GeminiBatchHook) -> Iterator[_Row]:
+    """Yield the rows of a round from its table; the key is what passes through it."""
     from airflow_gemini_batch.core.addresses import BigQueryAddress
-    from airflow_gemini_batch.core.keys import key_text
+    from airflow_gemini_batch.core.keys import key_text, sent_key
     from airflow_gemini_batch.outputs.classify import ERROR_COLUMN
+    from airflow_gemini_batch.outputs.matching import AnswerIdentity
     from airflow_gemini_batch.requests.spec import RESERVED_COLUMNS
 
-    def sent_columns(round_: Round) -> list[str]:
-        sources = (hook.store.tables.find(BigQueryAddress.parse(source)) for source in round_.source)
-        return [field.name for source in sources if source for field in source.schema]
-
-    def read(number: int) -> Iterator[_Answer]:
-        round_ = manifest.rounds[number]
-        table = hook.store.tables.find(BigQueryAddress.parse(round_.output)) if round_.output else None
-        if table is None:
-            if round_.had_answers:
-                raise OutputNotReadyError(
-                    f"the answers of the batch job {round_.job_name} are gone: there is no table {round_.output}. "
-                    "BigQuery restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS)"
-                )
-            return
-        columns = [field.name for field in table.schema if field.name.lower() not in RESERVED_COLUMNS]
-        told = ERROR_COLUMN in columns and ERROR_COLUMN not in sent_columns(round_)
-        if told:
-            columns.remove(ERROR_COLUMN)
-        if not columns:
-            raise InvalidRequestError(f"{round_.output} has no column that could be the key of its answers")
-        for row in hook.bigquery_client.list_rows(table):
-            key = key_text([row[name] for name in columns])
-            error = row[ERROR_COLUMN] if told else None
-            yield _Answer(key, row["status"], row["response"], str(row.get("processed_time")), error)
-
-    return read
+    tables = hook.store.tables
+    table = tables.find(BigQueryAddress.parse(round_.output)) if round_.output else None
+    if table is None:
+        if round_.had_answers:
+            raise OutputNotReadyError(
+                f"the answers of the batch job {round_.job_name} are gone: there is no table {round_.output}. "
+                "BigQuery restores a table for seven days (bq cp DATASET.TABLE@MILLISECONDS)"
+            )
+        return
+    sources = (tables.find(BigQueryAddress.parse(source)) for source in round_.source)
+    sent = {field.name for source in sources if source for field in source.schema}
+    columns = [field.name for field in table.schema if field.name.lower() not in RESERVED_COLUMNS]
+    told = ERROR_COLUMN in columns and ERROR_COLUMN not in sent
+    if told:
+        columns.remove(ERROR_COLUMN)
+    if not columns:
+        raise InvalidRequestError(f"{round_.output} has no column that could be the key of its answers")
+    for row in map(dict, hook.bigquery_client.list_rows(table)):
+        key = sent_key(key_text([row[name] for name in columns]))
+        if not told:
+            row.pop(ERROR_COLUMN, None)
+        yield _row(AnswerIdentity(key, None), row)

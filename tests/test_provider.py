@@ -75,7 +75,7 @@ def load(path: str) -> Any:
     "path",
     [
         path
-        for section in [*KINDS, "connection-types", "extra-links", "task-decorators"]
+        for section in [*KINDS, "connection-types", "extra-links", "task-decorators", "notifications"]
         for path in paths(section)
     ],
 )

@@ -7,6 +7,7 @@ and the row's values, as they were filled in. Another template that gives the sa
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 
 from airflow_gemini_batch.core.models import short_model_name
@@ -17,7 +18,8 @@ ESCAPED_SEPARATORS = (("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 """What BigQuery escapes in JSON and ``orjson`` does not."""
 
 _ESCAPED = [(character.encode(), spelled.encode()) for character, spelled in ESCAPED_SEPARATORS]
-_BEGIN = b"\xe2\x80"  # of both
+# A fourth of the time of looking for each of them.
+_holds_one = re.compile(rb"\xe2\x80[\xa8\xa9]").search
 
 
 def fingerprint_of(model: str, request: bytes) -> str:
@@ -54,7 +56,7 @@ def spelled_as_in_sql(request: bytes) -> bytes:
     Otherwise rows with one of these line separators would be sent, and paid for, again and again where one side builds
     the requests and the other lands the answers.
     """
-    if _BEGIN in request:
+    if _holds_one(request):
         for character, spelled in _ESCAPED:
             request = request.replace(character, spelled)
     return request

@@ -20,6 +20,7 @@ from airflow_gemini_batch.demo.books import SAMPLE, load_books, read_books
 from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.testing.server_thread import HOST
+from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
 from airflow_gemini_batch.testing.tables import load_table, parse_table
 
 _READY_WITHIN = 300.0  # on a busy machine
@@ -73,6 +74,10 @@ def run_until_interrupted(
                     report(f"Cloud Storage: {stack.storage.url}")
                     report(f"BigQuery: {stack.bigquery.url}")
                     report(f"Vertex AI: {stack.vertex.url}")
+                    report(
+                        f"Jobs: gemini-batch jobs list --endpoint {stack.vertex.url} --project {PROJECT} "
+                        f"--location {LOCATION}"
+                    )
                     report(
                         "Press Ctrl-C to stop and remove everything."
                         if folder is None

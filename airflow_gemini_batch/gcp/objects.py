@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
-from airflow_gemini_batch.gcp.pieces import PIECE, Piece, has_odd_text, pieces
+from airflow_gemini_batch.gcp.pieces import PIECE, Piece, has_odd_text, pieces, whole_lines
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -117,6 +117,12 @@ class StorageObjects:
     def _lines(blob: Blob) -> Iterator[bytes]:
         with _opened(blob) as stream:
             yield from iter_lines(stream, _CHUNK)
+
+    def chunks(self, blobs: Iterable[Blob]) -> Iterator[bytes]:
+        """Yield objects, one after the other, some lines at a time: see :func:`.whole_lines`."""
+        for blob in blobs:
+            with _opened(blob) as stream:
+                yield from whole_lines(stream)
 
     def pieces(
         self,

@@ -127,7 +127,7 @@ class _Cutter(Iterator[Piece]):
         """Yield the parts of all streams, each as large as there is room in the piece when it begins."""
         for source, stream in enumerate(streams):
             with closing(stream):
-                chunks = _whole_lines(stream)
+                chunks = whole_lines(stream)
                 chunk = next(chunks, b"")
                 while chunk:
                     path = self._folder / f"piece-{next(self._names)}-{source}.jsonl"
@@ -135,6 +135,7 @@ class _Cutter(Iterator[Piece]):
                     with make_private(path).open("wb") as file, make_private(long_lines).open("wb") as others:
                         while chunk:
                             self._write(chunk, file, others)
+                            chunk = b""  # Its memory is free for the next one.
                             chunk = next(chunks, b"")
                             if self._written >= self._size:
                                 break
@@ -156,18 +157,24 @@ class _Cutter(Iterator[Piece]):
                 others.write((line if len(line) <= LONGEST_ROW else cut_line(line)) + b"\n")
 
 
-def _whole_lines(stream: Readable) -> Iterator[bytes]:
+def whole_lines(stream: Readable) -> Iterator[bytes]:
     """Yield a stream without its mark in chunks of whole lines, the last of which may lack its end."""
     rest = b""
     chunk = without_mark(stream.read(_CHUNK))
     while chunk:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            yield rest + chunk[:end]
-            rest = chunk[end:]
+        first, end = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
+        if first:
+            # The rest and its end alone: copying all of the chunk takes as much memory again.
+            begin, lines, rest = rest + chunk[:first], chunk[first:end], chunk[end:]
+            chunk = b""
+            yield begin
+            if lines:
+                yield lines
+            lines = b""
         else:
             # Enough to be recognized as too long at its end; what follows is not kept.
             rest = (rest + chunk)[: LONGEST_ROW + 1]
+        chunk = b""  # Its memory is free for the next one.
         chunk = stream.read(_CHUNK)
     if rest:
         yield rest

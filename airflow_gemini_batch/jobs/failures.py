@@ -42,13 +42,13 @@ def job_failure(
     if shortage := _shortage(tally, max_failed_fraction, needs_answers=needs_answers or not succeeded):
         if succeeded:
             headline = f"{named} {end_of(job)}, but {shortage}."
-            return RowsFailedError(str(replace(summary, headline=headline, next_step=_SAME_AGAIN)))
+            return RowsFailedError.of(replace(summary, headline=headline, next_step=_SAME_AGAIN))
     elif succeeded or follow_up:
         return None
     again = fails_again(job.error, job.requests) if job.state is JobState.FAILED else ""
     next_step = again or _after_failure(job, tally, follow_up=follow_up)
     failed = replace(summary, headline=f"{named} {end_of(job)}.", next_step=next_step)
-    return JobFailedError(str(failed), retryable=not again)
+    return JobFailedError.of(failed, retryable=not again)
 
 
 _FAILS_AGAIN = {
@@ -152,8 +152,8 @@ LEFT_RUNNING = (
 HAS_ENDED = "It has ended and no longer bills. The next try finds it and takes its result."
 
 
-def timeout_message(summary: Summary, reason: str, now: str, *, follow_up: bool = False) -> str:
-    """Return the message about a job whose end was not waited for.
+def timeout_summary(summary: Summary, reason: str, now: str, *, follow_up: bool = False) -> Summary:
+    """Return the summary of a job whose end was not waited for.
 
     :param summary: of the job and those before it, as far as they have been read.
     :param now: what the job's state is now, and what the next try does.
@@ -161,7 +161,7 @@ def timeout_message(summary: Summary, reason: str, now: str, *, follow_up: bool 
     job = "follow-up job" if follow_up else "batch job"
     kept = "The answers of the earlier rounds are kept. " if follow_up else ""
     headline = f"Stopped waiting for the {job}: {reason.rstrip('.')}."
-    return str(replace(summary, headline=headline, next_step=f"{kept}{now}"))
+    return replace(summary, headline=headline, next_step=f"{kept}{now}")
 
 
 def cancel_message(job: BatchJob, answered: int = 0) -> str:

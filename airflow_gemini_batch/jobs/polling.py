@@ -23,6 +23,9 @@ SHORTEST_INTERVAL = 5.0
 LONGEST_BACKOFF = 300.0
 LONGEST_TIMEOUT = 365 * 24 * HOUR
 
+WARNED_AFTER = 0.75
+"""The share of a limit after which the log warns of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class WaitPolicy:
@@ -105,9 +108,12 @@ class JobWait:
     _changes: Changes = field(default_factory=Changes, init=False)
     _errors: int = field(default=0, init=False)
     _refused_since: datetime | None = field(default=None, init=False)
+    _warned_of: set[str] = field(default_factory=set, init=False)
 
     def take(self, update: BatchJob | JobServiceError, log: Log) -> Decision:
         """Decide what follows an answer or an error; log what is new, and once an hour that nothing is.
+
+        A limit that comes near is told once.
 
         A job that has ended when it is first seen is not logged: whoever asks knows.
         """
@@ -119,6 +125,9 @@ class JobWait:
             progress = update.state, update.successful_count, update.failed_count
             if not ended_before and self._changes.take(progress, now):
                 log.info("%s", progress_text(update, now))
+            if isinstance(decision, AskAgain) and (limit := self._near_limit(update)) and now >= limit.near:
+                self._warned_of.add(limit.name)
+                log.warning("%s", limit.warning(update))
             return decision
         decision = self.failed(update, transient=update.transient, now=utc_now())
         retry = f" (retrying in {decision.seconds:.0f} s)" if isinstance(decision, AskAgain) else ""
@@ -146,7 +155,13 @@ class JobWait:
             return self.give_up_at
         limit = _limit_of(update, self.policy)
         ends = self.give_up_at if limit is None else min(limit.ends, self.give_up_at)
-        return min(ends, self._changes.repeat_at)
+        near = [limit.near] if (limit := self._near_limit(update)) else []
+        return min(ends, self._changes.repeat_at, *near)
+
+    def _near_limit(self, job: BatchJob) -> _Limit | None:
+        """Return the limit that the job is under, unless the log has warned of it."""
+        limit = _limit_of(job, self.policy)
+        return None if limit is None or limit.name in self._warned_of else limit
 
     def failed(self, error: Exception, *, transient: bool, now: datetime) -> Decision:
         """Decide what follows an error. It says nothing about the job, so it is only a reason to ask later.
@@ -215,6 +230,19 @@ class _Limit:
     @property
     def ends(self) -> datetime:
         return self.since + timedelta(seconds=self.seconds)
+
+    @property
+    def near(self) -> datetime:
+        """When the log warns of it."""
+        return self.since + timedelta(seconds=self.seconds * WARNED_AFTER)
+
+    def warning(self, job: BatchJob) -> str:
+        """Return the text that warns of it."""
+        return (
+            f"Job {job.name.job_id} has been {self.doing} since {self.since:%Y-%m-%d %H:%M} UTC, more than "
+            f"{WARNED_AFTER:.0%} of the limit ({self.name}, {self.seconds / HOUR:g} h). At "
+            f"{self.ends:%Y-%m-%d %H:%M} UTC it is no longer waited for, and on_timeout says whether it is cancelled"
+        )
 
     def __str__(self) -> str:
         return (

@@ -19,7 +19,7 @@ from airflow_gemini_batch.jobs.failures import (
     LEFT_RUNNING,
     cancel_message,
     job_failure,
-    timeout_message,
+    timeout_summary,
 )
 from airflow_gemini_batch.jobs.finished import Finished, ended_summary, finished
 from airflow_gemini_batch.jobs.identity import RoundId, TaskRun, identity
@@ -274,7 +274,7 @@ class BatchRun:
                 follow_up = _is_follow_up(job)
             now = HAS_ENDED if has_ended else LEFT_RUNNING
             error = JobLostError if over.outcome is WaitOutcome.LOST else JobTimeoutError
-            raise error(timeout_message(_named(name), over.reason, now, follow_up=follow_up))
+            raise error.of(timeout_summary(_named(name), over.reason, now, follow_up=follow_up))
         job = self._cancel(name, over.reason)
         if job.state.stage is Stage.SUCCEEDED:
             self._log.warning("%s succeeded while it was being cancelled", name)
@@ -285,7 +285,7 @@ class BatchRun:
             rounds = self._rounds.up_to(job)
             summary = self._summary(rounds, self._spent_on(rounds))
             now = cancel_message(job, rounds[-1].tally.answered)
-        raise JobTimeoutError(timeout_message(summary, over.reason, now, follow_up=_is_follow_up(job)))
+        raise JobTimeoutError.of(timeout_summary(summary, over.reason, now, follow_up=_is_follow_up(job)))
 
     def _cancel(self, name: JobName, reason: str) -> BatchJob:
         """Cancel a job and wait until it has ended, so that its finished rows are written."""
@@ -306,7 +306,7 @@ class BatchRun:
                 self._patience.sleep(min(self._policy.poll_interval, SHORTEST_INTERVAL))
         except JobServiceError as error:
             now = f"{LEFT_RUNNING}\nCould not cancel it: {error}"
-            raise JobTimeoutError(timeout_message(_named(name), reason, now)) from error
+            raise JobTimeoutError.of(timeout_summary(_named(name), reason, now)) from error
         return job
 
     def finish(self, job: BatchJob) -> Finished:

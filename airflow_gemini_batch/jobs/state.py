@@ -121,6 +121,7 @@ class BatchJob:
     error: JobError | None = None
     successful_count: int | None = None
     failed_count: int | None = None
+    incomplete_count: int | None = None
     create_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None

@@ -1,36 +1,43 @@
-"""Response schemas in SQL: why an answer does not fit, and the values of its columns.
-
-The twin of :mod:`airflow_gemini_batch.landing.schema_check`: both give the same messages for the same answer.
-"""
+"""Response schemas in SQL: why an answer does not fit, and the values of its columns."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_gemini_batch.core.response_schema import AnswerColumn
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.landing.schema_check import (
-    EMPTY_ANSWER,
-    FENCE_END_PATTERN,
-    FENCE_PATTERN,
-    FENCED_PATTERN,
-    NOT_JSON,
-    PREVIEW_LENGTH,
-    expected,
-)
 from airflow_gemini_batch.sql.dialect import BIGQUERY, Binder, Dialect
 
+# ```json … ```, which models write although they are asked for JSON, with words around it and an end or not. What
+# stands behind it has to begin like JSON, so that the end of another fence is not taken for a beginning.
+FENCE_PATTERN = r"```(?:[A-Za-z0-9_+.-]*\s|(?:[jJ][sS][oO][nN]))?\s*"
+FENCED_PATTERN = r'[\[{"0-9-]|true|false|null'
+FENCE_END_PATTERN = r"\n[ \t]*```"
+"""An end that is not within a string of JSON."""
+NOT_JSON = "the answer is not valid JSON: "
+EMPTY_ANSWER = "the answer is empty"
+PREVIEW_LENGTH = 100
+"""Characters of a value, or of an answer, that a message shows."""
+
 _BYTE_ORDER_MARK = r"^\x{FEFF}"
-_UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
+_KINDS = {
+    "STRING": "a string",
+    "INTEGER": "an integer",
+    "NUMBER": "a number",
+    "BOOLEAN": "a boolean",
+    "ARRAY": "a list",
+    "OBJECT": "an object",
+}
 
 
 def parsed_answer(text: str, sql: Dialect = BIGQUERY) -> str:
     """Return the expression for the JSON value that a text holds, in a code fence or not; NULL when it holds none.
 
-    The twin of :func:`airflow_gemini_batch.landing.schema_check.parse_answer`.
+    The text may hold it as a whole, or in the first fence that holds something like it. The fence may end at a line of
+    its own, at the last or the next fence in the text, or with the text.
     """
     begins = f"(?:{FENCED_PATTERN})"
     fenced = (f"{begins}.*?){FENCE_END_PATTERN}", f"{begins}.*)```", f"{begins}.*?)```", f"{begins}.*)")
@@ -90,13 +97,14 @@ class _Value:
     names: tuple[str, ...] = ("",)
 
     def field(self, name: str) -> _Value:
-        if _UNQUOTABLE.search(name):
+        try:
+            path = self.sql.json_path(self.path, name)
+        except ValueError as error:
             raise InvalidRequestError(
-                f"response_schema: BigQuery can't read the field {name!r}. Rename it without quotes, backslashes and "
-                "line ends"
-            )
+                f"response_schema: BigQuery can't read the field {name!r}. Rename it {error}"
+            ) from None
         *before, last = self.names
-        return _Value(self.sql, self.root, f'{self.path}."{name}"', (*before, f"{last}.{name}"))
+        return _Value(self.sql, self.root, path, (*before, f"{last}.{name}"))
 
     def item(self, item: str, index: str) -> _Value:
         *before, last = self.names
@@ -190,3 +198,24 @@ class _Check:
             optional = f"IF({field.json} IS NULL OR {field.is_('null')}, NULL, {mismatch})"
             mismatches.append(mismatch if name in required else optional)
         return f"COALESCE({', '.join(mismatches)})"
+
+
+def expected(schema: Mapping[str, Any]) -> str:
+    """Return what a schema expects, as messages name it: ``an integer from 1 to 5``, ``one of "a", "b"``."""
+    if "anyOf" in schema:
+        text = " or ".join(map(expected, schema["anyOf"]))
+    elif allowed := schema.get("enum"):
+        text = f"one of {json.dumps(list(allowed), ensure_ascii=False)[1:-1]}"
+    else:
+        text = _KINDS[schema["type"]]
+    unit = " items" if schema.get("type") == "ARRAY" else ""
+    lowest, highest = (
+        schema.get(names[bool(unit)]) for names in (("minimum", "minItems"), ("maximum", "maxItems"))
+    )
+    if lowest is not None and highest is not None:
+        text += f" {'of' if unit else 'from'} {lowest} to {highest}{unit}"
+    elif lowest is not None:
+        text += f" of at least {lowest}{unit}"
+    elif highest is not None:
+        text += f" of at most {highest}{unit}"
+    return text[:PREVIEW_LENGTH] + (" or null" if schema.get("nullable") else "")

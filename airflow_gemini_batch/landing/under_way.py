@@ -84,9 +84,9 @@ class RowsUnderWay:
                 continue
             objects = StorageObjects(self._storage_client())
             try:
-                for line in objects.lines(objects.objects([file])):
-                    if row := reader.read(line):
-                        yield key_text(row.key), row.fingerprint
+                for lines in objects.chunks(objects.objects([file])):
+                    for _, fingerprint, *key in zip(*reader.read(lines).columns, strict=True):
+                        yield key_text(key), fingerprint
             except (SourceNotReadyError, InvalidRequestError) as error:
                 self._log.warning("Rows that another run has asked may be asked again: %s", error)
 

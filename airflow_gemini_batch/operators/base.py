@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.exceptions import AirflowProviderDeprecationWarning
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION
-from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
 if TYPE_CHECKING:
+    from functools import partial
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_gemini_batch.core.summary import Summary
+    from airflow_gemini_batch.operators.lineage import Lineage
 
 SUMMARY_KEY = "summary"
 """XCom with the text of a task's summary, without anything of a row."""
@@ -67,16 +72,41 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.quota_project_id = quota_project_id
         self.user_project = user_project
 
+    _done: partial[Lineage] | None = None
+    """What gives the lineage of this try, once the task has done something."""
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
+        """Return what the task has read, written and spent. Airflow's provider of OpenLineage asks for it."""
+        return self._done().facets() if self._done else None
+
     def tell(self, context: Context, summary: Summary) -> None:
         """Log what the task has done, and store it for those who read more than logs."""
         self.log.info("%s", summary)
-        context["ti"].xcom_push(key=SUMMARY_KEY, value=str(summary.without_rows()))
+        _store(context, summary)
+
+    @contextmanager
+    def executing(self, context: Context) -> Iterator[None]:
+        """Run the block as :meth:`running` does; the summary of an error is stored as :meth:`tell` does."""
+        with self.running():
+            try:
+                yield
+            except GeminiBatchError as error:
+                if error.summary:
+                    try:
+                        _store(context, error.summary)
+                    except Exception as other:
+                        self.log.warning("The summary could not be stored: %s", other)
+                raise
 
     def on_kill(self) -> None:
         """Remove the rows that are on this worker's disk, as the task may not get to it."""
         from airflow_gemini_batch.disk.private_folder import remove_private_folders
 
         remove_private_folders()
+
+
+def _store(context: Context, summary: Summary) -> None:
+    context["ti"].xcom_push(key=SUMMARY_KEY, value=str(summary.without_rows()))
 
 
 T = TypeVar("T")

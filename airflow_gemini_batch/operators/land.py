@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -101,8 +102,9 @@ class LandResultsOperator(GeminiBatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Land what there is, then judge it."""
         from airflow_gemini_batch.landing.lander import Lander
+        from airflow_gemini_batch.operators.lineage import landing_lineage
 
-        with self.running():
+        with self.executing(context):
             if not 0 <= self.max_failed_fraction <= 1:
                 raise InvalidRequestError(
                     f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
@@ -113,11 +115,12 @@ class LandResultsOperator(GeminiBatchOperator):
                 plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
+            self._done = partial(landing_lineage, plan, report, manifests)
             persist_target_links(context, report)
             summary = self._summary(plan, report, manifests)
             if jobs is not None and len(manifests) < jobs:
                 missing = jobs - len(manifests)
-                raise OutputNotReadyError(
+                raise OutputNotReadyError.of(
                     _failure(
                         summary,
                         f"{missing} of {jobs} submit tasks gave no result. {summary.headline}",
@@ -204,11 +207,11 @@ class LandResultsOperator(GeminiBatchOperator):
             else (f"The jobs succeeded, but no row has an answer that can be used: {failed}")
         )
         fix = "Fix the prompt or the schema, or allow more failures."
-        raise RowsFailedError(_failure(summary, headline, f"{fix} {summary.next_step}"))
+        raise RowsFailedError.of(_failure(summary, headline, f"{fix} {summary.next_step}"))
 
 
 _SEE_BEFORE = "The log of the first failed task before this one says why. Correct that, and clear it"
 
 
-def _failure(summary: Summary, headline: str, next_step: str) -> str:
-    return str(replace(summary, headline=headline, next_step=next_step))
+def _failure(summary: Summary, headline: str, next_step: str) -> Summary:
+    return replace(summary, headline=headline, next_step=next_step)

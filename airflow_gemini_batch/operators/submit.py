@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow_gemini_batch.core.defaults import (
@@ -18,6 +19,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_requ
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, renamed
 from airflow_gemini_batch.operators.links import BatchJobLink, FollowUpJobLink, persist_link
+from airflow_gemini_batch.operators.telemetry import record
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -175,7 +177,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
-        with self.running():
+        with self.executing(context):
             self._warn_of_execution_timeout()
             if self.deferrable:
                 from airflow_gemini_batch.hooks.triggerer import check_triggerer
@@ -190,7 +192,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.polling import WaitOutcome, WaitOver
         from airflow_gemini_batch.jobs.submit_once import Submitted
 
-        with self.running():
+        with self.executing(context):
             with as_invalid_request("job_name of the trigger's event"):
                 name = self.hook.job_name(event["job_name"])
             run = self._run(context)
@@ -226,6 +228,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def _finish(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
         """Wait for a job, then for its follow-ups, one after the other, and return the manifest."""
         from airflow_gemini_batch.jobs.state import JobState
+        from airflow_gemini_batch.operators.lineage import submit_lineage
 
         while submitted:
             job = submitted.job
@@ -244,7 +247,9 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 return self.execute(context)
             submitted = run.follow_up(job)
         finished = run.finish(job)
+        self._done = partial(submit_lineage, finished.manifest, self._family())
         self.tell(context, finished.summary)
+        record(finished.manifest, self.log, embeds=self._family().embeds)
         return finished.manifest.to_json()
 
     def _run(self, context: Context) -> BatchRun:

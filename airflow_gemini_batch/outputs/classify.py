@@ -6,12 +6,7 @@ empty ``status`` can hold no answer.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from airflow_gemini_batch.core.outcomes import Outcome as Outcome  # re-exported
 from airflow_gemini_batch.core.shown import shown
@@ -82,8 +77,6 @@ FINAL_PATTERN = "|".join(
 )
 """Texts of failures that come again with the same request, and that may have no code."""
 
-_LONGEST_MESSAGE = 300
-
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
@@ -95,135 +88,6 @@ class RowResult:
     outcome: Outcome
     message: str = ""
     code: int | None = None
-
-
-_GOOD = RowResult(Outcome.OK)
-
-
-def classify_row(status: Any, response: Any, error: Any = None) -> RowResult:
-    """Sort one row of generated content.
-
-    :param status: the row's ``status``: empty, ``"<Reason>: {json}"``, JSON of a ``google.rpc.Status``, an
-        object, or free text.
-    :param response: the row's ``response``: a ``GenerateContentResponse`` as an object or as JSON text,
-        ``{}`` or ``None``.
-    :param error: the row's ``error``, which few rows have, in the forms of a status. It counts, as do ``error`` and
-        ``status`` within the response, unless a candidate says how it ended.
-    """
-    if failure := status_failure(status):
-        return failure
-    content = object_of(response)
-    candidate = answer_candidate(content)
-    if not (candidate and candidate.get("finishReason")) and (failure := other_failure(error, content)):
-        return failure
-    if not content:
-        return RowResult(Outcome.MISSING, "the row has no response")
-    if candidate is not None:
-        return _from_candidate(candidate)
-    if reason := object_of(content.get("promptFeedback")).get("blockReason"):
-        return RowResult(Outcome.BLOCKED, f"the prompt was blocked: {reason}")
-    return RowResult(Outcome.MISSING, "the response has no candidates")
-
-
-def status_failure(status: Any) -> RowResult | None:
-    """Return the failure in a row's ``status``; None if it is empty or means OK."""
-    text = _text_of(status)
-    return _from_status(text) if text else None
-
-
-def other_failure(error: Any, answer: Mapping[str, Any]) -> RowResult | None:
-    """Return the failure that stands in a row's ``error``, or in ``error`` or ``status`` of its answer."""
-    failures = map(status_failure, (error, answer.get("error"), answer.get("status")))
-    return next(filter(None, failures), None)
-
-
-def _from_status(status: str) -> RowResult:
-    found = re.search(STATUS_CODE_PATTERN, status)
-    code = int(found[1]) if found else None
-    # A failure without a code, or with one not known to be final, may be tried again: that costs one more row.
-    final = code in REJECTED_CODES or re.search(FINAL_PATTERN, status)
-    rejected = final and not re.search(TRANSIENT_PATTERN, status)
-    return RowResult(Outcome.REJECTED if rejected else Outcome.RETRYABLE, status[:_LONGEST_MESSAGE], code)
-
-
-def answer_candidate(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the candidate that counts: the first one that ended well and has a text, else the first one."""
-    candidates = response.get("candidates")
-    for candidate in candidates if isinstance(candidates, list) else ():
-        if (
-            isinstance(candidate, Mapping)
-            and candidate.get("finishReason") == "STOP"
-            and _has_words(candidate)
-        ):
-            return candidate
-    return first_object(candidates)
-
-
-def candidate_text(candidate: Mapping[str, Any]) -> str:
-    """Return what a candidate says, without the model's thoughts: its parts as one text."""
-    return "".join(text for part in _spoken_parts(candidate) if isinstance(text := part.get("text"), str))
-
-
-def _has_words(candidate: Mapping[str, Any]) -> bool:
-    return bool(candidate_text(candidate).strip())
-
-
-def _spoken_parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    parts = object_of(candidate.get("content")).get("parts")
-    listed = [parts] if isinstance(parts, Mapping) else parts if isinstance(parts, list) else ()
-    return [
-        part for part in listed if isinstance(part, Mapping) and part.get("thought") not in (True, "true")
-    ]
-
-
-def _from_candidate(candidate: Mapping[str, Any]) -> RowResult:
-    reason = str(candidate.get("finishReason") or "")
-    if message := TRUNCATED_FINISH_REASONS.get(reason):
-        return RowResult(Outcome.TRUNCATED, message)
-    if reason in BLOCKED_FINISH_REASONS:
-        return RowResult(Outcome.BLOCKED, f"the answer was blocked: {reason}")
-    if reason != "STOP":
-        return RowResult(Outcome.RETRYABLE, f"the model stopped early: finishReason is {reason or 'absent'}")
-    if _has_words(candidate):
-        return _GOOD
-    parts = _spoken_parts(candidate)
-    for name, words in OTHER_PARTS.items():
-        if any(isinstance(part.get(name), Mapping) for part in parts):
-            return RowResult(Outcome.INVALID, f"the answer holds {words} and no text")
-    return RowResult(Outcome.RETRYABLE, "the model stopped without an answer")
-
-
-def _text_of(status: Any) -> str:
-    # Sorted, as BigQuery keeps the names of a JSON object.
-    text = (
-        status.strip()
-        if isinstance(status, str)
-        else orjson.dumps(status, default=str, option=orjson.OPT_SORT_KEYS).decode()
-    )
-    # A google.rpc.Status with the code 0, or with none at all, means OK.
-    return "" if re.fullmatch(OK_STATUS_PATTERN, text) else text
-
-
-def decoded(value: Any) -> Any:
-    """Return a value, decoded if it is JSON text; None for a text that is not JSON."""
-    if not isinstance(value, (str, bytes)):
-        return value
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def object_of(value: Any) -> Mapping[str, Any]:
-    """Return an object, decoded if it is JSON text; an empty one for any other value."""
-    value = decoded(value)
-    return value if isinstance(value, Mapping) else {}
-
-
-def first_object(value: Any) -> Mapping[str, Any] | None:
-    """Return the first of a list of objects, or the object itself; None for any other value."""
-    first = value[0] if isinstance(value, list) and value else value
-    return first if isinstance(first, Mapping) else None
 
 
 @dataclass(slots=True)

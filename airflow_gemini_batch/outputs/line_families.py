@@ -12,7 +12,6 @@ from airflow_gemini_batch.core.model_families import (
     TEXT_EMBEDDING,
     ModelFamily,
 )
-from airflow_gemini_batch.outputs.classify import object_of
 
 _OF_RESPONSES = {
     GEMINI_EMBEDDING: ("embedding", "embeddings", "tokenCount"),
@@ -21,11 +20,19 @@ _OF_RESPONSES = {
 """Fields that tell the family of a ``response``."""
 
 
+def response_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the ``response`` of a row, decoded if it is JSON text; an empty one if it is not an object."""
+    response = row.get("response")
+    if isinstance(response, str):
+        response = tolerant_object(response.encode())
+    return response if isinstance(response, Mapping) else {}
+
+
 def family_of_row(row: Mapping[str, Any]) -> ModelFamily | None:
     """Return the family that a row tells; ``None`` for one that failed, which tells none."""
     if "predictions" in row or "instance" in row:
         return TEXT_EMBEDDING
-    response = object_of(row.get("response"))
+    response = response_of(row)
     return next(
         (family for family, names in _OF_RESPONSES.items() if any(name in response for name in names)), None
     )

@@ -25,7 +25,14 @@ from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_tex
 from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import PARQUET_OPTIONS, connect, copy_rows, literal, parquet_rows
+from airflow_gemini_batch.sql.engine import (
+    PARQUET_OPTIONS,
+    connect,
+    copy_rows,
+    literal,
+    parquet_rows,
+    room_for,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,7 +58,10 @@ _TEXT = f"""CASE
     WHEN {_CANDIDATE}.finishReason IS DISTINCT FROM 'STOP' THEN NULL
     WHEN len({_PARTS}) = 1 AND {_PARTS}[1].thought IS NULL THEN {_PARTS}[1].text
     ELSE array_to_string(
-      list_transform(list_filter({_PARTS}, lambda part: part.thought IS NULL), lambda part: part.text), ''
+      list_transform(
+        list_filter({_PARTS}, lambda part: IFNULL(part.thought::VARCHAR, '') NOT IN ('true', '"true"')),
+        lambda part: part.text
+      ), ''
     )
   END"""
 
@@ -200,7 +210,8 @@ class AnswerLines:
             for some in _portions(filter(None, rows), _REWRITTEN):
                 rewritten = make_private(self.folder / f"rewritten-{source}.jsonl")
                 rewritten.write_bytes(b"".join(some))
-                self._write(self.form.rewritten_rows([rewritten]))
+                with room_for(self.database, max(map(len, some))):
+                    self._write(self.form.rewritten_rows([rewritten]))
                 rewritten.unlink()
 
     def _rewritten(self, line: bytes) -> bytes | None:

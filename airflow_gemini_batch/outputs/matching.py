@@ -1,25 +1,20 @@
-"""Which answer belongs to which request: by key or by content, never by position.
+"""What identifies the request of an answer: its key or its content, never its position.
 
 The service returns the ``key`` beside a request as it was, with another type, or not at all, and the request in a
 spelling of its own. Where the key does not say which request is meant, the content does; what neither tells is unknown.
-
-The SQL twin is ``outputs.matching_sql``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
 import orjson
 
 from airflow_gemini_batch.core.keys import OLD_KEY_LABEL, is_sent_key, key_identity, label_identity
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 
 RequestId = str | bytes
 """What identifies a request: its key, or the digest of its content."""
@@ -56,30 +51,6 @@ def line_identity(row: Mapping[str, Any]) -> str | None:
 
 
 _EMPTY: tuple[Any, ...] = (None, [], {})
-
-
-class KeyedLine(msgspec.Struct, gc=False):
-    """A line of a request or output file, decoded as far as its key."""
-
-    key: str | float | None = None
-
-    @property
-    def identity(self) -> str | None:
-        """What stays the same of the key, see :func:`.key_identity`."""
-        return key_identity(self.key)
-
-
-_decode_key = msgspec.json.Decoder(KeyedLine).decode
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding a line raises."""
-
-
-def read_identity(line: bytes) -> str | None:
-    """Return what stays the same of a line's key; None if the whole line has to be read to know what it asks."""
-    try:
-        return _decode_key(line).identity
-    except UNREADABLE:
-        return None
 
 
 def line_id(row: Mapping[str, Any] | None, *, by_key: bool) -> RequestId:
@@ -170,91 +141,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def answer_rank(outcome: Outcome, round_: int = 0, time: float = 0.0) -> tuple[bool, int, bool, float]:
-    """Return what sorts several answers to one request: the first one counts.
-
-    A good answer counts before any failure, then the one of the latest round, then a failure that is final before one
-    that another job may repair, then the newest. The twin of
-    :func:`airflow_gemini_batch.outputs.matching_sql.best_first`.
-
-    :param round_: number of the job among those of its submission.
-    :param time: when the answer came, in seconds.
-    """
-    return (not outcome.answered, -round_, outcome.retried, -time)
-
-
-class Matched(NamedTuple):
-    """The requests of a job, matched with its rows.
-
-    :param tally: the outcomes; they add up to the requests.
-    :param to_retry: the requests that are worth another job: how many of each id. None if the rows can't be
-        distinguished, since most of them, or all, answer no request.
-    """
-
-    tally: Tally
-    to_retry: Mapping[RequestId, int] | None
-
-
-class RequestMatcher:
-    """The requests of a job, and the rows that came back.
-
-    Made for a million rows: a request takes one entry in one dictionary, a row that failed another one, a good
-    row none.
-    """
-
-    def __init__(self, requests: Iterable[RequestId]) -> None:
-        """Take the ids of the requests; equal requests are counted."""
-        self._open = Counter(requests)
-        self.requests = self._open.total()
-        """Number of requests."""
-        self._answered = 0
-        self._failed: dict[Outcome, Counter[RequestId]] = {
-            outcome: Counter() for outcome in sorted(Outcome, key=answer_rank)
-        }
-        self._all = Tally()
-        self._surplus = Tally()
-
-    @property
-    def has_repeats(self) -> bool:
-        """Whether an id stands for more than one request; only valid before rows are added."""
-        return len(self._open) < self.requests
-
-    def add(self, id_: RequestId, result: RowResult) -> None:
-        """Take one row."""
-        self._all.add(result)
-        left = self._open.get(id_)
-        if left is None:
-            self._surplus.unknown += 1
-        elif not result.outcome.answered:
-            self._failed[result.outcome][id_] += 1
-        elif left:
-            self._open[id_] = left - 1
-            self._answered += 1
-        else:
-            self._surplus.duplicates += 1
-
-    def close(self) -> Matched:
-        """Return one outcome for each request, after the last row was added.
-
-        Which of several rows for one request counts, :func:`answer_rank` says. Repeated rows and rows that answer no
-        request are counted apart.
-        """
-        tally = Tally(duplicates=self._surplus.duplicates, unknown=self._surplus.unknown)
-        tally.counts[Outcome.OK] = self._answered
-        to_retry: dict[RequestId, int] = {}
-        for outcome, rows in self._failed.items():
-            if outcome.retried and not to_retry:
-                to_retry = {id_: left for id_, left in self._open.items() if left}
-            for id_, count in rows.items():
-                taken = min(count, self._open[id_])
-                self._open[id_] -= taken
-                tally.counts[outcome] += taken
-                tally.duplicates += count - taken
-        distinguished = 0 < tally.rows >= tally.unknown
-        if tally.unknown > tally.rows:
-            tally = Tally(self._all.counts)  # the echo is not understood: rows can be counted only
-        tally.samples = [text for text in self._all.samples if tally.counts[Outcome(text.partition(":")[0])]]
-        tally.complete(self.requests)
-        return Matched(tally, to_retry if distinguished else None)

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping
 from operator import add
 from typing import Any, NamedTuple, Self
 
-from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
-from airflow_gemini_batch.outputs.classify import first_object
-
 LONG_PROMPT = 200_000
 """Some models bill all of a row with more input tokens than this (prompt and tools) at a higher rate."""
 
@@ -71,16 +68,6 @@ class Usage(NamedTuple):
             raise ValueError(f"expected token counts, got {content!r:.200}") from error
 
 
-class ModelUsage(NamedTuple):
-    """Tokens of one row.
-
-    :param model: version of the model that answered; empty if the row does not name it.
-    """
-
-    model: str
-    usage: Usage
-
-
 UsageByModel = dict[str, Usage]
 """Token counts by model version, as the responses name it."""
 
@@ -104,89 +91,3 @@ def merge_usage(*parts: Mapping[str, Usage]) -> UsageByModel:
 def usage_by_model(rows: Iterable[Mapping[str, Any]]) -> UsageByModel:
     """Return the counts of rows with the columns of :func:`airflow_gemini_batch.outputs.usage_sql.added_up`."""
     return {row["model_version"]: Usage.from_json({**row, "rows": row["row_count"]}) for row in rows}
-
-
-def usage_of(response: Mapping[str, Any]) -> ModelUsage:
-    """Return the model version and the token counts of one ``GenerateContentResponse``.
-
-    What the response does not name is empty or 0, and so is a value that is not a count: one odd row must not stop the
-    sum.
-    """
-    version = response.get("modelVersion")
-    model = version if isinstance(version, str) else ""
-    metadata = response.get("usageMetadata")
-    if not isinstance(metadata, dict):
-        return ModelUsage(model, Usage())
-    details = metadata.get("promptTokensDetails")
-    counts = (_count(metadata.get(name)) for name in TOKEN_COLUMNS.values())
-    queries = _inside(first_object(response.get("candidates")), "groundingMetadata", "webSearchQueries")
-    usage = counted_usage(
-        *counts,
-        audio=sum(
-            _count(one.get("tokenCount"))
-            for one in (details if isinstance(details, list) else ())
-            if isinstance(one, dict) and one.get("modality") == AUDIO
-        ),
-        searches=len(queries) if isinstance(queries, list) else 0,
-    )
-    return ModelUsage(model, usage)
-
-
-def counted_usage(
-    prompt: int, output: int, thoughts: int, cached: int, tool: int, *, audio: int, searches: int
-) -> Usage:
-    """Return the token counts of one row; an empty one if it reports no tokens."""
-    if not (prompt or output or thoughts or tool):
-        return Usage()
-    # The tiers ask for the whole input of the model, of which the tools' answers are a part.
-    long = prompt + tool > LONG_PROMPT
-    return Usage(
-        1,
-        prompt,
-        output,
-        thoughts,
-        cached,
-        *((prompt, output + thoughts, cached) if long else (0, 0, 0)),
-        tool_tokens=tool,
-        long_tool_tokens=tool if long else 0,
-        audio_tokens=audio,
-        long_audio_tokens=audio if long else 0,
-        searches=searches,
-    )
-
-
-def text_embedding_usage(predictions: Any) -> Usage:
-    """Return the token counts of a row of a text-embedding model, from its ``predictions``.
-
-    They are a list of ``{"embeddings": {"statistics": {"token_count": …}}}``, one for each text.
-    """
-    tokens = 0
-    for prediction in predictions if isinstance(predictions, list) else ():
-        tokens += _count(_inside(prediction, "embeddings", "statistics", "token_count"))
-    return Usage(1, tokens) if tokens else Usage()
-
-
-def gemini_embedding_usage(response: Any) -> Usage:
-    """Return the token counts of a row of a gemini-embedding model, from its ``response``.
-
-    Some releases report ``tokenCount``, others ``usageMetadata.promptTokenCount``.
-    """
-    tokens = _count(_inside(response, "tokenCount")) or _count(
-        _inside(response, "usageMetadata", "promptTokenCount")
-    )
-    return Usage(1, tokens) if tokens else Usage()
-
-
-def _inside(value: Any, *names: str) -> Any:
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def _count(value: Any) -> int:
-    """Return a number of tokens; in JSON it may be a number, or a string as for any int64."""
-    if type(value) is int:
-        return value if value > 0 else 0
-    if isinstance(value, str) and value.isdecimal():
-        return int(value)
-    return int(value) if isinstance(value, float) and 0 < value < 2**53 else 0

@@ -83,7 +83,8 @@ def vector_lines(family: ModelFamily, limit: int = MOST_TOKENS, most: int | None
     def plain_rows(paths: Sequence[Path]) -> str:
         answer, json = family.answer_column, ("key", "status", family.asked)
         columns = {**dict.fromkeys(json, "JSON"), "error": "VARCHAR", "processed_time": "VARCHAR"}
-        cut = "" if most is None else f", numbers[:{most}] AS numbers"
+        # A slice takes a third of the time of reading the numbers, also where it is all of them.
+        cut = "" if most is None else f", IF(len(numbers) > {most}, numbers[:{most}], numbers) AS numbers"
         flags = (("embedding.statistics", "$.truncated"), ("embedding.truncated", "$"), (plain.flag, "$"))
         return f"""SELECT
   {identified(family)},

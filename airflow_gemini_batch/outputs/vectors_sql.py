@@ -137,16 +137,21 @@ def vector_case(sql: Dialect, faulty: str = "FALSE") -> str:
     END"""
 
 
-def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY) -> str:
+def checked_vectors(
+    source: str, dimensions: int | None, sql: Dialect = BIGQUERY, longest: float = LONGEST
+) -> str:
     """Return the WITH clauses that say what is wrong with vectors; the last one is ``gemini_batch_judged``.
 
     It adds ``message`` (why a row failed; NULL if it is ok), ``outcome`` and ``status_code``.
 
     :param source: rows with the columns of :func:`read_vectors`.
     :param dimensions: as asked for, and read at most; ``None`` takes a vector as long as it is.
+    :param longest: length (L2) of a vector that lands as it is.
     """
-    short = ""
+    short, bound = "", str(longest)
     if dimensions is not None:
+        if longest != LONGEST:
+            bound = f"IF(dimensions > {dimensions}, {LONGEST}, {longest})"
         message = _other_length(str(dimensions), "asked for", sql)
         short = f"\n      WHEN dimensions < {dimensions} THEN {message}"
     return f"""gemini_batch_faulted AS (
@@ -156,7 +161,7 @@ def checked_vectors(source: str, dimensions: int | None, sql: Dialect = BIGQUERY
       WHEN status_text != '' THEN SUBSTR(status_text, 1, {SAMPLE_LENGTH})
       WHEN NOT has_vector THEN '{NO_VECTOR}'
       WHEN dimensions = 0 THEN '{EMPTY}'
-      WHEN length IS NULL OR length > {LONGEST} THEN '{NO_NUMBER}'
+      WHEN length IS NULL OR length > {bound} THEN '{NO_NUMBER}'
       WHEN length < {SHORTEST} THEN '{ZERO}'{short}
     END AS message
   FROM {source}

@@ -8,6 +8,7 @@ differently, beware: ``CONCAT``, ``GREATEST`` and ``LEAST`` skip NULL there, ``T
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
@@ -74,6 +75,10 @@ class Dialect(ABC):
     @abstractmethod
     def whole(self, text: str) -> str:
         """Return the whole number that a text is, as :meth:`cast` does; NULL of ``1.0`` too."""
+
+    def json_path(self, path: str, name: str) -> str:
+        """Return the path of a field of the object at a path; raises :class:`ValueError` for a name in no path."""
+        return f'{path}."{name}"'
 
     @abstractmethod
     def json_query(self, json: str, path: str) -> str:
@@ -182,6 +187,9 @@ class Dialect(ABC):
         return f"* {self.column_list} ({', '.join(columns)})"
 
 
+_UNQUOTABLE = re.compile(r"""["'`\\\x00-\x1f]""")
+
+
 class _BigQuery(Dialect):
     types: ClassVar = {name: name for name in ("STRING", "INT64", "FLOAT64", "BOOL", "JSON", "TIMESTAMP")}
     column_list = "EXCEPT"
@@ -212,6 +220,11 @@ class _BigQuery(Dialect):
 
     def whole(self, text: str) -> str:
         return self.cast(text, "INT64")
+
+    def json_path(self, path: str, name: str) -> str:
+        if _UNQUOTABLE.search(name):
+            raise ValueError("without quotes, backslashes and line ends")
+        return super().json_path(path, name)
 
     def json_query(self, json: str, path: str) -> str:
         return json if path == "$" else f"JSON_QUERY({json}, '{path}')"
@@ -345,6 +358,10 @@ class _DuckDB(Dialect):
     def whole(self, text: str) -> str:
         return f"IF({self.contains(text, '^-?[0-9]+$')}, {self.cast(text, 'INT64')}, NULL)"
 
+    def json_path(self, path: str, name: str) -> str:
+        name = name.replace("\\", "\\\\").replace('"', '\\"').replace("'", "''")
+        return super().json_path(path, name)
+
     def json_query(self, json: str, path: str) -> str:
         return json if path == "$" else f"json_extract({json}, '{path}')"
 
@@ -369,7 +386,7 @@ class _DuckDB(Dialect):
 
     def parsed_json(self, text: str) -> str:
         strict = f"gemini_batch_strict_json({text})"
-        return f"CASE WHEN {self.contains(text, _DOUBTFUL)} THEN {strict} ELSE TRY_CAST({text} AS JSON) END"
+        return f"CASE WHEN {self.contains(text, _DOUBTFUL)} THEN {strict} ELSE json(TRY_CAST({text} AS JSON)) END"
 
     def one(self, value: str) -> str:
         return f"[{value}]"

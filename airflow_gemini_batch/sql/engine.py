@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_MEMORY = "256MB"
+_MEMORY_MB = 256
 
 
 def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
@@ -27,7 +28,7 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
 
     database = duckdb.connect(
         config={
-            "memory_limit": _MEMORY,
+            "memory_limit": f"{_MEMORY_MB}MB",
             "threads": threads,
             "temp_directory": str(folder / "spilled"),
             "preserve_insertion_order": False,
@@ -46,6 +47,21 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
             f"gemini_batch_{name}", function, types[1:], types[0], null_handling="special"
         )
     return database
+
+
+@contextmanager
+def room_for(database: DuckDBPyConnection, longest: int) -> Iterator[None]:
+    """Let statements use one thread, and more memory, for lines of so many bytes.
+
+    Each function that reads a long text makes another one of it, and all of them are held at a time: some twenty.
+    DuckDB counts five times as much.
+    """
+    ((threads,),) = database.execute("SELECT current_setting('threads')").fetchall()
+    database.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_MB + 100 * longest // 10**6}MB'")
+    try:
+        yield
+    finally:
+        database.execute(f"SET threads = {threads}; SET memory_limit = '{_MEMORY_MB}MB'")
 
 
 def _json_text(value: str | None) -> str | None:
@@ -86,9 +102,14 @@ def identifier(name: str) -> str:
     return DUCKDB.name(name)
 
 
+def text_literal(text: str) -> str:
+    """Return a text as it stands in a statement."""
+    return Literals().bind(text)
+
+
 def literal(path: Path) -> str:
     """Return a path as it stands in a statement."""
-    return Literals().bind(str(path))
+    return text_literal(str(path))
 
 
 def parquet_rows(paths: Sequence[Path]) -> str:

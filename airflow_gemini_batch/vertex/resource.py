@@ -95,6 +95,7 @@ def job_of(resource: Mapping[str, Any]) -> BatchJob:
         error=JobError(int(error.get("code", 0)), str(error.get("message", ""))) if error else None,
         successful_count=_count(stats.get("successfulCount")),
         failed_count=_count(stats.get("failedCount")),
+        incomplete_count=_count(stats.get("incompleteCount")),
         create_time=parse_time(resource.get("createTime")),
         start_time=parse_time(resource.get("startTime")),
         end_time=parse_time(resource.get("endTime")),

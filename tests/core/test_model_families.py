@@ -12,8 +12,8 @@ from airflow_gemini_batch.core.model_families import (
     family_of,
 )
 from airflow_gemini_batch.costs.request_size import measure
-from airflow_gemini_batch.outputs.embeddings import VECTOR_FORMS
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
+from airflow_gemini_batch.outputs.vectors_sql import VECTOR_FORMS
 from airflow_gemini_batch.requests.forms import FORMS
 
 

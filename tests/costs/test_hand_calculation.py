@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_gemini_batch.costs.prices import Cost, PriceTable, cost_of
-from airflow_gemini_batch.outputs.usage import Usage, usage_of
+from airflow_gemini_batch.outputs.usage import Usage
+from tests.outputs.lines import count_tokens
 from tests.outputs.usage_blocks import BLOCKS, Block
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
-def test_answer_costs_what_a_hand_calculates(block: Block) -> None:
-    model, usage = usage_of(block.response)
-    assert (model, usage) == (block.model, block.usage)
-    cost = cost_of({model: usage}, PriceTable.load(location=block.location), on=block.day)
+def test_answer_costs_what_a_hand_calculates(tmp_path: Path, block: Block) -> None:
+    usage = count_tokens(tmp_path, [{"response": block.response}])
+    assert usage == {block.model: block.usage}
+    cost = cost_of(usage, PriceTable.load(location=block.location), on=block.day)
     assert cost == Cost(pytest.approx(block.dollars), "2026-11")
 
 

@@ -241,21 +241,61 @@ def test_now_is_aware() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_about", "hours"),
+    ("asked_about", "warned", "ends"),
     [
-        pytest.param(job("PENDING", created=1), 9, id="queued"),
-        pytest.param(job("RUNNING", created=9, started=1), 4, id="running"),
-        pytest.param(job("RUNNING", created=9), 6, id="no-start-known"),
-        pytest.param(job("RUNNING", started=-20), 15, id="never-later-than-the-end-of-patience"),
-        pytest.param(job("RUNNING"), 15, id="no-times"),
+        pytest.param(job("PENDING", created=1), 6.5, 9, id="queued"),
+        pytest.param(job("PENDING", created=8), 0, 2, id="queued-for-long"),
+        pytest.param(job("RUNNING", created=9, started=1), 2.75, 4, id="running"),
+        pytest.param(job("RUNNING", created=9), 2.25, 6, id="no-start-known"),
+        pytest.param(job("RUNNING", started=-20), None, 15, id="never-later-than-the-end-of-patience"),
+        pytest.param(job("RUNNING"), None, 15, id="no-times"),
     ],
 )
-def test_unchanged_job_is_decided_on_again_when_its_limit_ends(asked_about: BatchJob, hours: float) -> None:
-    one = wait()
-    decide_by = one.decide_by(asked_about)
-    assert decide_by == after(hours * 3600)
-    seconds_of(one.answered(asked_about, decide_by - timedelta(seconds=1)))
-    assert isinstance(one.answered(asked_about, decide_by), WaitOver)
+def test_unchanged_job_is_warned_of_once_and_given_up_when_its_limit_ends(
+    monkeypatch: pytest.MonkeyPatch, asked_about: BatchJob, warned: float | None, ends: float
+) -> None:
+    one, log, now = wait(), Mock(), NOW
+    monkeypatch.setattr(polling, "utc_now", lambda: now)
+    warnings: dict[datetime, str] = {}
+    log.warning = lambda _format, text: warnings.__setitem__(now, text)
+    while isinstance(one.take(asked_about, log), AskAgain):
+        assert one.decide_by(asked_about) > now
+        now = one.decide_by(asked_about)
+    assert now == after(ends * 3600)
+    assert list(warnings) == ([] if warned is None else [after(warned * 3600)])
+
+
+@pytest.mark.parametrize(
+    ("asked_about", "told"),
+    [
+        (
+            job("PENDING", created=8),
+            "Job 42 has been waiting to start since 2025-06-01 04:00 UTC, more than 75% of the limit (queue_timeout, "
+            "10 h). At 2025-06-01 14:00 UTC it is no longer waited for, and on_timeout says whether it is cancelled",
+        ),
+        (job("RUNNING", created=20, started=4.5), "Job 42 has been running since 2025-06-01 07:30 UTC"),
+    ],
+)
+def test_warning_says_which_limit_and_what_comes(
+    monkeypatch: pytest.MonkeyPatch, asked_about: BatchJob, told: str
+) -> None:
+    log = Mock()
+    monkeypatch.setattr(polling, "utc_now", lambda: NOW)
+    wait().take(asked_about, log)
+    ((_format, text),) = [call.args for call in log.warning.call_args_list]
+    assert text.startswith(told)
+
+
+def test_each_limit_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, log = wait(), Mock()
+    monkeypatch.setattr(polling, "utc_now", lambda: NOW)
+    for update in (
+        job("PENDING", created=8),
+        job("RUNNING", created=8, started=4),
+        job("PENDING", created=9),
+    ):
+        one.take(update, log)
+    assert log.warning.call_count == 2
 
 
 def counts(state: str, done: int | None = None, failed: int | None = None) -> BatchJob:

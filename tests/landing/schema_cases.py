@@ -1,4 +1,4 @@
-"""Answers and the schemas that they fit or not: Python and SQL have to say the same."""
+"""Answers and the schemas that they fit or not."""
 
 from __future__ import annotations
 

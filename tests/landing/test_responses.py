@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import dataclass
 
 import orjson
 import pytest
+from pydantic import BaseModel, field_validator
 
 from airflow_gemini_batch import iter_responses
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError
@@ -52,6 +54,45 @@ def test_answers_are_held_against_a_schema(files):
     assert (found["2"].outcome, found["2"].text, found["2"].value) == (Outcome.INVALID, "no JSON", None)
     assert found["2"].message == "the answer is not valid JSON: no JSON"
     assert list(read(files.manifest(source, output), response_schema={"genre": str}, only_ok=True)) == ["1"]
+
+
+class Book(BaseModel):
+    genre: str
+    pages: int | None = None
+
+    @field_validator("genre")
+    @classmethod
+    def is_known(cls, genre: str) -> str:
+        if genre == "unheard of":
+            raise ValueError("nobody has heard of it")
+        return genre
+
+
+@dataclass
+class Shelf:
+    genre: str
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer", "value"),
+    [
+        (Book, {"genre": "novel", "pages": 7}, Book(genre="novel", pages=7)),
+        (Shelf, {"genre": "novel"}, Shelf("novel")),
+        (list[Book], [{"genre": "novel"}], [Book(genre="novel")]),
+        (Book.model_json_schema(), {"genre": "novel"}, {"genre": "novel"}),
+    ],
+    ids=["model", "dataclass", "list", "json-schema"],
+)
+def test_value_is_an_object_of_the_class_that_was_given(files, schema, answer, value):
+    manifest = files.manifest(files.requests("1"), files.output(line("1", good(json.dumps(answer)))))
+    assert read(manifest, response_schema=schema)["1"].value == value
+
+
+def test_answer_that_a_validator_refuses_is_invalid(files):
+    manifest = files.manifest(files.requests("1"), files.output(line("1", genre("unheard of"))))
+    found = read(manifest, response_schema=Book)["1"]
+    assert (found.outcome, found.value) == (Outcome.INVALID, None)
+    assert found.message == "genre: Value error, nobody has heard of it"
 
 
 def test_response_is_of_the_candidate_that_counts_and_tells_what_is_no_text(files):
@@ -112,8 +153,9 @@ def test_row_that_came_twice_is_yielded_once_a_good_one_first(files):
 
 
 def test_reading_is_lazy(files, monkeypatch):
-    source = files.requests("1", "2")
-    output = files.output(line("1", good("one")), line("2", good("two")))
+    monkeypatch.setattr("airflow_gemini_batch.responses._MOST_ROWS", 2)
+    keys = [str(number) for number in range(6)]
+    output = files.output(*(line(key, good("answer")) for key in keys))
     lines = []
     read_lines = CloudStorage.lines
 
@@ -123,10 +165,11 @@ def test_reading_is_lazy(files, monkeypatch):
             yield one
 
     monkeypatch.setattr(CloudStorage, "lines", counted)
-    answers = iter_responses(files.manifest(source, output).to_json())
+    answers = iter_responses(files.manifest(files.requests(*keys), output).to_json())
     assert lines == []
-    assert [one.key for one in itertools.islice(answers, 1)] == ["1"]
-    assert len(lines) == 1
+    assert [one.key for one in itertools.islice(answers, 1)] == ["0"]
+    assert len(lines) == 2
+    assert [one.key for one in answers] == keys[1:]
 
 
 def test_lines_that_can_t_be_read_and_rows_that_nobody_asked_for_are_left_out(files, caplog):

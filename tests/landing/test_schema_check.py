@@ -1,45 +1,40 @@
+"""Answers as models write them, and the schemas that they fit or not, on DuckDB."""
+
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_gemini_batch.core.response_schema import response_schema_of
-from airflow_gemini_batch.landing.schema_check import answer_text, check_of, parse_answer
+from airflow_gemini_batch.landing.schema_check_sql import mismatch_expression, parsed_answer
+from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
+from airflow_gemini_batch.sql.engine import connect
+
+Judge = Callable[..., tuple[Any, str | None]]
+
+ANYTHING: dict[str, Any] = {"type": "OBJECT", "properties": {}}
 
 
-def response(*parts: Any) -> dict[str, Any]:
-    return {"candidates": [{"content": {"parts": list(parts)}}]}
+@pytest.fixture
+def judge(tmp_path) -> Judge:
+    """Return the value of an answer, and why it does not fit a schema."""
 
+    def judge(text: str, schema: Any = None) -> tuple[Any, str | None]:
+        translated = response_schema_of(schema) or ANYTHING
+        message = mismatch_expression(translated, "text", "answer", Literals(), DUCKDB)
+        with connect(tmp_path) as database:
+            ((value, mismatch),) = database.execute(
+                f"SELECT answer::VARCHAR, {message} FROM (SELECT text, {parsed_answer('text', DUCKDB)} AS answer "
+                "FROM (SELECT ?::VARCHAR AS text))",
+                [text],
+            ).fetchall()
+        return None if value is None else json.loads(value), mismatch
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        pytest.param(response({"text": "a"}), "a", id="one-part"),
-        pytest.param(response({"text": "a"}, {"text": "b"}), "ab", id="several"),
-        pytest.param(response({"text": "hm", "thought": True}, {"text": "a"}), "a", id="thought"),
-        pytest.param(response({"text": "a", "thought": False}), "a", id="no-thought"),
-        pytest.param(response({"functionCall": {}}, {"text": None}), "", id="no-text"),
-        pytest.param(response("a", None, {"text": 5}, {"text": "b"}), "b", id="odd-parts"),
-        pytest.param({"candidates": [{"content": {"parts": {"text": "a"}}}]}, "a", id="part-alone"),
-        pytest.param(
-            {"candidates": [response({"text": "x"})["candidates"][0], {"content": None}]}, "x", id="first"
-        ),
-        pytest.param({"candidates": [{"content": {"parts": "text"}}]}, "", id="parts-are-text"),
-        pytest.param({"candidates": [{"content": {"parts": 5}}]}, "", id="parts-are-a-number"),
-        pytest.param({"candidates": [{"content": None}]}, "", id="no-content"),
-        pytest.param({"candidates": [None]}, "", id="no-candidate"),
-        pytest.param({"candidates": []}, "", id="no-candidates"),
-        pytest.param({}, "", id="nothing"),
-    ],
-)
-def test_text_is_what_the_candidate_says(content: dict[str, Any], text: str) -> None:
-    assert answer_text(content) == text
-
-
-def fits(_: Any) -> str | None:
-    return None
+    return judge
 
 
 @pytest.mark.parametrize(
@@ -55,12 +50,12 @@ def fits(_: Any) -> str | None:
         'Here you are:\n```json\n{"a": 1}\n```',
     ],
 )
-def test_json_is_read_with_and_without_a_fence(text: str) -> None:
-    assert parse_answer(text, fits) == ({"a": 1}, None)
+def test_json_is_read_with_and_without_a_fence(judge: Judge, text: str) -> None:
+    assert judge(text) == ({"a": 1}, None)
 
 
-def test_fence_within_an_answer_is_text() -> None:
-    assert parse_answer('{"code": "```\\nx\\n```"}', fits) == ({"code": "```\nx\n```"}, None)
+def test_fence_within_an_answer_is_text(judge: Judge) -> None:
+    assert judge('{"code": "```\\nx\\n```"}') == ({"code": "```\nx\n```"}, None)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +73,8 @@ def test_fence_within_an_answer_is_text() -> None:
         "[" * 5000,
     ],
 )
-def test_what_is_not_json_says_so(text: str) -> None:
-    value, fault = parse_answer(text, fits)
+def test_what_is_not_json_says_so(judge: Judge, text: str) -> None:
+    value, fault = judge(text)
     assert value is None
     assert fault is not None
     assert fault == (f"the answer is not valid JSON: {text[:100]}" if text else "the answer is empty")
@@ -96,14 +91,10 @@ def test_what_is_not_json_says_so(text: str) -> None:
     ],
     ids=["blank-lines", "spaces", "fences", "indented", "fences-of-lists"],
 )
-def test_long_answer_without_json_is_told_at_once(text: str) -> None:
+def test_long_answer_without_json_is_told_at_once(judge: Judge, text: str) -> None:
     began = time.process_time()
-    assert parse_answer(text, fits)[0] is None
+    assert judge(text)[0] is None
     assert time.process_time() - began < 2
-
-
-def test_what_is_wrong_is_told_with_the_value() -> None:
-    assert parse_answer("5", lambda value: f"bad {value}") == (5, "bad 5")
 
 
 BOOK = {
@@ -125,10 +116,8 @@ BOOK = {
 GOOD: dict[str, Any] = {"genre": "novel", "rating": 4.5}
 
 
-def check(schema: Any, value: Any) -> str | None:
-    translated = response_schema_of(schema)
-    assert translated is not None
-    return check_of(translated)(value)
+def check(judge: Judge, schema: Any, value: Any) -> str | None:
+    return judge(json.dumps(value), schema)[1]
 
 
 @pytest.mark.parametrize(
@@ -147,11 +136,11 @@ def check(schema: Any, value: Any) -> str | None:
         {"shelf": "A"},
         {"shelf": []},
         {"shelf": [1, 2]},
-        {"unasked": object},
+        {"unasked": [None]},
     ],
 )
-def test_value_that_fits_has_no_fault(more: dict[str, Any]) -> None:
-    assert check(BOOK, {**GOOD, **more}) is None
+def test_value_that_fits_has_no_fault(judge: Judge, more: dict[str, Any]) -> None:
+    assert check(judge, BOOK, {**GOOD, **more}) is None
 
 
 @pytest.mark.parametrize(
@@ -170,8 +159,8 @@ def test_value_that_fits_has_no_fault(more: dict[str, Any]) -> None:
         ({"shelf": ["a"]}, 'shelf: expected a string or a list, got ["a"]'),
     ],
 )
-def test_value_that_does_not_fit_says_where_and_why(more: dict[str, Any], fault: str) -> None:
-    assert check(BOOK, {**GOOD, **more}) == fault
+def test_value_that_does_not_fit_says_where_and_why(judge: Judge, more: dict[str, Any], fault: str) -> None:
+    assert check(judge, BOOK, {**GOOD, **more}) == fault
 
 
 @pytest.mark.parametrize(
@@ -183,19 +172,19 @@ def test_value_that_does_not_fit_says_where_and_why(more: dict[str, Any], fault:
         ({"genre": "novel"}, "rating: expected a number of at least 0 or null, got nothing"),
     ],
 )
-def test_answer_that_is_something_else_says_so(value: Any, fault: str) -> None:
-    assert check(BOOK, value) == fault
+def test_answer_that_is_something_else_says_so(judge: Judge, value: Any, fault: str) -> None:
+    assert check(judge, BOOK, value) == fault
 
 
 @pytest.mark.parametrize(
     ("value", "fits"), [(2**63 - 1, True), (-(2**63), True), (2**63, False), (-(2**63) - 1, False)]
 )
-def test_whole_numbers_fit_64_bits(value: int, fits: bool) -> None:
-    assert (check({"type": "integer"}, value) is None) is fits
+def test_whole_numbers_fit_64_bits(judge: Judge, value: int, fits: bool) -> None:
+    assert (check(judge, {"type": "integer"}, value) is None) is fits
 
 
-def test_long_values_are_cut_in_messages() -> None:
-    fault = check({"type": "integer"}, "x" * 10_000)
+def test_long_values_are_cut_in_messages(judge: Judge) -> None:
+    fault = check(judge, {"type": "integer"}, "x" * 10_000)
     assert fault is not None
     assert len(fault) < 200
 
@@ -208,5 +197,5 @@ def test_long_values_are_cut_in_messages() -> None:
         ({"enum": ["a", "b"]}, "b"),
     ],
 )
-def test_answer_need_not_be_an_object(schema: Any, value: Any) -> None:
-    assert check(schema, value) is None
+def test_answer_need_not_be_an_object(judge: Judge, schema: Any, value: Any) -> None:
+    assert check(judge, schema, value) is None

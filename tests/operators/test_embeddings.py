@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,6 @@ from airflow_gemini_batch import (
 )
 from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.outputs.embeddings import read_embedding
 from airflow_gemini_batch.outputs.matching import content_id
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 from tests.operators.steps import BOOKS, book, creates
@@ -51,7 +51,12 @@ def embedded(source: str | list[str], ti: TaskInstance | None = None, **argument
 
 def lengths(rows: list[dict[str, Any]], family: ModelFamily) -> list[int]:
     """Return the lengths of the vectors of an output's rows."""
-    return [len(read_embedding(family, row).values) for row in rows]
+    answers = (row[family.answer_column] for row in rows)
+    decoded = [json.loads(answer) if isinstance(answer, str) else answer for answer in answers]
+    embeddings = (
+        answer["embedding"] if family is GEMINI_EMBEDDING else answer[0]["embeddings"] for answer in decoded
+    )
+    return [len(embedding["values"]) for embedding in embeddings]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.jobs.failures import job_failure
 from airflow_gemini_batch.jobs.readiness import Readiness, ReadinessState
 from airflow_gemini_batch.jobs.state import BatchJob, JobError, JobState
-from airflow_gemini_batch.outputs.classify import Tally, classify_row
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.vertex.resource import VertexJobName
 from tests.landing.answer_files import AnswerFiles
 from tests.landing.landings import TEXT, bad
@@ -123,7 +123,7 @@ def test_answers_and_shared_keys(gemini_batch_stack, bucket, tmp_path, caplog, r
 
 def test_end_of_a_job():
     tally = Tally()
-    tally.add(classify_row(f'Bad Request: {HOSTILE} {{"code": 400}}', {}))
+    tally.add(RowResult(Outcome.REJECTED, f'Bad Request: {HOSTILE} {{"code": 400}}'))
     name = VertexJobName("my-project", "us-central1", "1")
     job = BatchJob(name, JobState.FAILED, error=JobError(13, HOSTILE))
     assert harmless(str(job_failure(job, tally, max_failed_fraction=0)))

@@ -95,9 +95,11 @@ def test_each_step_ends_with_one_block(gemini_batch_stack, pipeline, logged):
 def test_failure_is_the_block_with_what_to_do(gemini_batch_stack, pipeline, logged):
     gemini_batch_stack.vertex.faults.plan("fail")
     (requests,) = run_task(BuildGeminiRequestsOperator(task_id="build", **pipeline))
+    ti = TaskInstance()
     with pytest.raises(JobFailedError) as failed:
         run_task(
-            SubmitGeminiBatchOperator(task_id="submit", model=MODEL, requests=requests, poll_interval=0.05)
+            SubmitGeminiBatchOperator(task_id="submit", model=MODEL, requests=requests, poll_interval=0.05),
+            ti,
         )
     labels = [line[:12].strip() for line in str(failed.value).splitlines()]
     assert [label for label in labels if label] == [
@@ -109,6 +111,37 @@ def test_failure_is_the_block_with_what_to_do(gemini_batch_stack, pipeline, logg
         "Requests",
         "Next",
     ]
+    assert ti.xcoms["summary"].partition("\n")[0] == "The batch job failed."
+
+
+def test_summary_of_a_landing_that_fails_holds_nothing_of_a_row(gemini_batch_stack, pipeline):
+    gemini_batch_stack.vertex.faults.plan("missing_rows", share=0.0)
+    (requests,) = run_task(BuildGeminiRequestsOperator(task_id="build", **pipeline))
+    options: dict[str, Any] = {"poll_interval": 0.05, "max_row_retries": 0, "max_failed_fraction": 1.0}
+    manifest = run_task(
+        SubmitGeminiBatchOperator(task_id="submit", model=MODEL, requests=requests, **options)
+    )
+    land = LandGeminiResultsOperator(
+        task_id="land", manifest=manifest, key="isbn", target=pipeline["target"], max_failed_fraction=0.1
+    )
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException) as failed:
+        run_task(land, ti)
+    assert "978-" in str(failed.value)
+    stored = ti.xcoms["summary"]
+    assert stored.startswith("1 of 4 rows have no usable answer (25.00%; max_failed_fraction allows 10.00%).")
+    assert "978-" not in stored
+
+
+def test_summary_that_cannot_be_stored_hides_no_error(gemini_batch_stack, pipeline, mocker):
+    gemini_batch_stack.vertex.faults.plan("fail")
+    (requests,) = run_task(BuildGeminiRequestsOperator(task_id="build", **pipeline))
+    mocker.patch.object(TaskInstance, "xcom_push", side_effect=ConnectionError("no API"))
+    mocker.patch("airflow_gemini_batch.operators.submit.persist_link")
+    with pytest.raises(JobFailedError):
+        run_task(
+            SubmitGeminiBatchOperator(task_id="submit", model=MODEL, requests=requests, poll_interval=0.05)
+        )
 
 
 def test_failed_rows_that_cannot_be_read_fail_nothing(gemini_batch_stack, pipeline, mocker, logged):

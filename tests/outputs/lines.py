@@ -3,18 +3,79 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import MOST_TOKENS, ModelFamily
 from airflow_gemini_batch.gcp.pieces import pieces
-from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.classify import Outcome, Tally
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
 from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm, database_of_lines
+from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, matched
+from airflow_gemini_batch.outputs.usage import UsageByModel
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
 from airflow_gemini_batch.outputs.vectors_sql import checked_vectors, fitted_numbers, is_shortened
 from airflow_gemini_batch.sql.dialect import DUCKDB
+
+
+class Sorted(NamedTuple):
+    """What became of a row."""
+
+    outcome: str
+    message: str | None
+    code: int | None
+    text: str
+
+
+def sort_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Sorted]:
+    """Return what becomes of rows with generated content."""
+    lines = [
+        json.dumps({"key": sent_key(f"{number:06}"), "request": {}, **row}).encode()
+        for number, row in enumerate(rows)
+    ]
+    read = read_lines(folder, lines, ["outcome", "message", "code", "answer_text"])
+    assert read.unreadable == 0
+    return [Sorted._make(cells) for _, *cells, _ in sorted(read.rows, key=lambda row: str(row[0]))]
+
+
+def match_rows(
+    folder: Path, asked: Sequence[str], came: Iterable[tuple[str, Mapping[str, Any]]]
+) -> tuple[Tally, Counter[str] | None]:
+    """Match rows with requests by their content.
+
+    Return the tally and how many of the requests are worth another job, of each content; None if none can be told.
+    """
+
+    def request(text: str) -> dict[str, Any]:
+        return {"request": {"contents": [{"parts": [{"text": text}]}]}}
+
+    with database_of_lines(folder) as database:
+        answers, requests = CountedLines(database, folder), RequestLines(database, by_key=False)
+        _add(folder, answers, [{**request(text), **row} for text, row in came])
+        _add(folder, requests, map(request, asked))
+        tally, to_retry = matched(database, answers, requests, by_key=False)
+    if to_retry is None:
+        return tally, None
+    return tally, Counter(text for text, again in zip(asked, to_retry, strict=True) if again)
+
+
+def count_tokens(folder: Path, rows: Iterable[Mapping[str, Any]]) -> UsageByModel:
+    """Return the tokens of rows of one family of models."""
+    with database_of_lines(folder) as database:
+        answers = CountedLines(database, folder)
+        _add(folder, answers, rows)
+        return answers.usage()
+
+
+def _add(folder: Path, lines: CountedLines | RequestLines, rows: Iterable[Mapping[str, Any]]) -> None:
+    content = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    for piece in pieces([io.BytesIO(content)], folder, lines.is_odd):
+        lines.add(piece)
+        piece.remove()
 
 
 class Read(NamedTuple):

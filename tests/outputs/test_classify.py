@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally, classify_row
+from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from tests.outputs.lines import Sorted, sort_rows
 
 GOOD: dict[str, Any] = {
     "candidates": [
@@ -25,6 +27,11 @@ def stopped(reason: Any, content: Any = None) -> dict[str, Any]:
     return {"candidates": [{"finishReason": reason, "content": content or {"parts": [{"text": "A no"}]}}]}
 
 
+def sort_row(folder: Path, status: Any, response: Any) -> Sorted:
+    """Return what becomes of a row."""
+    return sort_rows(folder, [{"status": status, "response": response}])[0]
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 def test_only_ok_counts_as_answered(outcome: Outcome) -> None:
     assert outcome.answered is (outcome == "ok")
@@ -38,14 +45,14 @@ def test_only_ok_counts_as_answered(outcome: Outcome) -> None:
     [
         pytest.param(GOOD, id="object"),
         pytest.param(json.dumps(GOOD), id="text"),
-        pytest.param(json.dumps(GOOD).encode(), id="bytes"),
         pytest.param({**GOOD, "promptFeedback": None}, id="explicit-null"),
         pytest.param(stopped("STOP", {"parts": {"text": "A novel."}}), id="parts-as-an-object"),
         pytest.param(stopped("STOP", {"parts": [{"text": "本 😀 \u2028"}]}), id="unicode"),
     ],
 )
-def test_row_with_an_answer_is_ok(status: str | None, response: Any) -> None:
-    assert classify_row(status, response) == RowResult(Outcome.OK)
+def test_row_with_an_answer_is_ok(tmp_path: Path, status: str | None, response: Any) -> None:
+    found = sort_row(tmp_path, status, response)
+    assert (found.outcome, found.message) == (Outcome.OK, None)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +65,14 @@ def test_row_with_an_answer_is_ok(status: str | None, response: Any) -> None:
         pytest.param('{"code": 0, "message": ""}', id="code-ok-as-text"),
     ],
 )
-def test_status_that_reports_no_error_is_none(status: Any) -> None:
-    assert classify_row(status, GOOD).outcome is Outcome.OK
+def test_status_that_reports_no_error_is_none(tmp_path: Path, status: Any) -> None:
+    assert sort_row(tmp_path, status, GOOD).outcome == Outcome.OK
 
 
 def envelope(code: int, reason: str = "") -> str:
     return json.dumps({"error": {"code": code, "message": "m", "status": reason}})
 
 
-@pytest.mark.parametrize(
-    "response", [{}, None, GOOD], ids=["no-response", "null-response", "response-all-the-same"]
-)
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
@@ -109,14 +113,16 @@ def envelope(code: int, reason: str = "") -> str:
     ],
 )
 def test_status_decides_whether_a_failure_may_be_tried_again(
-    status: Any, outcome: Outcome, response: Any
+    tmp_path: Path, status: Any, outcome: Outcome
 ) -> None:
-    assert classify_row(status, response).outcome is outcome
+    # With no response, a null response, and with a response all the same.
+    rows = [{"status": status, "response": response} for response in ({}, None, GOOD)]
+    assert {found.outcome for found in sort_rows(tmp_path, rows)} == {outcome}
 
 
-def test_message_of_a_failure_is_the_beginning_of_its_status() -> None:
+def test_status_is_the_message_of_a_failure(tmp_path: Path) -> None:
     status = f"INTERNAL {'é' * 1000}"
-    assert classify_row(status, {}).message == status[:300]
+    assert sort_row(tmp_path, status, {}).message == status
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,7 @@ def test_message_of_a_failure_is_the_beginning_of_its_status() -> None:
         pytest.param("{}", Outcome.MISSING, "no response", id="empty-object-as-text"),
         pytest.param("null", Outcome.MISSING, "no response", id="null-as-text"),
         pytest.param('{"candidates": [', Outcome.MISSING, "no response", id="cut-off"),
-        pytest.param(b"\xff", Outcome.MISSING, "no response", id="not-utf-8"),
-        pytest.param([], Outcome.MISSING, "no response", id="list"),
+        pytest.param([], Outcome.MISSING, "no candidates", id="list"),
         pytest.param({"usageMetadata": {}}, Outcome.MISSING, "no candidates", id="no-candidates"),
         pytest.param({"candidates": None}, Outcome.MISSING, "no candidates", id="null-candidates"),
         pytest.param({"candidates": []}, Outcome.MISSING, "no candidates", id="empty-candidates"),
@@ -191,10 +196,12 @@ def test_message_of_a_failure_is_the_beginning_of_its_status() -> None:
         ),
     ],
 )
-def test_row_without_a_usable_answer_says_why(response: Any, outcome: Outcome, message: str) -> None:
-    found = classify_row("", response)
-    assert found.outcome is outcome
-    assert message in found.message
+def test_row_without_a_usable_answer_says_why(
+    tmp_path: Path, response: Any, outcome: Outcome, message: str
+) -> None:
+    found = sort_row(tmp_path, "", response)
+    assert found.outcome == outcome
+    assert message in str(found.message)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +219,8 @@ def test_row_without_a_usable_answer_says_why(response: Any, outcome: Outcome, m
         pytest.param(stopped({"name": "STOP"}), id="object-for-the-reason"),
     ],
 )
-def test_row_of_an_unknown_shape_is_not_answered_and_ends_nothing(response: Any) -> None:
-    assert not classify_row("", response).outcome.answered
+def test_row_of_an_unknown_shape_is_not_answered_and_ends_nothing(tmp_path: Path, response: Any) -> None:
+    assert sort_row(tmp_path, "", response).outcome != Outcome.OK
 
 
 def test_new_tally_is_empty() -> None:

@@ -1,27 +1,26 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.matching import RequestMatcher, line_id, line_identity, request_digest
+from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
+from airflow_gemini_batch.outputs.classify import Tally
+from airflow_gemini_batch.outputs.matching import content_id, line_id, line_identity, request_digest
+from airflow_gemini_batch.requests.embeddings import text_embedding_request
+from airflow_gemini_batch.requests.forms import FORMS
+from airflow_gemini_batch.requests.prompts import PromptTemplate
+from tests.outputs.lines import match_rows
+from tests.outputs.row_shapes import candidate
 
-OK = RowResult(Outcome.OK)
-FAILED = RowResult(Outcome.RETRYABLE, "503")
-REFUSED = RowResult(Outcome.REJECTED, "400")
-EMPTY = RowResult(Outcome.MISSING, "no response")
+Row = dict[str, Any]
 
-
-def digest(text: str) -> bytes:
-    return request_digest({"contents": [{"role": "user", "parts": [{"text": text}]}]})
-
-
-def tally_of(asked: str, came: list[tuple[str, RowResult]]) -> Tally:
-    matcher = RequestMatcher(digest(text) for text in asked)
-    for text, result in came:
-        matcher.add(digest(text), result)
-    return matcher.close()[0]
+OK: Row = {"status": "", "response": candidate()}
+FAILED: Row = {"status": '{"code": 503}'}
+REFUSED: Row = {"status": '{"code": 400}'}
+EMPTY: Row = {"status": "", "response": {}}
 
 
 def counts(tally: Tally) -> dict[str, int]:
@@ -96,9 +95,13 @@ def test_digest_tells_requests_apart(one: Any, other: Any) -> None:
     ],
 )
 def test_outcomes_add_up_to_the_requests(
-    asked: str, came: list[tuple[str, RowResult]], expected: dict[str, int], surplus: tuple[int, int]
+    tmp_path: Path,
+    asked: str,
+    came: list[tuple[str, Row]],
+    expected: dict[str, int],
+    surplus: tuple[int, int],
 ) -> None:
-    tally = tally_of(asked, came)
+    tally, _ = match_rows(tmp_path, asked, came)
     assert counts(tally) == expected
     assert (tally.duplicates, tally.unknown) == surplus
     assert tally.rows == len(asked)
@@ -113,9 +116,9 @@ def test_outcomes_add_up_to_the_requests(
     ],
 )
 def test_rows_with_an_echo_that_is_not_understood_are_counted_all_the_same(
-    came: list[tuple[str, RowResult]], expected: dict[str, int], unknown: int
+    tmp_path: Path, came: list[tuple[str, Row]], expected: dict[str, int], unknown: int
 ) -> None:
-    tally = tally_of("ab", came)
+    tally, _ = match_rows(tmp_path, "ab", came)
     assert counts(tally) == expected
     assert tally.unknown == unknown
     assert tally.rows == 2
@@ -136,23 +139,16 @@ def test_rows_with_an_echo_that_is_not_understood_are_counted_all_the_same(
     ],
 )
 def test_requests_worth_another_job(
-    asked: str, came: list[tuple[str, RowResult]], follow_ups: dict[str, int] | None
+    tmp_path: Path, asked: str, came: list[tuple[str, Row]], follow_ups: dict[str, int] | None
 ) -> None:
-    matcher = RequestMatcher(asked)
-    for text, result in came:
-        matcher.add(text, result)
-    tally, found = matcher.close()
+    tally, found = match_rows(tmp_path, asked, came)
     assert found == follow_ups
     assert found is None or sum(found.values()) == tally.to_retry
 
 
-def test_samples_are_those_of_outcomes_that_count() -> None:
-    assert tally_of("ab", [("a", FAILED), ("a", OK), ("b", REFUSED)]).samples == ["rejected: 400"]
-
-
-def test_repeated_ids_are_noticed() -> None:
-    assert RequestMatcher(["a", "b", "a"]).has_repeats
-    assert not RequestMatcher(["a", "b"]).has_repeats
+def test_samples_are_those_of_outcomes_that_count(tmp_path: Path) -> None:
+    tally, _ = match_rows(tmp_path, "ab", [("a", FAILED), ("a", OK), ("b", REFUSED)])
+    assert tally.samples == ['rejected: {"code": 400}']
 
 
 LABELLED = {"request": {"labels": {"gemini_batch_key": "ol1w"}}}
@@ -192,3 +188,35 @@ def test_text_is_told_by_what_was_asked_since_its_key_does_not_come_back() -> No
     assert line_id({**asked, "key": "2"}, by_key=False) == id_
     for other in ({"content": "y"}, {"title": "t"}, {"task_type": None}):
         assert line_id({**asked, **other}, by_key=False) != id_
+
+
+def test_rows_that_ask_the_same_share_their_id() -> None:
+    template = text_embedding_request(
+        PromptTemplate.parse("[[ text ]]"),
+        task_type="RETRIEVAL_DOCUMENT",
+        title=PromptTemplate.parse("[[ title ]]"),
+    )
+    row = {"text": 'A "book" 本\n', "title": None}
+    asked = json.loads(FORMS[TEXT_EMBEDDING].line("key", template.fill(row)))
+
+    # As the service gives it back: in another order, with what is empty left out or null.
+    assert content_id(asked, TEXT_EMBEDDING) == content_id(
+        {"task_type": "RETRIEVAL_DOCUMENT", "content": row["text"]}, TEXT_EMBEDDING
+    )
+    assert content_id(asked, TEXT_EMBEDDING) == content_id(
+        {"title": None, "task_type": "RETRIEVAL_DOCUMENT", "content": row["text"], "predictions": []},
+        TEXT_EMBEDDING,
+    )
+
+
+def test_rows_that_ask_something_else_have_other_ids() -> None:
+    rows = [
+        {"content": "a"},
+        {"content": "a "},
+        {"content": "A"},
+        {"content": "a", "task_type": "CLUSTERING"},
+        {"content": "a", "title": "CLUSTERING"},
+        {"content": "", "title": "a"},
+        {"content": None},
+    ]
+    assert len({content_id(row, TEXT_EMBEDDING) for row in rows}) == len(rows)

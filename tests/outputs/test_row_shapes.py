@@ -8,16 +8,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.keys import sent_key, text_of_key
-from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
-from airflow_gemini_batch.landing.schema_check import answer_text
-from airflow_gemini_batch.outputs.classify import (
-    Outcome,
-    answer_candidate,
-    classify_row,
-    object_of,
-    other_failure,
-)
-from airflow_gemini_batch.outputs.embeddings import read_embedding
+from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.outputs.lines import read_lines
 from tests.outputs.row_shapes import SHAPES, cells
@@ -26,37 +17,6 @@ from tests.support.tables import bigquery_client, fill, make_dataset
 
 def test_every_outcome_has_a_shape():
     assert {shape.outcome for shape in SHAPES} == set(Outcome)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_python_sorts_the_row(shape):
-    found = classify_row(shape.status, shape.response, shape.error)
-    assert found.outcome is shape.outcome
-    assert shape.code in (None, found.code)
-    assert bool(found.message) is not found.outcome.answered
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_other_families_sort_what_failed_alike(shape):
-    # A line without a vector: what counts is where it tells its error.
-    if told := other_failure(shape.error, object_of(shape.response)):
-        for family, answer in ((GEMINI_EMBEDDING, shape.response), (TEXT_EMBEDDING, [shape.response])):
-            row = {family.answer_column: answer, "error": shape.error}
-            assert read_embedding(family, row).result == told
-
-
-@pytest.mark.parametrize(
-    "shape", [one for one in SHAPES if one.outcome is Outcome.OK], ids=lambda one: one.name
-)
-def test_text_and_reason_are_those_of_the_candidate_that_counts(shape):
-    candidate = answer_candidate(shape.response)
-    assert (answer_text(shape.response), candidate["finishReason"]) == (shape.text, "STOP")
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_python_sorts_the_row_with_its_response_as_text(shape):
-    error = shape.error if isinstance(shape.error, str) else json.dumps(shape.error)
-    assert classify_row(shape.status, json.dumps(shape.response), error).outcome is shape.outcome
 
 
 @pytest.mark.parametrize("as_text", [False, True], ids=["object", "text"])

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_gemini_batch.outputs.rows import row_usage
-from airflow_gemini_batch.outputs.usage import (
-    LONG_PROMPT,
-    Usage,
-    UsageByModel,
-    add_usage,
-    gemini_embedding_usage,
-    merge_usage,
-    text_embedding_usage,
-    usage_of,
-)
+from airflow_gemini_batch.outputs.usage import LONG_PROMPT, Usage, UsageByModel, add_usage, merge_usage
+from tests.outputs.lines import count_tokens
 
 METADATA: dict[str, Any] = {
     "promptTokenCount": 1090,
@@ -32,24 +25,26 @@ def response(**counts: Any) -> dict[str, Any]:
     return {"modelVersion": "gemini-2.5-flash", "usageMetadata": counts}
 
 
-def test_response_tells_model_and_tokens() -> None:
-    assert usage_of(response(**METADATA)) == ("gemini-2.5-flash", USAGE)
+def usages_of(folder: Path, responses: Iterable[dict[str, Any]]) -> list[Usage]:
+    """Return the tokens of each of some responses."""
+    rows = [{"response": {**one, "modelVersion": str(number)}} for number, one in enumerate(responses)]
+    found = count_tokens(folder, rows)
+    return [found.get(str(number), Usage()) for number in range(len(rows))]
 
 
-def test_counts_may_be_strings() -> None:
+def test_response_tells_model_and_tokens(tmp_path: Path) -> None:
     as_strings = {name: str(count) for name, count in METADATA.items()}
-    assert usage_of(response(**as_strings))[1] == USAGE
+    rows = [{"response": response(**METADATA)}, {"response": response(**as_strings)}]
+    assert count_tokens(tmp_path, rows) == {"gemini-2.5-flash": USAGE + USAGE}
 
 
-@pytest.mark.parametrize(
-    ("count", "tokens"),
-    [
+def test_what_is_no_count_is_taken_for_none(tmp_path: Path) -> None:
+    counts: list[tuple[Any, int]] = [
         (7, 7),
         ("7", 7),
         (7.0, 7),
         (0, 0),
         (-7, 0),
-        (True, 0),
         (None, 0),
         ("", 0),
         ("-7", 0),
@@ -59,32 +54,27 @@ def test_counts_may_be_strings() -> None:
         (float("inf"), 0),
         ([7], 0),
         ({"count": 7}, 0),
-    ],
-)
-def test_what_is_no_count_is_taken_for_none(count: Any, tokens: int) -> None:
-    assert usage_of(response(promptTokenCount=1, candidatesTokenCount=count))[1] == Usage(1, 1, tokens)
+    ]
+    found = usages_of(tmp_path, (response(promptTokenCount=1, candidatesTokenCount=one) for one, _ in counts))
+    assert found == [Usage(1, 1, tokens) for _, tokens in counts]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param({}, id="failed-row"),
-        pytest.param({"candidates": []}, id="no-usage"),
-        pytest.param({"usageMetadata": None}, id="null"),
-        pytest.param({"usageMetadata": {}}, id="empty"),
-        pytest.param({"usageMetadata": {"trafficType": "ON_DEMAND"}}, id="no-counts"),
-        pytest.param({"usageMetadata": [1090]}, id="list"),
-        pytest.param({"usageMetadata": "1090"}, id="text"),
-    ],
-)
-def test_row_without_tokens_is_no_row_of_the_account(content: dict[str, Any]) -> None:
-    assert usage_of(content) == ("", Usage())
-    assert usage_of({**content, "modelVersion": "gemini-2.5-pro"}) == ("gemini-2.5-pro", Usage())
+@pytest.mark.parametrize("model", [{}, {"modelVersion": "gemini-2.5-pro"}])
+def test_row_without_tokens_is_no_row_of_the_account(tmp_path: Path, model: dict[str, Any]) -> None:
+    rows: list[dict[str, Any]] = [
+        {},
+        {"candidates": []},
+        {"usageMetadata": None},
+        {"usageMetadata": {}},
+        {"usageMetadata": {"trafficType": "ON_DEMAND"}},
+        {"usageMetadata": [1090]},
+        {"usageMetadata": "1090"},
+    ]
+    assert count_tokens(tmp_path, ({"response": {**row, **model}} for row in rows)) == {}
 
 
-@pytest.mark.parametrize(
-    "details",
-    [
+def test_odd_details_are_no_audio_and_odd_queries_no_search(tmp_path: Path) -> None:
+    details: list[Any] = [
         None,
         {},
         "AUDIO",
@@ -92,44 +82,30 @@ def test_row_without_tokens_is_no_row_of_the_account(content: dict[str, Any]) ->
         [{"modality": "AUDIO"}],
         [{"tokenCount": 5}],
         [{"modality": "TEXT", "tokenCount": 5}],
-    ],
-)
-def test_odd_details_are_no_audio(details: Any) -> None:
-    assert usage_of(response(promptTokenCount=9, promptTokensDetails=details))[1] == Usage(1, 9)
+    ]
+    groundings: list[Any] = [None, {}, "none", {"webSearchQueries": None}, {"webSearchQueries": []}]
+    rows = [response(promptTokenCount=9, promptTokensDetails=one) for one in details]
+    rows += [
+        {**response(promptTokenCount=9), "candidates": [{"groundingMetadata": one}]} for one in groundings
+    ]
+    assert usages_of(tmp_path, rows) == [Usage(1, 9)] * len(rows)
 
 
-@pytest.mark.parametrize(
-    "grounding", [None, {}, "none", {"webSearchQueries": None}, {"webSearchQueries": []}]
-)
-def test_answer_without_queries_took_no_search(grounding: Any) -> None:
-    answer = {**response(promptTokenCount=9), "candidates": [{"groundingMetadata": grounding}]}
-    assert usage_of(answer)[1] == Usage(1, 9)
-
-
-def test_blocked_prompt_is_billed() -> None:
+def test_blocked_prompt_is_billed_and_a_model_version_that_is_no_text_is_unknown(tmp_path: Path) -> None:
     blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}
-    assert usage_of(blocked) == ("", Usage(rows=1, prompt_tokens=9))
+    rows = [{"response": blocked}, {"response": {**blocked, "modelVersion": None}}]
+    assert count_tokens(tmp_path, rows) == {"": Usage(2, 18)}
 
 
-def test_model_version_that_is_no_text_is_unknown() -> None:
-    assert usage_of({"modelVersion": 5})[0] == ""
-
-
-def test_prompt_at_the_limit_is_not_long() -> None:
-    usage = usage_of(response(promptTokenCount=LONG_PROMPT, candidatesTokenCount=5))[1]
-    assert usage == Usage(rows=1, prompt_tokens=200_000, output_tokens=5)
-
-
-def test_long_prompt_takes_its_whole_row_along() -> None:
-    usage = usage_of(
-        response(
-            promptTokenCount=200_001,
-            candidatesTokenCount=5,
-            thoughtsTokenCount=2,
-            cachedContentTokenCount=100,
-        )
-    )[1]
-    assert usage == Usage(1, 200_001, 5, 2, 100, 200_001, 7, 100)
+def test_long_prompt_takes_its_whole_row_along(tmp_path: Path) -> None:
+    long = response(
+        promptTokenCount=200_001, candidatesTokenCount=5, thoughtsTokenCount=2, cachedContentTokenCount=100
+    )
+    at_the_limit = response(promptTokenCount=LONG_PROMPT, candidatesTokenCount=5)
+    assert usages_of(tmp_path, [long, at_the_limit]) == [
+        Usage(1, 200_001, 5, 2, 100, 200_001, 7, 100),
+        Usage(1, 200_000, 5),
+    ]
 
 
 def test_sum_adds_each_count_to_its_like() -> None:
@@ -199,61 +175,41 @@ def embedded(tokens: Any) -> dict[str, Any]:
     return {"embeddings": {"statistics": {"token_count": tokens, "truncated": False}, "values": [0.2]}}
 
 
-@pytest.mark.parametrize(
-    ("predictions", "usage"),
-    [
-        pytest.param([embedded(8)], Usage(1, 8), id="one"),
-        pytest.param([embedded("8")], Usage(1, 8), id="text"),
-        pytest.param([embedded(8.0)], Usage(1, 8), id="float"),
-        pytest.param([embedded(8), embedded(3)], Usage(1, 11), id="two"),
-        pytest.param([{"embeddings": {"values": [0.2]}}], Usage(), id="no-statistics"),
-        pytest.param([{"embeddings": None}], Usage(), id="null-embeddings"),
-        pytest.param([None], Usage(), id="null-prediction"),
-        pytest.param([], Usage(), id="empty"),
-        pytest.param(None, Usage(), id="failed-row"),
-        pytest.param("[]", Usage(), id="not-decoded"),
-    ],
-)
-def test_text_embedding_tells_tokens(predictions: Any, usage: Usage) -> None:
-    assert text_embedding_usage(predictions) == usage
-
-
-@pytest.mark.parametrize(
-    ("content", "usage"),
-    [
-        pytest.param({"tokenCount": "2", "embedding": {"values": [0.1]}}, Usage(1, 2), id="token-count"),
-        pytest.param({"usageMetadata": {"promptTokenCount": 2}}, Usage(1, 2), id="usage-metadata"),
-        pytest.param({"tokenCount": 2, "usageMetadata": {"promptTokenCount": 2}}, Usage(1, 2), id="both"),
-        pytest.param({"embedding": {"values": [0.1]}}, Usage(), id="neither"),
-        pytest.param({"usageMetadata": None}, Usage(), id="null-metadata"),
-        pytest.param({}, Usage(), id="failed-row"),
-        pytest.param(None, Usage(), id="null"),
-    ],
-)
-def test_gemini_embedding_tells_tokens(content: Any, usage: Usage) -> None:
-    assert gemini_embedding_usage(content) == usage
+VECTOR = {"embedding": {"values": [0.1]}}
 
 
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        pytest.param({"predictions": [embedded(8)], "status": ""}, ("", Usage(1, 8)), id="text-embedding"),
-        pytest.param({"key": "a", "response": {"tokenCount": "2"}}, ("", Usage(1, 2)), id="gemini-embedding"),
+        pytest.param({"predictions": [embedded(8)], "status": ""}, Usage(1, 8), id="text-embedding"),
+        pytest.param({"predictions": [embedded("8")]}, Usage(1, 8), id="text"),
+        pytest.param({"predictions": [embedded(8.0)]}, Usage(1, 8), id="float"),
+        pytest.param({"predictions": [{"embeddings": {"values": [0.2]}}]}, None, id="no-statistics"),
+        pytest.param({"predictions": [{"embeddings": None}]}, None, id="null-embeddings"),
+        pytest.param({"predictions": [None]}, None, id="null-prediction"),
+        pytest.param({"predictions": []}, None, id="empty"),
+        pytest.param({"predictions": None}, None, id="null-predictions"),
+        pytest.param({"response": {"tokenCount": "2", **VECTOR}}, Usage(1, 2), id="token-count"),
         pytest.param(
-            {"response": {"modelVersion": "m", "usageMetadata": METADATA}},
-            ("m", Usage(1, 1090, 95, 12, 1000)),
-            id="generated",
+            {"response": {**VECTOR, "usageMetadata": {"promptTokenCount": 2}}}, Usage(1, 2), id="usage"
         ),
         pytest.param(
-            {"response": json.dumps({"modelVersion": "m", "usageMetadata": METADATA})},
-            ("m", Usage(1, 1090, 95, 12, 1000)),
-            id="generated-as-text",
+            {"response": {**VECTOR, "tokenCount": 2, "usageMetadata": {"promptTokenCount": 2}}},
+            Usage(1, 2),
+            id="both",
         ),
-        pytest.param({"response": "no answer"}, ("", Usage()), id="other-text"),
-        pytest.param({"response": "[]"}, ("", Usage()), id="list-as-text"),
-        pytest.param({"response": {}, "status": "Bad Request"}, ("", Usage()), id="failed-row"),
-        pytest.param({}, ("", Usage()), id="nothing"),
+        pytest.param({"response": VECTOR}, None, id="neither"),
+        pytest.param({"response": {**VECTOR, "usageMetadata": None}}, None, id="null-metadata"),
+        pytest.param({"response": "no answer"}, None, id="other-text"),
+        pytest.param({"response": "[]"}, None, id="list-as-text"),
+        pytest.param({"response": {}, "status": "Bad Request"}, None, id="failed-row"),
+        pytest.param({}, None, id="nothing"),
     ],
 )
-def test_row_of_any_model_tells_tokens(row: dict[str, Any], told: tuple[str, Usage]) -> None:
-    assert row_usage(row) == told
+def test_row_of_any_model_tells_tokens(tmp_path: Path, row: dict[str, Any], told: Usage | None) -> None:
+    assert count_tokens(tmp_path, [row]) == ({"": told} if told else {})
+
+
+def test_answer_as_text_tells_tokens(tmp_path: Path) -> None:
+    row = {"response": json.dumps({"modelVersion": "m", "usageMetadata": METADATA})}
+    assert count_tokens(tmp_path, [row]) == {"m": USAGE}

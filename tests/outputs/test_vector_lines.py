@@ -11,9 +11,10 @@ import pytest
 
 from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING, ModelFamily
-from airflow_gemini_batch.outputs.classify import Outcome, object_of, other_failure
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH
 from airflow_gemini_batch.outputs.matching import content_id, request_digest
-from tests.outputs.lines import read_vectors
+from tests.outputs.lines import read_vectors, sort_rows
 from tests.outputs.row_shapes import SHAPES
 from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS, Case
 
@@ -162,17 +163,25 @@ def test_row_tells_its_error_wherever_it_stands(read, kind):
 
 
 @pytest.mark.parametrize("family", [TEXT, GEMINI])
-def test_what_failed_is_sorted_as_generated_content_is(read, family):
+def test_what_failed_is_sorted_as_generated_content_is(read, tmp_path, family):
     # A line without a vector: what counts is where it tells its error.
-    shapes = [
-        (shape, told) for shape in SHAPES if (told := other_failure(shape.error, object_of(shape.response)))
+    answers = [
+        {"response": shape.response, "error": shape.error}
+        for shape in SHAPES
+        if not shape.status
+        and shape.outcome in (Outcome.REJECTED, Outcome.RETRYABLE)
+        and "candidates" not in (shape.response or {})
     ]
+    assert answers
     rows = [
-        {family.answer_column: shape.response if family is GEMINI else [shape.response], "error": shape.error}
-        for shape, _ in shapes
+        {
+            family.answer_column: one["response"] if family is GEMINI else [one["response"]],
+            "error": one["error"],
+        }
+        for one in answers
     ]
     assert read(family, rows, ["outcome", "message", "status_code"]) == [
-        (told.outcome, told.message, told.code) for _, told in shapes
+        (told.outcome, str(told.message)[:SAMPLE_LENGTH], told.code) for told in sort_rows(tmp_path, answers)
     ]
 
 

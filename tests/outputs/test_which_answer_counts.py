@@ -1,16 +1,18 @@
-"""Which of several answers counts is one rule, in GoogleSQL, in DuckDB and in Python."""
+"""Which of several answers counts is one rule, in GoogleSQL and in DuckDB."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.outputs.classify import RowResult
-from airflow_gemini_batch.outputs.matching import RequestMatcher, answer_rank
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.outputs.answer_cases import CASES, Case
+from tests.outputs.lines import match_rows
 from tests.outputs.row_shapes import candidate
 from tests.support.tables import bigquery_client, fill, make_dataset
 
@@ -31,12 +33,6 @@ def ranking() -> str:
 QUALIFY ROW_NUMBER() OVER (PARTITION BY name ORDER BY {order}) = 1"""
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_python_ranks_the_answers(case: Case) -> None:
-    best = min(case.answers, key=lambda one: answer_rank(one.outcome, one.round, one.time.timestamp()))
-    assert case.answers.index(best) == case.counts
-
-
 def test_duckdb_ranks_the_answers() -> None:
     assert dict(duckdb.sql(ranking()).fetchall()) == {case.name: case.counts for case in CASES}
 
@@ -46,12 +42,16 @@ def test_bigquery_ranks_the_answers(gemini_batch_stack) -> None:
     assert {row["name"]: row["place"] for row in rows} == {case.name: case.counts for case in CASES}
 
 
+CELLS: dict[str, dict[str, Any]] = {
+    "ok": {"response": candidate(), "status": ""},
+    "retryable": {"response": None, "status": '{"code": 8, "message": "busy"}'},
+    "rejected": {"response": None, "status": '{"code": 3, "message": "no role"}'},
+}
+
+
 @pytest.mark.parametrize("case", OF_ONE_JOB, ids=lambda case: case.name)
-def test_matcher_of_a_job_counts_the_best(case: Case) -> None:
-    matcher = RequestMatcher(["a"])
-    for one in case.answers:
-        matcher.add("a", RowResult(one.outcome, "m"))
-    tally, to_retry = matcher.close()
+def test_lines_of_a_job_count_the_best_and_send_the_others_again(tmp_path: Path, case: Case) -> None:
+    tally, to_retry = match_rows(tmp_path, "a", [("a", CELLS[one.outcome]) for one in case.answers])
     assert {outcome for outcome, count in tally.counts.items() if count} == {case.best.outcome}
     assert (tally.rows, tally.duplicates) == (1, len(case.answers) - 1)
     assert to_retry == ({"a": 1} if case.best.outcome.retried else {})
@@ -62,12 +62,7 @@ def test_statements_of_a_job_count_the_best_and_send_the_others_again(gemini_bat
     columns = {"isbn": "STRING", "request": "STRING"}
     requests = [{"isbn": case.name, "request": case.name} for case in OF_ONE_JOB]
     source = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.requests", columns, requests))
-    cells = {
-        "ok": {"response": candidate(), "status": ""},
-        "retryable": {"response": None, "status": '{"code": 8, "message": "busy"}'},
-        "rejected": {"response": None, "status": '{"code": 3, "message": "no role"}'},
-    }
-    rows = [{"isbn": case.name, **cells[one.outcome]} for case in OF_ONE_JOB for one in case.answers]
+    rows = [{"isbn": case.name, **CELLS[one.outcome]} for case in OF_ONE_JOB for one in case.answers]
     answers = {"isbn": "STRING", "response": "JSON", "status": "STRING"}
     output = BigQueryAddress.parse(fill(gemini_batch_stack, f"{dataset}.answers", answers, rows))
     client = bigquery_client(gemini_batch_stack)

@@ -1,4 +1,4 @@
-"""Vectors as they come, and what lands of them: Python and SQL have to say the same."""
+"""Vectors as they come, and what lands of them."""
 
 from __future__ import annotations
 

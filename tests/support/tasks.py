@@ -32,7 +32,8 @@ def run_task(task: Any, ti: TaskInstance | None = None) -> Any:
 
     A trigger crosses to another process, as JSON, and so does its event.
     """
-    context = {"ti": ti or TaskInstance(task_id=task.task_id)}
+    ti = ti or TaskInstance(task_id=task.task_id)
+    context = {"ti": ti, "task_instance": ti}
     method, arguments = "execute", {}
     while True:
         try:

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import struct
+import re
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
-import orjson
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.landing.files.database import (
-    PARQUET_OPTIONS,
-    VECTOR,
-    copy_rows,
-    identifier,
-    literal,
-)
 from airflow_gemini_batch.landing.files.jsonl import jsonl_rows
-from airflow_gemini_batch.landing.files.merge import DUCKDB_TYPES, Columns, FileRows
+from airflow_gemini_batch.landing.files.merge import Columns, FileRows
 from airflow_gemini_batch.landing.files.vectors import VectorColumn
+from airflow_gemini_batch.sql.dialect import DUCKDB
+from airflow_gemini_batch.sql.engine import copy_rows, identifier, literal, text_literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-    from pyarrow.parquet import ParquetFile as ParquetReader
+    from pyarrow.parquet import ParquetWriter
 
-_BATCH_ROWS = 4_000
+Write = Callable[["pa.Table"], None]
+"""Appends rows to a file."""
+
+_GROUP_ROWS = 20_480
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the rows of a file look like.
+
+    :param columns: BigQuery's types by name.
+    :param key: the columns that the rows are sorted by.
+    :param vector: the column with vectors; ``None`` if there is none.
+    """
+
+    columns: Columns
+    key: Sequence[str]
+    vector: VectorColumn | None = None
 
 
 class TargetFormat(ABC):
@@ -38,32 +51,17 @@ class TargetFormat(ABC):
     endings: ClassVar[tuple[str, ...]]
     """Of the files' names, in small letters."""
     vector_type: ClassVar[str]
-    """The floats that vectors are kept as: ``f`` for 32 bits, ``d`` for 64."""
-    copy_options: ClassVar[str]
-    """Of DuckDB's COPY."""
+    """DuckDB's type of the numbers of vectors."""
 
     def landed_type(self, type_: str) -> str:
         """Return the type that a column of a type has in such a file."""
         return type_
 
-    def staged_value(self, column: str, type_: str) -> str:
-        """Return the expression for a staged value as it will be when it is read again."""
-        return identifier(column)
-
-    def written_value(self, column: str, type_: str) -> str:
-        """Return the item of a SELECT that writes a column."""
-        return identifier(column)
-
+    @abstractmethod
     def read(
-        self,
-        database: DuckDBPyConnection,
-        file: Path,
-        where: str,
-        columns: Columns,
-        folder: Path,
-        vectors: VectorColumn | None = None,
+        self, database: DuckDBPyConnection, file: Path, where: str, columns: Columns, folder: Path
     ) -> FileRows:
-        """Return the rows of a file; a column of vectors holds digests, and the vectors are kept aside.
+        """Return the rows of a file.
 
         Where a column holds a value of another type than the one to land there, the types say so, and the rows are not
         for reading.
@@ -74,69 +72,28 @@ class TargetFormat(ABC):
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a file that can't be read.
         """
-        thin = self._without_vectors(file, folder / "thin", where, vectors) if vectors else None
-        rows = self._rows(database, thin or file, where, columns, folder)
-        if vectors and thin and vectors.name in rows.columns:
-            return FileRows(rows.query, {**rows.columns, vectors.name: VECTOR})
-        return rows
-
-    def write(
-        self,
-        database: DuckDBPyConnection,
-        rows: FileRows,
-        key: Sequence[str],
-        path: Path,
-        vectors: VectorColumn | None = None,
-    ) -> None:
-        """Write rows in the order of their keys, so that equal rows give an equal file.
-
-        :param vectors: the column whose digests become vectors again.
-        """
-        values = {name: self.written_value(name, type_) for name, type_ in rows.columns.items()}
-        query = f"SELECT {', '.join(values.values())} FROM ({rows.query})"
-        copy, options = path, self.copy_options
-        if vectors:
-            query = vectors.placed_query(rows, values)
-            copy, options = path.with_name(f"{path.name}.placed"), PARQUET_OPTIONS
-        order = ", ".join(map(identifier, key))
-        copy_rows(database, f"{query} ORDER BY {order}", copy, options)
-        if vectors:
-            from pyarrow.parquet import ParquetFile as ParquetReader
-
-            with ParquetReader(copy) as source:
-                self._write_vectors(source, path, rows.columns, vectors)
 
     @abstractmethod
-    def _rows(
-        self, database: DuckDBPyConnection, file: Path, where: str, columns: Columns, folder: Path
-    ) -> FileRows:
-        """Return the rows of a file without vectors."""
-
-    @abstractmethod
-    def _without_vectors(self, file: Path, copy: Path, where: str, vectors: VectorColumn) -> Path | None:
-        """Copy a file with digests in place of its vectors; returns ``None`` if it has none."""
-
-    @abstractmethod
-    def _write_vectors(
-        self, source: ParquetReader, path: Path, columns: Columns, vectors: VectorColumn
-    ) -> None:
-        """Write rows that have the offset of each vector in its column."""
+    def writing(
+        self, database: DuckDBPyConnection, path: Path, layout: Layout
+    ) -> AbstractContextManager[Write]:
+        """Give what writes rows to a file, in their order. It has to be called once at least."""
 
 
 class ParquetFormat(TargetFormat):
     """Parquet: JSON is text, a time a UTC timestamp, a vector a list of fixed size of 32-bit floats."""
 
     endings = (".parquet",)
-    vector_type = "f"  # as much as these models give
-    copy_options = f"{PARQUET_OPTIONS}, COMPRESSION zstd"
+    vector_type = "FLOAT"  # as much as these models give
 
     def landed_type(self, type_: str) -> str:
         """Return ``STRING`` for JSON, which Parquet has no type for."""
         return "STRING" if type_ == "JSON" else type_
 
-    def _rows(
+    def read(
         self, database: DuckDBPyConnection, file: Path, where: str, columns: Columns, folder: Path
     ) -> FileRows:
+        """Return the rows of a Parquet file."""
         import duckdb
 
         query = f"SELECT * FROM read_parquet({literal(file)})"
@@ -146,47 +103,57 @@ class ParquetFormat(TargetFormat):
             raise InvalidRequestError(
                 f"{where} is not a Parquet file: {error}. Name another target or move the file"
             ) from error
-        return FileRows(query, {name: _bigquery_type(kind) for name, kind, *_ in described})
+        types = {name: _bigquery_type(kind) for name, kind, *_ in described}
+        lists = [
+            f"{identifier(name)}::{found[1]}[] AS {identifier(name)}"
+            for name, kind, *_ in described
+            if (found := _fixed_size(kind))
+        ]
+        return FileRows(query.replace("*", f"* REPLACE ({', '.join(lists)})", 1) if lists else query, types)
 
-    def _without_vectors(self, file: Path, copy: Path, where: str, vectors: VectorColumn) -> Path | None:
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetFile as ParquetReader
+    @contextmanager
+    def writing(self, database: DuckDBPyConnection, path: Path, layout: Layout) -> Iterator[Write]:
+        """Write rows while the next ones are made."""
+        with ThreadPoolExecutor(1, "parquet") as background, _ParquetFile(path, layout.vector) as file:
+            written: Future[None] = background.submit(lambda: None)
+
+            def write(rows: pa.Table) -> None:
+                nonlocal written
+                written.result()
+                written = background.submit(file.write, rows)
+
+            yield write
+            written.result()
+
+
+class _ParquetFile:
+    def __init__(self, path: Path, vector: VectorColumn | None) -> None:
+        self._path = path
+        self._vector = vector
+        self._writer: ParquetWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def write(self, rows: pa.Table) -> None:
+        if self._vector:
+            rows = self._vector.of_fixed_size(rows)
+        self._writer = self._writer or self._opened(rows.schema)
+        self._writer.write_table(rows, row_group_size=_GROUP_ROWS)
+
+    def _opened(self, schema: pa.Schema) -> ParquetWriter:
         from pyarrow.parquet import ParquetWriter
 
-        try:
-            source = ParquetReader(file, pre_buffer=False)
-        except pa.ArrowInvalid:
-            return None  # reading its rows gives the error
-        with source:
-            index = source.schema_arrow.get_field_index(vectors.name)
-            if index < 0 or not _holds_vectors(source.schema_arrow.field(index).type):
-                return None
-            schema = source.schema_arrow.set(index, pa.field(vectors.name, pa.string()))
-            with ParquetWriter(make_private(copy), schema, compression="lz4") as writer:
-                for batch in source.iter_batches(_BATCH_ROWS):
-                    digests = vectors.digests(batch.column(index), where)
-                    writer.write_batch(batch.set_column(index, schema.field(index), digests))
-        return copy
-
-    def _write_vectors(
-        self, source: ParquetReader, path: Path, columns: Columns, vectors: VectorColumn
-    ) -> None:
-        import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
-
-        index = source.schema_arrow.get_field_index(vectors.name)
-        field = pa.field(vectors.name, pa.list_(vectors.item_type, vectors.dimensions))
-        leaves = (source.schema.column(leaf).path for leaf in range(len(source.schema)))
-        others = [leaf for leaf in leaves if leaf != vectors.name]
-        # Vectors are as good as random numbers: compressing them takes long and gains nothing.
-        with ParquetWriter(
-            make_private(path),
-            source.schema_arrow.set(index, field),
-            compression=dict.fromkeys(others, "zstd"),
-            use_dictionary=others,
-        ) as writer:
-            for batch in source.iter_batches(_BATCH_ROWS):
-                writer.write_batch(batch.set_column(index, field, vectors.arrays(batch.column(index))))
+        options: dict[str, Any] = {"compression": "zstd"}
+        if self._vector:
+            # Vectors are as good as random numbers: compressing them takes long and gains nothing.
+            others = [name for name in schema.names if name != self._vector.name]
+            options = {"compression": dict.fromkeys(others, "zstd"), "use_dictionary": others}
+        return ParquetWriter(make_private(self._path), schema, **options)
 
 
 class JsonLinesFormat(TargetFormat):
@@ -196,43 +163,40 @@ class JsonLinesFormat(TargetFormat):
     """
 
     endings = (".jsonl", ".ndjson", ".json")
-    vector_type = "d"
-    copy_options = "FORMAT json"
+    vector_type = "DOUBLE"
 
-    def staged_value(self, column: str, type_: str) -> str:
-        """Return the expression for a staged value, JSON as DuckDB spells it."""
-        return f"JSON({identifier(column)})::VARCHAR" if type_ == "JSON" else identifier(column)
-
-    def written_value(self, column: str, type_: str) -> str:
-        """Return the item of a SELECT for a column in JSON Lines."""
-        name = identifier(column)
-        if type_ == "TIMESTAMP":
-            return f"STRFTIME(TIMEZONE('UTC', {name}), '{_ISO_8601}') AS {name}"
-        return f"{name}::JSON AS {name}" if type_ == "JSON" else name
-
-    def _rows(
+    def read(
         self, database: DuckDBPyConnection, file: Path, where: str, columns: Columns, folder: Path
     ) -> FileRows:
+        """Return the rows of a file of JSON Lines."""
         return jsonl_rows(database, file, columns, where, folder)
 
-    def _without_vectors(self, file: Path, copy: Path, where: str, vectors: VectorColumn) -> Path | None:
-        with file.open("rb") as lines, make_private(copy).open("wb") as copied:
-            for line in iter_lines(lines):
-                copied.write(_without_vector(line, where, vectors) + b"\n")
-        return copy
-
-    def _write_vectors(
-        self, source: ParquetReader, path: Path, columns: Columns, vectors: VectorColumn
-    ) -> None:
-        documents = [name for name, type_ in columns.items() if type_ == "JSON"]
+    @contextmanager
+    def writing(self, database: DuckDBPyConnection, path: Path, layout: Layout) -> Iterator[Write]:
+        """Write rows as lines."""
+        part = path.with_suffix(".part")
+        values = {name: _json_value(name, type_) for name, type_ in layout.columns.items()}
+        items = ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
+        lines, options = items, "FORMAT json"
+        if layout.vector:
+            names = {name: f"{text_literal(name)}, {value}" for name, value in values.items()}
+            whole = f"json_object({', '.join(names.values())})"
+            del names[layout.vector.name]
+            without = f"json_object({', '.join(names.values())})"
+            lines = f"IF({identifier(layout.vector.name)} IS NULL, {without}, {whole})"
+            options = "FORMAT csv, HEADER false, DELIMITER '\x01', QUOTE '', ESCAPE ''"
+        query = f"SELECT {lines} FROM {_WRITTEN} ORDER BY {', '.join(map(identifier, layout.key))}"
         with make_private(path).open("wb") as file:
-            for batch in source.iter_batches(_BATCH_ROWS):
-                for row in batch.to_pylist():
-                    if (offset := row.pop(vectors.name)) is not None:
-                        row[vectors.name] = vectors.values(offset)
-                    for name in documents:
-                        row[name] = None if row[name] is None else orjson.Fragment(row[name])
-                    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+            def write(rows: pa.Table) -> None:
+                if layout.vector:
+                    layout.vector.check(rows)
+                database.register(_WRITTEN, rows)
+                copy_rows(database, query, part, options)
+                with part.open("rb") as written:
+                    shutil.copyfileobj(written, file)
+
+            yield write
 
 
 PARQUET, JSON_LINES = ParquetFormat(), JsonLinesFormat()
@@ -251,36 +215,23 @@ def format_of_file(path: str) -> TargetFormat:
     raise InvalidRequestError(f"target {path}: answers land in a {endings} file, or in a bq:// table")
 
 
+def _json_value(name: str, type_: str) -> str:
+    column = identifier(name)
+    if type_ == "TIMESTAMP":
+        return f"STRFTIME(TIMEZONE('UTC', {column}), '{_ISO_8601}')"
+    return f"{column}::JSON" if type_ == "JSON" else column
+
+
 _ISO_8601 = "%Y-%m-%dT%H:%M:%S.%f+00:00"
-
-
-def _without_vector(line: bytes, where: str, vectors: VectorColumn) -> bytes:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return line  # reading its rows gives the error
-    values = row.get(vectors.name) if isinstance(row, dict) else None
-    if values is None:
-        return line
-    try:
-        digest = vectors.add(values, where)
-    except (TypeError, struct.error, OverflowError):
-        raise InvalidRequestError(
-            f"{where} can't take the vectors: the field {vectors.name!r} of a line is not a vector, {values!r:.80}. "
-            "Name another target or vector_column, or move the file. Nothing was landed in it."
-        ) from None
-    return orjson.dumps({**row, vectors.name: digest})
+_WRITTEN = "gemini_batch_written"
+_fixed_size = re.compile(r"(FLOAT|DOUBLE)\[[0-9]+\]").fullmatch
 
 
 def _bigquery_type(kind: str) -> str:
     """Return BigQuery's name of DuckDB's type, which is left as it is when there is none."""
+    if _fixed_size(kind) or kind == "FLOAT[]":
+        return "ARRAY<FLOAT64>"
     if kind.endswith("[]"):
         return f"ARRAY<{_bigquery_type(kind.removesuffix('[]'))}>"
-    return next((name for name, own in DUCKDB_TYPES.items() if own == kind), kind)
-
-
-def _holds_vectors(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    lists = (pa.types.is_fixed_size_list, pa.types.is_list, pa.types.is_large_list)
-    return any(is_list(kind) for is_list in lists) and pa.types.is_floating(kind.value_type)
+    names = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMP", **{own: name for name, own in DUCKDB.types.items()}}
+    return names.get(kind, kind)

@@ -6,7 +6,8 @@ The file is replaced in one step: a reader sees the old one or the new one.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,9 @@ from airflow_gemini_batch.disk.whole_file import ReplacedMeanwhileError, WholeFi
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.database import identifier
-from airflow_gemini_batch.landing.files.formats import TargetFormat, format_of_file
-from airflow_gemini_batch.landing.files.matching import TIME, StagedRows, staged_rows
+from airflow_gemini_batch.landing.files.formats import Layout, TargetFormat, Write, format_of_file
+from airflow_gemini_batch.landing.files.key_ranges import KeyRange
+from airflow_gemini_batch.landing.files.matching import STAGED, TIME, StagedRows, staged_rows
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, same_key
 from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
 from airflow_gemini_batch.landing.plan import (
@@ -32,8 +33,10 @@ from airflow_gemini_batch.landing.plan import (
     times_failed,
 )
 from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from google.cloud.storage import Client
 
 _TRIES = 5
@@ -63,43 +66,24 @@ def land_files(
     """
     answers_format, failures_format = format_of_file(target), format_of_file(failed)
     with staged_rows(plan, manifests, StorageObjects(storage_client), log, answers_format) as rows:
-        if rows.vectors:
-            query = f"SELECT COUNT(*) FILTER (batch_shortened) FROM {rows.table}"
-            ((shortened,),) = rows.database.execute(query).fetchall()
-            warn_of_shortened(log, plan, shortened)
-        answers = _Target(target, target_file(target, storage_client), answers_format, rows.vectors)
-        failures = _Target(failed, target_file(failed, storage_client), failures_format)
-        _FileLanding(rows, log).land(answers, failures)
+        landing = _FileLanding(
+            rows,
+            log,
+            _Target(target, target_file(target, storage_client), answers_format),
+            _Target(failed, target_file(failed, storage_client), failures_format),
+        )
+        landing.land()
+        warn_of_shortened(log, plan, rows.shortened)
     return LandingReport(target, failed, rows.tally.counts, rows.tally.samples)
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A file that rows land in.
-
-    :param vectors: its column of vectors; ``None`` if it has none.
-    """
+    """A file that rows land in."""
 
     name: str
     file: TargetFile
     format: TargetFormat
-    vectors: VectorColumn | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """A target as it is before rows land in it.
-
-    :param generation: empty when there is no file.
-    :param rows: its rows; ``None`` when there is no file.
-    """
-
-    generation: str
-    rows: FileRows | None
-
-    @property
-    def columns(self) -> Columns:
-        return self.rows.columns if self.rows else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,92 +92,169 @@ class _FileLanding:
 
     staged: StagedRows
     log: Log
+    answers: _Target
+    failures: _Target
 
-    def land(self, answers: _Target, failures: _Target) -> None:
+    def land(self) -> None:
         """Merge the rows into both files, again when another writer replaced one meanwhile.
 
-        Both are prepared before either is put in place.
+        Both are written before either is put in place.
         """
         for _ in range(_TRIES):
-            prepared = [self._prepare_answers(answers), self._prepare_failures(failures)]
             try:
-                for put in filter(None, prepared):
+                for put in self._write():
                     put()
             except ReplacedMeanwhileError:
-                self.log.info("Another writer replaced %s or %s; merging again", answers.name, failures.name)
+                self.log.info(
+                    "Another writer replaced %s or %s; merging again", self.answers.name, self.failures.name
+                )
             else:
                 return
         raise GeminiBatchError(
-            f"{answers.name} or {failures.name} was replaced by another writer {_TRIES} times while answers were "
-            "merged into it: let one task at a time land there (a pool of one slot, or max_active_tis_per_dag=1)"
+            f"{self.answers.name} or {self.failures.name} was replaced by another writer {_TRIES} times while answers "
+            "were merged into it: let one task at a time land there (a pool of one slot, or max_active_tis_per_dag=1)"
         )
 
-    def _prepare_answers(self, target: _Target) -> Callable[[], None] | None:
-        rows = self.staged.answers(target.format)
-        before = self._read(target, rows.columns)
-        time = TIME if self.staged.plan.bookkeeping else None
-        # When the present answers came; the failures have to know.
-        known = f"{self.staged.table} LIMIT 0"
-        if before.rows and time in before.columns:
-            known = f"({before.rows.query})"
-        keys = ", ".join(map(identifier, self.staged.plan.key))
-        self.staged.database.execute(
-            f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {keys}, {TIME} AS landed_time FROM {known}"
-        )
-        return self._prepare(target, rows, before, time)
+    def _write(self) -> list[Callable[[], None]]:
+        """Write the files that are to be, and return what puts those in place that are not there already."""
+        plan = self.staged.plan
+        good, bad = self.staged.answers(self.answers.format), self.staged.failures(self.failures.format)
+        answers = self._merging(self.answers, good.columns, TIME if plan.bookkeeping else None)
+        times = {TIMES_FAILED_COLUMN: FAILED_COLUMNS[TIMES_FAILED_COLUMN]}
+        failures = self._merging(self.failures, {**bad.columns, **times}, "failed_time")
+        dimensions = self.staged.dimensions if plan.embeds else None
+        with ExitStack() as stack:
+            if dimensions:
+                (name,) = (column.name for column in plan.columns if column.path == "values")
+                vector = VectorColumn(name, self.answers.name, dimensions)
+                stack.enter_context(answers.writing(vector))
+            elif not plan.embeds:
+                stack.enter_context(answers.writing())
+            stack.enter_context(failures.writing())
+            for keys in self.staged.portions([one.before for one in (answers, failures) if one.before]):
+                old_answers, old_failures = answers.old(keys), failures.old(keys)
+                answers.add(good, old_answers, self.staged.good_rows)
+                current = FileRows(self._current(bad, old_answers, old_failures), failures.landing)
+                failures.add(current, old_failures, gone=self._answered_now(old_failures))
+        return [put for merging in (answers, failures) if (put := merging.put(self.log))]
 
-    def _prepare_failures(self, target: _Target) -> Callable[[], None] | None:
-        rows = self.staged.failures(target.format)
-        columns = {**rows.columns, TIMES_FAILED_COLUMN: FAILED_COLUMNS[TIMES_FAILED_COLUMN]}
-        before = self._read(target, columns)
+    def _merging(self, target: _Target, columns: Columns, time: str | None) -> _Merging:
+        """Read a file that rows are to land in, once it is sure that it can take them."""
+        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
+        generation, before = target.file.fetch(folder / "old"), None
+        if generation:
+            before = target.format.read(self.staged.database, folder / "old", target.name, columns, folder)
+            key = self.staged.plan.key
+            check_target_columns(target.name, before.columns, columns, key, hint="move the file")
+        return _Merging(self.staged, target, folder, generation, before, columns, time)
+
+    def _current(self, bad: FileRows, old_answers: FileRows | None, old_failures: FileRows | None) -> str:
+        """Return the query for the rows without an answer that land, with the number of runs that they failed in.
+
+        A row whose answer in the target is newer does not land.
+        """
+        has, key = old_failures.columns if old_failures else {}, self.staged.plan.key
         times = times_failed(
             lambda name: f"rows.{identifier(name)}",
-            lambda name: f"old.{identifier(name)}" if name in before.columns else "NULL",
+            lambda name: f"old.{identifier(name)}" if name in has else "NULL",
         )
-        old = f"({before.rows.query})" if before.rows else f"({rows.query} LIMIT 0)"
-        current = f"""SELECT rows.*, CAST({times} AS BIGINT) AS {TIMES_FAILED_COLUMN}
-FROM ({rows.query}) AS rows
-LEFT JOIN {old} AS old ON {same_key(self.staged.plan.key, "old", "rows")}
-WHERE NOT EXISTS (
-  FROM landed WHERE {same_key(self.staged.plan.key, "landed", "rows")}
-    AND NOT {newer_wins("rows.failed_time", "landed_time")}
+        old = f"({old_failures.query})" if old_failures else f"({bad.query} LIMIT 0)"
+        landed = old_answers.query if old_answers and TIME in old_answers.columns else None
+        newer = "FALSE"
+        if landed and self.staged.plan.bookkeeping:
+            newer = f"""EXISTS (
+  FROM ({landed}) AS landed
+  WHERE {same_key(key, "landed", "rows")} AND NOT {newer_wins("rows.failed_time", f"landed.{TIME}")}
 )"""
-        failed_time = "old.failed_time" if "failed_time" in before.columns else "NULL"
-        answered_now = f"""EXISTS (
-  FROM {self.staged.table} AS staged
+        return f"""SELECT rows.*, CAST({times} AS BIGINT) AS {TIMES_FAILED_COLUMN}
+FROM ({bad.query}) AS rows
+LEFT JOIN {old} AS old ON {same_key(key, "old", "rows")}
+WHERE NOT {newer}"""
+
+    def _answered_now(self, old_failures: FileRows | None) -> str:
+        """Return the condition that a row of the file of failures, ``old``, has an answer now."""
+        failed_time = "old.failed_time" if old_failures and "failed_time" in old_failures.columns else "NULL"
+        return f"""EXISTS (
+  FROM {STAGED} AS staged
   WHERE batch_outcome = '{Outcome.OK}' AND {same_key(self.staged.plan.key, "staged", "old")}
     AND {newer_wins(f"staged.{TIME}", failed_time)}
 )"""
-        return self._prepare(target, FileRows(current, columns), before, "failed_time", answered_now)
 
-    def _read(self, target: _Target, columns: Columns) -> _Before:
-        """Read a file that rows are to land in, once it is sure that it can take them."""
-        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
-        copy = folder / "old"
-        generation = target.file.fetch(copy)
-        if not generation:
-            return _Before(generation, None)
-        present = target.format.read(self.staged.database, copy, target.name, columns, folder, target.vectors)
-        check_target_columns(
-            target.name, present.columns, columns, self.staged.plan.key, hint="move the file"
-        )
-        return _Before(generation, present)
 
-    def _prepare(
-        self, target: _Target, rows: FileRows, before: _Before, time: str | None, gone: str = "FALSE"
-    ) -> Callable[[], None] | None:
-        """Write the file that is to be and return what puts it in place; ``None`` when it is there already."""
-        folder = Path(tempfile.mkdtemp(dir=self.staged.folder))
-        if before.rows is not None:
-            merge = Merge(rows, before.rows, self.staged.plan.key, time, gone)
-            if not merge.changes(self.staged.database):
-                self.log.info("%s holds all of it already", target.name)
-                return None
-            rows = merge.rows.kept(self.staged.database, folder / "merged.parquet")
-        if target.vectors and target.vectors.dimensions is None:
+@dataclass(slots=True)
+class _Merging:
+    """A target, and the file that is to be in its place.
+
+    :param generation: of the target; empty when there is no file.
+    :param before: its rows; ``None`` when there is no file.
+    :param landing: types of the columns that land.
+    :param time: as of :class:`.Merge`.
+    """
+
+    staged: StagedRows
+    target: _Target
+    folder: Path
+    generation: str
+    before: FileRows | None
+    landing: Columns
+    time: str | None
+    _write: Write | None = None
+    _has_vectors: bool = False
+    _changes: bool = False
+
+    def old(self, keys: KeyRange) -> FileRows | None:
+        """Return the rows of the target whose keys are of a range."""
+        if self.before is None:
             return None
-        target.format.write(self.staged.database, rows, self.staged.plan.key, folder / "new", target.vectors)
-        return partial(target.file.put, folder / "new", before.generation)
+        condition = keys.condition([identifier(name) for name in self.staged.plan.key])
+        return FileRows(f"SELECT * FROM ({self.before.query}) WHERE {condition}", self.before.columns)
+
+    @contextmanager
+    def writing(self, vector: VectorColumn | None = None) -> Iterator[None]:
+        """Let :meth:`add` write rows to a file; without it they are left out."""
+        empty = FileRows("", {})
+        columns = Merge(FileRows("", self.landing), self.before or empty, self.staged.plan.key).columns
+        layout = Layout(columns, self.staged.plan.key, vector)
+        self._has_vectors = vector is not None
+        with self.target.format.writing(self.staged.database, self.folder / "new", layout) as self._write:
+            yield
+
+    def add(
+        self,
+        new: FileRows,
+        old: FileRows | None,
+        ready: Callable[[], pa.Table] | None = None,
+        gone: str = "FALSE",
+    ) -> None:
+        """Merge the rows of a portion.
+
+        :param ready: gives the new rows in the order of their keys, where they are there already.
+        """
+        if self._write is None:
+            return
+        database, key = self.staged.database, self.staged.plan.key
+        order = ", ".join(map(identifier, key))
+        if old is None:
+            rows = ready() if ready else database.sql(f"{new.query} ORDER BY {order}").to_arrow_table()
+            # Without any vector the length of those that may come is not known.
+            self._changes = self._changes or len(rows) > 0 or not self._has_vectors
+        else:
+            merge = Merge(new, old, key, self.time, gone)
+            rows = database.sql(merge.query).to_arrow_table()
+            self._changes = (
+                self._changes
+                or len(merge.columns) > len(old.columns)
+                or not rows.equals(database.sql(f"{old.query} ORDER BY {order}").to_arrow_table())
+            )
+        self._write(rows)
+
+    def put(self, log: Log) -> Callable[[], None] | None:
+        """Return what puts the new file in place; ``None`` if it would be the same."""
+        if self._changes:
+            return partial(self.target.file.put, self.folder / "new", self.generation)
+        if self._write:
+            log.info("%s holds all of it already", self.target.name)
+        return None
 
 
 class TargetFile(Protocol):

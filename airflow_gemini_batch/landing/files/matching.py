@@ -1,98 +1,234 @@
-"""The outcome and the answer of each request, found by DuckDB on disk: memory does not grow with the number of rows."""
+"""The outcome and the answer of each request, some at a time: memory does not grow with the number of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, STAGED_AS, TIMES_FAILED_COLUMN
+from airflow_gemini_batch.core.columns import (
+    FINGERPRINT_COLUMN,
+    STAGED_AS,
+    TIMES_FAILED_COLUMN,
+    TOKEN_COLUMNS,
+)
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
-from airflow_gemini_batch.landing.files.answer_reader import Facts
-from airflow_gemini_batch.landing.files.database import (
-    PARQUET_OPTIONS,
-    connect,
-    copy_rows,
-    identifier,
-    literal,
-)
+from airflow_gemini_batch.landing.files.answers_sql import key_names
 from airflow_gemini_batch.landing.files.formats import TargetFormat
-from airflow_gemini_batch.landing.files.merge import Columns, FileRows
-from airflow_gemini_batch.landing.files.spool import ANSWERS, DIGESTS, REQUESTS, spool
-from airflow_gemini_batch.landing.files.vectors import (
-    VectorColumn,
-    VectorFile,
-    of_one_length,
-    vector_column,
-    without_vectors,
-)
+from airflow_gemini_batch.landing.files.key_ranges import KeyRange, key_ranges
+from airflow_gemini_batch.landing.files.merge import FileRows
+from airflow_gemini_batch.landing.files.spool import Spool
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
+from airflow_gemini_batch.outputs.lines import database_of_lines
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
+from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 TIME = "batch_processed_time"
-_TIME = "COALESCE(TRY_CAST(answers.processed_time AS TIMESTAMPTZ), answers.written)"
+STAGED = "gemini_batch_staged"
+"""The rows of a portion, as a view of the database."""
+
+_BY_CONTENT = "gemini_batch_by_content"
+_TIME = "COALESCE(answers.answered, answers.written)"
+PORTION_ROWS = 32_768
+PORTION_BYTES = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StagedRows:
-    """One row for each request, in a Parquet file on disk.
+    """One row for each request, a portion at a time.
 
-    Its columns are those of :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text.
-
-    :param plan: what to land, with digests of vectors in place of these.
-    :param tally: the outcomes, which add up to the requests.
-    :param vectors: the column of vectors; ``None`` if the answers are not vectors.
+    :param tally: the outcomes, which add up to the requests once all portions were read.
+    :param shortened: vectors that came longer than asked and were cut, like that.
     """
 
     plan: LandingPlan
     database: DuckDBPyConnection
     folder: Path
-    tally: Tally
-    vectors: VectorColumn | None
+    _spool: Spool
+    _log: Log
+    tally: Tally = field(default_factory=Tally)
+    shortened: int = 0
+    _rows: pa.Table = field(init=False)
+    _is_told: bool = False
 
     @property
-    def table(self) -> str:
-        """The rows as they stand in a statement."""
-        return _staged(self.folder)
+    def dimensions(self) -> int | None:
+        """The length of the vectors; ``None`` if none lands."""
+        query = f"SELECT MAX(dimensions) FROM answers WHERE outcome = '{Outcome.OK}' AND key_0 IS NOT NULL"
+        ((length,),) = self.database.execute(query).fetchall()
+        return None if length is None else int(length)
+
+    def portions(self, present: Sequence[FileRows] = ()) -> Iterator[KeyRange]:
+        """Make :data:`STAGED` of a portion after the other and yield its keys.
+
+        The rows are in the order of their keys. Their columns are those of
+        :func:`airflow_gemini_batch.landing.plan.staging_columns`, JSON as text, and others. What is counted in no
+        outcome is logged at the end.
+
+        :param present: rows of targets; each of their keys is of one of the portions as well.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key.
+        """
+        self.tally, self.shortened = Tally(), 0
+        samples: set[tuple[str, str]] = set()
+        matched = 0
+        length = self.dimensions if self.plan.embeds else None
+        for keys in self._ranges(present):
+            repeated = self._stage(keys)
+            if self.plan.embeds:
+                self._take_vectors(length or 0)
+            matched += self._count(samples) + repeated
+            self.tally.duplicates += repeated
+            yield keys
+            # Not held while the next ones are made.
+            self._rows = self._rows.schema.empty_table()
+            self.database.unregister(STAGED)
+        for outcome, message in sorted(samples)[: Tally.MAX_SAMPLES]:
+            self.tally.show(RowResult(Outcome(outcome), message))
+        by_key = "SELECT COUNT(*) FROM answers_by_key WHERE key_0 IS NOT NULL AND NOT by_content"
+        ((count,),) = self.database.execute(by_key).fetchall()
+        self.tally.unknown = self._spool.unknown + count - matched
+        if not self._is_told:
+            self._tell()
+        self._is_told = True
 
     def answers(self, format_: TargetFormat) -> FileRows:
-        """Return the good rows with the columns of a target."""
-        types = target_columns(self.plan)
-        return self._rows(types, {}, f"batch_outcome = '{Outcome.OK}'", format_)
+        """Return the good rows of a portion with the columns of a target."""
+        return self._rows_of(target_columns(self.plan), {}, f"batch_outcome = '{Outcome.OK}'", format_)
 
     def failures(self, format_: TargetFormat) -> FileRows:
-        """Return the other rows with the columns of a file of failures, but ``times_failed``."""
+        """Return its other rows with the columns of a file of failures, but ``times_failed``."""
         types = failed_columns(self.plan)
         del types[TIMES_FAILED_COLUMN]
-        return self._rows(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
+        return self._rows_of(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
 
-    def _rows(
-        self, types: Columns, staged_as: Mapping[str, str], condition: str, format_: TargetFormat
+    def good_rows(self) -> pa.Table:
+        """Return the rows of :meth:`answers`."""
+        import pyarrow.compute as pc
+
+        good = self._rows.select(list(target_columns(self.plan)))
+        mask = pc.equal(self._rows["batch_outcome"], str(Outcome.OK))
+        return good if pc.all(mask).as_py() else good.filter(mask)
+
+    def _rows_of(
+        self, types: Mapping[str, str], staged_as: Mapping[str, str], condition: str, format_: TargetFormat
     ) -> FileRows:
         """Return rows with some columns.
 
         :param staged_as: names that columns have here, where these differ.
         """
-        selected = [
-            f"{format_.staged_value(staged_as.get(name, name), type_)} AS {identifier(name)}"
-            for name, type_ in types.items()
-        ]
+        selected = (f"{identifier(staged_as.get(name, name))} AS {identifier(name)}" for name in types)
         return FileRows(
-            f"SELECT {', '.join(selected)} FROM {self.table} WHERE {condition}",
+            f"SELECT {', '.join(selected)} FROM {STAGED} WHERE {condition}",
             {name: format_.landed_type(type_) for name, type_ in types.items()},
         )
+
+    def _ranges(self, present: Sequence[FileRows]) -> list[KeyRange]:
+        names = key_names(self.plan)
+        columns = ", ".join(map(identifier, self.plan.key))
+        keys = [f"SELECT {', '.join(names)} FROM requests"]
+        keys += [f"SELECT {columns} FROM ({rows.query})" for rows in present]
+        size = min(PORTION_ROWS, PORTION_BYTES // self._spool.row_bytes)
+        return key_ranges(self.database, " UNION ALL ".join(keys), names, size)
+
+    def _stage(self, keys: KeyRange) -> int:
+        """Make :data:`STAGED` of the rows of a range, and return the number of surplus answers."""
+        names = key_names(self.plan)
+        condition = keys.condition(names)
+        rows = self._register(staged_query(self.plan, condition))
+        if not _has_repeats(rows, self.plan.key):
+            return 0
+        self._check_keys(condition)
+        by_key = f"SELECT COUNT(*) FILTER (NOT {_BY_CONTENT}) FROM {STAGED}"
+        ((before,),) = self.database.execute(by_key).fetchall()
+        key = ", ".join(map(identifier, self.plan.key))
+        # Of equal ones the same row has to win in every run.
+        ties = ", ".join(map(identifier, rows.column_names))
+        order = best_first("batch_outcome", round_="batch_round", time=TIME, ties=ties)
+        self._register(
+            f"FROM {STAGED} QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1 ORDER BY {key}"
+        )
+        ((after,),) = self.database.execute(by_key).fetchall()
+        return int(before - after)
+
+    def _register(self, query: str) -> pa.Table:
+        self._rows = self.database.sql(query).to_arrow_table()
+        self.database.register(STAGED, self._rows)
+        return self._rows
+
+    def _take_vectors(self, length: int) -> None:
+        """Put vectors where their places stand."""
+        (name,) = (column.name for column in self.plan.columns if column.path == "values")
+        index = self._rows.schema.get_field_index(name)
+        vectors = self._spool.vectors.read(self._rows[name], length)
+        self._rows = self._rows.set_column(index, name, vectors)
+        self.database.register(STAGED, self._rows)
+
+    def _check_keys(self, condition: str) -> None:
+        names = ", ".join(key_names(self.plan))
+        shared = self.database.execute(
+            f"SELECT {names} FROM requests WHERE {condition} GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL "
+            f"LIMIT {SHOWN_KEYS}"
+        ).fetchall()
+        if shared:
+            named = listed("/".join(key)[:100] for key in shared)
+            raise InvalidRequestError(
+                f"several requests have the same key ({', '.join(self.plan.key)}: {named}), so answers can't be "
+                "matched. Give each request a key of its own, and land the manifests of two runs one after the other"
+            )
+
+    def _count(self, samples: set[tuple[str, str]]) -> int:
+        """Count the outcomes, keep some messages, and return how many requests have an answer by their key."""
+        import pyarrow.compute as pc
+
+        rows = self._rows
+        for found in pc.value_counts(rows["batch_outcome"]).to_pylist():
+            self.tally.add(RowResult(Outcome(found["values"])), found["counts"])
+        failed = rows.filter(pc.is_valid(rows["batch_message"])).select(["batch_outcome", "batch_message"])
+        samples.update(tuple(row.values()) for row in failed.to_pylist())
+        for surplus in sorted(samples)[Tally.MAX_SAMPLES :]:
+            samples.remove(surplus)
+        if self.plan.embeds:
+            self.shortened += pc.sum(rows["batch_shortened"]).as_py() or 0
+        return pc.sum(pc.invert(rows[_BY_CONTENT])).as_py() or 0
+
+    def _tell(self) -> None:
+        self._log.info("%s", self.tally)
+        for count, what in (
+            (
+                self._spool.unreadable_requests,
+                "lines of the request files do not hold a request and are left out",
+            ),
+            (
+                self._spool.unreadable_answers,
+                "lines of the answers are not JSON objects; their requests count as missing",
+            ),
+            (self.tally.unknown, "answers belong to no request and are left out"),
+        ):
+            if count:
+                self._log.warning("%d %s", count, what)
+
+
+def _has_repeats(rows: pa.Table, key: Sequence[str]) -> bool:
+    """Return whether two rows, which are sorted by their key, have the same."""
+    import pyarrow.compute as pc
+
+    equal = [pc.equal(rows[name][1:], rows[name][:-1]) for name in key]
+    return bool(pc.any(reduce(pc.and_, equal)).as_py())
 
 
 @contextmanager
@@ -103,152 +239,50 @@ def staged_rows(
     log: Log,
     format_: TargetFormat,
 ) -> Iterator[StagedRows]:
-    """Read the files of some manifests and give one row for each request; the files on disk are removed afterwards.
-
-    What is counted in no outcome is logged.
+    """Read the files of some manifests, for one row for each request; files on disk are removed afterwards.
 
     :param format_: of the file that answers land in.
 
-    Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` when requests share a key, and what
-    :func:`~airflow_gemini_batch.landing.files.spool.spool` raises.
+    Raises what :meth:`.Spool.fill` raises.
     """
-    with ExitStack() as stack:
-        folder = stack.enter_context(private_folder("landing"))
-        database = stack.enter_context(connect(folder))
-        vectors = None
-        if plan.embeds:
-            vectors = stack.enter_context(VectorFile(database, folder / "vectors", format_.vector_type))
-        plan = without_vectors(plan)
-        unreadable = spool(plan, manifests, storage, folder, vectors)
-        tally = _sort_rows(database, plan, manifests, folder)
-        log.info("%s", tally)
-        for count, what in (
-            (unreadable.requests, "lines of the request files do not hold a request and are left out"),
-            (
-                unreadable.answers,
-                "lines of the answers are not JSON objects; their requests count as missing",
-            ),
-            (tally.unknown, "answers belong to no request and are left out"),
-        ):
-            if count:
-                log.warning("%d %s", count, what)
-        column = vector_column(plan, database, _staged(folder), vectors) if vectors else None
-        yield StagedRows(plan, database, folder, tally, column)
+    with private_folder("landing") as folder, database_of_lines(folder) as database:
+        spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
+        spool.fill()
+        yield StagedRows(plan, database, folder, spool, log)
 
 
-def _staged(folder: Path) -> str:
-    return f"read_parquet({literal(folder / 'staged.parquet')})"
+def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:
+    """Return the query for the staged rows, each with every answer to it, in the order of their keys.
 
-
-def _sort_rows(
-    database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
-) -> Tally:
-    """Find the one answer to each request, as :func:`.best_first` says, and write the staged rows."""
-    _load(database, plan, manifests, folder)
-    _check_keys(database, plan)
-    database.execute(f"""CREATE TEMP TABLE losers AS
-SELECT file_row_number, manifest, label, by_content FROM answers
-SEMI JOIN (FROM answers SELECT manifest, label GROUP BY ALL HAVING COUNT(*) > 1) AS repeated USING (manifest, label)
-QUALIFY ROW_NUMBER() OVER (
-  PARTITION BY manifest, label
-  ORDER BY {best_first("outcome", round_="round", time=_TIME, ties="file_row_number")}
-) > 1""")
-    # Left out where there is nothing to leave out, since it reads every row once more.
-    without_losers = (
-        "ANTI JOIN losers USING (file_row_number, label)"
-        if database.execute("FROM losers LIMIT 1").fetchone()
-        else ""
-    )
-    database.execute(f"CREATE TEMP VIEW best AS FROM answers {without_losers}")
-    copy_rows(database, staged_query(plan), folder / "staged.parquet", f"{PARQUET_OPTIONS}, COMPRESSION lz4")
-    return _counted(database, folder)
-
-
-def _load(
-    database: DuckDBPyConnection, plan: LandingPlan, manifests: Sequence[Manifest], folder: Path
-) -> None:
-    """Make the tables and views ``jobs``, ``requests`` and ``answers``."""
-    database.execute("CREATE TEMP TABLE jobs (manifest BIGINT, round BIGINT, job VARCHAR)")
-    for index, manifest in enumerate(manifests):
-        for number, round_ in enumerate(manifest.rounds):
-            database.execute("INSERT INTO jobs VALUES (?, ?, ?)", [index, number, round_.job_name])
-    database.execute(f"CREATE TEMP VIEW requests AS FROM read_parquet({literal(folder / REQUESTS)})")
-    rows = f"""SELECT *, digest IS NOT NULL AS by_content
-FROM read_parquet({literal(folder / ANSWERS)}, file_row_number = true)"""
-    digests = f"read_parquet({literal(folder / DIGESTS)})"
-    if database.execute(f"FROM {digests} LIMIT 1").fetchone():
-        # Without a key, or with one that several requests may have had, the content decides: an answer belongs to all
-        # requests of the same.
-        rows = f"""WITH keyed AS (
-  SELECT manifest, bare_key, ANY_VALUE(label) AS label FROM {digests} GROUP BY ALL HAVING COUNT(*) = 1
-)
-SELECT rows.* REPLACE (
-  COALESCE(rows.label, keyed.label, digests.label) AS label,
-  rows.by_content AND keyed.label IS NULL AS by_content
-)
-FROM ({rows}) AS rows
-LEFT JOIN keyed ON rows.label IS NULL AND rows.manifest = keyed.manifest AND rows.bare_key = keyed.bare_key
-LEFT JOIN {digests} AS digests
-  ON rows.label IS NULL AND keyed.label IS NULL AND rows.manifest = digests.manifest AND rows.digest = digests.digest"""
-    database.execute(f"CREATE TEMP VIEW answers AS {of_one_length(database, plan, rows)}")
-
-
-def _check_keys(database: DuckDBPyConnection, plan: LandingPlan) -> None:
-    keys = ", ".join(f"key_{index}" for index in range(len(plan.key)))
-    shared = database.execute(
-        f"SELECT {keys} FROM requests GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL LIMIT {SHOWN_KEYS}"
-    ).fetchall()
-    if shared:
-        named = listed("/".join(key)[:100] for key in shared)
-        raise InvalidRequestError(
-            f"several requests have the same key ({', '.join(plan.key)}: {named}), so answers can't be matched. Give "
-            "each request a key of its own, and land the manifests of two runs one after the other"
-        )
-
-
-def staged_query(plan: LandingPlan) -> str:
-    """Return the query for the staged rows, from the views ``requests``, ``best`` and ``jobs``."""
+    :param condition: on the columns of the key.
+    """
+    keys = key_names(plan)
+    good = f"answers.outcome = '{Outcome.OK}'"
+    tokens = [name for name in plan.known_bookkeeping if name in TOKEN_COLUMNS]
     values = {
-        **{name: f"requests.key_{index}" for index, name in enumerate(plan.key)},
-        **{column.name: f"answers.value_{index}" for index, column in enumerate(plan.columns)},
-        **{name: f"answers.{name}" for name in Facts._fields},
-        "batch_processed_time": f"COALESCE({_TIME}, requests.written)",
-        "batch_job": "COALESCE(jobs.job, last.job)",
+        **{name: f"requests.{key}" for name, key in zip(plan.key, keys, strict=True)},
+        **{
+            column.name: f"IF({good}, answers.value_{index}, NULL)"
+            for index, column in enumerate(plan.columns)
+        },
+        "batch_model": "answers.model" if plan.embeds else "answers.batch_model",
+        **{name: f"answers.{name}" for name in ("batch_finish_reason", *tokens)},
+        TIME: f"COALESCE({_TIME}, requests.written)",
+        "batch_job": "COALESCE(answers.job, last_jobs.job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
         "batch_outcome": f"COALESCE(answers.outcome, '{Outcome.MISSING}')",
         "batch_code": "answers.code",
         "batch_message": (
             "IF(answers.outcome IS NULL, 'the output has no row for the request', answers.message)"
         ),
-        "batch_round": "COALESCE(answers.round, last.round)",
-        "batch_shortened": "answers.shortened",
+        "batch_round": "COALESCE(answers.round, last_jobs.round)",
+        "batch_shortened": f"{good} AND answers.shortened",
     }
     return f"""SELECT
-  {staged_items(plan, values, identifier)}
-FROM requests
-JOIN (FROM jobs SELECT manifest, MAX(round) AS round, MAX_BY(job, round) AS job GROUP BY manifest) AS last
-  ON last.manifest = requests.manifest
-LEFT JOIN best AS answers ON answers.manifest = requests.manifest AND answers.label = requests.label
-LEFT JOIN jobs ON jobs.manifest = answers.manifest AND jobs.round = answers.round"""
-
-
-def _counted(database: DuckDBPyConnection, folder: Path) -> Tally:
-    staged = _staged(folder)
-    tally = Tally()
-    for outcome, count in database.execute(
-        f"SELECT batch_outcome, COUNT(*) FROM {staged} GROUP BY ALL"
-    ).fetchall():
-        tally.add(RowResult(Outcome(outcome)), count)
-    for outcome, message in database.execute(
-        f"SELECT DISTINCT batch_outcome, batch_message FROM {staged} WHERE batch_message IS NOT NULL "
-        f"ORDER BY ALL LIMIT {Tally.MAX_SAMPLES}"
-    ).fetchall():
-        tally.show(RowResult(Outcome(outcome), message))
-    # Answers that were matched by their content belong to several requests, none of them twice.
-    ((tally.duplicates,),) = database.execute(
-        "SELECT COUNT(*) FROM losers SEMI JOIN requests USING (manifest, label) WHERE NOT by_content"
-    ).fetchall()
-    ((tally.unknown,),) = database.execute(
-        "SELECT COUNT(*) FROM answers ANTI JOIN requests USING (manifest, label)"
-    ).fetchall()
-    return tally
+  {staged_items(plan, values, identifier)},
+  answers.by_content AS {_BY_CONTENT}
+FROM (FROM requests WHERE {condition}) AS requests
+JOIN last_jobs USING (manifest)
+LEFT JOIN (FROM answers WHERE key_0 IS NOT NULL AND {condition}) AS answers
+  ON answers.manifest = requests.manifest AND answers.label = requests.label
+ORDER BY {", ".join(f"requests.{key}" for key in keys)}"""

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.landing.files.database import (
-    PARQUET_OPTIONS,
-    VECTOR,
-    copy_rows,
-    identifier,
-    literal,
-)
 from airflow_gemini_batch.landing.plan import newer_wins
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+from airflow_gemini_batch.sql.engine import identifier
 
 Columns = Mapping[str, str]
 """BigQuery's types by name."""
-
-DUCKDB_TYPES = {
-    "STRING": "VARCHAR",
-    "JSON": "VARCHAR",
-    "INT64": "BIGINT",
-    "FLOAT64": "DOUBLE",
-    "BOOL": "BOOLEAN",
-    "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
-    VECTOR: "VARCHAR",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +22,6 @@ class FileRows:
 
     query: str
     columns: Columns
-
-    def kept(self, database: DuckDBPyConnection, path: Path) -> FileRows:
-        """Return the rows as they are now, written to a Parquet file.
-
-        What reads them then needs no memory for finding them.
-        """
-        copy_rows(database, self.query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
-        return FileRows(f"SELECT * FROM read_parquet({literal(path)})", self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +49,9 @@ class Merge:
         added = {name: kind for name, kind in self.new.columns.items() if name.lower() not in present}
         return {**self.old.columns, **added}
 
-    def changes(self, database: DuckDBPyConnection) -> bool:
-        """Whether the merged rows are others than the old ones."""
-        if len(self.columns) > len(self.old.columns):
-            return True
-        names = [name for name in self.new.columns if name not in self.key]
-        new, old = (", ".join(f"{side}.{identifier(name)}" for name in names) for side in ("new", "old"))
-        statement = f"""SELECT
-  EXISTS (
-    SELECT 1 FROM ({self.new.query}) AS new LEFT JOIN ({self.old.query}) AS old ON {same_key(self.key, "new", "old")}
-    WHERE {self._wins} AND (old.{identifier(self.key[0])} IS NULL OR ROW({new}) IS DISTINCT FROM ROW({old}))
-  )
-  OR EXISTS (SELECT 1 FROM ({self.old.query}) AS old WHERE {self.gone})"""
-        ((changes,),) = database.execute(statement).fetchall()
-        return bool(changes)
-
     @property
-    def rows(self) -> FileRows:
-        """The merged rows."""
+    def query(self) -> str:
+        """The query for the merged rows, in the order of their keys."""
         in_new = {name.lower() for name in self.new.columns}
         in_old = {name.lower() for name in self.old.columns}
         keys = {name.lower() for name in self.key}
@@ -110,11 +66,11 @@ class Merge:
                 present = f"old.{column}" if name.lower() in in_old else "NULL"
                 value = f"CASE WHEN {self._wins} THEN new.{column} ELSE {present} END"
             selected.append(f"{value} AS {column}")
-        query = f"""SELECT {", ".join(selected)}
+        return f"""SELECT {", ".join(selected)}
 FROM ({self.new.query}) AS new
 FULL JOIN (SELECT * FROM ({self.old.query}) AS old WHERE NOT ({self.gone})) AS old
-  ON {same_key(self.key, "new", "old")}"""
-        return FileRows(query, self.columns)
+  ON {same_key(self.key, "new", "old")}
+ORDER BY {", ".join(map(identifier, self.key))}"""
 
     @property
     def _wins(self) -> str:

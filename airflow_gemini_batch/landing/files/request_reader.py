@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix, spelled_as_in_sql
+from airflow_gemini_batch.core.defaults import LONGEST_ROW
+from airflow_gemini_batch.core.fingerprints import fingerprints_of
 from airflow_gemini_batch.core.jsonl import tolerant_object
-from airflow_gemini_batch.core.keys import (
-    KEY_AFTER,
-    KEY_BEFORE,
-    is_sent_key,
-    key_values,
-    sent_key,
-    text_of_key,
-)
+from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE, is_sent_key, key_values, text_of_key
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.matching import content_id, line_identity, request_digest
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
 
-# A line as requests.lines.request_line writes it, which most are: the request in it is as it was filled.
-_KEY = b'{"key":"%b' % KEY_BEFORE.encode()
-_REQUEST = b'%b","request":' % KEY_AFTER.encode()
-_END = b"}}"
+# A line as requests.lines.request_line writes it, which most are: the request in it is as it was filled. A key with a
+# quote or a backslash is read by itself.
+_BETWEEN = b'","request":'
+_OWN = rb'\{"key":"(%b[^"\\\n]*%b%b\{.*\})\}' % (KEY_BEFORE.encode(), KEY_AFTER.encode(), _BETWEEN)
+_own_line = re.compile(_OWN).fullmatch
+_own_lines = re.compile(rb"(?m)^%b\n" % _OWN).findall
 
 
-class RequestRow(NamedTuple):
-    """What a landing needs to know of one request.
+class RequestRows(NamedTuple):
+    """What a landing needs to know of some requests.
 
-    :param label: the key as it stands in the line; of a family that returns no keys a digest of the content, which
-        equal requests share.
-    :param key: the key's columns.
+    :param columns: labels, fingerprints, and the columns of the key. A label is the key as it stands in the line; of a
+        family that returns no keys a digest of the content, which equal requests share. By column, since a million rows
+        are as many objects for the garbage collector.
+    :param unreadable: lines that can't be read.
     """
 
-    label: str
-    fingerprint: str
-    key: Sequence[str]
+    columns: Sequence[Sequence[str]]
+    unreadable: int = 0
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """All of it as one flat row."""
-        return (self.label, self.fingerprint, *self.key)
+
+RequestContent = tuple[str | None, ...]
+"""What an answer is matched with whose key did not come back as it was sent: label, digest and bare key of
+:class:`.AnswerIdentity`, and the columns of the key."""
 
 
 class RequestReader:
     """Reads the lines of request files.
+
+    DuckDB takes twice as long for it: it has to have the lines in files, and its SHA-256 does not use the processor's.
 
     :param model: as in the manifest; part of the fingerprints.
     :param key: the key's columns.
@@ -56,48 +54,72 @@ class RequestReader:
         self._model = model
         self._key = key
         self._family = family
-        self._prefix = hashlib.sha256(fingerprint_prefix(model))
 
-    def read(self, line: bytes) -> RequestRow | None:
-        """Return the row of a line, ``None`` for a line that can't be read.
+    def read(self, lines: bytes) -> RequestRows:
+        """Read some lines, each of them whole.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a request without a key, or with
         the key of other columns.
         """
-        return self._read_own(line) or self._read_odd(line)
+        if len(lines) <= LONGEST_ROW and self._family is GENERATE_CONTENT:
+            own = _own_lines(lines)
+            if len(own) == lines.count(b"\n") and lines.endswith(b"\n"):
+                return RequestRows(self._columns_of(own))
+        rows = [self._row(line) for line in map(bytes.strip, lines.split(b"\n")) if line]
+        found = list(filter(None, rows))
+        return RequestRows(list(zip(*found, strict=True)), len(rows) - len(found))
 
-    def _read_own(self, line: bytes) -> RequestRow | None:
-        if self._family is not GENERATE_CONTENT or not line.startswith(_KEY) or not line.endswith(_END):
+    def _row(self, line: bytes) -> tuple[str, ...] | None:
+        """Return the row of a line, ``None`` for one that can't be read."""
+        if len(line) > LONGEST_ROW:
             return None
-        # Not within a text, where quotes have a backslash in front.
-        start = line.find(_REQUEST)
-        key = line[len(_KEY) : start]
-        if start < 0 or b"\\" in key or b'"' in key:
+        if self._family is GENERATE_CONTENT and (own := _own_line(line)):
+            return tuple(value for (value,) in self._columns_of([own[1]]))
+        if (content := self._object(line)) is None:
             return None
-        digest = self._prefix.copy()
-        digest.update(spelled_as_in_sql(line[start + len(_REQUEST) : -1]))
-        fingerprint = digest.hexdigest()[:DIGEST_LENGTH]
-        text = key.decode(errors="replace")
-        return RequestRow(sent_key(text), fingerprint, self._columns(text))
+        key = content["key"]
+        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
+        return (label, fingerprint_of_line(self._model, content), *self._key_values(text_of_key(key)))
 
-    def _read_odd(self, line: bytes) -> RequestRow | None:
+    def _columns_of(self, lines: Sequence[bytes]) -> Sequence[Sequence[str]]:
+        """Return the columns of lines of our own, cut to label and request and what stands between."""
+        ends = [line.index(b'"') for line in lines]
+        labels = [line[:end].decode(errors="replace") for line, end in zip(lines, ends, strict=True)]
+        requests = (line[end + len(_BETWEEN) :] for line, end in zip(lines, ends, strict=True))
+        keys = [label[len(KEY_BEFORE) : -len(KEY_AFTER)] for label in labels]
+        columns = [keys] if len(self._key) == 1 else zip(*map(self._key_values, keys), strict=True)
+        return [labels, fingerprints_of(self._model, requests), *columns]
+
+    def content(self, line: bytes) -> RequestContent | None:
+        """Return what a line asks; ``None`` for a line that can't be read.
+
+        Raises what :meth:`read` raises.
+        """
+        if (content := self._object(line)) is None:
+            return None
+        key = content["key"]
+        text = text_of_key(key)
+        bare_key = line_identity({**content, "key": text})
+        digest = request_digest(content.get("request")).hex()
+        return (_label(key), digest, bare_key, *self._key_values(text))
+
+    def _object(self, line: bytes) -> Mapping[str, Any] | None:
+        """Return a line that holds a request, which has a key then."""
         content, main = tolerant_object(line), self._family.main_column
         if content is None or not (
             main in content if self._family.is_flat else isinstance(content.get(main), dict)
         ):
             return None
-        key = content.get("key")
-        if key is None:
+        if content.get("key") is None:
             kind = "Embedding" if self._family.embeds else "Gemini"
             raise InvalidRequestError(
                 f'a request has no key, so its answer belongs to no row: give each line a "key" beside its "{main}", '
                 f'as in {{"key": "42", "{main}": …}}, or build the requests with Build{kind}RequestsOperator. '
                 f"The request is {line[:200].decode(errors='replace')}"
             )
-        label = _label(key) if self._family.returns_keys else content_id(content, self._family)
-        return RequestRow(label, fingerprint_of_line(self._model, content), self._columns(text_of_key(key)))
+        return content
 
-    def _columns(self, key: str) -> Sequence[str]:
+    def _key_values(self, key: str) -> Sequence[str]:
         if len(self._key) == 1:
             return (key,)
         try:
@@ -110,20 +132,3 @@ class RequestReader:
 
 def _label(key: Any) -> str:
     return key if is_sent_key(key) else text_of_key(key)
-
-
-class RequestContent(NamedTuple):
-    """What an answer whose key did not come back as it was sent is matched with; see :class:`.AnswerIdentity`."""
-
-    label: str
-    digest: str
-    bare_key: str | None
-
-
-def request_content(line: bytes) -> RequestContent | None:
-    """Return what a line of a request file asks; ``None`` for a line without a key."""
-    content = tolerant_object(line)
-    if content is None or (key := content.get("key")) is None:
-        return None
-    bare_key = line_identity({**content, "key": text_of_key(key)})
-    return RequestContent(_label(key), request_digest(content.get("request")).hex(), bare_key)

@@ -1,4 +1,4 @@
-"""The statements that stage answers sort rows as Python does."""
+"""The statements that stage answers sort rows as those of files do."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.merge_sql import Merge
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement
-from airflow_gemini_batch.outputs.classify import Outcome, classify_row
+from airflow_gemini_batch.outputs.classify import Outcome
+from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH
 from tests.landing.landings import DAY, Landing, plan_of
+from tests.outputs.lines import sort_rows
 from tests.outputs.row_shapes import SHAPES, cells
 
 TABLE = BigQueryAddress("demo-project", "books", "t")
@@ -17,7 +19,7 @@ PLAN = plan_of({"genre": str})
 
 
 @pytest.mark.parametrize("response", ["JSON", "STRING"])
-def test_rows_have_the_outcome_and_the_reason_that_python_gives(gemini_batch_stack, response):
+def test_rows_have_the_outcome_and_the_reason_that_lines_have(gemini_batch_stack, tmp_path, response):
     landing = Landing(gemini_batch_stack, response=response)
     source = landing.requests(*(shape.name for shape in SHAPES))
     rows = [
@@ -25,14 +27,16 @@ def test_rows_have_the_outcome_and_the_reason_that_python_gives(gemini_batch_sta
         for shape in SHAPES
     ]
     report = landing.run(plan_of(), landing.manifest(source, landing.output(*rows, error=response)))
-    results = {shape.name: classify_row(shape.status, **cells(shape, response)) for shape in SHAPES}
-    failed = {name: result for name, result in results.items() if not result.outcome.answered}
+    lines = sort_rows(tmp_path, [{"status": shape.status, **cells(shape, response)} for shape in SHAPES])
+    failed = {
+        shape.name: (one.outcome, one.code, one.message[:SAMPLE_LENGTH])
+        for shape, one in zip(SHAPES, lines, strict=True)
+        if one.message
+    }
     assert landing.landed("answer", "batch_finish_reason") == {
         shape.name: (shape.text, "STOP") for shape in SHAPES if shape.outcome is Outcome.OK
     }
-    assert landing.failures("outcome", "code", "message") == {
-        name: (result.outcome, result.code, result.message) for name, result in failed.items()
-    }
+    assert landing.failures("outcome", "code", "message") == failed
     assert sum(report.counts.values()) == len(SHAPES)
 
 
@@ -56,5 +60,6 @@ def test_values_travel_beside_the_statement():
 def test_answers_and_failures_merge_in_one_transaction():
     sql = Merge(PLAN, {"isbn": "STRING"}, TABLE, TABLE, TABLE).merge_statement().sql
     assert sql.startswith("BEGIN TRANSACTION;\nCREATE TEMP TABLE")
-    assert sql.endswith(";\nCOMMIT TRANSACTION;")
-    assert sql.count("MERGE INTO") == 2
+    merging, _, counting = sql.partition(";\nCOMMIT TRANSACTION;\n")
+    # Answers that change, answers that are added, and failures.
+    assert (merging.count("MERGE INTO"), counting.count("MERGE INTO")) == (3, 0)

@@ -169,6 +169,17 @@ def test_vector_lands_or_says_why_not(files):
     assert dict(parquet(files.target, "isbn", "embedding")) == landed
 
 
+@pytest.mark.parametrize("dimensions", [None, 2])
+@pytest.mark.parametrize(("ending", "landed"), [("parquet", 1), ("jsonl", 2)])
+def test_vector_that_is_too_large_for_32_bits_lands_where_there_are_64(
+    files, tmp_path, ending, landed, dimensions
+):
+    manifest = files.embed({"large": [3e100, 4e100], "usual": [0.6, 0.8]})
+    report = files.run(plan(files, dimensions), manifest, target=str(tmp_path / f"vectors.{ending}"))
+    assert (report.landed, report.failed) == (landed, 2 - landed)
+    assert all("not a finite number" in sample for sample in report.samples)
+
+
 def test_failures_keep_what_has_landed_before(files):
     files.run(plan(files), files.embed({"978-1": [1.0, 0.0]}))
     before = Path(files.target).read_bytes()

@@ -13,7 +13,6 @@ import pytest
 
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
-from airflow_gemini_batch.landing.files.database import MOST_LINES, read_in_batches
 from airflow_gemini_batch.outputs.classify import Outcome
 from tests.landing.answer_files import EXPIRED, AnswerFiles, asked, jsonl, line, parquet
 from tests.landing.landings import DAY, GENRE, JOB, NASTY, TEXT, bad, genre, good, later, plan_of
@@ -288,25 +287,11 @@ def test_line_of_20_megabytes_lands(files):
     assert parquet(files.target, "answer") == [(text,), ("short",)]
 
 
-def test_more_lines_than_are_held_at_a_time_land(files):
-    rows = [(f"{number:05}", good(f"about {number}")) for number in range(2 * MOST_LINES + 1)]
+def test_more_rows_than_are_held_at_a_time_land(files, monkeypatch):
+    monkeypatch.setattr("airflow_gemini_batch.landing.files.matching.PORTION_ROWS", 1000)
+    rows = [(f"{number:05}", good(f"about {number}")) for number in range(8001)]
     assert files.land(rows).landed == len(rows)
     assert parquet(files.target, "isbn", "answer") == [(key, f"about {int(key)}") for key, _ in rows]
-
-
-@pytest.mark.parametrize(
-    ("limits", "batches"),
-    [
-        pytest.param({"most_lines": 2}, [([1, 2], 0), ([3], 1), ([5], 0)], id="lines"),
-        pytest.param({"most_bytes": 3}, [([1, 2, 3], 0), ([5], 1)], id="bytes"),
-        pytest.param({}, [([1, 2, 3, 5], 1)], id="neither"),
-    ],
-)
-def test_lines_are_read_some_at_a_time(limits, batches):
-    def read(line):
-        return int(line) if line.isdigit() else None
-
-    assert list(read_in_batches([b"1", b"2", b"3", b"x", b"5"], read, **limits)) == batches
 
 
 def test_time_of_a_row_without_one_is_its_file_s(files):

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.landing.schema_check import check_of, parse_answer
-from airflow_gemini_batch.outputs.classify import classify_row
+from airflow_gemini_batch.landing.schema_check_sql import parsed_answer
 from airflow_gemini_batch.requests.files.rows import read_rows
 from airflow_gemini_batch.requests.sources import QueryRows, parse_row_source
+from airflow_gemini_batch.sql.dialect import DUCKDB
+from airflow_gemini_batch.sql.engine import connect
+from tests.outputs.lines import sort_rows
 from tests.support.limited_process import run_limited
 
 MEGABYTE = 2**20
@@ -257,11 +259,12 @@ def test_queries_are_told_from_files_in_linear_time(sql: str, is_query: bool) ->
 @pytest.mark.parametrize(
     "answer", ["```json\n" + "\n" * 500_000, "```" + " " * 500_000 + "x", "```json" + " \n" * 300_000 + "{"]
 )
-def test_answers_that_begin_a_fence_are_read_in_linear_time(answer: str) -> None:
-    check = check_of({"type": "OBJECT", "properties": {}})
-    assert quickly(lambda: parse_answer(answer, check))[1]
+def test_answers_that_begin_a_fence_are_read_in_linear_time(tmp_path: Path, answer: str) -> None:
+    with connect(tmp_path) as database:
+        query = f"SELECT {parsed_answer('text', DUCKDB)} FROM (SELECT ?::VARCHAR AS text)"
+        assert quickly(lambda: database.execute(query, [answer]).fetchall()) == [(None,)]
 
 
-def test_statuses_are_read_in_linear_time() -> None:
+def test_statuses_are_read_in_linear_time(tmp_path: Path) -> None:
     status = '{"code": 0' + " " * 500_000 + "{"
-    assert quickly(lambda: classify_row(status, {}))
+    assert quickly(lambda: sort_rows(tmp_path, [{"status": status}]))

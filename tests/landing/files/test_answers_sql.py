@@ -1,20 +1,23 @@
-"""Lines of output files, with and without what they may hold."""
+"""Lines of output files, with and without what they may hold, and what lands of them."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from airflow_gemini_batch.landing.files.answer_reader import AnswerReader, Facts
-from airflow_gemini_batch.outputs.classify import classify_row
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, most_tokens
+from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching import request_digest
+from tests.landing.files.answers import read_answers
 from tests.landing.landings import DAY, GENRE, TEXT, plan_of
 from tests.outputs.row_shapes import SHAPES as ROWS
-from tests.outputs.row_shapes import Shape
 
 GOOD: dict[str, Any] = {
     "status": "",
@@ -29,7 +32,16 @@ GOOD: dict[str, Any] = {
         "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 5, "trafficType": "ON_DEMAND"},
     },
 }
-FACTS_OF_GOOD = ("gemini-2.5-flash", "STOP", 9, 5, None, None, None, DAY)
+FACTS_OF_GOOD = {
+    "batch_model": "gemini-2.5-flash",
+    "batch_finish_reason": "STOP",
+    "batch_prompt_tokens": 9,
+    "batch_output_tokens": 5,
+    "batch_thoughts_tokens": None,
+    "batch_cached_tokens": None,
+    "batch_tool_tokens": None,
+    "answered": DAY,
+}
 ABSENT = object()
 
 
@@ -47,14 +59,41 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return row
 
 
-def read(row: dict[str, Any] | bytes, plan: Any = TEXT) -> tuple[Any, ...] | None:
-    found = AnswerReader(plan).read(row if isinstance(row, bytes) else orjson.dumps(row))
-    return found and found.cells[:-2]
+Row = dict[str, Any]
 
 
-def test_good_line_gives_its_answer_and_facts() -> None:
-    assert read(GOOD) == ("key=978-1;", None, "ok", None, None, "A novel.", *FACTS_OF_GOOD)
-    assert len(FACTS_OF_GOOD) == len(Facts._fields)
+def lines_of(rows: Iterable[Row]) -> list[bytes]:
+    return list(map(orjson.dumps, rows))
+
+
+Read = Callable[..., Row | None]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Read one line."""
+
+    def read(row: Row | bytes, plan: Any = TEXT) -> Row | None:
+        return read_answers(tmp_path, plan, [row if isinstance(row, bytes) else orjson.dumps(row)]).get(0)
+
+    return read
+
+
+def test_good_line_gives_its_answer_and_facts(read: Read) -> None:
+    assert read(GOOD) == {
+        "label": "key=978-1;",
+        "digest": None,
+        "bare_key": None,
+        "key_0": "978-1",
+        "by_content": False,
+        "outcome": "ok",
+        "code": None,
+        "message": None,
+        "value_0": "A novel.",
+        "left_text": None,
+        "shortened": None,
+        **FACTS_OF_GOOD,
+    }
 
 
 SHAPES = [
@@ -117,40 +156,37 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("schema", [None, {"genre": str}])
-@pytest.mark.parametrize(("path", "value"), SHAPES)
-def test_the_short_way_and_the_long_way_give_the_same_row(path: str, value: Any, schema: Any) -> None:
-    row = changed(path, value)
-    line = orjson.dumps(row)
-    plan = plan_of(schema)
-    reader = AnswerReader(plan)
-    long = reader._read_odd(line)
-    assert reader.read(line) == long
-    assert long is not None
-    outcome = classify_row(row.get("status"), row.get("response")).outcome
-    assert long.outcome == ("invalid" if schema and outcome == "ok" else outcome)
-    assert len(long.values) == len(plan.columns)
+@pytest.mark.parametrize("schema", [None, {"genre": str}], ids=["text", "schema"])
+def test_declared_types_and_general_rules_give_the_same_row(tmp_path: Path, schema: Any) -> None:
+    lines, plan = lines_of(changed(path, value) for path, value in SHAPES), plan_of(schema)
+    found = read_answers(tmp_path, plan, lines)
+    assert found == read_answers(tmp_path, plan, lines, by_types=False)
+    assert len(found) == len(SHAPES)
+    assert all(row["left_text"] is None for row in found.values())
 
 
-@pytest.mark.parametrize("shape", ROWS, ids=lambda shape: shape.name)
-def test_row_lands_with_the_outcome_that_it_has(shape: Shape) -> None:
-    line = {"key": "978-1", "status": shape.status, "response": shape.response, "error": shape.error}
-    found = AnswerReader(TEXT).read(orjson.dumps(line))
-    assert found is not None
-    assert (found.outcome, shape.code) == (shape.outcome, shape.code and found.code)
-    if shape.outcome.answered:
-        assert (found.values, found.facts.batch_finish_reason) == ((shape.text,), "STOP")
-    else:
-        assert (found.values, bool(found.message)) == ((None,), True)
+def test_row_lands_with_the_outcome_that_it_has(tmp_path: Path) -> None:
+    lines = lines_of(
+        {"key": "978-1", "status": shape.status, "response": shape.response, "error": shape.error}
+        for shape in ROWS
+    )
+    found = read_answers(tmp_path, TEXT, lines)
+    for number, shape in enumerate(ROWS):
+        row = found[number]
+        assert (row["outcome"], shape.code) == (shape.outcome, shape.code and row["code"]), shape.name
+        if shape.outcome.answered:
+            assert (row["value_0"], row["batch_finish_reason"]) == (shape.text, "STOP"), shape.name
+        else:
+            assert (row["value_0"], bool(row["message"])) == (None, True), shape.name
 
 
 @pytest.mark.parametrize(
     "answer", ['{"genre": "novel"}', '```json\n{"genre": "novel"}\n```', '{"genre": "novel", "x": 1}']
 )
-def test_answer_that_fits_the_schema_gives_its_values(answer: str) -> None:
+def test_answer_that_fits_the_schema_gives_its_values(read: Read, answer: str) -> None:
     row = read(changed("response.candidates.0.content.parts.0.text", answer), GENRE)
     assert row is not None
-    assert (row[2], row[4], row[5]) == ("ok", None, "novel")
+    assert (row["outcome"], row["message"], row["value_0"]) == ("ok", None, "novel")
 
 
 @pytest.mark.parametrize(
@@ -164,34 +200,34 @@ def test_answer_that_fits_the_schema_gives_its_values(answer: str) -> None:
         ("{}", "genre: expected a string, got nothing"),
     ],
 )
-def test_answer_that_does_not_fit_is_invalid_and_says_why(answer: str, message: str) -> None:
+def test_answer_that_does_not_fit_is_invalid_and_says_why(read: Read, answer: str, message: str) -> None:
     row = read(changed("response.candidates.0.content.parts.0.text", answer), GENRE)
     assert row is not None
-    assert (row[2], row[3], row[5]) == ("invalid", None, None)
-    assert row[4].startswith(message)
-    assert row[6:] == FACTS_OF_GOOD
+    assert (row["outcome"], row["code"], row["value_0"]) == ("invalid", None, None)
+    assert row["message"].startswith(message)
+    assert row.items() >= FACTS_OF_GOOD.items()
 
 
-def test_values_have_the_types_of_their_columns() -> None:
+def test_values_have_the_types_of_their_columns(read: Read) -> None:
     plan = plan_of({"rating": float, "scores": list[float], "author": list[list[str]], "born": int | None})
     answer = '{"rating": 4, "scores": [1, 2.5], "author": [["a"], []], "born": null}'
     row = read(changed("response.candidates.0.content.parts.0.text", answer), plan)
     assert row is not None
-    assert row[5:9] == (4.0, [1.0, 2.5], '[["a"],[]]', None)
-    assert [type(value) for value in row[5:7]] == [float, list]
-    assert all(type(score) is float for score in row[6])
+    rating, scores, *others = (row[f"value_{index}"] for index in range(4))
+    assert (rating, scores, others) == (4.0, [1.0, 2.5], ['[["a"],[]]', None])
+    assert {type(value) for value in (rating, *scores)} == {float}
 
 
 @pytest.mark.parametrize(
     ("schema", "answer", "value"),
     [(list[int], "[1, 2]", [1, 2]), (int | None, "null", None), (str, '"word"', "word"), (float, "2", 2.0)],
 )
-def test_answer_that_is_no_object_lands_as_a_whole(schema: Any, answer: str, value: Any) -> None:
+def test_answer_that_is_no_object_lands_as_a_whole(read: Read, schema: Any, answer: str, value: Any) -> None:
     if schema == int | None:
         schema = {"type": "integer", "nullable": True}
     row = read(changed("response.candidates.0.content.parts.0.text", answer), plan_of(schema))
     assert row is not None
-    assert (row[2], row[5]) == ("ok", value)
+    assert (row["outcome"], row["value_0"]) == ("ok", value)
 
 
 @pytest.mark.parametrize(
@@ -204,32 +240,46 @@ def test_answer_that_is_no_object_lands_as_a_whole(schema: Any, answer: str, val
         ('{"code": 99999999999999999999}', None),
     ],
 )
-def test_failed_line_tells_its_code(status: Any, code: int | None) -> None:
+def test_failed_line_tells_its_code(read: Read, status: Any, code: int | None) -> None:
     row = read({**GOOD, "status": status})
     assert row is not None
-    assert row[2] in ("rejected", "retryable")
-    assert row[3] == code
-    assert row[5] is None
+    assert row["outcome"] in ("rejected", "retryable")
+    assert (row["code"], row["value_0"]) == (code, None)
 
 
-def test_line_without_a_key_tells_the_digest_of_its_request() -> None:
+def test_line_without_a_key_tells_the_digest_of_its_request(read: Read) -> None:
     row = read(changed("key", ABSENT))
     assert row is not None
-    assert row[0] is None
-    assert row[1] == request_digest(GOOD["request"]).hex()
+    assert row["label"] is None
+    assert row["digest"] == request_digest(GOOD["request"]).hex()
 
 
 @pytest.mark.parametrize(
     "line",
     [b"", b"{", b"[]", b"null", b'"text"', b"\xff", orjson.dumps(GOOD)[:-30], b'{"a":' * 5000, b"{}{}"],
 )
-def test_line_that_can_t_be_read_is_none(line: bytes) -> None:
+def test_line_that_can_t_be_read_is_none(read: Read, line: bytes) -> None:
     assert read(line) is None
 
 
-def test_half_a_character_and_a_number_that_is_none_lose_no_answer() -> None:
+def test_half_a_character_and_a_number_that_is_none_lose_no_answer(read: Read) -> None:
     row = changed("response.candidates.0.content.parts.0.text", "half \ud83d")
     row["response"]["candidates"][0]["avgLogprobs"] = float("nan")
     found = read(json.dumps(row).encode())
     assert found is not None
-    assert (found[0], found[2], found[5]) == ("key=978-1;", "ok", "half \ufffd")
+    assert (found["label"], found["outcome"], found["value_0"]) == ("key=978-1;", "ok", "half \ufffd")
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [("gemini-embedding-001", 2048), ("publishers/google/models/gemini-embedding-2-preview", 8192)],
+)
+def test_text_is_truncated_at_the_limit_of_its_model(tmp_path: Path, model: str, limit: int) -> None:
+    plan = LandingPlan(("isbn",), embedding_columns("embedding"), family=GEMINI_EMBEDDING)
+    lines = lines_of(
+        {"key": "key=1;", "response": {"tokenCount": tokens, "embedding": {"values": [0.6, -0.8]}}}
+        for tokens in (limit - 1, limit)
+    )
+    found = read_answers(tmp_path, plan, lines, limit=most_tokens(model))
+    values = [[row[f"value_{index}"] for index in range(1, 4)] for row in found.values()]
+    assert values == [[limit - 1, None, 2], [limit, True, 2]]

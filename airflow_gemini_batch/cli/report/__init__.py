@@ -1,0 +1,1 @@
+"""``gemini-batch report``: one HTML page about the jobs of the last days."""
