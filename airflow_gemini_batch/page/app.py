@@ -5,6 +5,7 @@ Airflow's own rules decide: a user who may read the task instances and XComs of 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from importlib import resources
@@ -102,7 +103,7 @@ def _jobs(request: Request, readable: Annotated[set[str], Depends(_readable_dags
 
 def _task(dag_id: str, run_id: str, task_id: str, map_index: str) -> Response:
     # For a task that is not mapped, Airflow leaves its own placeholder in the address.
-    index = int(map_index) if map_index.isascii() and map_index.isdecimal() else -1
+    index = int(map_index) if re.fullmatch("[0-9]{1,9}", map_index) else -1
     task, summary = of_task(dag_id, run_id, task_id, index)
     job = _reader.read([task.waited_for]).get(task.waited_for) if task and task.waited_for else None
     return _page(

@@ -194,6 +194,12 @@ def test_tab_is_found_by_names_that_need_quotes(viewer, run_id, is_quoted):
     assert "gemini-3.8-flash" in text(viewer.get(address))
 
 
+@pytest.mark.parametrize("index", ["-1", "{MAP_INDEX}", "x", "²", "9" * 50])
+def test_tab_of_an_odd_map_index_is_that_of_the_task(viewer, index):
+    store(result=manifest())
+    assert "gemini-3.8-flash" in text(viewer.get(TASK.replace("{MAP_INDEX}", index)))
+
+
 def test_nothing_is_shown_unescaped(viewer):
     store(
         HOSTILE,
