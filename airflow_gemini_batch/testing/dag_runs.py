@@ -84,10 +84,16 @@ def _store(dag: DAG) -> None:
     if not AIRFLOW_V_3_0_PLUS:
         return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
+    named: dict[str, Any] = {"bundle_name": _BUNDLE}
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef, attr-defined, unused-ignore]
+
+        named = {}
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=os.devnull, bundle_name=_BUNDLE)
+    bag = DagBag(dag_folder=os.devnull, **named)
     dag.fileloc, dag.relative_fileloc = __file__, os.path.basename(__file__)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)
