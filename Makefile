@@ -1,7 +1,7 @@
 # One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
 BIN := .venv/bin
 
-.PHONY: check test test-fast test-clients test-live test-reference demo bench
+.PHONY: check test test-fast test-clients test-live test-reference demo bench docs
 
 check: .venv  ## lint, format, types
 	$(BIN)/ruff check .
@@ -27,6 +27,10 @@ test-reference: .venv  ## results on Google's reference evaluator (6 minutes); i
 
 demo: .venv  ## a pipeline on the local servers
 	$(BIN)/gemini-batch demo
+
+docs: .venv  ## the pages in docs/ as HTML, in build/docs; a warning is an error
+	$(BIN)/pip install -q -e ".[docs]"
+	$(BIN)/python -m sphinx -E -b html -W --keep-going -q docs build/docs
 
 bench: .venv  ## what importing and waiting cost, and how fast rows pass through
 	$(BIN)/python tests/benchmarks/imports.py --json

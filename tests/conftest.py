@@ -79,10 +79,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not (item.get_closest_marker("slow") or item.get_closest_marker("stack")):
             fixtures: list[str] = getattr(item, "fixturenames", [])
             item.add_marker("stack" if SERVERS.intersection(fixtures) else "unit")
-    if config.cache is not None and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+    cache = getattr(config, "cache", None)  # there is none with ``-p no:cacheprovider``
+    if cache is not None and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
         others = files - {item.path for item in items if item.get_closest_marker("unit")}
         written = {str(path): path.stat().st_mtime for path in others}
-        config.cache.set(WITHOUT_UNIT_TESTS, config.cache.get(WITHOUT_UNIT_TESTS, {}) | written)
+        cache.set(WITHOUT_UNIT_TESTS, cache.get(WITHOUT_UNIT_TESTS, {}) | written)
     items[:] = _slow_ones_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
@@ -118,8 +119,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """
     if collection_path.suffix != ".py" or not collection_path.name.startswith("test_"):
         return None
-    if config.option.markexpr == "unit" and config.cache is not None:
-        known: float | None = config.cache.get(WITHOUT_UNIT_TESTS, {}).get(str(collection_path))
+    cache = getattr(config, "cache", None)
+    if config.option.markexpr == "unit" and cache is not None:
+        known: float | None = cache.get(WITHOUT_UNIT_TESTS, {}).get(str(collection_path))
         left_out = known == collection_path.stat().st_mtime
     else:
         left_out = config.option.markexpr == "airflow" and not needs_airflow(collection_path)

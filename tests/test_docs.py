@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import airflow_gemini_batch
 from tests.import_graph import graph, room_of
+from tests.messages import PACKAGE, Message, messages
 from tests.test_architecture import BELOW
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in (
-        "README.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        *(
-            f"docs/{page}.md"
-            for page in ("architecture", "local-stack", "open-questions", "proof", "security")
-        ),
-    )
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
 }
 # Made later, or of a former release.
 NOT_IN_THE_TREE = {"airflow_gemini_batch/example_dags"}
@@ -35,6 +31,29 @@ def test_paths_exist(name):
     here = (ROOT / name).parent
     missing = {path for path in paths if not (ROOT / path).exists()} - NOT_IN_THE_TREE
     assert missing | {link for link in links if not (here / link).exists()} == set()
+
+
+@pytest.mark.slow
+def test_pages_build_without_a_warning(tmp_path):
+    pytest.importorskip("furo", reason="needs the extra docs")
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-b",
+        "html",
+        "-W",
+        "--keep-going",
+        "-q",
+        ROOT / "docs",
+        tmp_path,
+    ]
+    ended = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    fetched = r"""(?:<script[^>]* src|<link rel="stylesheet"[^>]* href|<img[^>]* src)="(?:https?:)?//[^"]*"""
+    assert [
+        found for page in tmp_path.rglob("*.html") for found in re.findall(fetched, page.read_text())
+    ] == []
 
 
 def test_folders_of_the_architecture_exist():
@@ -58,7 +77,7 @@ def test_each_promise_of_security_names_a_test_that_exists():
             assert not test or f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), named
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_imported_names_are_public(name):
     imports = re.findall(r"from airflow_gemini_batch import (\([^)]*\)|.*)", DOCUMENTS[name])
     names = {word for line in imports for word in re.findall(r"\w+", line)}
@@ -79,3 +98,37 @@ def test_picture_of_the_imports_shows_each_import_and_breaks_no_rule():
     assert {room: (imports[room] & drawn.keys()) - reachable(room) for room in drawn if room != "cli"} == {
         room: set() for room in drawn if room != "cli"
     }
+
+
+def test_each_public_name_is_in_the_reference():
+    named = re.findall(
+        r"auto(?:class|function):: airflow_gemini_batch\.(\w+)$", DOCUMENTS["docs/reference.md"], re.M
+    )
+    assert sorted(named) == sorted(airflow_gemini_batch.__all__)
+
+
+def test_each_page_is_in_the_table_of_contents():
+    listed = re.findall(r"^([\w/-]+)$", DOCUMENTS["docs/index.md"], re.M)
+    assert sorted(f"docs/{name}.md" for name in listed) == [page for page in PAGES if page != "docs/index.md"]
+
+
+SAID = [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
+
+
+@pytest.mark.parametrize(
+    "quoted", re.findall(r"^```text\n(.*?)\n```", DOCUMENTS["docs/faq.md"], re.MULTILINE | re.DOTALL)
+)
+def test_messages_of_the_faq_are_messages_of_the_package(quoted):
+    parts = [re.escape(part.strip(" .:;,()")) for part in quoted.split("…")]
+    pattern = re.compile(".*".join(part for part in parts if part))
+    assert [text for text in SAID if pattern.search(text)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_have_no_forbidden_form(name):
+    if name == "docs/open-questions.md":
+        return
+    assert (
+        Message(name, 0, "text", re.sub(r"```.*?```|`[^`]*`", "…", DOCUMENTS[name], flags=re.S)).offences
+        == []
+    )

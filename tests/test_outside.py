@@ -126,9 +126,9 @@ def test_what_can_not_run_here_is_refused_before_anything_is_asked(bucket):
             run_here(dag)
 
 
-def test_example_of_the_readme_runs(gemini_batch_stack, bucket, tmp_path, monkeypatch, capsys):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    script = re.search(r"```python\n(# script\.py\n.*?)```", readme, re.DOTALL)[1]  # type: ignore[index]
+def test_example_of_the_documentation_runs(gemini_batch_stack, bucket, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs/how-to/outside.md").read_text(encoding="utf-8")
+    script = re.search(r"```python\n(# script\.py\n.*?)```", page, re.DOTALL)[1]  # type: ignore[index]
     monkeypatch.chdir(tmp_path)
     Path("products.csv").write_text("sku,title\nA1,Mug\nA2,Jar\n")
     exec(script.replace("gs://my-bucket", f"gs://{bucket}"), {})

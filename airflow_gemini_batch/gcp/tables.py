@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, Row, Table
+    from google.cloud.bigquery import Client, Table
 
 _CALL_TIMEOUT = 60.0
-_QUERY_TIMEOUT = 600.0
 # For what a preflight asks: see gcp.objects.
 _SHORT_TIMEOUT = 30.0
 _RETRY_FOR = 30.0
@@ -52,10 +51,6 @@ class Tables:
             found.append(f"{source}#{table.etag}")
         return found
 
-    def count_requests(self, sources: Sequence[BigQueryAddress]) -> int:
-        """Return the number of rows of the sources."""
-        return sum(self._count(source) for source in sources)
-
     def check_destination(self, address: BigQueryAddress) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless a job could write there."""
         from google.api_core.exceptions import NotFound
@@ -83,22 +78,6 @@ class Tables:
             return self._client.get_table(address.dotted, timeout=_CALL_TIMEOUT)
         except NotFound:
             return None
-
-    def _count(self, table: BigQueryAddress) -> int:
-        from google.api_core.exceptions import NotFound
-
-        statement = f"SELECT COUNT(*) AS row_count FROM {table.sql}"
-        try:
-            rows = self._query(statement)
-        except NotFound:
-            raise SourceNotReadyError(f"source {table}: there is no such table") from None
-        return int(next(iter(rows))["row_count"])
-
-    def _query(self, statement: str) -> Iterable[Row]:
-        rows: Iterable[Row] = self._client.query_and_wait(
-            statement, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
-        )
-        return rows
 
     def dataset_location(self, address: BigQueryAddress) -> str | None:
         """Return where a dataset lies; None if it does not exist."""

@@ -71,19 +71,28 @@ def event_extra(report: LandingReport, manifests: Sequence[Manifest]) -> dict[st
     an answer; None if not all costs are known), ``models`` and ``jobs`` (names with commas between them, at most some
     hundred jobs) and ``failed_target``.
     """
+    facts = job_facts(manifests)
     return {
         "rows": report.landed,
         **{f"rows_{outcome.value}": count for outcome, count in report.counts.items() if count},
-        **{
+        **facts["tokens"],
+        "cost_usd": facts["cost_usd"],
+        "models": ",".join(facts["models"]),
+        "jobs": ",".join(facts["jobs"]),
+        "failed_target": report.failed_target,
+    }
+
+
+def job_facts(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """Return ``models``, ``tokens`` by kind, ``cost_usd`` and ``jobs`` of some submissions."""
+    return {
+        "models": sorted({short_model_name(manifest.model) for manifest in manifests}),
+        "tokens": {
             name: sum(usage.get(name, 0) for manifest in manifests for usage in manifest.usage.values())
             for name in ("prompt_tokens", "output_tokens", "thoughts_tokens")
         },
         "cost_usd": _cost(manifests),
-        "models": ",".join(sorted({short_model_name(manifest.model) for manifest in manifests})),
-        "jobs": ",".join(
-            [round_.job_name for manifest in manifests for round_ in manifest.rounds][:_MOST_JOBS]
-        ),
-        "failed_target": report.failed_target,
+        "jobs": [round_.job_name for manifest in manifests for round_ in manifest.rounds][:_MOST_JOBS],
     }
 
 

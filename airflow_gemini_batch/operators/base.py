@@ -16,9 +16,13 @@ from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestErro
 from airflow_gemini_batch.hooks.mixin import HookedTask
 
 if TYPE_CHECKING:
+    from functools import partial
+
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_gemini_batch.core.summary import Summary
+    from airflow_gemini_batch.operators.lineage import Lineage
 
 SUMMARY_KEY = "summary"
 """XCom with the text of a task's summary, without anything of a row."""
@@ -67,6 +71,13 @@ class GeminiBatchOperator(HookedTask, BaseOperator):
         self.impersonation_chain = impersonation_chain
         self.quota_project_id = quota_project_id
         self.user_project = user_project
+
+    _done: partial[Lineage] | None = None
+    """What gives the lineage of this try, once the task has done something."""
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage | None:
+        """Return what the task has read, written and spent. Airflow's provider of OpenLineage asks for it."""
+        return self._done().facets() if self._done else None
 
     def tell(self, context: Context, summary: Summary) -> None:
         """Log what the task has done, and store it for those who read more than logs."""

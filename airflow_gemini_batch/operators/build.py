@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -162,7 +163,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
         from airflow_gemini_batch.costs.summary import build_summary
+        from airflow_gemini_batch.operators.lineage import build_lineage
         from airflow_gemini_batch.requests.build import build_requests
+        from airflow_gemini_batch.requests.sources import row_source
 
         with self.running():
             plan = self._plan()
@@ -176,6 +179,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 log=self.log,
                 others=self._other_runs(context, plan),
             )
+            rows = row_source(self.source, self.source_parameters)
+            self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
             content = report.to_json()
             expected = None
             if report.requests:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -101,6 +102,7 @@ class LandResultsOperator(GeminiBatchOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Land what there is, then judge it."""
         from airflow_gemini_batch.landing.lander import Lander
+        from airflow_gemini_batch.operators.lineage import landing_lineage
 
         with self.executing(context):
             if not 0 <= self.max_failed_fraction <= 1:
@@ -113,6 +115,7 @@ class LandResultsOperator(GeminiBatchOperator):
                 plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
+            self._done = partial(landing_lineage, plan, report, manifests)
             persist_target_links(context, report)
             summary = self._summary(plan, report, manifests)
             if jobs is not None and len(manifests) < jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow_gemini_batch.core.defaults import (
@@ -227,6 +228,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
     def _finish(self, context: Context, run: BatchRun, submitted: Submitted | None) -> dict[str, Any]:
         """Wait for a job, then for its follow-ups, one after the other, and return the manifest."""
         from airflow_gemini_batch.jobs.state import JobState
+        from airflow_gemini_batch.operators.lineage import submit_lineage
 
         while submitted:
             job = submitted.job
@@ -245,6 +247,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 return self.execute(context)
             submitted = run.follow_up(job)
         finished = run.finish(job)
+        self._done = partial(submit_lineage, finished.manifest, self._family())
         self.tell(context, finished.summary)
         record(finished.manifest, self.log, embeds=self._family().embeds)
         return finished.manifest.to_json()

@@ -14,7 +14,8 @@ from airflow_gemini_batch.core.columns import free_name
 from airflow_gemini_batch.core.model_families import ModelFamily
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.summary import KEPT_FOR_DAYS
-from airflow_gemini_batch.outputs.tally_sql import OUTPUT, count_outcomes, sorted_answers
+from airflow_gemini_batch.outputs.tally_sql import OUTPUT, SAMPLE, sorted_answers
+from airflow_gemini_batch.outputs.usage_sql import IS_COUNTED, row_counts, token_sums
 
 # Rows that count in no outcome.
 DUPLICATE = "duplicate"
@@ -79,6 +80,7 @@ class TableMatch:
     :param columns: what distinguishes requests in both tables; empty if nothing comes back that does.
     :param others: further columns of the source that a request is made of.
     :param types: of the output's columns that do not come from the source.
+    :param counts: what is counted of a row's tokens, by name.
     :param number: a name that no column of the source has.
     """
 
@@ -88,6 +90,7 @@ class TableMatch:
     columns: Sequence[str]
     others: Sequence[str]
     types: Mapping[str, str]
+    counts: Mapping[str, str]
     number: str
 
     @classmethod
@@ -113,35 +116,51 @@ class TableMatch:
         if family.returns_keys:
             columns = [name for name in columns if name != family.main_column] or columns
         others = [name for name in source_columns if name not in columns]
-        return cls(output, source, family, columns, others, types, number)
+        return cls(output, source, family, columns, others, types, row_counts(output_columns), number)
 
-    def count_statement(self) -> str:
-        """Return the statement that counts the output's rows by the requests of the source.
+    def summary_statement(self) -> str:
+        """Return the statement that counts the output's rows by the requests of the source, and both tables' rows.
 
-        Columns as in :func:`.tally_statement`; ``outcome`` is also :data:`DUPLICATE`, for rows beyond the requests
-        (which of several count, :func:`best_first` says), and :data:`UNKNOWN`, for rows that answer no request.
+        Columns of the result:
+
+        - ``surplus``: empty; :data:`DUPLICATE` for rows beyond the requests (which of several count, :func:`best_first`
+          says); :data:`UNKNOWN` for rows that answer no request. Without :attr:`columns` it says nothing.
+        - ``outcome`` (NULL for requests without an answer), ``row_count`` and ``sample``: see :func:`.tally_statement`.
+        - ``request_count``, whose sum is the number of requests; ``most_alike``, most requests that :attr:`columns` do
+          not distinguish.
+        - ``is_counted``, whether the rows report tokens, and their sums, as in :func:`.usage_statement`.
         """
         return f"""WITH gemini_batch_requests AS (
   SELECT {self._digest(_SOURCE)} AS digest, COUNT(*) AS request_count FROM {self.source.sql} AS {_SOURCE} GROUP BY 1
-), {self._sorted_answers()}, gemini_batch_ranked AS (
-  SELECT
-    outcome,
-    reason,
-    digest,
-    ROW_NUMBER() OVER (PARTITION BY digest ORDER BY {best_first("outcome")}) AS answer_rank
+), {self._sorted_answers(self.counts)}, gemini_batch_ranked AS (
+  SELECT *, ROW_NUMBER() OVER (PARTITION BY digest ORDER BY {best_first("outcome")}) AS answer_rank
   FROM gemini_batch_answers
 ), gemini_batch_matched AS (
   SELECT
+    ranked.*,
+    IF(IFNULL(ranked.answer_rank, 1) = 1, requests.request_count, NULL) AS request_count,
+    {IS_COUNTED} AS is_counted,
     CASE
       WHEN requests.request_count IS NULL THEN '{UNKNOWN}'
       WHEN ranked.answer_rank > requests.request_count THEN '{DUPLICATE}'
-      ELSE ranked.outcome
-    END AS outcome,
-    ranked.reason AS reason
+      ELSE ''
+    END AS surplus
   FROM gemini_batch_ranked AS ranked
-  LEFT JOIN gemini_batch_requests AS requests ON requests.digest = ranked.digest
+  FULL JOIN gemini_batch_requests AS requests ON requests.digest = ranked.digest
 )
-{count_outcomes("gemini_batch_matched")}"""
+SELECT
+  surplus,
+  outcome,
+  model_version,
+  is_counted,
+  COUNT(outcome) AS row_count,
+  IFNULL(SUM(request_count), 0) AS request_count,
+  IFNULL(MAX(request_count), 0) AS most_alike,
+  {SAMPLE},
+  {token_sums()}
+FROM gemini_batch_matched
+GROUP BY surplus, outcome, model_version, is_counted
+ORDER BY outcome, surplus, model_version, is_counted"""
 
     def follow_up_statement(self, address: BigQueryAddress) -> str:
         """Return the statement that writes the requests worth another job to a table with the source's columns.
@@ -154,7 +173,7 @@ AS
 WITH gemini_batch_requests AS (
   SELECT {_SOURCE}.*, ROW_NUMBER() OVER (PARTITION BY {self._digest(_SOURCE)}) AS {self.number}
   FROM {self.source.sql} AS {_SOURCE}
-), {self._sorted_answers()}, gemini_batch_final AS (
+), {self._sorted_answers({})}, gemini_batch_final AS (
   SELECT digest, COUNT(*) AS row_count FROM gemini_batch_answers WHERE {is_final("outcome")} GROUP BY digest
 )
 SELECT gemini_batch_requests.* EXCEPT ({self.number})
@@ -176,8 +195,8 @@ FROM (
   HAVING MIN({others}) != MAX({others})
 )"""
 
-    def _sorted_answers(self) -> str:
-        return sorted_answers(self.output, self._digest(OUTPUT), self.family, self.types)
+    def _sorted_answers(self, more: Mapping[str, str]) -> str:
+        return sorted_answers(self.output, {"digest": self._digest(OUTPUT), **more}, self.family, self.types)
 
     def _digest(self, rows: str) -> str:
         # What a model reads may come back empty where it was NULL.
@@ -195,4 +214,4 @@ def _digest_of(rows: str, columns: Sequence[str], *, blank_is_null: bool = False
         values = [f"NULLIF({value}, '')" for value in values]
     # As JSON text, so that a NULL differs from an empty string and a separator within a value does no harm.
     texts = ", '|', ".join(f"COALESCE(TO_JSON_STRING({value}), 'null')" for value in values)
-    return f"TO_HEX(SHA256(CONCAT({texts})))"
+    return f"TO_HEX(SHA256(CONCAT({texts})))" if columns else "''"

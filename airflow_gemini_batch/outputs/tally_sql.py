@@ -27,20 +27,26 @@ from airflow_gemini_batch.sql.dialect import BIGQUERY
 OUTPUT = "gemini_batch_output"
 """Alias of an output table."""
 
+SAMPLE = f"IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample"
+"""The item of a SELECT that gives the reason of one of the rows with an outcome."""
 
-def sorted_answers(table: BigQueryAddress, digest: str, family: ModelFamily, types: Mapping[str, str]) -> str:
-    """Return the WITH clauses that end in ``gemini_batch_answers``: each output row's outcome, reason and digest.
 
-    :param digest: expression over the columns of :data:`OUTPUT`.
+def sorted_answers(
+    table: BigQueryAddress, more: Mapping[str, str], family: ModelFamily, types: Mapping[str, str]
+) -> str:
+    """Return the WITH clauses that end in ``gemini_batch_answers``: each output row's outcome, reason and more.
+
+    :param more: expressions over the columns of :data:`OUTPUT` for further columns, by name.
     :param family: of the model that wrote the table.
     :param types: of the table's columns, without those that a user has given; answers of an unnamed one are JSON.
     """
     answers = _ANSWERS[family]
-    return f"""{answers.clauses(f"{digest} AS digest", f"{table.sql} AS {OUTPUT}", types)}, gemini_batch_answers AS (
+    kept = ", ".join(f"{expression} AS {name}" for name, expression in more.items())
+    return f"""{answers.clauses(kept, f"{table.sql} AS {OUTPUT}", types)}, gemini_batch_answers AS (
   SELECT
     {answers.case} AS outcome,
     SUBSTR(COALESCE(NULLIF(status_text, ''), {answers.reason}), 1, {SAMPLE_LENGTH}) AS reason,
-    digest
+    {", ".join(more)}
   FROM gemini_batch_told
 )"""
 
@@ -84,16 +90,11 @@ def tally_statement(
     Columns of the result: ``outcome`` (STRING), ``row_count`` (INT64), ``sample`` (STRING, the reason given by
     one of the rows; empty for good ones). Parameters as of :func:`sorted_answers`.
     """
-    answers = sorted_answers(table, "''", family, types)
-    return f"WITH {answers}\n{count_outcomes('gemini_batch_answers')}"
-
-
-def count_outcomes(rows: str) -> str:
-    """Return the query that counts rows by ``outcome``, with one ``reason`` each, as :func:`tally_statement` does."""
-    return f"""SELECT
+    return f"""WITH {sorted_answers(table, {"counted": "1"}, family, types)}
+SELECT
   outcome,
-  COUNT(*) AS row_count,
-  IF(outcome = '{Outcome.OK}', '', MIN(reason)) AS sample
-FROM {rows}
+  SUM(counted) AS row_count,
+  {SAMPLE}
+FROM gemini_batch_answers
 GROUP BY outcome
 ORDER BY outcome"""

@@ -15,6 +15,9 @@ _MODALITIES = 6
 _KINDS = ("prompt", "output", "thoughts", "cached", "tool")
 _COUNTS = (*_KINDS, "audio", "searches")
 
+IS_COUNTED = "prompt + output + thoughts + tool > 0"
+"""The condition that a row reports tokens."""
+
 
 def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
     """Return the statement that adds up the tokens of an output table by model version: see :func:`added_up`.
@@ -23,8 +26,7 @@ def usage_statement(table: BigQueryAddress, columns: Collection[str]) -> str:
 
     :param columns: names of the table's columns.
     """
-    counts = _text_embedding_counts() if "predictions" in columns else _generation_counts()
-    items = ",\n    ".join(f"{expression} AS {name}" for name, expression in counts.items())
+    items = ",\n    ".join(f"{expression} AS {name}" for name, expression in row_counts(columns).items())
     return f"""WITH gemini_batch_counts AS (
   SELECT
     {items}
@@ -41,11 +43,19 @@ def added_up(rows: str) -> str:
 
     :param rows: what stands behind FROM, with the columns that :func:`generation_line_counts` names.
     """
-    long = f"prompt + tool > {LONG_PROMPT}"
     return f"""SELECT
   model_version,
   COUNT(*) AS row_count,
-  SUM(prompt) AS prompt_tokens,
+  {token_sums()}
+FROM {rows}
+WHERE {IS_COUNTED}
+GROUP BY model_version"""
+
+
+def token_sums() -> str:
+    """Return the items of a SELECT that add up the tokens of rows, as :func:`added_up` names them."""
+    long = f"prompt + tool > {LONG_PROMPT}"
+    return f"""SUM(prompt) AS prompt_tokens,
   SUM(output) AS output_tokens,
   SUM(thoughts) AS thoughts_tokens,
   SUM(cached) AS cached_tokens,
@@ -56,10 +66,15 @@ def added_up(rows: str) -> str:
   SUM(IF({long}, tool, 0)) AS long_tool_tokens,
   SUM(audio) AS audio_tokens,
   SUM(IF({long}, audio, 0)) AS long_audio_tokens,
-  SUM(searches) AS searches
-FROM {rows}
-WHERE prompt + output + thoughts + tool > 0
-GROUP BY model_version"""
+  SUM(searches) AS searches"""
+
+
+def row_counts(columns: Collection[str]) -> dict[str, str]:
+    """Return what is counted of a row of an output table: names, and expressions over ``gemini_batch_output``.
+
+    :param columns: names of the table's columns.
+    """
+    return _text_embedding_counts() if "predictions" in columns else _generation_counts()
 
 
 def generation_line_counts() -> dict[str, str]:

@@ -64,6 +64,8 @@ class Ran:
 class Recorder:
     """Looks at each statement of the local BigQuery of this process, which has to be running, while it is entered.
 
+    Dry runs, for which BigQuery bills nothing, are left out.
+
     :ivar step: what the statements of the moment belong to.
     :ivar jobs: the step of each query or script that was run.
     :param role: names a table in the figures; by default the table's own name.
@@ -76,6 +78,7 @@ class Recorder:
         self._role = role
         self._partitions: dict[str, str] = {}
         self._count = 0
+        self._is_dry = False
         self._replaced: list[tuple[Any, str, Any]] = []
 
     def total(self, figure: str) -> Counter[str]:
@@ -89,8 +92,10 @@ class Recorder:
         from bqemulator.storage.engine import DuckDBEngine
 
         for holder, name, make in (
+            (jobs, "_build_dry_run_query_response", self._dry),
             (jobs, "execute_query_job", self._counted),
             (ScriptInterpreter, "_exec_sql", self._in_script),
+            (ScriptInterpreter, "_eval_expr_scalar", self._condition),
             (executor, "_run_single_sql", self._alone),
             (DuckDBEngine, "fetch_arrow", self._fetched),
         ):
@@ -103,9 +108,20 @@ class Recorder:
         while self._replaced:
             setattr(*self._replaced.pop())
 
+    def _dry(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(**job: Any) -> Any:
+            self._is_dry = True
+            try:
+                return await original(**job)
+            finally:
+                self._is_dry = False
+
+        return run
+
     def _counted(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def run(*arguments: Any, **options: Any) -> Any:
-            self.jobs.append(self.step)
+            if not self._is_dry:
+                self.jobs.append(self.step)
             return await original(*arguments, **options)
 
         return run
@@ -116,6 +132,13 @@ class Recorder:
             answer = await original(interpreter, sql)
             self._end(begun)
             return answer
+
+        return run
+
+    def _condition(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def run(interpreter: Any, expression: str) -> Any:
+            self._begin(f"SELECT {expression}", interpreter._project_id, interpreter._ctx)
+            return await original(interpreter, expression)
 
         return run
 
@@ -149,7 +172,7 @@ class Recorder:
             rows, size = _measured(context.engine, scan)
             for figures, value in ((ran.scans, 1), (ran.read_rows, rows), (ran.read_bytes, size)):
                 figures[role] = figures.get(role, 0) + value
-        if ran.kind:
+        if ran.kind and not self._is_dry:
             self.ran.append(ran)
         return ran, written
 

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import BadRequest, NotFound, ServiceUnavailable
 
 from airflow_gemini_batch.gcp.queries import Queries, next_news, shown_bytes
 from airflow_gemini_batch.gcp.statements import Statement
+from airflow_gemini_batch.testing.stack import LOCATION
+from tests.support.statements import before_statements
 from tests.support.tables import bigquery_client
 
 LOG = logging.getLogger("queries")
@@ -129,6 +132,39 @@ def test_statement_that_takes_too_long_is_cancelled(caplog):
     ):
         run(client, caplog, limit=90)
     assert client.jobs[0].cancelled
+
+
+def test_statements_of_a_session_find_its_temporary_tables_until_it_ends(gemini_batch_stack):
+    runner = Queries(bigquery_client(gemini_batch_stack), LOG)
+    with runner.session():
+        runner.run(Statement("CREATE TEMP TABLE t AS SELECT @p0 AS x", {"p0": "a"}), LOCATION)
+        assert [row["x"] for row in runner.run(Statement("SELECT x FROM t"), None)] == ["a"]
+    with pytest.raises((BadRequest, NotFound)):
+        runner.run(Statement("SELECT x FROM t"), None)
+
+
+def test_session_that_can_t_be_ended_is_told(gemini_batch_stack, caplog):
+    runner = Queries(bigquery_client(gemini_batch_stack), LOG)
+
+    def fail(number: int, _: str) -> None:
+        if number == 1:
+            raise ServiceUnavailable("try later")
+
+    with before_statements(fail), runner.session():
+        runner.run(Statement("CREATE TEMP TABLE t AS SELECT 1 AS x"), None)
+    assert "A session of BigQuery could not be ended, and ends in a day: 503 try later" in caplog.text
+
+
+def test_session_that_no_statement_has_begun_is_not_ended(gemini_batch_stack):
+    runner = Queries(bigquery_client(gemini_batch_stack), LOG)
+    sent: list[str] = []
+    with (
+        before_statements(lambda _, sql: sent.append(sql)),
+        pytest.raises(BadRequest),
+        runner.session(),
+    ):
+        raise BadRequest("before the first statement")
+    assert sent == []
 
 
 def test_rows_of_a_script_are_those_of_its_last_query(gemini_batch_stack):

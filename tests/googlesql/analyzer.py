@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.googlesql.branches import with_all_branches
 from tests.googlesql.catalogs import Columns, catalog, options
 from tests.googlesql.rules import faults
 from tests.googlesql.service import RefusedError, fields, service
@@ -62,7 +63,7 @@ def _judged(case: Case, prefix: str, registered: int, *, nested: bool) -> Judgem
     """Return what is said of a case. The prefix tells its tables from those of other cases in the catalog."""
     from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2 as messages
 
-    sql, tables = case.sql, {}
+    sql, tables = with_all_branches(case.sql), {}
     for name, columns in case.tables.items():
         tables[f"{prefix}{name}"] = columns
         sql = sql.replace(f"`{name}`", f"`{prefix}{name}`")

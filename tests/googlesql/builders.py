@@ -19,7 +19,7 @@ from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBE
 from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.costs.earlier import earlier_usage_query
 from airflow_gemini_batch.gcp.portions import StatementLimits
-from airflow_gemini_batch.gcp.statements import Statement
+from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.jobs.manifest import Round
 from airflow_gemini_batch.jobs.summaries import failed_rows_query
 from airflow_gemini_batch.landing.bigquery.collecting import staging_script
@@ -43,8 +43,7 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     NOTHING_DONE,
     RequestRows,
     collecting_statement,
-    preview_statement,
-    sorting_statement,
+    sorting_statements,
 )
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, export_statement
 from airflow_gemini_batch.requests.done import done_query, landed_jobs_query
@@ -111,9 +110,9 @@ class Shape:
         return self.target.with_table(f"{self.tables[1]}__landing_1")
 
     @property
-    def sorted(self) -> BigQueryAddress:
-        """The table of sorted rows."""
-        return self.source.with_table("sorted_1")
+    def sorted(self) -> str:
+        """The table of sorted rows, as it stands in a statement."""
+        return self.source.with_table("sorted_1").sql
 
     @property
     def source_columns(self) -> dict[str, str]:
@@ -219,37 +218,33 @@ def _source_tables(shape: Shape) -> dict[BigQueryAddress, Columns]:
     return {shape.source: shape.source_columns, **dict.fromkeys(addresses, shape.done_columns), **failed}
 
 
-def _preview(shape: Shape) -> Iterator[Case]:
-    yield _case(preview_statement(shape.request_rows), _source_tables(shape))
-
-
 def _sorting(shape: Shape) -> Iterator[Case]:
-    yield _case(sorting_statement(shape.request_rows, shape.sorted), _source_tables(shape))
+    for temporary, table in ((False, shape.sorted), (True, "sorted_1")):
+        statements = sorting_statements(shape.request_rows, table, temporary=temporary)
+        yield _case(script(*statements), _source_tables(shape))
 
 
-def _after_sorting(rows: RequestRows, statement: Statement, shape: Shape) -> Case:
-    """Return the case of a statement over sorted rows, after the one that sorts them."""
-    first = sorting_statement(rows, shape.sorted)
-    both = Statement(
-        f"{first.sql};\n{statement.sql}", {**first.parameters, **statement.parameters}, rows.given
-    )
-    return _case(both, _source_tables(shape))
+def _after_sorting(rows: RequestRows, first: Sequence[Statement], statement: Statement, shape: Shape) -> Case:
+    """Return the case of a statement over sorted rows, after those that sort them."""
+    sql = ";\n".join(one.sql for one in (*first, statement))
+    parameters = {name: value for one in (*first, statement) for name, value in one.parameters.items()}
+    return _case(Statement(sql, parameters, rows.given), _source_tables(shape))
 
 
 def _build(shape: Shape) -> Iterator[Case]:
     tables = {n: shape.source.with_table(f"requests_{n}") for n in range(shape.sharding.count)}
     rows = shape.request_rows
     statement = build_statement(rows.sorted_in(shape.sorted), tables, shape.sharding, replace=[tables[0]])
-    yield _after_sorting(rows, statement, shape)
+    yield _after_sorting(rows, sorting_statements(rows, shape.sorted), statement, shape)
 
 
 def _export(shape: Shape) -> Iterator[Case]:
     patterns = [GcsAddress("b", f"it's {n}-*.jsonl") for n in range(shape.sharding.count)]
     if not shape.embeds:
         rows = _files_only(shape)
-        yield _case(export_statement(rows, patterns, shape.sharding), _source_tables(shape))
-        statement = export_statement(rows.sorted_in(shape.sorted), patterns, shape.sharding)
-        yield _after_sorting(rows, statement, shape)
+        sorting = sorting_statements(rows, "sorted_1", temporary=True)
+        statement = export_statement(rows.sorted_in("sorted_1"), patterns, shape.sharding)
+        yield _after_sorting(rows, sorting, statement, shape)
 
 
 def _files_only(shape: Shape) -> RequestRows:
@@ -453,8 +448,7 @@ def own_columns(shape: Shape) -> set[str]:
 
 
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
-    "preview_statement": _preview,
-    "sorting_statement": _sorting,
+    "sorting_statements": _sorting,
     "build_statement": _build,
     "export_statement": _export,
     "done_query": _done,
@@ -473,7 +467,6 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "shortened_statement": _shortened,
     "other_length_statement": _other_length,
     "merge_statement": _merge(Merge.merge_statement),
-    "Merge.adding_statement": _merge(Merge.adding_statement),
     "Merge.checking_statement": _merge(
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
@@ -483,7 +476,7 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
     "usage_statement": _usage,
-    "TableMatch.count_statement": _match_statements("count_statement"),
+    "TableMatch.summary_statement": _match_statements("summary_statement"),
     "TableMatch.follow_up_statement": _match_statements("follow_up_statement", "rerun"),
     "TableMatch.mixed_statement": _match_statements("mixed_statement"),
 }

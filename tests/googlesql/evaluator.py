@@ -13,6 +13,7 @@ from google.api_core.exceptions import BadRequest, NotFound
 from google.cloud.bigquery import Dataset, Row, Table
 
 from airflow_gemini_batch.testing.stack import LOCATION
+from tests.googlesql.branches import parts_that_run
 from tests.googlesql.catalogs import catalog, options, parameter_types, type_proto
 from tests.googlesql.cells import python_value, schema_field, value_proto
 from tests.googlesql.language import language
@@ -115,8 +116,9 @@ class Evaluator:
         values = {one.name: one for one in getattr(job_config, "query_parameters", ())}
         run = _Script(self._tables, parameter_types(config), values)
         try:
-            for statement, tables in _statements(sql):
-                run.statement(statement, tables)
+            for part in parts_that_run(sql, run.holds):
+                for statement, tables in _statements(part):
+                    run.statement(statement, tables)
         except RefusedError as error:
             raise BadRequest(str(error)) from error
         finally:
@@ -151,6 +153,11 @@ class _Script:
             relation.rows = self._query(merged_query(sql, list(relation.columns)), tables).rows
         else:
             self.found = self._query(sql, tables)
+
+    def holds(self, condition: str) -> bool:
+        ((_, tables),) = _statements(condition)
+        ((found,),) = self._query(condition, tables).result()
+        return bool(found)
 
     def _create(self, made: re.Match[str], tables: list[str]) -> None:
         name = made["name"].strip("`")

@@ -39,17 +39,25 @@ def record_into(file: Path) -> None:
 
 
 def _recorded(method: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    made: dict[str, str] = {}  # What has made temporary tables, by session.
+
     def call(client: Any, sql: str, job_config: Any = None, **options: Any) -> Any:
         # A dry run is of the user's own query. query_and_wait calls no other of these methods.
-        if not _is_ours() or getattr(job_config, "dry_run", False):
+        if not _is_ours() or getattr(job_config, "dry_run", False) or sql.startswith("CALL "):
             return method(client, sql, job_config=job_config, **options)
+        config = job_config.to_api_repr()["query"] if job_config else {}
+        session = "".join(one["value"] for one in config.get("connectionProperties", ()))
         case = {
-            "sql": sql,
+            "sql": made.get(session, "") + sql,
             "tables": dict(_tables(client, sql)),
-            "parameters": parameter_types(job_config.to_api_repr()) if job_config else {},
+            "parameters": parameter_types({"query": config}),
             "name": os.environ.get("PYTEST_CURRENT_TEST", ""),
         }
         answer = method(client, sql, job_config=job_config, **options)
+        if config.get("createSession"):
+            session = answer.session_info.session_id
+        if session and sql.startswith("CREATE TEMP TABLE"):
+            made[session] = f"{made.get(session, '')}{sql};\n"
         with file.open("ab") as stream:
             stream.write(orjson.dumps(case) + b"\n")
         return answer

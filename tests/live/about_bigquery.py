@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
+from airflow_gemini_batch.gcp.queries import Queries
+from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.landing.bigquery.lander import RIVALRY
 from tests.live import corpus
 from tests.live.questions import Answer, NotAnsweredError, question
@@ -273,3 +276,48 @@ def etag(seen: Seen) -> Answer:
     second = client.get_table(table.dotted).etag
     evidence = f"after a query and {seen.place.settings.settle:.0f} s"
     return Answer("stays" if first == second else "changes", evidence)
+
+
+@question(
+    "branch-in-transaction",
+    SQL,
+    "Does a script take IF inside a transaction, over a temporary table that the transaction has made?",
+    source="the documentation names IF among the statements of scripts, and excepts no transaction",
+    believed="taken",
+    readings={
+        "taken": "landing reads the whole target only where an answer changes",
+        "refused": "every landing in BigQuery fails: report it",
+    },
+)
+def branch_in_transaction(seen: Seen) -> Answer:
+    script = """BEGIN TRANSACTION;
+CREATE TEMP TABLE known AS SELECT TRUE AS changes;
+IF (SELECT LOGICAL_OR(known.changes) FROM known) THEN
+SELECT 1;
+ELSE
+SELECT 2;
+END IF;
+COMMIT TRANSACTION;"""
+    return _taken(_said(seen, script))
+
+
+@question(
+    "session-tables",
+    SQL,
+    "Does a session keep a temporary table for its next statement?",
+    source="the documentation",
+    believed="kept",
+    readings={
+        "kept": "an export reads its source once",
+        "lost": "the build task of gemini-embedding over a table fails: report it",
+    },
+)
+def session_tables(seen: Seen) -> Answer:
+    queries = Queries(seen.place.bigquery, logging.getLogger(__name__))
+    try:
+        with queries.session():
+            for sql in ("CREATE TEMP TABLE kept AS SELECT 1 AS n", "SELECT n FROM kept"):
+                queries.run(Statement(sql), seen.place.settings.location)
+    except Exception as error:
+        return Answer("lost", f"{type(error).__name__}: {str(error)[:300]}")
+    return Answer("kept", "no error")

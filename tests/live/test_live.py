@@ -122,6 +122,8 @@ ALWAYS = {
     "pipeline": "yes",
     "export-parameters": "taken",
     "ddl-in-transaction": "refused",
+    "branch-in-transaction": "taken",
+    "session-tables": "kept",
     "table-named-like-its-column": "the column",
     "etag": "stays",
 }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from typing import Any
 
 import pytest
+from google.cloud.bigquery import QueryJob
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from tests.outputs.row_shapes import candidate
+from tests.support.slow_jobs import slow_jobs
 from tests.support.tables import bigquery_client, fill, make_dataset
 
 REQUESTS = {"isbn": "STRING", "request": "JSON"}
@@ -164,3 +168,15 @@ def test_other_columns_do_not_matter(storage, table):
     columns = {**ANSWERS, "outcome": "STRING", "request": "STRING", "processed_time": "TIMESTAMP"}
     row = {"response": candidate(), "status": "", "outcome": "rejected", "request": "{}"}
     assert storage.tally(table("answers", columns, [row])).answered == 1
+
+
+def test_statement_that_takes_long_is_told(storage, table, caplog):
+    caplog.set_level(logging.INFO)
+    source = table("requests", REQUESTS, [ROW])
+    output = table("answers", {**REQUESTS, **ANSWERS}, [{**ROW, "response": candidate(), "status": ""}])
+    with slow_jobs(QueryJob):
+        storage.summarize(output, [source]).count_usage()
+        statements = len(re.findall(r"The BigQuery job \S+ is still running after 0 s", caplog.text))
+        storage.count_requests([source])
+    assert statements
+    assert len(re.findall("is still running", caplog.text)) == statements + 1

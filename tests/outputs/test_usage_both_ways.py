@@ -12,6 +12,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.outputs.files import CloudStorage
 from airflow_gemini_batch.outputs.tables import BigQueryStorage
 from airflow_gemini_batch.outputs.usage import Usage, merge_usage
+from tests.benchmarks.statements import Recorder
 from tests.outputs.row_shapes import candidate
 from tests.outputs.usage_blocks import BLOCKS
 from tests.support.requests_data import storage_client, upload
@@ -96,6 +97,24 @@ def test_files_are_read_once_for_outcomes_and_tokens(in_files, bucket, mocker):
     assert storage.tally(GcsAddress(bucket, "out")).rows == 2
     assert storage.usage(GcsAddress(bucket, "out"))["gemini-2.5-flash"].rows == 2
     assert read.call_count == 2
+
+
+def test_table_is_read_once_for_outcomes_and_tokens(gemini_batch_stack):
+    dataset, asked = make_dataset(gemini_batch_stack), {"isbn": "STRING", "request": "STRING"}
+    keys = [{"isbn": str(number)} for number in range(len(ROWS) + 1)]
+    requests = fill(gemini_batch_stack, f"{dataset}.requests", asked, keys)
+    # One request has no answer, one has two, and nobody has asked for the last row.
+    came = [*keys[:-1], keys[0], {"isbn": "?"}]
+    rows = [{**row, **key} for row, key in zip([*ROWS, answered(4), answered(8)], came, strict=True)]
+    answers = {**asked, "response": "JSON", "status": "STRING"}
+    output = fill(gemini_batch_stack, f"{dataset}.answers", answers, rows)
+    storage = BigQueryStorage(bigquery_client(gemini_batch_stack))
+    with Recorder() as recorder:
+        summary = storage.summarize(BigQueryAddress.parse(output), [BigQueryAddress.parse(requests)])
+        usage = summary.count_usage()
+    assert (len(recorder.jobs), recorder.total("scans")) == (1, {"requests": 1, "answers": 1})
+    assert (summary.tally.rows, summary.tally.duplicates, summary.tally.unknown) == (len(keys), 1, 1)
+    assert usage == merge_usage(USAGE, {"gemini-2.5-flash": Usage(2, 12, 20)})
 
 
 def test_account_tells_the_tokens_of_rows_that_were_repeated_or_not_asked_for(

@@ -24,7 +24,6 @@ from airflow_gemini_batch.landing.bigquery.inputs import (
 )
 from airflow_gemini_batch.landing.bigquery.merge_sql import (
     BOUNDS,
-    CHANGES,
     LENGTHS,
     SHORTENED,
     UNFIT_KEYS,
@@ -144,7 +143,7 @@ class TableLanding:
         """Stage answers, check them, and merge them.
 
         One script does it all. Where tables have to be made or changed before, or a part of the target is enough,
-        another one stages and checks first; where answers in the target change, a further one merges them.
+        another one stages and checks first.
 
         :param stage: writes the staging table, which is to lie in a location; returns the statement that is still due.
         """
@@ -166,10 +165,8 @@ class TableLanding:
                 first = None
             if preparations:
                 self._run_past_rivals(script(*preparations), location)
-            counted = self._run_past_rivals(merge.adding_statement(), location, first)
+            counted = self._run_past_rivals(merge.merge_statement(), location, first)
             self._check(merge, counted)
-            if CHANGES in counted:
-                self._run_past_rivals(merge.merge_statement(), location)
         self._queries.log_billed("landing the answers")
         tally = Tally()
         for outcome in Outcome:

@@ -27,7 +27,6 @@ UNFIT_KEYS = {"NULL": "hold NULL", "twice": "occur more than once"}
 """What :func:`.unfit_keys_statement` calls an error of keys, and what it is."""
 
 # What stands in the place of outcomes beside these.
-CHANGES = "changes"
 LENGTHS = "lengths"
 SHORTENED = "shortened"
 BOUNDS = "bounds"
@@ -77,8 +76,8 @@ class Merge:
     without bookkeeping the target does not say how old its answers are.
 
     BigQuery bills a MERGE that could change rows for all columns of its target, also when it changes none. Most nights
-    only add answers. So :meth:`adding_statement` reads no more of the target than the keys and times of rows that have
-    landed before; where an answer has to change, it changes nothing, and tells. Then :meth:`merge_statement` is due.
+    only add answers. So :meth:`merge_statement` reads keys and times of the target first, and all of it only where an
+    answer has to change.
 
     :param key_types: GoogleSQL's types of the key columns.
     :param compares_lengths: whether the target has vectors whose lengths are told.
@@ -113,13 +112,13 @@ FROM (SELECT MIN({value}) AS least, MAX({value}) AS most FROM {self.staging.sql}
 WHERE least IS NOT NULL"""
         return Statement(sql)
 
-    def adding_statement(self) -> Statement:
+    def merge_statement(self) -> Statement:
         """Return the script that lands the staged rows unless something speaks against it, and counts them.
 
         Columns of the result: ``outcome``, ``row_count`` and ``messages``, of the staged rows by outcome. Of vectors
         there is also :data:`SHORTENED`, with the number of those that were cut. Where nothing has landed, there is also
-        the reason: :data:`CHANGES`, if an answer in the target has to change; an ``error`` of
-        :func:`.unfit_keys_statement` with its numbers; :data:`LENGTHS` with the two lengths as messages.
+        the reason: an ``error`` of :func:`.unfit_keys_statement` with its numbers, or :data:`LENGTHS` with the two
+        lengths as messages.
         """
         parameters = Parameters()
         more = ""
@@ -128,8 +127,12 @@ WHERE least IS NOT NULL"""
         return Statement(
             f"""BEGIN TRANSACTION;
 {self._known_rows(parameters)};
+IF (SELECT LOGICAL_OR({_KNOWN}.changes) AND LOGICAL_AND({_KNOWN}.stop IS NULL) FROM {_KNOWN}) THEN
+{self._change_answers(parameters)};
+ELSE
 {self._add_answers()};
-{self._merge_failures(f"NOT EXISTS (SELECT 1 FROM {_KNOWN} WHERE {_KNOWN}.stop IS NOT NULL)")};
+END IF;
+{self._merge_failures()};
 COMMIT TRANSACTION;
 {count_statement(self.staging, Tally.MAX_SAMPLES).sql}
 {more}UNION ALL
@@ -137,18 +140,6 @@ SELECT {_KNOWN}.stop, MAX({_KNOWN}.stop_count), ANY_VALUE({_KNOWN}.stop_messages
 FROM {_KNOWN}
 WHERE {_KNOWN}.stop IS NOT NULL
 GROUP BY {_KNOWN}.stop""",
-            parameters.values,
-        )
-
-    def merge_statement(self) -> Statement:
-        """Return the script that lands the staged rows, which have been checked, and changes answers in the target."""
-        parameters = Parameters()
-        return Statement(
-            f"""BEGIN TRANSACTION;
-{self._known_rows(parameters)};
-{self._merge_answers(parameters)};
-{self._merge_failures("TRUE")};
-COMMIT TRANSACTION;""",
             parameters.values,
         )
 
@@ -165,8 +156,9 @@ COMMIT TRANSACTION;""",
     def _known_rows(self, parameters: Parameters) -> str:
         """Return the statement that writes what the target knows of the staged keys, and what speaks against landing.
 
-        Columns of the temporary table: ``key_0``, ``key_1``, …, ``answered_time``; ``stop``, ``stop_count`` and
-        ``stop_messages``. A target of others may hold a key more than once, and the table has it once.
+        Columns of the temporary table: ``key_0``, ``key_1``, …, ``answered_time`` and ``changes``, whether the answer
+        has to change; ``stop``, ``stop_count`` and ``stop_messages``. A target of others may hold a key more than once,
+        and the table has it once.
         """
         time = f"{_TARGET}.batch_processed_time" if self.plan.bookkeeping else "CAST(NULL AS TIMESTAMP)"
         changes = f"LOGICAL_OR({_ANSWERED} AND {newer_wins(_STAGED_TIME, time)})"
@@ -180,15 +172,16 @@ COMMIT TRANSACTION;""",
             )
         no_key = ", ".join("NULL" for _ in self.plan.key)
         others = "".join(
-            f"\nUNION ALL\nSELECT {no_key}, NULL, error, key_count, sample_keys\nFROM (\n{stop}\n)"
+            f"\nUNION ALL\nSELECT {no_key}, NULL, NULL, error, key_count, sample_keys\nFROM (\n{stop}\n)"
             for stop in stops
         )
         return f"""CREATE TEMP TABLE {_KNOWN} AS
 SELECT
   {keys},
   MAX({time}) AS answered_time,
-  IF({changes}, '{CHANGES}', NULL) AS stop,
-  1 AS stop_count,
+  {changes} AS changes,
+  CAST(NULL AS STRING) AS stop,
+  0 AS stop_count,
   ARRAY<STRING>[] AS stop_messages
 FROM {self.target.sql} AS {_TARGET}
 JOIN {self.staging.sql} AS {_STAGED} ON {self._same_key(_TARGET)}{self._within(_TARGET, parameters)}
@@ -196,13 +189,12 @@ GROUP BY {", ".join(str(number + 1) for number in range(len(self.plan.key)))}{ot
 
     def _add_answers(self) -> str:
         absent = f"{_KNOWN}.key_0 IS NULL"
-        free = f"NOT EXISTS (SELECT 1 FROM {_KNOWN} WHERE {_KNOWN}.stop IS NOT NULL)"
         return f"""MERGE INTO {self.target.sql} AS {_TARGET}
-USING ({self._staged_beside_known(f"{_ANSWERED} AND {absent} AND {free}")}) AS {_STAGED}
+USING ({self._staged_beside_known(f"{_ANSWERED} AND {absent}")}) AS {_STAGED}
 ON FALSE
 {self._insert_answers()}"""
 
-    def _merge_answers(self, parameters: Parameters) -> str:
+    def _change_answers(self, parameters: Parameters) -> str:
         # In SET the alias would hide a column of the same name.
         rows = free_name(_TARGET, self._written)
         conditions = [
@@ -223,11 +215,8 @@ WHEN MATCHED AND {" AND ".join(conditions)} THEN
   INSERT ({", ".join(map(quoted, names))})
   VALUES ({", ".join(f"{_STAGED}.{quoted(name)}" for name in names)})"""
 
-    def _merge_failures(self, condition: str) -> str:
-        """Return the statement that merges failures, and takes out those of rows that are answered.
-
-        :param condition: of all changes.
-        """
+    def _merge_failures(self) -> str:
+        """Return the statement that merges failures, and takes out those of rows that are answered."""
 
         def new(name: str) -> str:
             return f"{_STAGED}.{quoted(STAGED_AS.get(name, name))}"
@@ -243,7 +232,7 @@ WHEN MATCHED AND {" AND ".join(conditions)} THEN
         # A failure that an answer in the target has overtaken is none.
         current = f"({_ANSWERED} OR {newer_wins(_STAGED_TIME, f'{_KNOWN}.answered_time')})"
         return f"""MERGE INTO {self.failed.sql} AS {_FAILED}
-USING ({self._staged_beside_known(f"{current} AND {condition}")}) AS {_STAGED}
+USING ({self._staged_beside_known(current)}) AS {_STAGED}
 ON {self._same_key(_FAILED)}
 WHEN MATCHED AND {_ANSWERED} AND {newer} THEN
   DELETE
@@ -254,6 +243,7 @@ WHEN NOT MATCHED AND NOT {_ANSWERED} THEN
   VALUES ({", ".join([*(f"{_STAGED}.{key}" for key in keys), *first.values()])})"""
 
     def _staged_beside_known(self, condition: str) -> str:
+        """Return the query for the staged rows that meet a condition, where nothing speaks against all rows."""
         same = " AND ".join(
             f"{_KNOWN}.{alias} = {_STAGED}.{quoted(name)}" for name, alias in self._aliases.items()
         )
@@ -261,7 +251,7 @@ WHEN NOT MATCHED AND NOT {_ANSWERED} THEN
   SELECT {_STAGED}.*
   FROM {self.staging.sql} AS {_STAGED}
   LEFT JOIN {_KNOWN} ON {same}
-  WHERE {condition}
+  WHERE {condition} AND NOT EXISTS (SELECT 1 FROM {_KNOWN} WHERE {_KNOWN}.stop IS NOT NULL)
 """
 
     def _same_key(self, rows: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.formats import JSON_LINES, Layout
 from airflow_gemini_batch.landing.files.matching import STAGED, staged_rows
@@ -18,9 +19,6 @@ from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
-
-_CALL_TIMEOUT = 60.0
-_LOAD_TIMEOUT = 3600.0
 
 
 def stage_files(
@@ -51,10 +49,10 @@ def stage_files(
         with JSON_LINES.writing(rows.database, file, Layout(columns, plan.key)) as write:
             for _ in rows.portions():
                 write(rows.database.sql(f"SELECT {values} FROM {STAGED}").to_arrow_table())
-        _load(plan, file, staging, bigquery_client)
+        _load(plan, file, staging, bigquery_client, log)
 
 
-def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client) -> None:
+def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigquery.Client, log: Log) -> None:
     from google.cloud.bigquery import LoadJobConfig, SchemaField, SourceFormat, Table, WriteDisposition
 
     schema = [
@@ -66,8 +64,8 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
     table = Table(staging.dotted, schema=schema)
     # A load job can't ask for a table that expires.
     table.expires = datetime.now(UTC) + timedelta(days=1)
-    client.delete_table(table, not_found_ok=True, timeout=_CALL_TIMEOUT)
-    client.create_table(table, timeout=_CALL_TIMEOUT)
+    client.delete_table(table, not_found_ok=True, timeout=CALL_TIMEOUT)
+    client.create_table(table, timeout=CALL_TIMEOUT)
     config = LoadJobConfig(
         schema=schema,
         source_format=SourceFormat.NEWLINE_DELIMITED_JSON,
@@ -75,4 +73,4 @@ def _load(plan: LandingPlan, file: Path, staging: BigQueryAddress, client: bigqu
     )
     with file.open("rb") as stream:
         job = client.load_table_from_file(stream, staging.dotted, rewind=True, job_config=config)
-    job.result(timeout=_LOAD_TIMEOUT)
+    Queries(client, log).wait(job)

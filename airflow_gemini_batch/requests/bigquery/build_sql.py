@@ -7,7 +7,7 @@ columns are quoted; only a source query becomes part of a statement, in brackets
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -61,7 +61,6 @@ class RequestRows:
     :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
     :param failed: likewise of the rows whose request has failed for good.
     :param given: values of the parameters of ``rows``.
-    :param are_sorted: whether ``rows`` gives the rows that are asked and no others.
     """
 
     plan: BuildPlan
@@ -70,64 +69,58 @@ class RequestRows:
     done: str = NOTHING_DONE
     failed: str = NOTHING_DONE
     given: Mapping[str, Any] = field(default_factory=dict)
-    are_sorted: bool = False
 
-    @property
-    def is_recursive(self) -> bool:
-        """Whether the query may begin with WITH RECURSIVE; a name or a text with this word does no harm."""
-        return not self.are_sorted and "recursive" in self.rows.lower()
-
-    def sorted_in(self, table: BigQueryAddress) -> RequestRows:
-        """Return the rows that are asked, out of the table that :func:`sorting_statement` has written."""
+    def sorted_in(self, table: str) -> RequestRows:
+        """Return the rows that are asked, and no others, out of the table that :func:`sorting_statements` write."""
         columns = dict(zip(self.plan.key, key_names(self.plan), strict=True)) | _text_columns(self.plan)
         selected = ", ".join(f"{ROWS}.{kept} AS {quoted(name)}" for name, kept in columns.items())
         types = {name: self.types[name] if name in self.plan.key else "STRING" for name in columns}
-        rows = f"SELECT {selected} FROM {table.sql} AS {ROWS} WHERE {ROWS}.{ASKED}"
-        return RequestRows(self.plan, rows, ColumnTypes(types), are_sorted=True)
+        rows = f"SELECT {selected} FROM {table} AS {ROWS} WHERE {ROWS}.{ASKED}"
+        return RequestRows(self.plan, rows, ColumnTypes(types))
 
 
-def preview_statement(request_rows: RequestRows) -> Statement:
-    """Return the statement that counts the rows by state.
+def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool = False) -> list[Statement]:
+    """Return the statements that read the rows once, write them to a table, sorted, and count them by state.
 
-    Columns of the result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
+    The table has a row for each row that was read, with the values of those that are asked, for
+    :meth:`RequestRows.sorted_in`. It holds what requests are made of, not the requests: most of a request is the same
+    for all rows, and reading it from the table would be billed for each.
+
+    Columns of the last statement's result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
     :class:`~airflow_gemini_batch.requests.spec.BadRow`) and ``row_count``; of rows that are asked ``characters`` (of
     the texts), ``files`` and ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad
     rows ``sample_keys``, some different ones.
-    """
-    parameters = Parameters()
-    clauses = sorted_clauses(request_rows, parameters)
-    counts = _counts(f"(\nSELECT\n  {_items(_COUNTED)}\nFROM sorted_rows\n)")
-    return Statement(
-        f"{recursion(request_rows)}WITH {clauses}\n{counts}", parameters.values, request_rows.given
-    )
 
-
-def sorting_statement(request_rows: RequestRows, table: BigQueryAddress) -> Statement:
-    """Return the script that reads the rows once, writes them to a table, sorted, and counts them by state.
-
-    The table has a row for each row that was read, with the values of those that are asked, for
-    :meth:`RequestRows.sorted_in`; it expires after a day. It holds what requests are made of, not the requests: most of
-    a request is the same for all rows, and reading it from the table would be billed for each.
-
-    The result is that of :func:`preview_statement`.
+    :param table: as it stands in a statement.
+    :param temporary: make a temporary table; another one is replaced if it exists, and expires after a day.
     """
     parameters, plan = Parameters(), request_rows.plan
     texts = {
         kept: text_of(name, request_rows.types[name], ROWS) for name, kept in _text_columns(plan).items()
     }
     kept = {name: f"IF({ASKED}, {name}, NULL)" for name in (*key_names(plan), *texts)}
-    return Statement(
-        f"""{recursion(request_rows)}CREATE OR REPLACE TABLE {table.sql}
-{_FOR_A_DAY}
+    create = f"TEMP TABLE {table}" if temporary else f"OR REPLACE TABLE {table}\n{_FOR_A_DAY}"
+    first, rows = [], request_rows.rows
+    # BigQuery takes WITH RECURSIVE at the top level of a statement only. A name or a text with this word does no harm.
+    if "recursive" in rows.lower():
+        first = [Statement(f"CREATE TEMP TABLE {_RECURSIVE_ROWS} AS\n{rows}\n", {}, request_rows.given)]
+        request_rows = replace(request_rows, rows=f"SELECT * FROM {_RECURSIVE_ROWS}")
+    sorting = f"""CREATE {create}
 AS
-WITH {sorted_clauses(request_rows, parameters, texts)}
+WITH {_sorted_clauses(request_rows, parameters, texts)}
 SELECT
   {_items({**_COUNTED, **kept})}
-FROM sorted_rows;
-{_counts(table.sql)}""",
-        parameters.values,
-        request_rows.given,
-    )
+FROM sorted_rows"""
+    counting = f"""SELECT
+  state,
+  COUNT(*) AS row_count,
+  SUM(characters) AS characters,
+  SUM(files) AS files,
+  BIT_XOR(digest) AS digest,
+  ARRAY_AGG(bad_key IGNORE NULLS ORDER BY bad_key LIMIT {SHOWN_KEYS}) AS sample_keys
+FROM {table}
+GROUP BY state"""
+    return [*first, Statement(sorting, parameters.values, request_rows.given), Statement(counting)]
 
 
 def _text_columns(plan: BuildPlan) -> dict[str, str]:
@@ -145,19 +138,6 @@ def _items(expressions: Mapping[str, str]) -> str:
     return ",\n  ".join(f"{expression} AS {name}" for name, expression in expressions.items())
 
 
-def _counts(rows: str) -> str:
-    """Return the query that counts sorted rows, of a table or a query; no aggregate holds more than it returns."""
-    return f"""SELECT
-  state,
-  COUNT(*) AS row_count,
-  SUM(characters) AS characters,
-  SUM(files) AS files,
-  BIT_XOR(digest) AS digest,
-  ARRAY_AGG(bad_key IGNORE NULLS ORDER BY bad_key LIMIT {SHOWN_KEYS}) AS sample_keys
-FROM {rows}
-GROUP BY state"""
-
-
 def collecting_statement(marks: Sequence[str], table: BigQueryAddress) -> Statement:
     """Return the statement that writes what some queries for done rows give to a table that expires after a day."""
     return Statement(f"CREATE OR REPLACE TABLE {table.sql}\n{_FOR_A_DAY}\nAS\n{any_of(marks)}")
@@ -168,19 +148,7 @@ def any_of(marks: Sequence[str]) -> str:
     return "\n  UNION DISTINCT\n  ".join(marks) or NOTHING_DONE
 
 
-def recursion(request_rows: RequestRows) -> str:
-    """Return what stands before a statement over rows of a recursive query: a temporary table of them.
-
-    BigQuery takes WITH RECURSIVE at the top level of a statement only.
-    """
-    if not request_rows.is_recursive:
-        return ""
-    return f"CREATE TEMP TABLE {_RECURSIVE_ROWS} AS\n{request_rows.rows}\n;\n"
-
-
-def sorted_clauses(
-    request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str] = MappingProxyType({})
-) -> str:
+def _sorted_clauses(request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str]) -> str:
     """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked.
 
     :param more: expressions over :data:`.expressions.ROWS` for further columns, by name.
@@ -213,7 +181,7 @@ def request_clauses(
 ) -> str:
     """Return the WITH clauses that make requests of the rows; the last one is ``fingerprinted``.
 
-    :param more: as for :func:`sorted_clauses`.
+    :param more: as for :func:`_sorted_clauses`.
     """
     plan, types = request_rows.plan, request_rows.types
     keys, slots = key_names(plan), named_slots(plan.template)
@@ -229,10 +197,9 @@ def request_clauses(
     characters = [f"LENGTH({name})" for name, slot in slots.items() if isinstance(slot, TextSlot)]
     files = [f"IF({name} != '', 1, 0)" for name, slot in slots.items() if isinstance(slot, MediaSlot)]
     model = parameters.bind(fingerprint_prefix(plan.model_key).decode())
-    rows = f"SELECT * FROM {_RECURSIVE_ROWS}" if request_rows.is_recursive else request_rows.rows
     # A source query may end in a comment, hence the line ends around it.
     return f"""source_rows AS (
-{rows}
+{request_rows.rows}
 ), filled AS (
   SELECT
     {columns}

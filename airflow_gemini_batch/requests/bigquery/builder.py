@@ -8,7 +8,8 @@ same requests are the same objects. What such an export left behind is for the b
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,16 +20,19 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import listed
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
+from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT
+from airflow_gemini_batch.gcp.statements import script
 from airflow_gemini_batch.gcp.tables import Tables
+from airflow_gemini_batch.requests.bigquery.build_sql import RequestRows, sorting_statements
 from airflow_gemini_batch.requests.bigquery.preview import BigQueryBuild, BuildPreview
 from airflow_gemini_batch.requests.bigquery.write_sql import build_statement, export_statement
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import BuildReport
 
 if TYPE_CHECKING:
     from google.cloud import bigquery, storage
+    from google.cloud.bigquery.table import RowIterator
 
 _LEAST_LIFE = timedelta(days=5)
 """A job may wait for four days before it reads its source; a table that ends sooner is replaced."""
@@ -65,8 +69,22 @@ class TableBuild(BigQueryBuild[BigQueryAddress]):
             self._log.info("wrote requests to %s", listed(map(str, missing.values())))
         return replace(preview.report, sources=tuple(map(str, addresses)))
 
-    def _dataset(self, _: BuildPlan, destination: BigQueryAddress, __: str | None) -> BigQueryAddress:
-        return destination
+    @contextmanager
+    def _sorted(
+        self, request_rows: RequestRows, destination: BigQueryAddress, location: str | None, where: str
+    ) -> Iterator[tuple[RequestRows, RowIterator]]:
+        """Sort the rows into a table beside the requests, which is dropped afterwards."""
+        from google.api_core.exceptions import GoogleAPICallError
+
+        table = destination.with_table(f"sorted_{uuid.uuid4().hex[:12]}")
+        try:
+            states = self._run(script(*sorting_statements(request_rows, table.sql)), location, where)
+            yield request_rows.sorted_in(table.sql), states
+        finally:
+            try:
+                self._client.delete_table(table.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
+            except GoogleAPICallError as error:
+                self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
 
     def _location(self, destination: BigQueryAddress) -> str:
         from google.api_core.exceptions import NotFound
@@ -92,14 +110,17 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
     def _location(self, destination: GcsAddress) -> None:
         StorageObjects(self._storage).check_destination(destination)
 
-    def _dataset(self, plan: BuildPlan, _: GcsAddress, location: str | None) -> BigQueryAddress | None:
-        """Return the target's dataset, where there is one and the rows are in its location."""
-        if plan.target is None or not plan.target.startswith("bq://"):
-            return None
-        with as_invalid_request("target"):
-            dataset = BigQueryAddress.parse(plan.target).with_table("")
-        there = Tables(self._client).dataset_location(dataset)
-        return dataset if there and location and there.lower() == location.lower() else None
+    @contextmanager
+    def _sorted(
+        self, request_rows: RequestRows, _: GcsAddress, location: str | None, where: str
+    ) -> Iterator[tuple[RequestRows, RowIterator]]:
+        """Sort the rows into a temporary table: an export need not have a dataset where it may make tables."""
+        table = f"sorted_{uuid.uuid4().hex[:12]}"
+        with self._queries.session():
+            # One by one, since what a script has made may end with it.
+            for statement in sorting_statements(request_rows, table, temporary=True):
+                states = self._run(statement, location, where)
+            yield request_rows.sorted_in(table), states
 
     def _write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report."""
@@ -111,19 +132,12 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
         return replace(preview.report, sources=sources)
 
     def _export(self, preview: BuildPreview, folder: GcsAddress) -> JobFiles:
-        """Write the files of all jobs and return them, when they hold what was counted."""
+        """Write the files of all jobs and return them."""
         attempt = folder.child(uuid.uuid4().hex[:12])
         patterns = [attempt.child(f"{number}-*.jsonl") for number in range(1, preview.sharding.count + 1)]
         statement = export_statement(preview.request_rows, patterns, preview.sharding)
-        counted = list(self._run(statement, preview.location, preview.where))
-        wanted, written = preview.report.requests, counted[0]["row_count"] if counted else None
-        if not preview.request_rows.are_sorted and written != wanted:
-            raise SourceNotReadyError(
-                f"{preview.where} changed while it was read: {wanted} requests were counted and {written} "
-                "written. Nothing was submitted; the next try reads again. If the source is a query with LIMIT or "
-                "RAND(), let it give the same rows each time, with ORDER BY"
-            )
-        self._log.info("wrote %s requests to %s", wanted, attempt)
+        self._run(statement, preview.location, preview.where)
+        self._log.info("wrote %s requests to %s", preview.report.requests, attempt)
         return [[file for file, size in self._files(pattern).items() if size] for pattern in patterns]
 
     def _files(self, folder: GcsAddress) -> dict[str, int]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -29,8 +28,6 @@ from airflow_gemini_batch.requests.bigquery.build_sql import (
     RequestRows,
     any_of,
     collecting_statement,
-    preview_statement,
-    sorting_statement,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, request_columns
@@ -102,10 +99,10 @@ class BigQueryBuild(ABC, Generic[Destination]):
         """
 
     @abstractmethod
-    def _dataset(
-        self, plan: BuildPlan, destination: Destination, location: str | None
-    ) -> BigQueryAddress | None:
-        """Return the dataset for the table of sorted rows; ``None`` if there is none, and the source is read twice."""
+    def _sorted(
+        self, request_rows: RequestRows, destination: Destination, location: str | None, where: str
+    ) -> AbstractContextManager[tuple[RequestRows, RowIterator]]:
+        """Run :func:`.sorting_statements`; give the rows that are asked, and the numbers of all rows by state."""
 
     @abstractmethod
     def _write(self, preview: BuildPreview, destination: Destination) -> BuildReport:
@@ -125,49 +122,12 @@ class BigQueryBuild(ABC, Generic[Destination]):
         request_rows = RequestRows(
             plan, rows, types, self._done(plan, destination, location), self._failed(plan, location), given
         )
-        with self._sorted(request_rows, destination, location, where) as (asked, states):
+        with self._sorted(request_rows, destination, location, where) as (asked, counts):
+            states = {row["state"]: row for row in counts}
             report, digest = self._counted(plan, types, states, where)
             written = self._write(BuildPreview(report, where, asked, location, digest), destination)
         self._queries.log_billed("building the requests")
         return written
-
-    @contextmanager
-    def _sorted(
-        self, request_rows: RequestRows, destination: Destination, location: str | None, where: str
-    ) -> Iterator[tuple[RequestRows, Mapping[str, Row]]]:
-        """Give the rows that are asked, and the numbers of all rows by state."""
-        from google.api_core.exceptions import Forbidden
-
-        dataset = self._dataset(request_rows.plan, destination, location)
-        with ExitStack() as afterwards:
-            if dataset is not None:
-                table = dataset.with_table(f"sorted_{uuid.uuid4().hex[:12]}")
-                try:
-                    states = self._states(sorting_statement(request_rows, table), location, where)
-                except Forbidden as error:
-                    if dataset == destination:
-                        raise
-                    self._log.info(
-                        "The source is read twice, since no table can be made in %s: %s", dataset, error
-                    )
-                    dataset = None
-                else:
-                    afterwards.callback(self._drop, table)
-                    request_rows = request_rows.sorted_in(table)
-            if dataset is None:
-                states = self._states(preview_statement(request_rows), location, where)
-            yield request_rows, states
-
-    def _drop(self, table: BigQueryAddress) -> None:
-        from google.api_core.exceptions import GoogleAPICallError
-
-        try:
-            self._client.delete_table(table.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
-        except GoogleAPICallError as error:
-            self._log.warning("%s could not be dropped and expires in a day: %s", table, error)
-
-    def _states(self, statement: Statement, location: str | None, where: str) -> dict[str, Row]:
-        return {row["state"]: row for row in self._run(statement, location, where)}
 
     def _counted(
         self, plan: BuildPlan, types: ColumnTypes, states: Mapping[str, Row], where: str

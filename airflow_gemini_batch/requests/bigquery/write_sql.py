@@ -16,12 +16,9 @@ from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, SHARD_COLUMN
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.requests.bigquery.build_sql import (
-    ASKED,
     RequestRows,
     key_names,
-    recursion,
     request_clauses,
-    sorted_clauses,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import field_value, quoted
 from airflow_gemini_batch.requests.spec import BuildPlan
@@ -54,7 +51,7 @@ class Sharding:
 
     @property
     def expression(self) -> str:
-        """The number of a row's job, from 0, among the sorted rows that are asked."""
+        """The number of a row's job, from 0, among the rows that are asked."""
         if self._are_numbered:
             return f"MOD(ROW_NUMBER() OVER (ORDER BY key_text), {self.count})"
         return f"ABS(MOD(FARM_FINGERPRINT(key_text), {self.count}))"
@@ -73,6 +70,7 @@ def build_statement(
 ) -> Statement:
     """Return the statement, or script, that writes request tables.
 
+    :param request_rows: the rows that are asked, and no others, as :meth:`.RequestRows.sorted_in` gives them.
     :param tables: the tables to write, by the number of the job from 0.
     :param replace: those of them to replace when they exist; other tables that exist are kept as they are.
     """
@@ -91,6 +89,7 @@ def export_statement(
 ) -> Statement:
     """Return the statement, or script, that writes request files, each line an object of ``key`` and ``request``.
 
+    :param request_rows: as for :func:`build_statement`.
     :param patterns: names of the files of each job, with one ``*`` for their numbers; nothing may be there.
     """
     parameters = Parameters()
@@ -125,38 +124,23 @@ def _writing(
     parameters: Parameters,
     sharding: Sharding,
 ) -> Statement:
-    """Return what writes these columns, expressions and names, of the rows that are asked.
+    """Return what writes these columns, expressions and names, of the rows.
 
     :param writes: what stands before the query of each job's requests, by the job's number.
 
-    Several jobs, and rows that are read here only, are a script: the requests are made once, into a temporary table
-    with a partition for each job. It ends with the number of rows in that table.
+    For several jobs it is a script: the requests are made once, into a temporary table with a partition for each job.
     """
-    is_script = sharding.count > 1 or not request_rows.are_sorted
     selected = ",\n  ".join(f"{expression} AS {quoted(name)}" for expression, name in columns)
-    if is_script:
+    if sharding.count > 1:
         selected += f",\n  {sharding.expression} AS {SHARD_COLUMN}"
-    if request_rows.are_sorted:
-        clauses, asked = request_clauses(request_rows, parameters), "FROM fingerprinted"
-    else:
-        clauses, asked = sorted_clauses(request_rows, parameters), f"FROM sorted_rows\nWHERE {ASKED}"
-    rows = f"WITH {clauses}\nSELECT\n  {selected}\n{asked}"
-    if not is_script:
+    rows = f"WITH {request_clauses(request_rows, parameters)}\nSELECT\n  {selected}\nFROM fingerprinted"
+    if sharding.count == 1:
         (write,) = writes.values()
-        return Statement(f"{write}\n{rows}", parameters.values, request_rows.given)
+        return Statement(f"{write}\n{rows}", parameters.values)
     parts = (
         f"{write}\nSELECT * EXCEPT ({SHARD_COLUMN}) FROM asked_rows WHERE {SHARD_COLUMN} = {shard}"
         for shard, write in writes.items()
     )
     partitions = f"PARTITION BY RANGE_BUCKET({SHARD_COLUMN}, GENERATE_ARRAY(0, {sharding.count}, 1))"
-    return Statement(
-        ";\n".join(
-            [
-                f"{recursion(request_rows)}CREATE TEMP TABLE asked_rows {partitions} AS\n{rows}",
-                *parts,
-                "SELECT COUNT(*) AS row_count FROM asked_rows",
-            ]
-        ),
-        parameters.values,
-        request_rows.given,
-    )
+    sql = ";\n".join([f"CREATE TEMP TABLE asked_rows {partitions} AS\n{rows}", *parts])
+    return Statement(sql, parameters.values)

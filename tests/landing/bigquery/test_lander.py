@@ -231,7 +231,7 @@ def test_no_jobs_land_nothing(landing):
 @pytest.mark.parametrize("fails", [False, True], ids=["landed", "failed"])
 def test_staging_table_is_dropped(landing, fails, monkeypatch):
     if fails:
-        monkeypatch.setattr(lander.Merge, "adding_statement", lambda _: None)
+        monkeypatch.setattr(lander.Merge, "merge_statement", lambda _: None)
         with pytest.raises(AttributeError):
             landing.land(TEXT, ("978-1", good("A")))
     else:

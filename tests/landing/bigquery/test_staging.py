@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import re
 
 import pytest
+from google.cloud.bigquery import LoadJob
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.landing.bigquery.lander import TableLanding
@@ -15,6 +17,7 @@ from airflow_gemini_batch.landing.bigquery.targets import column_types
 from airflow_gemini_batch.landing.plan import staging_columns
 from tests.landing.answer_files import AnswerFiles, line
 from tests.landing.landings import DAY, JOB, NASTY, bad, good, plan_of
+from tests.support.slow_jobs import slow_jobs
 from tests.support.tables import bigquery_client, make_dataset, read
 
 PLAN = plan_of(
@@ -89,3 +92,10 @@ def test_staged_rows_land_in_the_table(gemini_batch_stack, target, manifest):
             "missing",
             "rejected",
         ]
+
+
+def test_load_job_that_takes_long_is_told(gemini_batch_stack, target, manifest, caplog):
+    caplog.set_level(logging.INFO)
+    with slow_jobs(LoadJob):
+        stage(gemini_batch_stack, target, manifest)
+    assert re.search(r"The BigQuery job \S+ is still running after 0 s$", caplog.text, re.MULTILINE)

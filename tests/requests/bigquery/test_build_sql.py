@@ -9,8 +9,8 @@ import pytest
 from google.cloud.bigquery import SchemaField, Table
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.gcp.statements import Parameters
-from airflow_gemini_batch.requests.bigquery.build_sql import RequestRows, preview_statement, sorting_statement
+from airflow_gemini_batch.gcp.statements import Parameters, script
+from airflow_gemini_batch.requests.bigquery.build_sql import RequestRows, sorting_statements
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, request_columns
 from airflow_gemini_batch.requests.done import done_query
 from tests.requests.plans import plan
@@ -26,18 +26,21 @@ def asked(**options):
     return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES)
 
 
-SORTED = BigQueryAddress.parse("bq://demo-project.books.sorted_1")
+SORTED = "`demo-project.books.sorted_1`"
+
+
+def sorting(rows, **options):
+    return script(*sorting_statements(rows, SORTED, **options))
 
 
 def statements(rows):
     return [
-        preview_statement(rows),
-        sorting_statement(rows, SORTED),
+        sorting(rows),
         build_statement(rows.sorted_in(SORTED), {0: TABLE}, ONE_JOB),
     ]
 
 
-@pytest.mark.parametrize("which", range(3), ids=["survey", "sorting", "build"])
+@pytest.mark.parametrize("which", range(2), ids=["sorting", "build"])
 def test_what_the_user_wrote_travels_in_parameters(which):
     rows = asked(
         prompt=f"{NASTY} [[ title | {NASTY} ]]",
@@ -52,7 +55,7 @@ def test_what_the_user_wrote_travels_in_parameters(which):
 
 
 def test_sorted_rows_have_a_state_and_what_is_needed_of_those_that_are_asked():
-    sql = sorting_statement(asked(prompt="[[ title ]] ([[ year ]], [[ isbn ]])"), SORTED).sql
+    sql = sorting(asked(prompt="[[ title ]] ([[ year ]], [[ isbn ]])")).sql
     assert sql.startswith(
         "CREATE OR REPLACE TABLE `demo-project.books.sorted_1`\n"
         "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))\n"
@@ -102,7 +105,7 @@ def test_tables_of_several_jobs_are_cut_from_rows_that_are_read_once():
     tables = {number: TABLE.with_table(f"part_{number}") for number in (0, 2)}
     rows = asked().sorted_in(SORTED)
     sql = build_statement(rows, tables, Sharding(250, 100), replace={tables[2]}).sql
-    first, *parts, last = sql.split(";\n")
+    first, *parts = sql.split(";\n")
     assert first.startswith(
         "CREATE TEMP TABLE asked_rows PARTITION BY RANGE_BUCKET(batch_shard, GENERATE_ARRAY(0, 3, 1)) AS\n"
         "WITH source_rows AS ("
@@ -115,7 +118,6 @@ def test_tables_of_several_jobs_are_cut_from_rows_that_are_read_once():
     assert [part.rpartition("AS\n")[2] for part in parts] == [
         f"SELECT * EXCEPT (batch_shard) FROM asked_rows WHERE batch_shard = {number}" for number in tables
     ]
-    assert last == "SELECT COUNT(*) AS row_count FROM asked_rows"
 
 
 @pytest.mark.parametrize(
@@ -138,14 +140,14 @@ def test_requests_are_divided_among_as_few_jobs_as_hold_them(
     assert expression is None or sharding.expression == expression
 
 
-def test_survey_only_reads():
-    sql = preview_statement(asked()).sql
-    assert sql.startswith("WITH source_rows AS (")
-    assert not re.search(r"\b(CREATE|INSERT|MERGE|DELETE|UPDATE)\b", sql)
+def test_temporary_table_of_sorted_rows_holds_the_same():
+    for_a_day = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))\n"
+    kept = sorting(asked()).sql.replace("CREATE OR REPLACE TABLE", "CREATE TEMP TABLE").replace(for_a_day, "")
+    assert sorting(asked(), temporary=True).sql == kept
 
 
 def test_fingerprint_is_of_the_plain_model_name_and_the_request():
-    statement = preview_statement(asked())
+    statement = sorting(asked())
     (name,) = [name for name, value in statement.parameters.items() if value == "gemini-2.5-flash\n"]
     assert f"SUBSTR(TO_HEX(SHA256(CONCAT(@{name}, request))), 1, 32) AS fingerprint" in statement.sql
 
@@ -153,7 +155,7 @@ def test_fingerprint_is_of_the_plain_model_name_and_the_request():
 def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
     schema = [SchemaField("isbn", "INTEGER"), SchemaField("batch_fingerprint", "STRING")]
     done = done_query(TARGET, Table(TARGET.dotted, schema), ("isbn",))
-    sql = preview_statement(replace(asked(), done=done)).sql
+    sql = sorting(replace(asked(), done=done)).sql
     assert (
         "done AS (\n  SELECT DISTINCT\n    CAST(gemini_batch_rows.`isbn` AS STRING) AS key_text,\n"
         "    gemini_batch_rows.`batch_fingerprint` AS fingerprint\n"
@@ -166,7 +168,7 @@ def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
 def test_query_that_ends_in_a_comment_does_not_hide_the_rest():
     rows = RequestRows(plan(), "WITH x AS (SELECT 1) SELECT * FROM x -- all", TYPES)
     assert "WITH source_rows AS (\nWITH x AS (SELECT 1) SELECT * FROM x -- all\n), filled AS (" in (
-        preview_statement(rows).sql
+        sorting(rows).sql
     )
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 import orjson
 import pytest
-from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Bucket
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import sent_key, text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
-from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.bigquery.builder import RECORD, ExportBuild
 from airflow_gemini_batch.requests.forms import row_faults
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
@@ -140,51 +140,43 @@ def test_of_two_exports_at_once_one_is_taken(monkeypatch, client, objects, folde
     assert slow.run(gemini_embedding_plan(), source, folder) == overtaken.first
 
 
-def test_source_that_changes_meanwhile_is_read_again_by_the_next_try(
-    gemini_batch_stack, export, folder, table
-):
+def test_source_that_changes_meanwhile_was_read_before(gemini_batch_stack, export, folder, table, written):
     source = table([{"isbn": "a", "title": "x"}])
 
     def change(number: int, _: str) -> None:
         if number == 1:
             fill(gemini_batch_stack, str(source.address), BOOKS, [{"isbn": "b", "title": "y"}])
 
-    with (
-        before_statements(change),
-        pytest.raises(SourceNotReadyError, match="1 requests were counted and 2 written"),
-    ):
-        export.run(gemini_embedding_plan(), source, folder)
+    with before_statements(change):
+        report = export.run(gemini_embedding_plan(), source, folder)
+    assert (report.requests, written(report).keys()) == (1, {"a"})
     assert export.run(gemini_embedding_plan(), source, folder).requests == 2
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_source_is_read_once_where_the_target_is_a_table(
-    client, export, folder, table, dataset, written, shards
-):
+@pytest.mark.parametrize("query", ["", "SELECT * FROM {}", "WITH RECURSIVE x AS (SELECT 1) SELECT * FROM {}"])
+def test_source_and_target_are_read_once(client, export, folder, table, dataset, written, shards, query):
     source = table([{"isbn": isbn, "title": isbn} for isbn in "abc"])
+    if query:
+        source = parse_row_source(query.format(source.address.sql))
     target = table([], {**BOOKS, "batch_fingerprint": "STRING"}, name="enriched")
     plan = gemini_embedding_plan(target=str(target.address), shard_rows=3 // shards)
     with Recorder() as recorder:
         report = export.run(plan, source, folder)
     assert (len(report.sources), written(report).keys()) == (shards, set("abc"))
-    assert len(recorder.jobs) == 2
     scans = recorder.total("scans")
     assert (scans["books"], scans["enriched"]) == (1, 1)
     assert {one.table_id for one in client.list_tables(dataset.dotted)} == {"books", "enriched"}
 
 
-def test_source_is_read_twice_where_no_table_can_be_made(export, folder, table, dataset, written, caplog):
-    caplog.set_level(logging.INFO)
-    source = table([{"isbn": "a", "title": "x"}])
-
-    def forbid(number: int, _: str) -> None:
-        if number == 0:
-            raise Forbidden("bigquery.tables.create denied")
-
-    with before_statements(forbid):
-        report = export.run(gemini_embedding_plan(target=f"{dataset}.enriched"), source, folder)
-    assert written(report).keys() == {"a"}
-    assert f"The source is read twice, since no table can be made in {dataset}" in caplog.text
+@pytest.mark.parametrize("title", ["x", " "], ids=["good", "bad"])
+def test_session_ends_with_the_export(export, folder, table, title):
+    source = table([{"isbn": "a", "title": title}])
+    sent: list[str] = []
+    refused = nullcontext() if title == "x" else pytest.raises(InvalidRequestError)
+    with before_statements(lambda _, sql: sent.append(sql)), refused:
+        export.run(gemini_embedding_plan("[[ title ]]"), source, folder)
+    assert sent[-1] == "CALL BQ.ABORT_SESSION()"
 
 
 def test_many_rows_are_divided_among_jobs(export, folder, written, gemini_batch_stack):

@@ -152,7 +152,7 @@ def test_source_and_target_are_read_once_whatever_the_number_of_jobs(build, data
     assert sum(written[address.rpartition(".")[2]] for address in report.sources) == 5
     assert written["asked_rows"] == (5 if shards > 1 else 0)
     # The requests of a job are read from where they are alone.
-    assert recorder.total("read_rows")["asked_rows"] == (5 + 5 if shards > 1 else 0)
+    assert recorder.total("read_rows")["asked_rows"] == (5 if shards > 1 else 0)
 
 
 def test_without_new_rows_nothing_but_the_source_is_read(build, dataset, table):

@@ -22,7 +22,7 @@ from tests.support.limited_process import run_limited
 
 MEGABYTE = 2**20
 
-# What a reader may take besides the program itself. The README says so. Large pages of Parquet take more than the rest.
+# What a reader may take besides the program itself: see docs/limits.md. Large pages of Parquet take more than the rest.
 ALLOWED = 2**30
 NEEDED = 2**29
 LARGE = 3 * 2**28

@@ -6,6 +6,7 @@
 - ``refusals``, ``columns``, ``matches``: GoogleSQL that BigQuery refuses
 - ``tables``, ``ddl``: types, options, row counts and etags of tables
 - ``jobs``: destinations, job ids and locations
+- ``sessions``: temporary tables
 - ``loads`` (with ``sources``, ``objects``, ``destinations``), ``streaming``: rows from files and from insertAll
 - ``exports``: rows into files
 - ``http``, ``partitions``: what only the request shows
@@ -41,12 +42,26 @@ def close_gaps() -> None:
             jobs,
             loads,
             refusals,
+            sessions,
             speed,
             statements,
             streaming,
             tables,
         )
 
-        for module in (speed, engine, statements, refusals, tables, ddl, jobs, loads, exports, streaming):
+        modules = (
+            speed,
+            engine,
+            statements,
+            refusals,
+            tables,
+            ddl,
+            jobs,
+            sessions,
+            loads,
+            exports,
+            streaming,
+        )
+        for module in modules:
             for correct in module.CORRECTIONS:
                 correct()

@@ -6,13 +6,11 @@ Most are made on the syntax tree of the statement as it came in, before bqemulat
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import duckdb
 import sqlglot
@@ -93,29 +91,6 @@ def bind_parameters() -> None:
     replace("bqemulator.jobs.executor", "_run_query_body", keep)
     for module in ("bqemulator.jobs.executor", "bqemulator.scripting.interpreter"):
         replace(module, "bind_parameters", make)
-
-
-def end_temporary_tables() -> None:
-    """Drop a script's temporary tables when it ends, and run one script at a time; all of them shared these tables."""
-    temporary = "SELECT table_name FROM duckdb_tables() WHERE temporary AND schema_name = 'main'"
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def run(interpreter: Any, source: str, context: Any) -> Any:
-            engine = context.engine
-            lock = _SCRIPTS.setdefault(engine, asyncio.Lock())
-            async with lock:
-                try:
-                    return await original(interpreter, source, context)
-                finally:
-                    for (name,) in engine.execute(temporary).fetchall():
-                        engine.execute(f'DROP TABLE temp.main."{name}"')
-
-        return run
-
-    replace("bqemulator.jobs.executor", "_run_script", make)
-
-
-_SCRIPTS: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
 
 
 def rewrite_statements() -> None:
@@ -283,6 +258,5 @@ _REWRITES: tuple[Callable[[exp.Expr, str, Any], None], ...] = (
 CORRECTIONS = (
     translate_without_annotation,
     bind_parameters,
-    end_temporary_tables,
     rewrite_statements,
 )
