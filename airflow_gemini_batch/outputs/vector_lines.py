@@ -59,7 +59,10 @@ _PLAIN_FORMS: Mapping[ModelFamily, _PlainForm] = {
         f"""STRUCT(
   tokenCount JSON, usageMetadata JSON, truncated JSON, embedding {_EMBEDDING}, embeddings {_EMBEDDING}[]
 )""",
-        "COALESCE(fields.embedding, fields.embeddings[1])",
+        # Of rows that are all alike nothing is copied.
+        """CASE
+    WHEN fields.embeddings IS NULL THEN fields.embedding ELSE COALESCE(fields.embedding, fields.embeddings[1])
+  END""",
         (("fields.tokenCount", "$"), ("fields.usageMetadata", "$.promptTokenCount")),
         "fields.truncated",
     ),

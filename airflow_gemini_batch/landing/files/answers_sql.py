@@ -48,6 +48,8 @@ def answers_query(plan: LandingPlan, vector_type: str) -> str:
     is ok), ``left_text``, ``shortened`` (whether a vector came longer than asked), ``answered`` (when the answer came;
     NULL where the row does not say), and those of the bookkeeping that rows tell.
 
+    Vectors are DOUBLE[], and there whatever the outcome.
+
     ``left_text`` is the text of a good answer that does not plainly fit the schema: :func:`judged_query` has to tell
     its outcome and its values, which are NULL.
 
@@ -167,13 +169,14 @@ def _vectors(plan: LandingPlan, vector_type: str) -> tuple[str, Mapping[str, str
     rows = f"""WITH {checked_vectors("gemini_batch_read", plan.dimensions, DUCKDB, longest)}
 FROM gemini_batch_judged"""
     facts = {
-        "values": f"{fitted_numbers('judged', plan.dimensions, DUCKDB)}::{vector_type}[]",
         "dimensions": "len(numbers)",
     }
     values = {
         f"value_{index}": f"IF(outcome = {_OK}, {facts.get(column.path or '', column.path)}, NULL)"
         for index, column in enumerate(plan.columns)
     }
+    # Whatever the outcome, since a condition copies all numbers.
+    values[vector_column(plan)] = fitted_numbers("judged", plan.dimensions, DUCKDB)
     return rows, {
         "outcome": "outcome",
         "code": "status_code",

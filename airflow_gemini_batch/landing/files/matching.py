@@ -26,6 +26,7 @@ from airflow_gemini_batch.landing.files.formats import TargetFormat
 from airflow_gemini_batch.landing.files.key_ranges import KeyRange, key_ranges
 from airflow_gemini_batch.landing.files.merge import FileRows
 from airflow_gemini_batch.landing.files.spool import Spool
+from airflow_gemini_batch.landing.files.vectors import without_null
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.lines import database_of_lines
@@ -44,7 +45,7 @@ STAGED = "gemini_batch_staged"
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
 PORTION_ROWS = 32_768
-PORTION_BYTES = 16 * 1024 * 1024
+PORTION_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -122,7 +123,14 @@ class StagedRows:
 
         good = self._rows.select(list(target_columns(self.plan)))
         mask = pc.equal(self._rows["batch_outcome"], str(Outcome.OK))
-        return good if pc.all(mask).as_py() else good.filter(mask)
+        if pc.all(mask).as_py():
+            return good
+        if not self.plan.embeds:
+            return good.filter(mask)
+        # Only good rows have vectors, so that none has to be copied.
+        index = good.schema.get_field_index(self._vector_name)
+        vectors = without_null(good.column(index).combine_chunks())
+        return good.remove_column(index).filter(mask).add_column(index, self._vector_name, vectors)
 
     def _rows_of(
         self, types: Mapping[str, str], staged_as: Mapping[str, str], condition: str, format_: TargetFormat
@@ -172,11 +180,15 @@ class StagedRows:
 
     def _take_vectors(self, length: int) -> None:
         """Put vectors where their places stand."""
-        (name,) = (column.name for column in self.plan.columns if column.path == "values")
-        index = self._rows.schema.get_field_index(name)
-        vectors = self._spool.vectors.read(self._rows[name], length)
-        self._rows = self._rows.set_column(index, name, vectors)
+        index = self._rows.schema.get_field_index(self._vector_name)
+        vectors = self._spool.vectors.read(self._rows.column(index), length)
+        self._rows = self._rows.set_column(index, self._vector_name, vectors)
         self.database.register(STAGED, self._rows)
+
+    @property
+    def _vector_name(self) -> str:
+        (name,) = (column.name for column in self.plan.columns if column.path == "values")
+        return name
 
     def _check_keys(self, condition: str) -> None:
         names = ", ".join(key_names(self.plan))

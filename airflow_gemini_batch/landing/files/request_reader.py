@@ -10,7 +10,7 @@ from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.fingerprints import fingerprints_of
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE, is_sent_key, key_values, text_of_key
-from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, ModelFamily
+from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.outputs.matching import content_id, line_identity, request_digest
 from airflow_gemini_batch.requests.lines import fingerprint_of_line
@@ -61,7 +61,7 @@ class RequestReader:
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a request without a key, or with
         the key of other columns.
         """
-        if len(lines) <= LONGEST_ROW and self._family is GENERATE_CONTENT:
+        if len(lines) <= LONGEST_ROW and self._may_be_own(lines):
             own = _own_lines(lines)
             if len(own) == lines.count(b"\n") and lines.endswith(b"\n"):
                 return RequestRows(self._columns_of(own))
@@ -73,13 +73,19 @@ class RequestReader:
         """Return the row of a line, ``None`` for one that can't be read."""
         if len(line) > LONGEST_ROW:
             return None
-        if self._family is GENERATE_CONTENT and (own := _own_line(line)):
+        if self._may_be_own(line) and (own := _own_line(line)):
             return tuple(value for (value,) in self._columns_of([own[1]]))
         if (content := self._object(line)) is None:
             return None
         key = content["key"]
         label = _label(key) if self._family.returns_keys else content_id(content, self._family)
         return (label, fingerprint_of_line(self._model, content), *self._key_values(text_of_key(key)))
+
+    def _may_be_own(self, lines: bytes) -> bool:
+        # BigQuery exports whole numbers as strings.
+        return self._family is GENERATE_CONTENT or (
+            self._family is GEMINI_EMBEDDING and b'"output_dimensionality":"' not in lines
+        )
 
     def _columns_of(self, lines: Sequence[bytes]) -> Sequence[Sequence[str]]:
         """Return the columns of lines of our own, cut to label and request and what stands between."""

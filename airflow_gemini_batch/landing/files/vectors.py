@@ -11,6 +11,7 @@ from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.plan import LandingPlan
+from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,7 @@ class VectorFile:
 
     :param path: of the vectors.
     :param column: of the rows.
-    :param type_: DuckDB's type of the numbers.
+    :param type_: DuckDB's type of the numbers on disk.
     """
 
     path: Path
@@ -48,20 +49,27 @@ class VectorFile:
             self.path.open("ab") as file,
         ):
             for rows in reader:
-                writer.write_batch(rows.set_column(index, place, self._append(rows[self.column], file)))
+                writer.write_batch(rows.set_column(index, place, self._append(rows, file)))
 
-    def _append(self, vectors: pa.ListArray, file: BinaryIO) -> pa.Array:
-        """Write vectors and return their places; NULL for NULL."""
+    def _append(self, rows: pa.RecordBatch, file: BinaryIO) -> pa.Array:
+        """Write the vectors of rows and return their places; NULL for rows that are not ok."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        numbers = vectors.flatten()
-        size = numbers.type.bit_width // 8
+        vectors = rows[self.column]
+        numbers = vectors.flatten().cast(self._type, safe=False)
+        size = self._type.bit_width // 8
         file.write(memoryview(numbers.buffers()[1])[numbers.offset * size :][: len(numbers) * size])
         lengths = pc.fill_null(pc.list_value_length(vectors), 0).cast(pa.int64())
         places = pc.subtract(pc.cumulative_sum(lengths, start=self._numbers), lengths)
         self._numbers += len(numbers)
-        return pc.if_else(pc.is_valid(vectors), places, None)
+        return pc.if_else(pc.equal(rows["outcome"], str(Outcome.OK)), places, None)
+
+    @property
+    def _type(self) -> pa.DataType:
+        import pyarrow as pa
+
+        return pa.float32() if self.type_ == "FLOAT" else pa.float64()
 
     @property
     def size(self) -> int:
@@ -75,8 +83,7 @@ class VectorFile:
         """
         import pyarrow as pa
 
-        type_ = pa.float32() if self.type_ == "FLOAT" else pa.float64()
-        size = type_.bit_width // 8
+        size = self._type.bit_width // 8
         wanted = places.to_pylist()
         found = []
         if places.null_count < len(wanted):
@@ -84,10 +91,21 @@ class VectorFile:
                 found = [
                     held[place * size : (place + length) * size] for place in wanted if place is not None
                 ]
-        numbers = pa.Array.from_buffers(type_, len(found) * length, [None, pa.py_buffer(b"".join(found))])
+        numbers = pa.Array.from_buffers(
+            self._type, len(found) * length, [None, pa.py_buffer(b"".join(found))]
+        )
         ends = iter(range(0, len(numbers) + 1, length or 1))
         offsets = [None if place is None else next(ends) for place in wanted]
         return pa.ListArray.from_arrays(pa.array([*offsets, len(numbers)], pa.int32()), numbers)
+
+
+def without_null(vectors: pa.ListArray) -> pa.ListArray:
+    """Return the vectors of :meth:`VectorFile.read` that are not NULL; the numbers are not copied."""
+    import pyarrow as pa
+
+    numbers, count = vectors.values, len(vectors) - vectors.null_count
+    length = len(numbers) // (count or 1)
+    return pa.ListArray.from_arrays(pa.array(range(0, len(numbers) + 1, length or 1), pa.int32()), numbers)
 
 
 def warn_of_shortened(log: Log, plan: LandingPlan, count: int) -> None:

@@ -158,3 +158,11 @@ def test_request_that_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) -
     lines = [request_line("1", FILLED), request_line("k" * 1000, FILLED), request_line("2", FILLED)]
     found, unreadable = rows_of(RequestReader(MODEL, ("isbn",)), b"".join(lines))
     assert ([row[2] for row in found], unreadable) == (["1", "2"], 1)
+
+
+@pytest.mark.parametrize("length", ["768", '"768"'])
+def test_requests_for_vectors_have_the_fingerprint_of_what_was_filled(length: str) -> None:
+    text = '{"content":{"parts":[{"text":"a"}]},"embed_content_config":{"output_dimensionality":%s}}'
+    reader = RequestReader(MODEL, ("isbn",), GEMINI_EMBEDDING)
+    expected = ("key=1;", fingerprint_of(MODEL, (text % 768).encode()), "1")
+    assert rows_of(reader, request_line("1", (text % length).encode())) == ([expected], 0)
