@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"hooks"},
     {"preflight", "triggers"},
     {"operators", "sensors", "responses"},
-    {"task_groups", "decorators", "notifications", "common_ai"},
+    {"task_groups", "decorators", "notifications", "common_ai", "page"},
     {"outside"},
     {""},
     {"provider_info"},

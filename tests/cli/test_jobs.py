@@ -51,10 +51,15 @@ def shop() -> str:
     return f"shop-{uuid.uuid4().hex[:12]}"
 
 
+def json_of(result: Any) -> Any:
+    """Return the JSON line of a command; before it may stand what the local BigQuery logs in this process."""
+    return json.loads(result.stdout.splitlines()[-1])
+
+
 def listed(result: Any) -> list[str]:
     """Return the ids of the jobs in the JSON line of a command."""
     assert result.exit_code == 0, result.stderr
-    return [job["name"].rpartition("/")[2] for job in json.loads(result.stdout)["jobs"]]
+    return [job["name"].rpartition("/")[2] for job in json_of(result)["jobs"]]
 
 
 def test_list_is_for_people(run, vertex, client, shop):
@@ -120,7 +125,7 @@ def test_list_that_breaks_off_is_not_taken_for_all(run, vertex, shop):
     vertex.faults.plan("error", on="list", skip=1, status="UNAVAILABLE")
     result = run("jobs", "list", "--label", f"shop={shop}", "--limit", "500", "--json")
     assert result.exit_code == 3
-    found = json.loads(result.stdout)
+    found = json_of(result)
     assert (len(found["jobs"]), found["complete"]) == (100, False)
     assert "The list is not complete" in result.stderr
     assert "503 UNAVAILABLE" in result.stderr
@@ -293,7 +298,7 @@ def test_show_adds_up_a_job_and_its_follow_up(
     first, follow_up = (round_["job_name"] for round_ in manifest["rounds"])
     result = run("jobs", "show", first if asked_for == "first" else follow_up, "--rows", "--json")
     assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
+    found = json_of(result)
     assert [job["name"] for job in found["jobs"]] == [first, follow_up]
     assert [job["follow_up"] for job in found["jobs"]] == [0, 1]
     assert found["outcomes"] == manifest["counts"]
@@ -329,7 +334,7 @@ def test_watch_waits_for_the_end_and_tells_each_change(run, vertex):
     (name,) = seed(vertex, queue_seconds=0.3, run_seconds=0.3)
     result = run("jobs", "watch", name.job_id, "--every", "0.1", "--json")
     assert result.exit_code == 0, result.stderr
-    (job,) = json.loads(result.stdout)["jobs"]
+    (job,) = json_of(result)["jobs"]
     assert (job["state"], job["answered"], job["known"]) == ("SUCCEEDED", 100, True)
     states = [line.split(" is ")[1].partition(",")[0] for line in result.stderr.splitlines()]
     assert states == ["PENDING", "RUNNING", "SUCCEEDED"]

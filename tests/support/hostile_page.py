@@ -164,7 +164,7 @@ def visit(targets: list[Target], *, name: str = "127.0.0.1", seconds: float = 12
     addresses = json.dumps([target._asdict() for target in [*targets, bait]])
     attacker.page = _PAGE.replace("TARGETS", addresses).encode()
     try:
-        with _browser(f"http://{name}:{port}/"):
+        with browser(f"http://{name}:{port}/"):
             if not attacker.heard.wait(seconds):
                 raise TimeoutError(f"the page did not report within {seconds} s")
         return Visit(attacker.found, attacker.baited)
@@ -174,11 +174,12 @@ def visit(targets: list[Target], *, name: str = "127.0.0.1", seconds: float = 12
 
 
 @contextmanager
-def _browser(url: str):
+def browser(url: str):
+    """Open an address in a browser of its own, until the block ends."""
     assert BROWSER is not None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [BROWSER, *_FLAGS, f"--host-resolver-rules={_NAMES}", f"--user-data-dir={profile}"]
-        browser = subprocess.Popen(
+        process = subprocess.Popen(
             # Without a debugging port, a headless browser ends as soon as the page has loaded.
             [*command, "--remote-debugging-port=0", url],
             stdin=subprocess.DEVNULL,
@@ -191,5 +192,5 @@ def _browser(url: str):
             yield
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(browser.pid, signal.SIGKILL)
-            browser.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
