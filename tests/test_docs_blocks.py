@@ -1,8 +1,8 @@
-"""The Python blocks of the README and of the pages in docs/ run on the local servers.
+"""The Python blocks of the README and of the pages in docs/ run on the local servers, and so does their SQL.
 
-The blocks of a page follow one another, as in one module; then its DAG runs, or its DAGs. A comment in front of a block
-that can't run says why, and how much of it is tried: ``<!-- constructed, not run: … -->``, or
-``<!-- compiled only: … -->``, with its imports.
+The blocks of a page follow one another, as in one module; then its DAG runs, or its DAGs, and last its SQL. A comment
+in front of a block that can't run says why, and how much of it is tried: ``<!-- constructed, not run: … -->``, or
+``<!-- compiled only: … -->``, with its imports. SQL with a comment in front of it does not run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_gemini_batch.testing.tables import load_table
+from airflow_gemini_batch.testing.tables import bigquery_client, load_table
 from tests.support.requests_data import storage_client
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +23,7 @@ BLOCK = re.compile(
     r"(?:<!-- (?P<how>constructed, not run|compiled only): [^>]+ -->\n)?^```python\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+SQL = re.compile(r"(?<! -->\n)^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {
     str(path.relative_to(ROOT)): text
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -101,6 +102,8 @@ def test_blocks_run(page, gemini_batch_stack, bucket, run_dag, tmp_path, monkeyp
             run = run_dag(dag, date=DAY)
             states = {state for states in run.states.values() for state in states}
             assert (run.state, states) == ("success", {"success"}), (dag.dag_id, run.states)
+    for statement in SQL.findall(PAGES[page]):
+        bigquery_client(gemini_batch_stack).query_and_wait(local(statement))
 
 
 @pytest.mark.parametrize("page", pages_with("constructed, not run"))
