@@ -1,6 +1,6 @@
 """Whether the wheel moves a pin of an environment that has Airflow and the Google provider.
 
-    python tests/pins.py
+    python -m tests.pins
 
 For the oldest and the newest supported pair it asks pip what such an environment holds, then what installing the wheel
 into it would bring, with all that is there as constraints. It installs nothing, but reads metadata from the package
