@@ -1,7 +1,7 @@
 # One word for each thing that a contributor does. All of it runs in .venv, which is made when it is missing.
 BIN := .venv/bin
 
-.PHONY: check test test-fast test-clients test-live test-reference demo bench docs
+.PHONY: check test test-fast test-clients test-live test-matrix test-pins test-reference demo bench docs
 
 check: .venv  ## lint, format, types
 	$(BIN)/ruff check .
@@ -20,6 +20,12 @@ test-live: .venv  ## ask a real project what is not settled; see docs/open-quest
 test-clients: .venv  ## all the clients of others, polars among them, and the provider common-ai
 	$(BIN)/pip install -q -e ".[clients]"
 	$(BIN)/pytest tests/clients tests/common_ai
+
+test-matrix: .venv  ## the unit tests on each release of Airflow, each Python, newest and lowest dependencies (long)
+	$(BIN)/python -m tests.matrix
+
+test-pins: .venv  ## whether the wheel moves a pin beside Airflow and the Google provider (8 minutes)
+	$(BIN)/python -m tests.pins
 
 test-reference: .venv  ## results on Google's reference evaluator (6 minutes); its analyzer on all combinations (long)
 	$(BIN)/python -m tests.googlesql.on_evaluator

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.task_groups.embedding import TextEmbeddingTaskGroup
     from airflow_gemini_batch.task_groups.enrichment import GeminiEnrichmentTaskGroup
     from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
+    from airflow_gemini_batch.triggers.jobs_ended import GeminiBatchJobsEndedTrigger
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ __all__ = [
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
+    "GeminiBatchJobsEndedTrigger",
     "GeminiBatchOutputFilesSensor",
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
@@ -63,6 +65,7 @@ _HOMES = {
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",
+    "GeminiBatchJobsEndedTrigger": "triggers.jobs_ended",
     "GeminiBatchOutputFilesSensor": "sensors.output",
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",

@@ -32,7 +32,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [_modules("operators.gemini", "operators.embeddings", "operators.preflight")],
         "sensors": [_modules("sensors.job", "sensors.output")],
         "hooks": [_modules("hooks.gemini_batch")],
-        "triggers": [_modules("triggers.gemini_batch", "triggers.readiness")],
+        "triggers": [_modules("triggers.gemini_batch", "triggers.jobs_ended", "triggers.readiness")],
         "task-decorators": [
             {"name": "gemini_batch", "class-name": f"{_PACKAGE}.decorators.gemini_batch.gemini_batch_task"}
         ],

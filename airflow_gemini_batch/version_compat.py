@@ -10,6 +10,14 @@ from airflow.providers.common.compat.sdk import TriggerRule
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 from airflow.triggers.base import BaseTrigger
 
+try:
+    from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
+
+    HAS_ASSET_WATCHERS = True
+except ImportError:
+    BaseEventTrigger = BaseTrigger  # type: ignore[misc,assignment]
+    HAS_ASSET_WATCHERS = False
+
 TRIGGERS_HEAR_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 """Whether Airflow calls a trigger's ``on_kill`` when a user kills its task (from 3.3 on), or only cancels it."""
 

@@ -81,7 +81,8 @@ def up(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to keep all files in. By default, a temporary folder that is removed at the end."
+            help="Folder to keep all files in, for a later run to go on from. By default, a temporary folder that "
+            "is removed at the end."
         ),
     ] = None,
     dags: Annotated[

@@ -21,7 +21,7 @@ from airflow_gemini_batch.demo.workspace import BUCKET, DATASET, Workspace
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.testing.server_thread import HOST
 from airflow_gemini_batch.testing.stack import LOCATION, PROJECT
-from airflow_gemini_batch.testing.tables import load_table, parse_table
+from airflow_gemini_batch.testing.tables import has_table, load_table, parse_table
 
 _READY_WITHIN = 300.0  # on a busy machine
 _STOPPED_WITHIN = 20.0
@@ -45,7 +45,8 @@ def run_until_interrupted(
 ) -> None:
     """Run everything until the process is interrupted or terminated, then stop it and clean up.
 
-    :param folder: kept afterwards; ``None`` for a temporary one, which is removed.
+    :param folder: kept afterwards, and a later run goes on from what is there: runs of DAGs, jobs, tables, objects.
+        ``None`` for a temporary one, which is removed.
     :param dags: a folder of DAGs to run in place of the examples. They begin paused, since Airflow would run what is
         due at once.
     :param tables: files to fill tables of the local BigQuery with, each as ``dataset.table=file``.
@@ -61,9 +62,14 @@ def run_until_interrupted(
         try:
             report(f"Folder: {workspace.folder}")
             with workspace.stack(
-                queue_seconds=queue_seconds, run_seconds=run_seconds, fail_rate=fail_rate
+                keep=folder is not None,
+                queue_seconds=queue_seconds,
+                run_seconds=run_seconds,
+                fail_rate=fail_rate,
             ) as stack:
-                load_books(stack, DATASET, books)
+                if not has_table(stack, f"{DATASET}.books"):
+                    # Another version of the table would be other requests, and another job.
+                    load_books(stack, DATASET, books)
                 stack.storage.create_bucket(BUCKET, exist_ok=True)
                 for name, file in files.items():
                     report(f"Table: {load_table(stack, name, file)}")

@@ -54,9 +54,9 @@ class Workspace:
     def _commands(self) -> Path:
         return self.folder / "tmp" / "bin"
 
-    def stack(self, **vertex: float) -> LocalStack:
-        """Return the local servers that keep their data here."""
-        return LocalStack(self.folder / "data", **vertex)
+    def stack(self, *, keep: bool = False, **vertex: float) -> LocalStack:
+        """Return the local servers that have their data here; see :class:`.LocalStack`."""
+        return LocalStack(self.folder / "data", keep=keep, **vertex)
 
     def environment(self, stack: LocalStack, **extra: str) -> dict[str, str]:
         """Return the environment of an Airflow process: this folder, the example DAGs, the local servers."""

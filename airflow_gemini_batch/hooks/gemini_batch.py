@@ -185,19 +185,21 @@ class GeminiBatchHook(BaseHook):
         """Return the client for the project and location of a job, or for those of the hook."""
         from airflow_gemini_batch.vertex.client import BatchJobClient
 
-        location, project = self._place_of(name) if name else (self.location, self.project_id)
+        location, project = self._place_of(name)
         if (project, location) not in self._clients:
             self._clients[project, location] = BatchJobClient(**self._settings(project, location))
         return self._clients[project, location]
 
-    def get_async_conn(self, name: JobName) -> AsyncBatchJobClient:
-        """Return a client for the event loop, for the project and location of a job."""
+    def get_async_conn(self, name: JobName | None = None) -> AsyncBatchJobClient:
+        """Return a client for the event loop, for the project and location of a job, or for those of the hook."""
         from airflow_gemini_batch.vertex.async_client import AsyncBatchJobClient
 
         location, project = self._place_of(name)
         return AsyncBatchJobClient(**self._settings(project, location))
 
-    def _place_of(self, name: JobName) -> tuple[str, str]:
+    def _place_of(self, name: JobName | None) -> tuple[str, str]:
+        if name is None:
+            return self.location, self.project_id
         vertex_name = self.job_name(str(name))
         return vertex_name.location, vertex_name.project
 

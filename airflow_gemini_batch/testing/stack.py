@@ -22,19 +22,22 @@ class LocalStack:
     """The three servers, started and stopped as one.
 
     :param folder: where the servers keep their data; everything that they write lies below it.
+    :param keep: whether a later stack on the folder finds tables and jobs again, as it does objects in any case. Jobs
+        that are under way go on then.
     :param vertex: further arguments of :class:`~airflow_gemini_batch.testing.vertex_ai.LocalVertex`, such as
         ``fail_rate`` or ``run_seconds``.
     """
 
-    def __init__(self, folder: Path, **vertex: Any) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False, **vertex: Any) -> None:
         self.folder = folder
-        self._vertex_arguments = vertex
+        self._vertex_arguments = {"jobs_file": folder / "vertex" / "jobs.sqlite" if keep else None, **vertex}
         self.storage = LocalCloudStorage(folder / "storage", default_location=LOCATION)
         self.bigquery = LocalBigQuery(
             folder / "bigquery",
             project=PROJECT,
             default_location=LOCATION,
             storage_url=lambda: self.storage.url,
+            keep=keep,
         )
         self._vertex: LocalVertex | None = None
 

@@ -57,6 +57,17 @@ def create_dataset(client: Client, name: str) -> None:
     client.create_dataset(dataset, exists_ok=True)
 
 
+def has_table(stack: LocalStack, name: str) -> bool:
+    """Whether a table, named as ``dataset.table``, exists."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        bigquery_client(stack).get_table(f"{PROJECT}.{name}")
+    except NotFound:
+        return False
+    return True
+
+
 def load_table(stack: LocalStack, name: str, file: Path) -> str:
     """Fill a table, named as ``dataset.table``, with the rows of a file, and return its address.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.outputs.store import DataStore
 
-_LONGEST_JOB = timedelta(days=5)
+LONGEST_JOB = timedelta(days=5)
 """Longest time from a job's creation to its first output: it may wait for 72 hours, and run for 24."""
 
 
@@ -58,7 +58,7 @@ def submissions_writing_to(
     :param since: when the oldest output there was created.
     """
     now = utc_now()
-    created = ((since or now) - _LONGEST_JOB, now + timedelta(days=1))
+    created = ((since or now) - LONGEST_JOB, now + timedelta(days=1))
     writers = [job for job in client.list(JobQuery(created=created)) if writes_to(job, output)]
     return [_whole(client, list(found.rounds)) for found in submissions_of(writers)]
 

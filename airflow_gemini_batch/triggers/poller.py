@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from asgiref.sync import sync_to_async
 
@@ -63,7 +63,17 @@ class Group:
 
 
 async def connect(group: Group, name: JobName) -> AsyncJobClient:
-    """Return a client for the jobs of a group, without blocking the loop.
+    """Return a client for the jobs of a group; see :func:`open_client`."""
+    return await open_client(
+        group.gcp_conn_id,
+        name,
+        impersonation_chain=group.impersonation_chain,
+        quota_project_id=group.quota_project_id,
+    )
+
+
+async def open_client(gcp_conn_id: str, name: JobName | None = None, **settings: Any) -> AsyncJobClient:
+    """Return a client for the project and location of a job, or of the connection, without blocking the loop.
 
     Raises :class:`~airflow_gemini_batch.exceptions.CredentialsError` when the connection has none.
     """
@@ -72,18 +82,13 @@ async def connect(group: Group, name: JobName) -> AsyncJobClient:
         # Importing the Google libraries and reading the connection both take a while, so this runs in a thread.
         from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
 
-        hook = GeminiBatchHook(
-            group.gcp_conn_id,
-            impersonation_chain=group.impersonation_chain,
-            quota_project_id=group.quota_project_id,
-        )
-        return hook.get_async_conn(name)
+        return GeminiBatchHook(gcp_conn_id, **settings).get_async_conn(name)
 
     try:
         return await sync_to_async(connect)()
     except Exception as error:
         raise CredentialsError(
-            f"cannot get credentials from the connection {group.gcp_conn_id!r} ({type(error).__name__}: {error})"
+            f"cannot get credentials from the connection {gcp_conn_id!r} ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -210,7 +215,7 @@ class Poller:
         """Return the next page's token, and the jobs of the page that have changed."""
         now, wall, factor = self._loop.time(), time.time(), spread(1)
         changed: list[tuple[Subscription, ListedJob]] = []
-        with _no_garbage_collection():
+        with no_garbage_collection():
             jobs, token = page()
             for job in jobs:
                 for subscription in self._subscriptions.get(job.job_id, ()):
@@ -300,7 +305,7 @@ def _read(job: ListedJob) -> JobUpdate:
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep Python from collecting garbage while a page, thousands of dicts, comes and goes.
 
     The collector would take them for objects that stay, and soon search the whole process again: in a triggerer with

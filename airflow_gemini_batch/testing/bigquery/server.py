@@ -5,8 +5,8 @@ The real clients talk to it over REST. ``google-cloud-bigquery`` and Airflow's B
 ``BigQueryInsertJobOperator``, whose trigger polls through the same client. The few triggers that ask through
 gcloud-aio (table existence, query results) need :func:`let_gcloud_aio_find_it`.
 
-Tables live in memory and end with :meth:`LocalBigQuery.stop`. A job is done when its request is answered. Emulated SQL
-is not BigQuery: ``docs/local-stack.md`` lists where it differs.
+Tables live in memory and end with :meth:`LocalBigQuery.stop`, unless they are to be kept. A job is done when its
+request is answered. Emulated SQL is not BigQuery: ``docs/local-stack.md`` lists where it differs.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class LocalBigQuery(ServerThread):
     :param default_location: location of datasets and jobs that are created without one.
     :param storage_url: gives the address of the storage server that load jobs and EXPORT DATA reach; without it,
         ``STORAGE_EMULATOR_HOST`` of this process does.
+    :param keep: keep datasets, tables and the list of jobs in a file of the folder, for a later server. Results of
+        queries are not kept.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class LocalBigQuery(ServerThread):
         project: str = "demo-project",
         default_location: str = "us-central1",
         storage_url: Callable[[], str] | None = None,
+        keep: bool = False,
     ) -> None:
         super().__init__(self._make_application, port=port)
         self._folder = folder.absolute()
         self._project = project
         self._default_location = default_location
         self._storage_url = storage_url
+        self._keep = keep
 
     def start(self) -> Self:
         """Start serving and return when requests are answered.
@@ -70,7 +74,7 @@ class LocalBigQuery(ServerThread):
         return self
 
     def stop(self) -> None:
-        """Stop serving, free the port and drop all tables; does nothing when it is not running."""
+        """Stop serving, free the port and drop the tables that are not kept; does nothing when it is not running."""
         atexit.unregister(self.stop)
         super().stop()
 
@@ -82,12 +86,15 @@ class LocalBigQuery(ServerThread):
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        context = _context(self._folder, self._project)
+        context = _context(self._folder, self._project, keep=self._keep)
         serving = Serving(context, self._default_location, self._storage_url)
         corrected = CorrectedApplication(create_app(context), serving)
 
         async def hold_engine(_: web.Application) -> AsyncIterator[None]:
             await context.engine.start()
+            if self._keep:
+                context.catalog.ensure_ready()
+                context.udf_registry.hydrate(context.catalog, context.engine)
             try:
                 yield
             finally:
@@ -122,13 +129,14 @@ def let_gcloud_aio_find_it() -> None:
     bigquery.init_api_root = init_api_root
 
 
-def _context(folder: Path, project: str) -> Any:
+def _context(folder: Path, project: str, *, keep: bool) -> Any:
     """Return what bqemulator's routes work on: engine, catalog and settings of one server.
 
     bqemulator's own server does the same and starts gRPC beside REST, reconfigures the logging of the whole process
     and writes to the system's temporary directory; hence this shorter composition.
     """
     from bqemulator.api.dependencies import AppContext
+    from bqemulator.catalog.duckdb_repository import DuckDBCatalogRepository
     from bqemulator.catalog.memory_repository import MemoryCatalogRepository
     from bqemulator.config import PersistenceMode, Settings
     from bqemulator.domain.clock import SystemClock
@@ -142,7 +150,7 @@ def _context(folder: Path, project: str) -> Any:
 
     settings = Settings(
         rest_host=HOST,
-        persistence_mode=PersistenceMode.EPHEMERAL,
+        persistence_mode=PersistenceMode.PERSISTENT if keep else PersistenceMode.EPHEMERAL,
         data_dir=folder,
         upload_staging_dir=folder / "uploads",
         default_project_id=project,
@@ -151,7 +159,7 @@ def _context(folder: Path, project: str) -> Any:
         admin_enabled=False,
     )
     engine, clock, events = DuckDBEngine(settings), SystemClock(), EventBus()
-    catalog = MemoryCatalogRepository(engine)
+    catalog = DuckDBCatalogRepository(engine) if keep else MemoryCatalogRepository(engine)
     return AppContext(
         settings=settings,
         clock=clock,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -19,6 +21,9 @@ from airflow_gemini_batch.testing.vertex_ai.call_log import CallLog
 from airflow_gemini_batch.testing.vertex_ai.control import Controls
 from airflow_gemini_batch.testing.vertex_ai.data.clients import DataClients
 from airflow_gemini_batch.testing.vertex_ai.faults import Faults
+from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller, read_create
+from airflow_gemini_batch.testing.vertex_ai.jobs.job import JobRequest
+from airflow_gemini_batch.testing.vertex_ai.jobs.kept import KeptJobs
 from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
 from airflow_gemini_batch.testing.vertex_ai.readings import Readings
@@ -54,6 +59,8 @@ class LocalVertex(ServerThread):
     :param max_rows: most rows of a job by family, to try a limit without reaching it.
     :param readings: how the server behaves where the service's behaviour is not settled; can be changed at any time.
     :param tuned_models: numbers of the tuned models that exist, in every location but ``global``.
+    :param jobs_file: a SQLite file that keeps the jobs for a later server; those under way go on then. Jobs without
+        data are not kept.
     """
 
     def __init__(
@@ -73,10 +80,12 @@ class LocalVertex(ServerThread):
         max_rows: Mapping[ModelFamily, int] | None = None,
         readings: Readings | None = None,
         tuned_models: Collection[str] = (),
+        jobs_file: Path | None = None,
     ) -> None:
         self.faults = Faults()
         self.readings = readings or Readings()
         self._tuned_models = frozenset(tuned_models)
+        self._jobs_file = jobs_file
         self.requests = CallLog()
         self.project = project
         self.project_number = project_number
@@ -93,14 +102,17 @@ class LocalVertex(ServerThread):
         super().__init__(self._make_application, port=port, largest_body=_LARGEST_BODY)
 
     def stop(self) -> None:
-        """Stop serving and abandon the jobs that have not ended."""
+        """Stop serving and abandon the jobs that have not ended, but for a later server if they are kept."""
         self._runner.stop()
         super().stop()
         self._clients.close()
 
     def _make_application(self) -> web.Application:
         workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="local-vertex")
-        service = JobService(self._clients, self.faults, self.readings, self._clock, self._runner, workers)
+        kept = KeptJobs(self._jobs_file) if self._jobs_file else None
+        service = JobService(
+            self._clients, self.faults, self.readings, self._clock, self._runner, workers, kept
+        )
         names = (self.project, self.project_number)
         application = web.Application()
         controls = Controls(
@@ -112,9 +124,20 @@ class LocalVertex(ServerThread):
         )
         api.add_routes(application)
 
+        async def resume(_: web.Application) -> None:
+            if kept is not None:
+                service.resume(kept.load(self._read_request))
+
         async def abandon(_: web.Application) -> None:
             await service.stop()
+            if kept is not None:
+                kept.close()
             workers.shutdown(wait=False, cancel_futures=True)
 
+        application.on_startup.append(resume)
         application.on_shutdown.append(abandon)
         return application
+
+    def _read_request(self, location: str, body: dict[str, Any], readings: Readings) -> JobRequest:
+        caller = Caller(self.project, self.project_number, location, self._tuned_models)
+        return read_create(body, caller, readings)

@@ -15,6 +15,7 @@ from airflow_gemini_batch.testing.vertex_ai.jobs.bare import BareJobs, BareWork
 from airflow_gemini_batch.testing.vertex_ai.jobs.create import Caller, read_create
 from airflow_gemini_batch.testing.vertex_ai.jobs.filter import parse_filter
 from airflow_gemini_batch.testing.vertex_ai.jobs.job import Job
+from airflow_gemini_batch.testing.vertex_ai.jobs.kept import KeptJobs
 from airflow_gemini_batch.testing.vertex_ai.jobs.life import Clock, Life, Work
 from airflow_gemini_batch.testing.vertex_ai.jobs.locations import check_locations
 from airflow_gemini_batch.testing.vertex_ai.jobs.runner import Runner
@@ -28,6 +29,7 @@ class JobService:
     """Jobs and what can be done with them. Used in the server's event loop only.
 
     :param workers: where blocking work is done.
+    :param kept: where the jobs are kept for a later server, if they are.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class JobService:
         clock: Clock,
         runner: Runner,
         workers: Executor,
+        kept: KeptJobs | None = None,
     ) -> None:
         self._clients = clients
         self._faults = faults
@@ -45,6 +48,7 @@ class JobService:
         self._clock = clock
         self._runner = runner
         self._workers = workers
+        self._kept = kept
         self._lives: set[asyncio.Task[None]] = set()
         self.store = JobStore()
 
@@ -55,8 +59,21 @@ class JobService:
         await loop.run_in_executor(self._workers, check_locations, request, self._clients)
         name = str(request.body["displayName"])
         job = Job(request, caller.project_number, self._faults.strike_job(name), copy(self._readings))
+        if self._kept is not None:
+            self._kept.save(job)
+            job.on_change = self._kept.save
         self._begin(job, self._runner)
         return job
+
+    def resume(self, jobs: Iterable[Job]) -> None:
+        """Take over the jobs of an earlier server; as with the service, those under way go on."""
+        for job in jobs:
+            if job.state.is_final:
+                self.store.add(job)
+                continue
+            if self._kept is not None:
+                job.on_change = self._kept.save
+            self._begin(job, self._runner)
 
     def seed(self, wanted: BareJobs, project_number: str) -> list[Job]:
         """Start jobs without data."""
@@ -112,6 +129,8 @@ class JobService:
                 "FAILED_PRECONDITION", f"The job {job.name} is in state {job.state}. It can't be cancelled."
             )
         job.cancelled.set()
+        if job.on_change is not None:
+            job.on_change(job)
 
     def delete(self, caller: Caller, job_id: str) -> Job:
         """Forget a job that has ended; ``FAILED_PRECONDITION`` when it has not."""
@@ -122,10 +141,12 @@ class JobService:
                 f"The job {job.name} is in state {job.state}. Only finished jobs can be deleted; cancel it first.",
             )
         self.store.remove(job)
+        if self._kept is not None:
+            self._kept.forget(job)
         return job
 
     async def stop(self) -> None:
-        """Abandon the jobs that are still alive."""
+        """Abandon the jobs that are still alive, but for a later server if they are kept."""
         for life in self._lives:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)

@@ -66,7 +66,9 @@ class CorrectedApplication:
 
     def forget_results(self) -> None:
         """Free the results of this server's jobs, which bqemulator keeps for the life of the process."""
-        for _project, job_id in self._serving.context.catalog._jobs:
+        catalog = self._serving.context.catalog
+        # The catalog of a server that keeps its tables has one in memory besides.
+        for _project, job_id in getattr(catalog, "_cache", catalog)._jobs:
             JOB_RESULTS.pop(job_id, None)
             JOB_SCHEMAS.pop(job_id, None)
 

@@ -137,6 +137,7 @@ class TableSink:
         clients: DataClients,
         location: str | None,
     ) -> None:
+        self._resumed = job.resumed
         self._makes_dataset = destination.dataset == NEW_DATASET
         if self._makes_dataset:
             model = re.sub(r"[^A-Za-z0-9]", "_", job.request.model.short_name)
@@ -180,7 +181,8 @@ class TableSink:
         config = bigquery.LoadJobConfig(
             schema=[bigquery.SchemaField(column.name, column.type) for column in self._columns],
             source_format=bigquery.SourceFormat.NEWLINE_DELIMITED_JSON,
-            write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+            # An earlier server may have written a part, or all of it, before it stopped.
+            write_disposition="WRITE_APPEND" if part or not self._resumed else "WRITE_TRUNCATE",
         )
         if self._makes_dataset:
             dataset = bigquery.Dataset(f"{self._address.project}.{self._address.dataset}")

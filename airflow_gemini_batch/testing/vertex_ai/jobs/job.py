@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -75,6 +76,8 @@ class Job:
 
     :param faults: what will go wrong with this job, decided when it was created.
     :param readings: how it takes what is not settled, decided at the same time.
+    :param resumed: whether an earlier server has begun it.
+    :param on_change: is called when it goes to another state.
     """
 
     request: JobRequest
@@ -94,6 +97,8 @@ class Job:
     failed_rows: int = 0
     incomplete_rows: int = 0
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    resumed: bool = False
+    on_change: Callable[[Job], None] | None = None
     _shown: bytes | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +133,8 @@ class Job:
             self.ended = self.updated
         self.state = state
         self._shown = None
+        if self.on_change is not None:
+            self.on_change(self)
 
     @property
     def encoded(self) -> bytes:

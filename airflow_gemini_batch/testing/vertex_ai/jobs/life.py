@@ -68,8 +68,9 @@ class Life:
 
     async def _stations(self) -> None:
         job = self._job
-        await self._wait(self._clock.queue_seconds, between=State.QUEUED)
-        if job.cancelled.is_set():
+        if job.started is None:
+            await self._wait(self._clock.queue_seconds, between=State.QUEUED)
+        if job.cancelled.is_set() and job.started is None:
             await self._cancel(rows=0, share=0)
         elif job.fault("expire_queued"):
             job.error = {"code": 4, "message": "The job was queued for longer than 72 hours."}
