@@ -53,7 +53,7 @@ class LocalVertex(ServerThread):
     :param seed: decides the order of output rows, and which rows fail.
     :param cancel_seconds: from a cancel call to CANCELLED.
     :param fail_rate: share of good rows that fail all the same, see
-        :class:`~airflow_gemini_batch.testing.vertex_ai.row_failures.RowFailures`.
+        :class:`~airflow_gemini_batch.testing.vertex_ai.rows.failures.RowFailures`.
     :param responder: a GenerateContentRequest → a GenerateContentResponse, both as camelCase dicts; called
         from several threads.
     :param max_rows: most rows of a job by family, to try a limit without reaching it.
