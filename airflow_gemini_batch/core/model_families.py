@@ -15,7 +15,7 @@ class ModelFamily:
     """What a family of models reads and gives back, and its limits.
 
     What else depends on the family is looked up in one table a folder: ``requests.forms``, ``costs.request_size``,
-    ``outputs.rows``, ``landing.files.spool`` and ``landing.bigquery.lander``.
+    ``outputs.vectors_sql``, ``landing.files.spool`` and ``landing.bigquery.lander``.
 
     :param name: how trigger arguments, reports and ``request_format=`` name the family.
     :param model_names: how the names of its models begin.

@@ -310,7 +310,7 @@ def _checked_answers(plan: LandingPlan, parameters: Parameters) -> str:
 
 
 def _message() -> str:
-    """Return the CASE expression that says why a row failed, as ``outputs.classify.classify_row`` does."""
+    """Return the CASE expression that says why a row failed."""
     return f"""CASE
     WHEN best.outcome IS NULL THEN 'the output has no row for the request'
     WHEN best.outcome = '{Outcome.OK}' THEN NULL
