@@ -80,9 +80,20 @@ def install(python: Path, airflow: str, dependencies: str, folder: Path) -> str:
     return " ".join([*causes[:2], *errors][:2] or lines[-1:]).strip() or f"pip ended with {done.returncode}"
 
 
-def test(python: Path) -> str:
+def test(python: Path, folder: Path) -> str:
     """Run the unit tests and return the last line that pytest prints."""
-    command = [str(python), "-m", "pytest", "-m", "unit", "-q", "-n", "1", "-p", "no:cacheprovider"]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-m",
+        "unit",
+        "-q",
+        "-n",
+        "1",
+        "-o",
+        f"cache_dir={folder / 'cache'}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     failed = [line.split(" - ")[0] for line in lines if line.startswith(("FAILED", "ERROR"))]
@@ -100,7 +111,7 @@ def row(airflow: str, python: tuple[str, str], dependencies: str) -> str:
         subprocess.run([python[1], "-m", "venv", str(folder / "venv")], check=True)
         own = folder / "venv" / "bin" / "python"
         problem = install(own, airflow, dependencies, folder)
-        result = f"not installed: {problem}" if problem else test(own)
+        result = f"not installed: {problem}" if problem else test(own, folder)
     minutes = (time.monotonic() - began) / 60
     return f"| {airflow} | {python[0]} | {dependencies} | {result.replace('|', '/')} | {minutes:.0f} min |"
 
