@@ -96,6 +96,11 @@ def test_requests_that_are_gone_do_not_lose_the_tokens(gemini_batch_stack, verte
 def test_tokens_that_can_t_be_counted_fail_no_run(vertex, books, messages, mocker):
     from google.api_core.exceptions import ServiceUnavailable
 
+    from airflow_gemini_batch.exceptions import SourceNotReadyError
+    from airflow_gemini_batch.outputs.store import DataStore
+
+    # Otherwise the statement that sorts the rows counts their tokens too.
+    mocker.patch.object(DataStore, "summarize", side_effect=SourceNotReadyError("gone"))
     mocker.patch.object(BigQueryStorage, "usage", side_effect=ServiceUnavailable("later"))
     manifest = run_task(describe(books))
     assert (manifest["counts"]["ok"], manifest["usage"], manifest["cost"]) == (10, {}, None)
