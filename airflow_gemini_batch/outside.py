@@ -73,7 +73,10 @@ def _groups(dag: DAG) -> list[str]:
             "out of this DAG, or run it with dag.test()"
         )
     if not groups:
-        raise InvalidRequestError("The DAG has no task group of this package")
+        raise InvalidRequestError(
+            f"The DAG {dag.dag_id} has no task group of this package. Make a GeminiEnrichmentTaskGroup or a "
+            "TextEmbeddingTaskGroup inside its `with` block"
+        )
     tasks: Sequence[Any] = dag.tasks
     for task in tasks:
         values = getattr(task, "partial_kwargs", None) or vars(task)  # of a mapped task
@@ -133,6 +136,9 @@ class _Run:
         manifests, errors = self._submit(submit, sources)
         if not manifests:
             raise errors[0]
+        # The land task only counts them.
+        for error in errors:
+            self._console.print(f"A job failed: {error}", markup=False, highlight=False, soft_wrap=True)
         land.manifest, land.requests = manifests, sources
         with self._progress("land the answers", None):
             landed, _ = self._execute(land)

@@ -40,11 +40,13 @@ def group(bucket: str, **changes: Any) -> None:
     )
 
 
-def described(bucket: str, run: str | None = None, **changes: Any) -> tuple[GroupResult, str]:
+def described(
+    bucket: str, run: str | None = None, shown: io.StringIO | None = None, **changes: Any
+) -> tuple[GroupResult, str]:
     """Run the group; return its result, and what the screen has shown."""
     with DAG("books") as dag:
         group(bucket, **changes)
-    screen = Console(file=io.StringIO(), width=100)
+    screen = Console(file=shown or io.StringIO(), width=100)
     return run_here(dag, run=run, console=screen, patience=AT_ONCE)["describe"], screen.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -88,8 +90,10 @@ def test_call_that_died_finds_its_job(gemini_batch_stack, bucket, monkeypatch):
 
 def test_answers_of_the_other_jobs_land_when_one_has_failed(gemini_batch_stack, bucket):
     gemini_batch_stack.vertex.faults.plan("fail", times=1)
+    shown = io.StringIO()
     with pytest.raises(Exception, match="1 of 3 submit tasks gave no result"):
-        described(bucket, shard_rows=1)
+        described(bucket, shown=shown, shard_rows=1)
+    assert re.search(r"A job failed: .*batchPredictionJobs/", shown.getvalue(), re.DOTALL)
     assert described(bucket, run="again")[0].landed["landed"] == 1
 
 

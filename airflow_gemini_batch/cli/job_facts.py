@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from airflow_gemini_batch.core.labels import DAG_LABEL, MAP_LABEL, RUN_LABEL, TASK_LABEL
-from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.summary import JobSummary, duration
 from airflow_gemini_batch.jobs.listed import round_of
 from airflow_gemini_batch.jobs.state import BatchJob, Stage
@@ -105,11 +104,6 @@ def rows_text(job: BatchJob) -> str:
 def time_text(seconds: float | None) -> str:
     """Return a duration as text; empty where it is not known."""
     return "" if seconds is None else duration(seconds)
-
-
-def model_text(job: BatchJob) -> str:
-    """Return the short name of a job's model."""
-    return short_model_name(job.model) if job.model else ""
 
 
 def share_done(job: BatchJob) -> float | None:

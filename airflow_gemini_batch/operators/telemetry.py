@@ -32,7 +32,7 @@ def record(manifest: Manifest, log: Log, *, embeds: bool) -> None:
         if conf.getboolean("gemini_batch", "opentelemetry", fallback=False):
             _to_opentelemetry(manifest, "embeddings" if embeds else "generate_content")
     except Exception as error:  # of a backend of metrics: any
-        log.warning("The metrics of %s could not be recorded: %s", manifest.identity, error)
+        log.warning("The metrics of %s could not be recorded: %s", manifest.rounds[0].job_name, error)
 
 
 def _to_airflow(manifest: Manifest) -> None:

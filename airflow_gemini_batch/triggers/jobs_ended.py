@@ -97,7 +97,7 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
         from airflow_gemini_batch.exceptions import JobServiceError
         from airflow_gemini_batch.jobs.polling import backoff, spread, utc_now
         from airflow_gemini_batch.jobs.watch import JobWatch, ended_event
-        from airflow_gemini_batch.triggers.ended_jobs import Place, ended_jobs
+        from airflow_gemini_batch.triggers.watched_jobs import Place, ended_jobs
 
         chain = self.impersonation_chain
         place = Place(

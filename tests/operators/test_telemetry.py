@@ -117,7 +117,7 @@ def test_opentelemetry_is_off_by_default(stats, opentelemetry, monkeypatch):
 def test_metrics_that_fail_are_a_warning(mocker, caplog):
     mocker.patch.object(Stats, "incr", side_effect=OSError("no route to statsd"), create=True)
     record(MANIFEST, LOG, embeds=False)
-    assert "The metrics of id could not be recorded: no route to statsd" in caplog.text
+    assert "The metrics of first could not be recorded: no route to statsd" in caplog.text
 
 
 def test_submit_task_records_its_job(gemini_batch_stack, bucket, stats):

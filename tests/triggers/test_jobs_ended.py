@@ -13,7 +13,7 @@ import pytest
 
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
 from airflow_gemini_batch.jobs.state import JobState
-from airflow_gemini_batch.triggers import ended_jobs
+from airflow_gemini_batch.triggers import watched_jobs
 from airflow_gemini_batch.triggers.jobs_ended import GeminiBatchJobsEndedTrigger
 from airflow_gemini_batch.version_compat import HAS_ASSET_WATCHERS
 from tests.support.jobs import make_client, seed, wait_for
@@ -98,7 +98,7 @@ async def nothing_stays() -> AsyncIterator[None]:
     yield
     gc.collect(1)
     await asyncio.sleep(0)
-    assert ended_jobs._lists == {}
+    assert watched_jobs._lists == {}
     assert {task for task in asyncio.all_tasks() - before if not task.done()} <= {asyncio.current_task()}
 
 
@@ -250,7 +250,7 @@ async def test_watchers_of_a_place_share_client_and_list(vertex, bucket):
             all_of_them.create_task(each.__aenter__())
     for each, name in zip(heard, names, strict=True):
         await each.has(name)
-    assert len(ended_jobs._lists) == 1
+    assert len(watched_jobs._lists) == 1
     vertex.requests.clear()
     await asyncio.sleep(2.0)
     for each in heard:
@@ -267,7 +267,7 @@ async def test_keeps_the_jobs_only_that_it_tells_of(vertex, bucket):
     # Their only label in common is none, so the server lists the jobs of both.
     async with Heard(trigger(bucket)) as heard, Heard(trigger("nobody")):
         await heard.has(*names)
-        (jobs,) = ended_jobs._lists.values()
+        (jobs,) = watched_jobs._lists.values()
         assert len(jobs._known) > 50
         assert [str(job.name) for _, job in jobs._known.values() if job] == list(map(str, names))
 
