@@ -19,6 +19,7 @@ from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
 from airflow_gemini_batch.core.shown import listed, shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
 # Vertex AI adds or reads these itself.
@@ -112,6 +113,11 @@ class BuildPlan:
     def model_key(self) -> str:
         """What stands for the model in fingerprints."""
         return model_key(self.model, self.model_parameters)
+
+    @property
+    def question(self) -> Question:
+        """What each row is asked."""
+        return Question(self.model_key, self.template)
 
     def check_columns(self, present: Collection[str], *, where: str) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the rows have what is read.
