@@ -8,12 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from google.api_core.exceptions import BadRequest
 
+from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, LedgerError
 from airflow_gemini_batch.ledger.record import LANDED, REFUSED, Spent
 from airflow_gemini_batch.ledger.runs import with_costs
+from airflow_gemini_batch.ledger.table import TableLedger
 from tests.ledger.runs import DAY, HOUR, NOW, manifest, record
-from tests.support.tables import bigquery_client, fill, read
+from tests.support.tables import bigquery_client, fill, make_dataset, read
 
 QUESTION = {"model": "m", "parts": ["[[ ] \\ ' \" \n é ☃ \u2028"], "prompt": ["it's", ["title", ""]]}
 LANDED_RUN = replace(
@@ -204,10 +207,36 @@ def test_columns_of_a_table_repeat_the_record(gemini_batch_stack, open_ledger, p
 
 @pytest.fixture
 def place_of_table(gemini_batch_stack) -> str:
-    from tests.support.tables import make_dataset
-
     return f"{make_dataset(gemini_batch_stack)}.texts__runs"
 
 
 def test_times_without_a_zone_are_utc():
     assert Spent.from_json({"time": "2026-11-27T02:30:00"}).time == datetime(2026, 11, 27, 2, 30, tzinfo=UTC)
+
+
+class Rival:
+    """A client of BigQuery while another statement changes each table."""
+
+    def __init__(self, client, times):
+        self._client, self._left = client, times
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def query_and_wait(self, sql, **options):
+        if sql.startswith("MERGE") and self._left:
+            self._left -= 1
+            raise BadRequest("Could not serialize access to table p:d.texts__runs due to concurrent update")
+        return self._client.query_and_wait(sql, **options)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_row_is_written_when_other_writers_let_it(gemini_batch_stack, place_of_table, times):
+    rival = Rival(bigquery_client(gemini_batch_stack), times)
+    ledger = TableLedger(BigQueryAddress.parse(place_of_table), lambda: rival, rival_pauses=(0, 0))
+    if times < 3:
+        ledger.put(RUNS[0])
+    else:
+        with pytest.raises(LedgerError, match="could not be written: 400 Could not serialize access"):
+            ledger.put(RUNS[0])
+    assert ledger.records() == RUNS[: times < 3]
