@@ -89,38 +89,31 @@ class Budget:
         for record in records:
             if not record.has_labels(self.labels):
                 continue
-            for job, usd, may_cost in _parts(record, begin, end):
-                if usd is not None:
+            for job, part in record.parts:
+                if not begin <= part.time < end:
+                    continue
+                if part.usd is not None:
                     # Two runs that ask the same share a job, which is paid once.
-                    spent[job] = usd
-                elif may_cost is None:
+                    spent[job] = part.usd
+                elif part.expected_usd is not None:
+                    reserved[record.run] += part.expected_usd
+                else:
                     unknown.add(record.run)
-                elif may_cost:
-                    reserved[record.run] += may_cost
-        return Used(self, fsum(spent.values()), reserved, unknown)
-
-
-def _parts(
-    record: RunRecord, begin: datetime, end: datetime
-) -> Iterator[tuple[str, float | None, float | None]]:
-    """Yield what a run has spent or may spend in a period: the job, its cost, and what counts where that is unknown."""
-    for job, one in record.spent.items():
-        if begin <= one.time < end:
-            yield job, one.usd, one.expected_usd
-    if begin <= record.started < end:
-        yield "", None, record.outstanding_usd
+        return Used(self, begin, fsum(spent.values()), dict(reserved), unknown)
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
     """What is used of a budget.
 
+    :param begin: of the day or the month.
     :param spent: US dollars that jobs have cost.
     :param reserved: US dollars that runs may still cost, by run.
     :param unknown: runs that may cost what nobody knows.
     """
 
     budget: Budget
+    begin: datetime
     spent: float
     reserved: Mapping[str, float]
     unknown: Collection[str] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import fsum, isfinite
@@ -137,6 +137,13 @@ class RunRecord:
     @property
     def _outstanding(self) -> int:
         return 0 if self.state == REFUSED else self.outstanding
+
+    @property
+    def parts(self) -> Iterator[tuple[str, Spent]]:
+        """What it has spent, by the name of the first job, and without a name what it may still spend."""
+        yield from self.spent.items()
+        if self._outstanding:
+            yield "", Spent(self.started, expected_usd=self.outstanding_usd)
 
     @property
     def tokens(self) -> dict[str, int]:

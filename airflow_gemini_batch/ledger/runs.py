@@ -27,6 +27,7 @@ from airflow_gemini_batch.ledger.record import (
     run_id_of,
 )
 from airflow_gemini_batch.ledger.store import Ledger
+from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.spec import BuildReport
 
@@ -144,7 +145,7 @@ def finish(
     ledger: Ledger,
     run: RunRecord,
     manifests: Sequence[Manifest],
-    outcomes: Mapping[str, int],
+    outcomes: Mapping[Outcome, int],
     ended: datetime,
     log: Log,
 ) -> RunRecord:
@@ -171,7 +172,7 @@ def finish(
 
 
 def with_costs(
-    record: RunRecord, manifests: Sequence[Manifest], outcomes: Mapping[str, int], ended: datetime
+    record: RunRecord, manifests: Sequence[Manifest], outcomes: Mapping[Outcome, int], ended: datetime
 ) -> RunRecord:
     """Return the record of a run that has ended.
 
