@@ -8,12 +8,15 @@ from datetime import date
 from typing import Any
 
 from airflow_gemini_batch.cli.job_facts import has_counts, queued_seconds, run_seconds
+from airflow_gemini_batch.cli.report.bars import Bars
 from airflow_gemini_batch.cli.report.history import End, History, PastJob
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.summary import duration
 
 # Legible on white and on black.
 _INK = "#7d828c"
 _GOOD, _BAD, _WARN, _IDLE, _BLUE = "#3d9970", "#d1495b", "#e0a030", "#9aa0ab", "#4c8bd6"
+_PALETTE = (_GOOD, _BLUE, _WARN, "#8e6bbf", "#4fb3bf", _BAD, _IDLE)
 _COLOURS = {
     End.SUCCEEDED: _GOOD,
     End.FAILED: _BAD,
@@ -24,6 +27,7 @@ _COLOURS = {
 _TICKS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 72 * 3600)
 """Seconds that the axis of times names."""
 
+_LONGEST_LABEL = 40
 _SIZE = (6.4, 3.0)
 _STYLE = {
     "svg.fonttype": "none",
@@ -49,7 +53,7 @@ def jobs_chart(history: History) -> str:
         return history.by_day(lambda one: float(one.end is end))
 
     parts = {str(end): (count(end), _COLOURS[end]) for end in history.ends}
-    return _drawn(lambda axes: _bars(axes, history, parts))
+    return _drawn(lambda axes: _bars(axes, history.bars, parts))
 
 
 def rows_chart(history: History) -> str:
@@ -62,7 +66,7 @@ def rows_chart(history: History) -> str:
     colours = {"answered": _GOOD, "failed": _BAD, "not done": _IDLE}
     parts = {name: (history.by_day(count(field)), colours[name]) for name, field in fields.items()}
     return _drawn(
-        lambda axes: _bars(axes, history, {name: part for name, part in parts.items() if any(part[0])})
+        lambda axes: _bars(axes, history.bars, {name: part for name, part in parts.items() if any(part[0])})
     )
 
 
@@ -93,21 +97,67 @@ def times_chart(history: History) -> str:
 def cost_chart(history: History) -> str:
     """Draw the known cost of each day."""
     amounts = history.by_day(lambda one: one.cost.amount if one.cost else None)
+    return money_chart(history.bars, {"cost": amounts})
+
+
+def money_chart(bars: Bars, amounts: Mapping[str, Sequence[float]]) -> str:
+    """Draw US dollars over time, by name.
+
+    :param amounts: of each bar.
+    """
+    colours = [_PALETTE[number % len(_PALETTE)] for number in range(len(amounts))]
+    parts = {
+        name: (heights, colour) for (name, heights), colour in zip(amounts.items(), colours, strict=True)
+    }
 
     def draw(axes: Any) -> None:
-        _bars(axes, history, {"cost": (amounts, _GOOD)})
-        axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.4g}")
+        _bars(axes, bars, parts)
+        axes.yaxis.set_major_formatter(_dollars)
 
     return _drawn(draw)
 
 
-def _bars(axes: Any, history: History, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
+def budgets_chart(budgets: Mapping[str, tuple[float, float, float]]) -> str:
+    """Draw how much of budgets is used.
+
+    :param budgets: what is spent, reserved and allowed, in US dollars, by name.
+    """
+
+    def draw(axes: Any) -> None:
+        places = range(len(budgets))
+        spent, reserved, allowed = (list(amounts) for amounts in zip(*budgets.values(), strict=True))
+        axes.barh(places, allowed, 0.7, color=_IDLE, alpha=0.25, label="budget")
+        axes.barh(places, spent, 0.5, color=_GOOD, label="spent")
+        axes.barh(places, reserved, 0.5, spent, color=_WARN, label="reserved")
+        axes.xaxis.set_major_formatter(_dollars)
+        axes.set_yticks(places, [_label(name) for name in budgets])
+        axes.invert_yaxis()
+        _legend(axes)
+
+    return _drawn(draw)
+
+
+def _dollars(value: float, _position: int) -> str:
+    # Two dollar signs are a formula to matplotlib.
+    return rf"\${value:,.4g}"
+
+
+def _label(name: str) -> str:
+    """Return a name as matplotlib shows it: not as a formula, not left out for its underscore, and not too long."""
+    text = shown(name)
+    if len(text) > _LONGEST_LABEL:
+        text = text[: _LONGEST_LABEL - 1] + "…"
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _bars(axes: Any, bars: Bars, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    days: Sequence[date] = history.days
+    days: Sequence[date] = bars.days
     bottom = [0.0] * len(days)
     for name, (heights, colour) in parts.items():
-        axes.bar(days, heights, history.step * 0.8, bottom, color=colour, label=name)
+        axes.bar(days, heights, bars.step * 0.8, bottom, color=colour, label=_label(name))
         bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     axes.yaxis.set_major_locator(MaxNLocator(integer=max(bottom, default=0) > 4, nbins=6))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
