@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.embeddings import (
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
+    "Canary",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
@@ -62,6 +64,7 @@ __all__ = [
 _HOMES = {
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
+    "Canary": "canary.settings",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",

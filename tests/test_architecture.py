@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"outputs", "requests"},
     {"costs"},
     {"jobs"},
-    {"vertex", "landing"},
+    {"vertex", "landing", "canary"},
     {"hooks"},
     {"preflight", "triggers"},
     {"operators", "sensors", "responses"},
