@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
+    from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -49,6 +50,7 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
+    "JudgeCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -73,6 +75,7 @@ _HOMES = {
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
+    "JudgeCanaryOperator": "operators.canary",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

@@ -486,7 +486,7 @@ def own_columns(shape: Shape) -> set[str]:
         name
         for one in (shape, replace(shape, embeds=not shape.embeds))
         for tables in ([one.landed_columns], [failed_columns(one.landing)], _staged(one).values())
-        for columns in (*tables, _request_columns(one), _output_columns(one), {"task_type": "", QUESTION_COLUMN: ""})
+        for columns in (*tables, _request_columns(one), _output_columns(one), {"task_type": ""})
         for name in columns
     }
 
