@@ -63,8 +63,10 @@ BOOKKEEPING = {
     "batch_processed_time": "TIMESTAMP",
     JOB_COLUMN: "STRING",
     FINGERPRINT_COLUMN: "STRING",
+    QUESTION_COLUMN: "STRING",
 }
-"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name.
+"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name, ``batch_question``
+what :class:`airflow_gemini_batch.requests.questions.Question` has as its id; NULL where the job's manifest names none.
 
 What has no value in one of the three statements that stage answers (``landing.bigquery.staging_sql``,
 ``landing.bigquery.embedding_sql``, ``landing.files.matching``) fails when the statement is written.
