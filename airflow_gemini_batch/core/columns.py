@@ -98,10 +98,15 @@ FAILED_SUFFIX = "__failed"
 
 def failed_target_of(target: str) -> str:
     """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
+    return target_beside(target, FAILED_SUFFIX)
+
+
+def target_beside(target: str, suffix: str) -> str:
+    """Return the table or file beside a target whose name has a suffix more."""
     if target.startswith("bq://"):
-        return target + FAILED_SUFFIX
+        return target + suffix
     stem, dot, ending = target.rpartition(".")
-    return f"{stem}{FAILED_SUFFIX}{dot}{ending}"
+    return f"{stem}{suffix}{dot}{ending}"
 
 
 STAGED_OUTCOME = {
