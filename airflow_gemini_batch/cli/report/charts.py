@@ -13,13 +13,8 @@ from airflow_gemini_batch.cli.report.history import End, History, PastJob
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.summary import duration
 
-<<<<<<< HEAD
-# Legible on white and on black.
-_INK = "#7d828c"
-_GOOD, _BAD, _WARN, _IDLE, _BLUE = "#3d9970", "#d1495b", "#e0a030", "#9aa0ab", "#4c8bd6"
-_PALETTE = (_GOOD, _BLUE, _WARN, "#8e6bbf", "#4fb3bf", _BAD, _IDLE)
-=======
->>>>>>> canary
+_PALETTE = (GOOD, BLUE, WARN, "#8e6bbf", "#4fb3bf", BAD, IDLE)
+_LONGEST_LABEL = 40
 _COLOURS = {
     End.SUCCEEDED: GOOD,
     End.FAILED: BAD,
@@ -30,27 +25,6 @@ _COLOURS = {
 _TICKS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 72 * 3600)
 """Seconds that the axis of times names."""
 
-<<<<<<< HEAD
-_LONGEST_LABEL = 40
-_SIZE = (6.4, 3.0)
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gemini-batch",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-}
-_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-
-=======
->>>>>>> canary
 
 def jobs_chart(history: History) -> str:
     """Draw the jobs of each day, by their end."""
@@ -59,11 +33,7 @@ def jobs_chart(history: History) -> str:
         return history.by_day(lambda one: float(one.end is end))
 
     parts = {str(end): (count(end), _COLOURS[end]) for end in history.ends}
-<<<<<<< HEAD
-    return _drawn(lambda axes: _bars(axes, history.bars, parts))
-=======
-    return drawn(lambda axes: _bars(axes, history, parts))
->>>>>>> canary
+    return drawn(lambda axes: _bars(axes, history.bars, parts))
 
 
 def rows_chart(history: History) -> str:
@@ -75,13 +45,8 @@ def rows_chart(history: History) -> str:
     fields = {"answered": "successful_count", "failed": "failed_count", "not done": "incomplete_count"}
     colours = {"answered": GOOD, "failed": BAD, "not done": IDLE}
     parts = {name: (history.by_day(count(field)), colours[name]) for name, field in fields.items()}
-<<<<<<< HEAD
-    return _drawn(
-        lambda axes: _bars(axes, history.bars, {name: part for name, part in parts.items() if any(part[0])})
-=======
     return drawn(
-        lambda axes: _bars(axes, history, {name: part for name, part in parts.items() if any(part[0])})
->>>>>>> canary
+        lambda axes: _bars(axes, history.bars, {name: part for name, part in parts.items() if any(part[0])})
     )
 
 
@@ -126,13 +91,8 @@ def money_chart(bars: Bars, amounts: Mapping[str, Sequence[float]]) -> str:
     }
 
     def draw(axes: Any) -> None:
-<<<<<<< HEAD
         _bars(axes, bars, parts)
         axes.yaxis.set_major_formatter(_dollars)
-=======
-        _bars(axes, history, {"cost": (amounts, GOOD)})
-        axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.4g}")
->>>>>>> canary
 
     return drawn(draw)
 
@@ -146,15 +106,15 @@ def budgets_chart(budgets: Mapping[str, tuple[float, float, float]]) -> str:
     def draw(axes: Any) -> None:
         places = range(len(budgets))
         spent, reserved, allowed = (list(amounts) for amounts in zip(*budgets.values(), strict=True))
-        axes.barh(places, allowed, 0.7, color=_IDLE, alpha=0.25, label="budget")
-        axes.barh(places, spent, 0.5, color=_GOOD, label="spent")
-        axes.barh(places, reserved, 0.5, spent, color=_WARN, label="reserved")
+        axes.barh(places, allowed, 0.7, color=IDLE, alpha=0.25, label="budget")
+        axes.barh(places, spent, 0.5, color=GOOD, label="spent")
+        axes.barh(places, reserved, 0.5, spent, color=WARN, label="reserved")
         axes.xaxis.set_major_formatter(_dollars)
         axes.set_yticks(places, [_label(name) for name in budgets])
         axes.invert_yaxis()
-        _legend(axes)
+        legend(axes)
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def _dollars(value: float, _position: int) -> str:
