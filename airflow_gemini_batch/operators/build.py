@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, Unpriced
+    from airflow_gemini_batch.costs.plan import PlanLine
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.ledger.store import Ledger
@@ -249,31 +250,15 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
     def execute(self, context: Context) -> list[str | Sequence[str]]:
         """Build, estimate the cost, and return where the requests are."""
-        from airflow_gemini_batch.costs.plan import plan_lines
         from airflow_gemini_batch.costs.summary import build_summary
         from airflow_gemini_batch.operators.lineage import build_lineage
-        from airflow_gemini_batch.requests.build import build_requests
         from airflow_gemini_batch.requests.sources import row_source
 
         with self.running():
-            self._check_choices()
             ledger = self._ledger()
-            plan = self._plan()
-            expecting = self._expecting(plan)
-            plan = self._choices(plan, ledger, expecting)
-            report = build_requests(
-                plan,
-                self.source,
-                self.requests,
-                source_parameters=self.source_parameters,
-                storage_client=lambda: self.hook.storage_client,
-                bigquery_client=lambda: self.hook.bigquery_client,
-                log=self.log,
-                others=self._other_runs(context, plan),
-            )
+            plan, report, lines, expecting = self._built(context, ledger, writes=True)
             rows = row_source(self.source, self.source_parameters)
             self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
-            lines = list(plan_lines(report, expecting))
             content = {**report.to_json(), "plan": [line.to_json() for line in lines]}
             expected = None
             if report.requests:
@@ -292,6 +277,41 @@ class BuildRequestsOperator(GeminiBatchOperator):
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
             return list(report.sources)
+
+    def plan(self, context: Context) -> tuple[BuildReport, list[PlanLine]]:
+        """Return what the task would ask now. Nothing is written, except for a table that is dropped at the end.
+
+        :param context: with a ``ti`` that has the ids of a DAG and of a run.
+
+        Raises what :meth:`execute` raises.
+        """
+        with self.running():
+            _, report, lines, _ = self._built(context, self._ledger(), writes=False)
+            return report, lines
+
+    def _built(
+        self, context: Context, ledger: Ledger | None, *, writes: bool
+    ) -> tuple[BuildPlan, BuildReport, list[PlanLine], Callable[[RowCount], Estimate]]:
+        """Build, and return the plan, what came of it, why rows are asked, and what estimates rows."""
+        from airflow_gemini_batch.costs.plan import plan_lines
+        from airflow_gemini_batch.requests.build import build_requests
+
+        self._check_choices()
+        plan = self._plan()
+        expecting = self._expecting(plan)
+        plan = replace(self._choices(plan, ledger, expecting), writes=writes)
+        report = build_requests(
+            plan,
+            self.source,
+            self.requests,
+            source_parameters=self.source_parameters,
+            storage_client=lambda: self.hook.storage_client,
+            bigquery_client=lambda: self.hook.bigquery_client,
+            log=self.log,
+            others=self._other_runs(context, plan),
+        )
+        plan.check_vectors(report)
+        return plan, report, list(plan_lines(report, expecting)), expecting
 
     def _choices(
         self, plan: BuildPlan, ledger: Ledger | None, expecting: Callable[[RowCount], Estimate]
