@@ -84,8 +84,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         is their turn.
     :param max_cost_usd_per_run: likewise the most US dollars of one run, by the upper end of the estimate.
     :param order_by: which rows with a changed question come first: ``column``, or ``column DESC``.
-    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder. Without
-        one a build does not know whether data or question has changed, and checks no budgets.
+    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder; ``True``
+        for ``<target>__runs``. Without one a build does not know whether data or question has changed, and checks no
+        budgets.
     :param budgets: see :class:`airflow_gemini_batch.ledger.budgets.Budget`. They are checked, with all runs of the
         ledger, before anything is submitted.
     :param labels: of the run in the ledger, by which budgets find it.
@@ -135,7 +136,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         max_rows_per_run: int | None = None,
         max_cost_usd_per_run: float | str | None = None,
         order_by: str | None = None,
-        ledger: str | None = None,
+        ledger: bool | str | None = None,
         budgets: Sequence[Budget] = (),
         labels: Mapping[str, str] | None = None,
         destination: str | None = None,
@@ -368,11 +369,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
         )
 
     def _ledger(self) -> Ledger | None:
-        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
 
-        if not self.ledger:
+        if not self.ledger or (self.ledger is True and not self.target):
             return None
-        return ledger_of(self.ledger, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        address = ledger_address(str(self.target)) if self.ledger is True else self.ledger
+        return ledger_of(address, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
 
     def _reserve(
         self,

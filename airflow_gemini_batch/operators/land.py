@@ -82,7 +82,7 @@ class LandResultsOperator(GeminiBatchOperator):
         failed_target: str | None = None,
         bookkeeping: bool = True,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
-        ledger: str | None = None,
+        ledger: bool | str | None = None,
         run: str | None = None,
         requests: Sequence[Any] | None = None,
         sources: Sequence[Any] | None = None,
@@ -146,7 +146,7 @@ class LandResultsOperator(GeminiBatchOperator):
     def _finish_run(self, context: Context, manifests: Sequence[Manifest], report: LandingReport) -> None:
         """Write what the run has cost into the ledger."""
         from airflow_gemini_batch.jobs.polling import utc_now
-        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
         from airflow_gemini_batch.ledger.runs import finish, run_record
 
         if not self.ledger or not self.run:
@@ -155,7 +155,8 @@ class LandResultsOperator(GeminiBatchOperator):
         ti, now = context["ti"], utc_now()
         record = run_record(ti.dag_id, ti.run_id, self.target, manifests[0].model, now)
         record = replace(record, run=self.run)
-        finish(ledger_of(self.ledger, *clients), record, manifests, report.counts, now, self.log)
+        address = ledger_address(self.target) if self.ledger is True else self.ledger
+        finish(ledger_of(address, *clients), record, manifests, report.counts, now, self.log)
 
     def _summary(self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]) -> Summary:
         from airflow_gemini_batch.landing.summary import landing_summary
