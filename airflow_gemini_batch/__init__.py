@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
+    from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -41,6 +43,7 @@ __all__ = [
     "Budget",
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
+    "Canary",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
@@ -49,6 +52,7 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
+    "JudgeCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -65,6 +69,7 @@ _HOMES = {
     "Budget": "ledger.budgets",
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
+    "Canary": "canary.settings",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",
@@ -73,6 +78,7 @@ _HOMES = {
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
+    "JudgeCanaryOperator": "operators.canary",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

@@ -145,6 +145,12 @@ class RowsFailedError(GeminiBatchError):
     retryable = False
 
 
+class CanaryNotPassedError(GeminiBatchError):
+    """The answers of a canary do not meet the thresholds; no other row was asked the new question."""
+
+    retryable = False
+
+
 class OutputNotReadyError(GeminiBatchError):
     """The output will never become ready."""
 

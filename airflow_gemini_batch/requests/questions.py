@@ -1,8 +1,8 @@
 """The question that all rows of a build are asked: the request without the values of a row.
 
-A landed answer names the question that it answers, in the column ``batch_question``. With the definition of that question
-at hand, the fingerprint that a row would have under it can be computed again. So a build knows whether a row has to be
-asked because its data has changed, or because the question has.
+A landed answer names the question that it answers, in the column ``batch_question``. With the definition of that
+question at hand, the fingerprint that a row would have under it can be computed again. So a build knows whether a row
+has to be asked because its data has changed, or because the question has.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _SCHEMA = ("responseSchema", "responseMimeType")
 class Question:
     """What each row of a build is asked.
 
-    :param model: what stands for the model in fingerprints: see :func:`~airflow_gemini_batch.core.fingerprints.model_key`.
+    :param model: what stands for the model in fingerprints: see
+        :func:`~airflow_gemini_batch.core.fingerprints.model_key`.
     :param template: of the request.
     """
 
@@ -66,9 +67,9 @@ class Question:
 
     @property
     def pieces(self) -> dict[str, Any]:
-        """What the question is made of, by the names that people know: ``prompt``, ``model``, ``response schema``, …"""
+        """What the question is made of, by the names that people know, such as ``prompt`` or ``response schema``."""
         request = orjson.loads("".join(map(_spelled, self.template.parts)))
-        pieces = {"model": self.model}
+        pieces: dict[str, Any] = {"model": self.model}
         config = dict(request.pop("generationConfig", {}))
         if schema := {name: config.pop(name) for name in _SCHEMA if name in config}:
             pieces["response schema"] = schema
@@ -120,9 +121,7 @@ def _part(content: Any) -> str | TextSlot | MediaSlot:
 
 
 def _text(pieces: Sequence[Any]) -> PromptTemplate:
-    return PromptTemplate(
-        tuple(piece if isinstance(piece, str) else Placeholder(*piece) for piece in pieces)
-    )
+    return PromptTemplate(tuple(piece if isinstance(piece, str) else Placeholder(*piece) for piece in pieces))
 
 
 def _spelled(part: str | TextSlot | MediaSlot) -> str:

@@ -18,7 +18,7 @@ from airflow_gemini_batch.cli.costs.page import Costs, budget_values, drawn, pag
 from airflow_gemini_batch.cli.costs.sums import GROUPS, LABEL, checked_group, items_of, sums_by
 from airflow_gemini_batch.cli.job_filter import parse_age
 from airflow_gemini_batch.cli.jobs import JsonOption
-from airflow_gemini_batch.cli.report.html import CHARTS_MISSING, write_page
+from airflow_gemini_batch.cli.report.output import CHARTS_MISSING, write_page
 from airflow_gemini_batch.cli.screen import escape, print_table, results, screen, table_of, telling_errors
 from airflow_gemini_batch.core.summary import number_of
 from airflow_gemini_batch.exceptions import as_invalid_request

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from airflow_gemini_batch.cli.costs.sums import LABEL, Item, Sum, key_of, sums_by
 from airflow_gemini_batch.cli.report.bars import Bars
-from airflow_gemini_batch.cli.report.html import Cell, cards, charts_grid, document, table, text
+from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
 from airflow_gemini_batch.core.summary import counted, number_of
 from airflow_gemini_batch.costs.prices import dollars
 from airflow_gemini_batch.ledger.budgets import Used

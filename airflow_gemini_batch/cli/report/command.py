@@ -26,7 +26,7 @@ from airflow_gemini_batch.cli.jobs import (
     matching,
 )
 from airflow_gemini_batch.cli.report.history import History, PastJob
-from airflow_gemini_batch.cli.report.html import CHARTS_MISSING, write_page
+from airflow_gemini_batch.cli.report.output import CHARTS_MISSING, write_page
 from airflow_gemini_batch.cli.screen import escape, screen, telling_errors
 from airflow_gemini_batch.core.summary import number_of
 from airflow_gemini_batch.exceptions import RowsUnreadableError

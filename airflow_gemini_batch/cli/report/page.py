@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_gemini_batch.cli.job_facts import queued_seconds, rows_text, run_seconds, task_text, time_text
 from airflow_gemini_batch.cli.report.history import End, History, PastJob, cost_text
-from airflow_gemini_batch.cli.report.html import Cell, cards, charts_grid, document, table, text
+from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
 from airflow_gemini_batch.core.summary import counted, number_of
 from airflow_gemini_batch.jobs.summaries import tokens_by_kind
 

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file, no network and no script."""
+"""HTML pages that need no other file, no network and no script; each text in them is escaped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 from airflow_gemini_batch.core.shown import shown
-from airflow_gemini_batch.exceptions import InvalidRequestError
-
-CHARTS_MISSING = "The charts are not installed. Run: pip install 'airflow-gemini-batch[report]'"
 
 # Only what the page itself holds is loaded: neither a script nor an address.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -121,11 +117,3 @@ def _linked(cell: Cell) -> str:
     if not cell.address:
         return text(cell.text)
     return f'<a href="{escape(cell.address)}" rel="noreferrer">{text(cell.text)}</a>'
-
-
-def write_page(output: Path, page: str) -> None:
-    """Write a page to a file; raises :class:`.InvalidRequestError` when that can't be done."""
-    try:
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequestError(f"Could not write {output}: {error.strerror or error}") from None
