@@ -136,8 +136,8 @@ class TableLedger:
     def _check(self, table: Table) -> None:
         if missing := self._missing(table):
             raise InvalidRequestError(
-                f"{self.address} is not a ledger of runs: it has no column {missing[0]!r}. Name another table, "
-                "or one that does not exist yet"
+                f"{self.address} is not a ledger of runs: it has no column {missing[0]!r}. Give another "
+                "address as ledger, such as a table that does not exist yet"
             )
 
     @staticmethod
