@@ -129,6 +129,16 @@ class Used:
         return self.usd > self.budget.usd + _NOISE
 
 
+def checked_budgets(budgets: object) -> tuple[Budget, ...]:
+    """Return budgets as they are given to a task; raises :class:`.InvalidRequestError` for anything else."""
+    given = (budgets,) if isinstance(budgets, Budget) else budgets
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Budget) for one in given):
+        raise InvalidRequestError(
+            f"budgets: expected a list such as [Budget(usd=100, per='month')], got {budgets!r:.100}"
+        )
+    return tuple(given)
+
+
 def ledger_since(budgets: Iterable[Budget], now: datetime) -> datetime:
     """Return from when on records are needed to check budgets."""
     return min((budget.period(now)[0] for budget in budgets), default=now)

@@ -160,7 +160,7 @@ def put_statement(table: BigQueryAddress, record: RunRecord) -> Statement:
     """Return the statement that inserts the row of a run, or replaces it."""
     columns = [name for name in COLUMNS if name != "run"]
     values = ",\n  ".join(f"{_value(name, kind)} AS {name}" for name, kind in COLUMNS.items())
-    sql = f"""MERGE {table.sql} AS ledger
+    sql = f"""MERGE INTO {table.sql} AS ledger
 USING (SELECT
   {values}
 ) AS written

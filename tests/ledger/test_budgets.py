@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, ledger_since
+from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, checked_budgets, ledger_since
 from airflow_gemini_batch.ledger.record import REFUSED
 from airflow_gemini_batch.ledger.runs import with_costs
 from tests.ledger.runs import DAY, HOUR, NOW, manifest, record
@@ -202,3 +202,16 @@ def test_values_that_make_no_budget(arguments, told):
     with pytest.raises(InvalidRequestError) as error:
         Budget(**arguments)
     assert told in str(error.value)
+
+
+def test_budgets_of_a_task():
+    one = Budget(usd=5)
+    assert [checked_budgets(given) for given in ([], [one], (one, one), one)] == [
+        (),
+        (one,),
+        (one, one),
+        (one,),
+    ]
+    for given in (None, 5, "100/month", [5], [one, "5/day"], {"usd": 5}):
+        with pytest.raises(InvalidRequestError, match=r"budgets: expected a list such as \[Budget\(usd=100"):
+            checked_budgets(given)
