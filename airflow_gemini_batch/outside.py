@@ -127,8 +127,8 @@ class _Run:
         build, submit, land = map(self._task, ("build_requests", "submit", "land_results"))
         if self._dag.has_task(f"{self._group}.build_canary"):
             raise InvalidRequestError(
-                f"The task group {self._group} has a canary, which can't run outside Airflow. Leave canary= out here, or "
-                "run the DAG with dag.test()"
+                f"The task group {self._group} has a canary, which can't run outside Airflow. Leave canary= out "
+                "here, or run the DAG with dag.test()"
             )
         with self._progress("preflight", None):
             if self._dag.has_task(f"{self._group}.preflight"):

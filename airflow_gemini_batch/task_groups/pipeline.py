@@ -189,8 +189,8 @@ class PipelineTaskGroup(TaskGroup):
     3.1 it fails, with a message that says so).
 
     With a canary there are tasks before these: ``build_canary``, ``submit_canary`` and ``land_canary`` ask some rows a
-    changed question, ``judge_canary`` compares the answers, ``approve_canary`` lets a person decide when that is wanted,
-    and ``take_canary`` takes the answers into the target. Without a changed question they do nothing.
+    changed question, ``judge_canary`` compares the answers, ``approve_canary`` lets a person decide when that is
+    wanted, and ``take_canary`` takes the answers into the target. Without a changed question they do nothing.
 
     :param build_arguments: arguments of the build and the preflight task that only this kind of pipeline has.
     :param submit_arguments: likewise for the submit task.
