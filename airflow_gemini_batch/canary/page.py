@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.canary.report import CanaryReport
-from airflow_gemini_batch.canary.text import facts, field_facts, headline, nulls
+from airflow_gemini_batch.canary.text import facts, field_facts, headline, nulls, sentence
 from airflow_gemini_batch.canary.verdict import Verdict
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.html import Cell, card, document, figure, table, text
@@ -40,7 +40,7 @@ def page(report: CanaryReport, verdict: Verdict, target: str) -> str:
         f"Canary of {target}",
         f"<h1>{text(headline(report, verdict))}</h1><p>{text(target)}</p>",
         f'<p class="soft">Question {text(report.question)}</p>',
-        *(f'<p class="bad">{text(reason)}</p>' for reason in verdict.reasons),
+        *(f'<p class="bad">{text(sentence(reason))}</p>' for reason in verdict.reasons),
         '<div class="grid facts">',
         *(card(name, content) for name, content in facts(report)),
         "</div>",

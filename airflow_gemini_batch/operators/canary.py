@@ -204,10 +204,10 @@ class JudgeCanaryOperator(GeminiBatchOperator):
 
     def _summary(self, report: CanaryReport, verdict: Verdict, address: str) -> Summary:
         from airflow_gemini_batch.canary.settings import canary_target_of
-        from airflow_gemini_batch.canary.text import cost_text, headline
+        from airflow_gemini_batch.canary.text import cost_text, headline, sentence
         from airflow_gemini_batch.core.summary import Summary
 
-        reasons = [f"{reason[:1].upper()}{reason[1:]}." for reason in verdict.reasons]
+        reasons = map(sentence, verdict.reasons)
         if self.canary.approve == "person":
             next_step = "A person decides whether the other rows are asked."
         elif verdict.passed:
@@ -237,28 +237,28 @@ class MarkCanarySensor(ShownTexts, BaseSensorOperator):
     judged it succeeds at once.
 
     :param verdict: the result of :class:`JudgeCanaryOperator`.
-    :param comparison: its XCom ``comparison``, for the log.
     """
 
-    template_fields: Sequence[str] = ("verdict", "comparison")
+    template_fields: Sequence[str] = ("verdict",)
     ui_color = "#fff1c9"
 
-    def __init__(self, *, verdict: Any, comparison: Any, **kwargs: Any) -> None:
+    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
         super().__init__(**{"mode": "reschedule", "poke_interval": _POKE_INTERVAL, **kwargs})
         self.verdict = verdict
-        self.comparison = comparison
 
     def poke(self, context: Context) -> bool:
         """Return whether there is nothing to decide; otherwise say what is."""
         with fail_without_retry():
-            judged = was_judged(self.verdict)
-        if not judged:
+            verdict = judged_canary(self.verdict)
+        if verdict is None:
             self.log.info("No canary was judged, so there is nothing to decide")
             return True
         self.log.info(
-            "A person has to decide whether the other rows are asked the new question. Mark this task as success to "
-            "go on, or as failed to stop: in the grid, click on it, then on “Mark state as”.\n\n%s",
-            self.comparison,
+            "A person has to decide whether the other rows are asked the new question. %s The log of the judgement "
+            "shows the comparison%s. Mark this task as success to go on, or as failed to stop: in the grid, click on "
+            "it, then on Mark state as.",
+            "; ".join(verdict.get("reasons") or ["All thresholds are met."]),
+            f", and so does {verdict['page']}" if verdict.get("page") else "",
         )
         return False
 
@@ -282,26 +282,28 @@ def approve_task(
     arguments: dict[str, Any] = {
         "task_id": task_id,
         "verdict": judge.output,
-        "comparison": XComArg(judge, COMPARISON_KEY),
         **kwargs,
     }
     if HAS_APPROVALS:
         from airflow_gemini_batch.operators.approval import ApproveCanaryOperator
 
-        return ApproveCanaryOperator(target=judge.target, response_timeout=timeout, **arguments)
+        comparison = XComArg(judge, COMPARISON_KEY)
+        return ApproveCanaryOperator(
+            target=judge.target, comparison=comparison, response_timeout=timeout, **arguments
+        )
     return MarkCanarySensor(timeout=timeout.total_seconds(), **arguments)
 
 
-def was_judged(verdict: Any) -> bool:
-    """Return whether the result of :class:`JudgeCanaryOperator` is about a canary.
+def judged_canary(verdict: Any) -> dict[str, Any] | None:
+    """Return what the result of :class:`JudgeCanaryOperator` says; ``None`` where there was nothing to judge.
 
     Raises :class:`.InvalidRequestError` for what is not such a result.
     """
-    if not isinstance(verdict, dict) or "canary" not in verdict:
+    if not isinstance(verdict, dict) or not isinstance(canary := verdict.get("canary", ""), dict | None):
         raise InvalidRequestError(
             f"verdict: expected the result of JudgeCanaryOperator, got {verdict!r:.200}. Clear that task"
         )
-    return verdict["canary"] is not None
+    return canary
 
 
 def _is_missing(value: Any) -> bool:
