@@ -159,3 +159,7 @@ class OutputNotReadyError(GeminiBatchError):
 
 class RowsUnreadableError(GeminiBatchError):
     """The requests or answers of a job could not be read, so its outcomes and tokens are not known."""
+
+
+class LedgerError(GeminiBatchError):
+    """A ledger of runs could not be read or written, so it is not known what was spent."""

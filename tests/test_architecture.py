@@ -30,6 +30,7 @@ LAYERS: list[set[str]] = [
     {"outputs", "requests"},
     {"costs"},
     {"jobs"},
+    {"ledger"},
     {"vertex", "landing", "canary"},
     {"hooks"},
     {"preflight", "triggers"},

@@ -11,7 +11,7 @@ from airflow_gemini_batch.canary.report import CanaryReport
 from airflow_gemini_batch.canary.text import facts, field_facts, headline, nulls, sentence
 from airflow_gemini_batch.canary.verdict import Verdict
 from airflow_gemini_batch.core.addresses import GcsAddress
-from airflow_gemini_batch.core.html import Cell, card, document, figure, table, text
+from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ def page(report: CanaryReport, verdict: Verdict, target: str) -> str:
     """
     return document(
         f"Canary of {target}",
-        f"<h1>{text(headline(report, verdict))}</h1><p>{text(target)}</p>",
-        f'<p class="soft">Question {text(report.question)}</p>',
-        *(f'<p class="bad">{text(sentence(reason))}</p>' for reason in verdict.reasons),
-        '<div class="grid facts">',
-        *(card(name, content) for name, content in facts(report)),
-        "</div>",
-        *_charts(report),
-        *table("Fields", _FIELDS, _fields(report) if report.agreement.of else ()),
-        *_categories(report),
-        *table(
-            "Some rows that differ",
-            _DIFFERENCES,
-            (
-                (Cell(one.key), Cell(one.field), Cell(one.old, "long"), Cell(one.new, "long"))
-                for one in report.differences
+        [
+            f"<h1>{text(headline(report, verdict))}</h1><p>{text(target)}</p>",
+            f'<p class="soft">Question {text(report.question)}</p>',
+            *(f'<p class="bad">{text(sentence(reason))}</p>' for reason in verdict.reasons),
+            *cards(facts(report)),
+            *_charts(report),
+            *table("Fields", _FIELDS, _fields(report) if report.agreement.of else ()),
+            *_categories(report),
+            *table(
+                "Some rows that differ",
+                _DIFFERENCES,
+                (
+                    (Cell(one.key), Cell(one.field), Cell(one.old, "long"), Cell(one.new, "long"))
+                    for one in report.differences
+                ),
             ),
-        ),
+        ],
     )
 
 
@@ -64,10 +64,7 @@ def _charts(report: CanaryReport) -> Iterator[str]:
         return
     from airflow_gemini_batch.canary.charts import charts
 
-    if drawn := list(charts(report)):
-        yield '<h2>Old and new</h2><div class="grid">'
-        yield from (figure(title, svg) for title, svg in drawn)
-        yield "</div>"
+    yield from charts_grid("Old and new", dict(charts(report)))
 
 
 def _fields(report: CanaryReport) -> Iterator[Sequence[Cell]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -48,10 +48,10 @@ class Cell:
     address: str = ""
 
 
-def document(title: str, *parts: str) -> str:
+def document(title: str, body: Iterable[str]) -> str:
     """Return a page.
 
-    :param parts: of its body, as HTML.
+    :param body: HTML.
     """
     return "".join(
         [
@@ -59,24 +59,37 @@ def document(title: str, *parts: str) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{text(title)}</title><style>{_STYLE}</style></head><body>",
-            *parts,
+            *body,
             "</body></html>\n",
         ]
     )
 
 
-def text(content: str) -> str:
-    """Return a text as HTML shows it."""
-    return escape(shown(content))
+def text(value: str) -> str:
+    """Return a text as HTML."""
+    return escape(shown(value))
 
 
-def card(name: str, content: str) -> str:
-    """Return a fact and its name."""
-    return f'<div class="card"><span class="soft">{text(name)}</span><b>{text(content)}</b></div>'
+def cards(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the HTML of facts by name."""
+    yield '<div class="grid facts">'
+    for name, fact in facts:
+        yield f'<div class="card"><span class="soft">{text(name)}</span><b>{text(fact)}</b></div>'
+    yield "</div>"
 
 
-def figure(title: str, svg: str) -> str:
-    """Return a chart."""
+def charts_grid(title: str, charts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the HTML of charts, if there are any.
+
+    :param charts: SVG by title.
+    """
+    if charts:
+        yield f'<h2>{text(title)}</h2><div class="grid">'
+        yield from (_figure(name, svg) for name, svg in charts.items())
+        yield "</div>"
+
+
+def _figure(title: str, svg: str) -> str:
     # As an image it can neither run scripts nor load anything, whatever it holds.
     content = base64.b64encode(svg.encode()).decode()
     return (
@@ -86,7 +99,7 @@ def figure(title: str, svg: str) -> str:
 
 
 def table(title: str, columns: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    """Yield the parts of a table with its title; none without rows."""
+    """Yield the HTML of a table, unless it has no rows."""
     listed = list(rows)
     if not listed:
         return

@@ -59,6 +59,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
     :param target: the ``bq://`` table, or the file, whose rows hold the old answers.
     :param canary_target: where the canary has landed; by default ``<target>__canary``.
     :param canary_failed_target: where its failures have landed; by default ``<target>__canary__failed``.
+    :param golden: the golden rows, where they are named by a template; by default those of ``canary``.
     :param response_schema: as in the land task, like ``text_column``.
     :param vector_column: column of the vectors, of a canary of embeddings.
     :param report_folder: where the page with the report goes: a ``gs://`` folder or a local path. Without, there is no
@@ -89,6 +90,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
         rest_rows: int | str | None = None,
         canary_target: str | None = None,
         canary_failed_target: str | None = None,
+        golden: str | None = None,
         response_schema: Any = None,
         text_column: str = "answer",
         vector_column: str | None = None,
@@ -104,7 +106,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
         self.target = target
         self.canary_target = canary_target
         self.canary_failed_target = canary_failed_target
-        self.golden = canary.golden
+        self.golden = golden
         self.response_schema = response_schema
         self.text_column = text_column
         self.vector_column = vector_column
@@ -122,7 +124,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
                 # Airflow finds no XCom that was not given, and fails the task that reads it.
                 context["ti"].xcom_push(key=COMPARISON_KEY, value="")
                 return NO_CANARY
-            canary = replace(self.canary, golden=self.golden)
+            canary = replace(self.canary, golden=self.golden or self.canary.golden)
             report = self._report(canary)
             verdict = judge(report, canary)
             self.log.info("%s", log_text(report, verdict))

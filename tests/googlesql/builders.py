@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from google.cloud.bigquery import SchemaField, Table
@@ -41,6 +42,9 @@ from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.failed_rows import failed_rows_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
 from airflow_gemini_batch.landing.summary import latest_failures_query
+from airflow_gemini_batch.ledger.record import RunRecord
+from airflow_gemini_batch.ledger.table import COLUMNS as LEDGER_COLUMNS
+from airflow_gemini_batch.ledger.table import put_statement, records_statement
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching_sql import TableMatch
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
@@ -491,6 +495,15 @@ def own_columns(shape: Shape) -> set[str]:
     }
 
 
+def _ledger(statement: Callable[[BigQueryAddress], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        yield _case(statement(shape.target), {shape.target: LEDGER_COLUMNS})
+
+    return cases
+
+
+_RUN = RunRecord("1", "dag", "run", "bq://p.d.t", "model", datetime.fromisoformat(TIME))
+
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "sorting_statements": _sorting,
     "build_statement": _build,
@@ -515,6 +528,8 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
     "prepare_statement": _prepare,
+    "put_statement": _ledger(lambda table: put_statement(table, _RUN)),
+    "records_statement": _ledger(lambda table: records_statement(table, _RUN.started, "1")),
     "failed_rows_statement": _failed_rows,
     "latest_failures_query": _latest_failures,
     "answers_statement": _canary_answers,

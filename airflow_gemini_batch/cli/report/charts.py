@@ -8,9 +8,13 @@ from typing import Any
 
 from airflow_gemini_batch.charts import BAD, BLUE, GOOD, IDLE, WARN, drawn, legend
 from airflow_gemini_batch.cli.job_facts import has_counts, queued_seconds, run_seconds
+from airflow_gemini_batch.cli.report.bars import Bars
 from airflow_gemini_batch.cli.report.history import End, History, PastJob
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.summary import duration
 
+_PALETTE = (GOOD, BLUE, WARN, "#8e6bbf", "#4fb3bf", BAD, IDLE)
+_LONGEST_LABEL = 40
 _COLOURS = {
     End.SUCCEEDED: GOOD,
     End.FAILED: BAD,
@@ -29,7 +33,7 @@ def jobs_chart(history: History) -> str:
         return history.by_day(lambda one: float(one.end is end))
 
     parts = {str(end): (count(end), _COLOURS[end]) for end in history.ends}
-    return drawn(lambda axes: _bars(axes, history, parts))
+    return drawn(lambda axes: _bars(axes, history.bars, parts))
 
 
 def rows_chart(history: History) -> str:
@@ -42,7 +46,7 @@ def rows_chart(history: History) -> str:
     colours = {"answered": GOOD, "failed": BAD, "not done": IDLE}
     parts = {name: (history.by_day(count(field)), colours[name]) for name, field in fields.items()}
     return drawn(
-        lambda axes: _bars(axes, history, {name: part for name, part in parts.items() if any(part[0])})
+        lambda axes: _bars(axes, history.bars, {name: part for name, part in parts.items() if any(part[0])})
     )
 
 
@@ -73,21 +77,67 @@ def times_chart(history: History) -> str:
 def cost_chart(history: History) -> str:
     """Draw the known cost of each day."""
     amounts = history.by_day(lambda one: one.cost.amount if one.cost else None)
+    return money_chart(history.bars, {"cost": amounts})
+
+
+def money_chart(bars: Bars, amounts: Mapping[str, Sequence[float]]) -> str:
+    """Draw US dollars over time, by name.
+
+    :param amounts: of each bar.
+    """
+    colours = [_PALETTE[number % len(_PALETTE)] for number in range(len(amounts))]
+    parts = {
+        name: (heights, colour) for (name, heights), colour in zip(amounts.items(), colours, strict=True)
+    }
 
     def draw(axes: Any) -> None:
-        _bars(axes, history, {"cost": (amounts, GOOD)})
-        axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.4g}")
+        _bars(axes, bars, parts)
+        axes.yaxis.set_major_formatter(_dollars)
 
     return drawn(draw)
 
 
-def _bars(axes: Any, history: History, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
+def budgets_chart(budgets: Mapping[str, tuple[float, float, float]]) -> str:
+    """Draw how much of budgets is used.
+
+    :param budgets: what is spent, reserved and allowed, in US dollars, by name.
+    """
+
+    def draw(axes: Any) -> None:
+        places = range(len(budgets))
+        spent, reserved, allowed = (list(amounts) for amounts in zip(*budgets.values(), strict=True))
+        axes.barh(places, allowed, 0.7, color=IDLE, alpha=0.25, label="budget")
+        axes.barh(places, spent, 0.5, color=GOOD, label="spent")
+        axes.barh(places, reserved, 0.5, spent, color=WARN, label="reserved")
+        axes.xaxis.set_major_formatter(_dollars)
+        axes.set_yticks(places, [_label(name) for name in budgets])
+        axes.invert_yaxis()
+        legend(axes)
+
+    return drawn(draw)
+
+
+def _dollars(value: float, _position: int) -> str:
+    # Two dollar signs are a formula to matplotlib.
+    return rf"\${value:,.4g}"
+
+
+def _label(name: str) -> str:
+    """Return a name as matplotlib shows it: not as a formula, not left out for its underscore, and not too long."""
+    text = shown(name)
+    if len(text) > _LONGEST_LABEL:
+        text = text[: _LONGEST_LABEL - 1] + "…"
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _bars(axes: Any, bars: Bars, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    days: Sequence[date] = history.days
+    days: Sequence[date] = bars.days
     bottom = [0.0] * len(days)
     for name, (heights, colour) in parts.items():
-        axes.bar(days, heights, history.step * 0.8, bottom, color=colour, label=name)
+        axes.bar(days, heights, bars.step * 0.8, bottom, color=colour, label=_label(name))
         bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     axes.yaxis.set_major_locator(MaxNLocator(integer=max(bottom, default=0) > 4, nbins=6))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))

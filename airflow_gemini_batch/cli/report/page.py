@@ -1,4 +1,4 @@
-"""The page of the report: HTML that needs no other file, no network and no script."""
+"""The page of the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_gemini_batch.cli.job_facts import queued_seconds, rows_text, run_seconds, task_text, time_text
 from airflow_gemini_batch.cli.report.history import End, History, PastJob, cost_text
-from airflow_gemini_batch.core.html import Cell, card, document, figure, table, text
+from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
 from airflow_gemini_batch.core.summary import counted, number_of
 from airflow_gemini_batch.jobs.summaries import tokens_by_kind
 
@@ -21,19 +21,17 @@ def page(history: History, charts: Mapping[str, str]) -> str:
     """
     return document(
         f"Batch jobs of {history.place}",
-        f"<h1>Batch jobs</h1><p>{text(history.place)}</p>",
-        f'<p class="soft">{history.since:%Y-%m-%d} to {history.now:%Y-%m-%d %H:%M} UTC, by the day of creation</p>',
-        *_warnings(history.warnings),
-        '<div class="grid facts">',
-        *(card(name, content) for name, content in _facts(history)),
-        "</div>",
-        '<h2>Over time</h2><div class="grid">' if charts else "",
-        *(figure(title, svg) for title, svg in charts.items()),
-        "</div>" if charts else "",
-        *table("Tasks", _TASK_COLUMNS, _task_rows(history)),
-        *table("Jobs that did not succeed", _FAILED_COLUMNS, _failed_rows(history)),
-        *table("Jobs", _JOB_COLUMNS, _job_rows(history)),
-        *_more(history),
+        [
+            f"<h1>Batch jobs</h1><p>{text(history.place)}</p>",
+            f'<p class="soft">{history.since:%Y-%m-%d} to {history.now:%Y-%m-%d %H:%M} UTC, by the day of creation</p>',
+            *_warnings(history.warnings),
+            *cards(_facts(history)),
+            *charts_grid("Over time", charts),
+            *table("Tasks", _TASK_COLUMNS, _task_rows(history)),
+            *table("Jobs that did not succeed", _FAILED_COLUMNS, _failed_rows(history)),
+            *table("Jobs", _JOB_COLUMNS, _job_rows(history)),
+            *_more(history),
+        ],
     )
 
 
