@@ -44,10 +44,10 @@ def row(airflow: str, version: str, dependencies: str) -> str:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
         found, result = "-", ""
+        wanted = (f"{ROOT}[test]", f"apache-airflow=={airflow}.*", "--resolution", RESOLUTIONS[dependencies])
         for step in (
             ("venv", "-q", "--python", version, folder / "venv"),
-            ("pip", "install", "-q", "--python", python, "--resolution", RESOLUTIONS[dependencies])
-            + ("-e", f"{ROOT}[test]", f"apache-airflow=={airflow}.*"),
+            ("pip", "install", "-q", "--python", python, "-e", *wanted),
         ):
             if not result and (done := uv(*step)).returncode:
                 result = f"not installed: {' '.join(done.stderr.split())[:300]}"
