@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_gemini_batch.core.settings import check_choice, check_flag
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 from airflow_gemini_batch.requests.sources import is_arrow, is_path
@@ -115,11 +116,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.max_cost_usd = max_cost_usd
         self.unpriced = unpriced
         self.shard_rows = shard_rows
-        for name, choices in (("on_bad_rows", ("fail", "drop")), ("on_empty", ("skip", "succeed"))):
-            if (given := getattr(self, name)) not in choices:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
-                )
+        with as_invalid_request():
+            check_flag("incremental", incremental)
+            check_choice("on_bad_rows", on_bad_rows, "fail", "drop")
+            check_choice("on_empty", on_empty, "skip", "succeed")
         if shard_rows is not None and not (isinstance(shard_rows, int) and shard_rows > 0):
             raise InvalidRequestError(f"shard_rows has to be 1 or more, got {shard_rows!r}")
         if callable(source) or isinstance(source, Iterator) or is_arrow(source) or is_path(source):
