@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -98,6 +99,19 @@ def test_picture_of_the_imports_shows_each_import_and_breaks_no_rule():
     assert {room: (imports[room] & drawn.keys()) - reachable(room) for room in drawn if room != "cli"} == {
         room: set() for room in drawn if room != "cli"
     }
+
+
+def test_drawn_pictures_show_their_source():
+    drawn = re.findall(
+        r"<!-- drawn in (\S+): [^\n]* -->\n```mermaid\n(.*?)```", DOCUMENTS["docs/architecture.md"], re.S
+    )
+    assert len(drawn) == DOCUMENTS["docs/architecture.md"].count("```mermaid")
+    for name, source in drawn:
+        picture = ElementTree.parse(ROOT / "docs" / name).getroot()
+        shown = re.sub(r"\s", "", "".join(picture.itertext()))
+        said = re.findall(r"(?:: | as |(?:alt|else|loop|opt) )(.+)$|^    (\w+) --> (\w+)$", source, re.M)
+        texts = [text for match in said for text in match if text]
+        assert [text for text in texts if re.sub(r"\s", "", text) not in shown] == []
 
 
 def test_each_public_name_is_in_the_reference():

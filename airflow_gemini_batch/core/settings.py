@@ -26,7 +26,7 @@ def check_seconds(name: str, value: Any, longest: float) -> None:
 
 
 def check_choice(name: str, value: Any, *choices: str) -> None:
-    """Raise :class:`ValueError` for a setting that is none of its choices."""
+    """Raise :class:`ValueError` for a setting that is not one of its choices."""
     if value not in choices:
         raise ValueError(f"{name}: expected {' or '.join(map(repr, choices))}, got {value!r}")
 
