@@ -26,7 +26,7 @@ ROOT_FILES = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
 """Pages, and the files that they show, which stand where GitHub looks for them."""
 
 DRAWN = re.compile(r"<!-- drawn in (\S+\.svg): ([^\n]*) -->\n```mermaid\n.*?\n```", re.DOTALL)
-"""A picture's file, what it shows, and its source, of which mermaid-cli draws it (``mmdc -i night.mmd -o night.svg``)."""
+"""A picture's file, what it shows, and its source, drawn from it by mermaid-cli: ``mmdc -i night.mmd -o night.svg``."""
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 3
