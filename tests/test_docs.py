@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import airflow_gemini_batch
+from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from tests.import_graph import graph, room_of
 from tests.messages import PACKAGE, Message, messages
 from tests.test_architecture import BELOW
@@ -99,6 +101,15 @@ def test_picture_of_the_imports_shows_each_import_and_breaks_no_rule():
     assert {room: (imports[room] & drawn.keys()) - reachable(room) for room in drawn if room != "cli"} == {
         room: set() for room in drawn if room != "cli"
     }
+
+
+def test_page_of_submit_says_what_is_not_a_template():
+    kind = airflow_gemini_batch.SubmitGeminiBatchOperator
+    parameters = set(inspect.signature(SubmitBatchJobOperator.__init__).parameters)
+    # What the task groups set, a former name, and what is passed on.
+    own = parameters - {"self", "kwargs", "source", "failures_are_landed", "first_job_is_estimated"}
+    said = re.search(r"Not templates are (.*?): they", DOCUMENTS["docs/steps/submit.md"], re.S)[1]
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(own - set(kind.template_fields))
 
 
 def test_drawn_pictures_show_their_source():
