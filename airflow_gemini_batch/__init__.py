@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.ledger.budgets import Budget
+    from airflow_gemini_batch.jobs.client import JobQuery
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
@@ -53,6 +54,7 @@ __all__ = [
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
     "JudgeCanaryOperator",
+    "JobQuery",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -79,6 +81,7 @@ _HOMES = {
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
+    "JobQuery": "jobs.client",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_gemini_batch.core.settings import check_choice, check_flag
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
@@ -167,15 +168,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.ledger = ledger
         self.budgets = budgets
         self.labels = labels
-        for name, choices in (
-            ("on_bad_rows", ("fail", "drop")),
-            ("on_empty", ("skip", "succeed")),
-            ("on_question_change", ("all", "new_rows", "canary", "fail")),
-        ):
-            if (given := getattr(self, name)) not in choices:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
-                )
+        with as_invalid_request():
+            check_flag("incremental", incremental)
+            check_choice("on_bad_rows", on_bad_rows, "fail", "drop")
+            check_choice("on_empty", on_empty, "skip", "succeed")
+            check_choice("on_question_change", on_question_change, "all", "new_rows", "canary", "fail")
         for name in ("shard_rows", "max_rows_per_run"):
             given = getattr(self, name)
             if given is not None and not (type(given) is int and given > 0):

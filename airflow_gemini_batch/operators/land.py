@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.core.settings import check_flag, check_fraction
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
     InvalidRequestError,
@@ -90,6 +91,9 @@ class LandResultsOperator(GeminiBatchOperator):
     ) -> None:
         kwargs.setdefault("outlets", target_outlets(target))
         super().__init__(**kwargs)
+        with as_invalid_request():
+            check_fraction(max_failed_fraction)
+            check_flag("bookkeeping", bookkeeping)
         self.manifest = manifest
         self.key = key
         self.target = target
@@ -114,10 +118,6 @@ class LandResultsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.operators.lineage import landing_lineage
 
         with self.executing(context):
-            if not 0 <= self.max_failed_fraction <= 1:
-                raise InvalidRequestError(
-                    f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
-                )
             jobs = self._number_of_jobs()
             manifests = self._manifests()
             with as_invalid_request():

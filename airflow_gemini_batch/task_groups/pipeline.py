@@ -299,6 +299,8 @@ class PipelineTaskGroup(TaskGroup):
                 f"task group {group_id!r}: incremental runs need bookkeeping=True to find the rows that are done. "
                 "Keep it, or set incremental=False to ask, and pay, for all rows in each run."
             )
+        # Airflow makes the submit tasks when the build task has ended.
+        self.submit_operator.check_settings(**submitting)
         with self:
             build = self.build_operator(task_id="build_requests", **building)
             submit = self.submit_operator.partial(
