@@ -12,7 +12,7 @@ import pytest
 from airflow_gemini_batch.core.response_schema import response_schema_of
 from airflow_gemini_batch.landing.schema_check_sql import mismatch_expression, parsed_answer
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
-from airflow_gemini_batch.sql.engine import connect
+from tests.support.databases import shared_database
 
 Judge = Callable[..., tuple[Any, str | None]]
 
@@ -20,13 +20,13 @@ ANYTHING: dict[str, Any] = {"type": "OBJECT", "properties": {}}
 
 
 @pytest.fixture
-def judge(tmp_path) -> Judge:
+def judge() -> Judge:
     """Return the value of an answer, and why it does not fit a schema."""
 
     def judge(text: str, schema: Any = None) -> tuple[Any, str | None]:
         translated = response_schema_of(schema) or ANYTHING
         message = mismatch_expression(translated, "text", "answer", Literals(), DUCKDB)
-        with connect(tmp_path) as database:
+        with shared_database() as database:
             ((value, mismatch),) = database.execute(
                 f"SELECT answer::VARCHAR, {message} FROM (SELECT text, {parsed_answer('text', DUCKDB)} AS answer "
                 "FROM (SELECT ?::VARCHAR AS text))",
