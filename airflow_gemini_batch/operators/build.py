@@ -31,7 +31,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     The result (XCom) is a list of sources, one for each job, for
     ``SubmitGeminiBatchOperator.partial(…).expand(requests=build.output)``: a request file, a list of them, or a table.
     The XCom ``report`` counts the rows that were read, became requests, were done already, have failed before and were
-    left out.
+    left out. The XCom ``question`` is the id of what all rows are asked, for the submit task.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
     tables, so that a cleared run takes the jobs that it has paid for.
@@ -187,6 +187,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 expected = self._estimate(plan, report)
                 content["estimate"] = expected.to_json()
             context["ti"].xcom_push(key="report", value=content)
+            context["ti"].xcom_push(key="question", value=plan.question.id)
             summary = build_summary(plan, report, expected, self._first_prompt(plan, report))
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":

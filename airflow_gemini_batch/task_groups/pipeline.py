@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
-from airflow.providers.common.compat.sdk import TaskGroup
+from airflow.providers.common.compat.sdk import TaskGroup, XComArg
 
 from airflow_gemini_batch.operators.base import CONNECTION_PARAMETERS
 from airflow_gemini_batch.version_compat import WHEN_ONE_HAS_SUCCEEDED
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import DAG, XComArg
+    from airflow.providers.common.compat.sdk import DAG
 
     from airflow_gemini_batch.operators.build import BuildRequestsOperator
     from airflow_gemini_batch.operators.land import LandResultsOperator
@@ -242,9 +242,9 @@ class PipelineTaskGroup(TaskGroup):
             )
         with self:
             build = self.build_operator(task_id="build_requests", **building)
-            submit = self.submit_operator.partial(task_id="submit", **submitting).expand(
-                requests=build.output
-            )
+            submit = self.submit_operator.partial(
+                task_id="submit", question=XComArg(build, "question"), **submitting
+            ).expand(requests=build.output)
             land = self.land_operator(
                 task_id="land_results",
                 manifest=cast("Any", submit.output),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, QUESTION_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.inputs import (
     NOTHING_COLLECTED,
@@ -180,6 +180,7 @@ def staging_table(
         "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
         "batch_job": "COALESCE(best.job, requests.last_job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
+        QUESTION_COLUMN: "requests.question",
         "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
         "batch_round": "COALESCE(best.round, requests.last_round)",
     }
@@ -208,7 +209,8 @@ def request_rows(
 ) -> str:
     """Return the query for all requests.
 
-    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``last_job``, ``last_round`` and ``request_time``.
+    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``question``, ``last_job``, ``last_round`` and
+    ``request_time``.
 
     :param more: gives further items to select from a table.
     """
@@ -217,10 +219,12 @@ def request_rows(
         fingerprint = "CAST(NULL AS STRING)"
         if FINGERPRINT_COLUMN in table.columns:
             fingerprint = f"{ROWS}.{quoted(FINGERPRINT_COLUMN)}"
+        question = parameters.bind(table.question) if table.question else "CAST(NULL AS STRING)"
         further = ", ".join([f"TIMESTAMP({parameters.bind(table.created)}) AS request_time", *more(table)])
         selects.append(f"""  SELECT
     {_named_keys(plan.key)},
     {fingerprint} AS fingerprint,
+    {question} AS question,
     {parameters.bind(table.last_job)} AS last_job,
     {table.last_round} AS last_round,
     {further}

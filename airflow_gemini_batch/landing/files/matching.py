@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import (
     FINGERPRINT_COLUMN,
+    QUESTION_COLUMN,
     STAGED_AS,
     TIMES_FAILED_COLUMN,
     TOKEN_COLUMNS,
@@ -282,6 +283,7 @@ def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:
         TIME: f"COALESCE({_TIME}, requests.written)",
         "batch_job": "COALESCE(answers.job, last_jobs.job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
+        QUESTION_COLUMN: "last_jobs.question",
         "batch_outcome": f"COALESCE(answers.outcome, '{Outcome.MISSING}')",
         "batch_code": "answers.code",
         "batch_message": (
