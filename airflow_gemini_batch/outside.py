@@ -127,6 +127,11 @@ class _Run:
 
     def result(self) -> GroupResult:
         build, submit, land = map(self._task, ("build_requests", "submit", "land_results"))
+        if self._dag.has_task(f"{self._group}.build_canary"):
+            raise InvalidRequestError(
+                f"The task group {self._group} has a canary, which can't run outside Airflow. Leave canary= out "
+                "here, or run the DAG with dag.test()"
+            )
         with self._progress("preflight", None):
             if self._dag.has_task(f"{self._group}.preflight"):
                 self._execute(self._task("preflight"))
@@ -135,7 +140,8 @@ class _Run:
         report = xcoms.get("report", {})
         if not sources:
             return GroupResult(built=report)
-        manifests, errors = self._submit(submit, sources, xcoms.get("question"))
+        submit.partial_kwargs["question"], land.run = xcoms.get("question"), xcoms.get("run")
+        manifests, errors = self._submit(submit, sources)
         if not manifests:
             raise errors[0]
         # The land task only counts them.
@@ -149,14 +155,12 @@ class _Run:
     def _task(self, name: str) -> Any:
         return self._dag.get_task(f"{self._group}.{name}")
 
-    def _submit(
-        self, mapped: Any, sources: Sequence[Any], question: str | None
-    ) -> tuple[list[Any], list[BaseException]]:
+    def _submit(self, mapped: Any, sources: Sequence[Any]) -> tuple[list[Any], list[BaseException]]:
         """Submit a job for each source, wait for all; return their results, and the errors of those that failed."""
 
         def run(index: int) -> Any:
             task = mapped.unmap({"requests": sources[index]})
-            task.deferrable, task.question = False, question
+            task.deferrable = False
             task.patience = replace(self._patience or task.patience, sleep=self._sleep)
             return self._execute(task, index)[0]
 

@@ -141,6 +141,14 @@ def reserve(
     return record
 
 
+def has_passed(ledger: Ledger, question: str) -> bool:
+    """Return whether the canary of a question has passed; raises :class:`.LedgerError` when that is not known."""
+    return any(
+        record.question == question and bool((record.verdict or {}).get("passed"))
+        for record in ledger.records()
+    )
+
+
 def finish(
     ledger: Ledger,
     run: RunRecord,
@@ -228,5 +236,5 @@ def _again(earlier: RunRecord | None, record: RunRecord) -> RunRecord:
         record,
         spent=earlier.spent,
         outstanding=earlier.outstanding if same else record.outstanding,
-        verdict=earlier.verdict,
+        verdict=record.verdict or earlier.verdict,
     )
