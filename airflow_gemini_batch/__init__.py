@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
+    from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
+    "Canary",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
@@ -47,6 +50,7 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
+    "JudgeCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -62,6 +66,7 @@ __all__ = [
 _HOMES = {
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
+    "Canary": "canary.settings",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",
@@ -70,6 +75,7 @@ _HOMES = {
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
+    "JudgeCanaryOperator": "operators.canary",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

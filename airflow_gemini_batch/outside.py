@@ -125,6 +125,11 @@ class _Run:
 
     def result(self) -> GroupResult:
         build, submit, land = map(self._task, ("build_requests", "submit", "land_results"))
+        if self._dag.has_task(f"{self._group}.build_canary"):
+            raise InvalidRequestError(
+                f"The task group {self._group} has a canary, which can't run outside Airflow. Leave canary= out here, or "
+                "run the DAG with dag.test()"
+            )
         with self._progress("preflight", None):
             if self._dag.has_task(f"{self._group}.preflight"):
                 self._execute(self._task("preflight"))
@@ -133,6 +138,7 @@ class _Run:
         report = xcoms.get("report", {})
         if not sources:
             return GroupResult(built=report)
+        submit.partial_kwargs["question"], land.run = xcoms.get("question"), xcoms.get("run")
         manifests, errors = self._submit(submit, sources)
         if not manifests:
             raise errors[0]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TriggerRule
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 from airflow.triggers.base import BaseTrigger
 
 try:
@@ -28,6 +28,9 @@ _ONE_OF_ALL = "all_done_min_one_success"
 WHEN_ONE_HAS_SUCCEEDED = _ONE_OF_ALL if _ONE_OF_ALL in {rule.value for rule in TriggerRule} else "all_done"
 """Trigger rule of a task that needs one of the tasks before, once all have ended: otherwise it is ``upstream_failed``.
 Before Airflow 3.1 there is no such rule, so the task runs in any case, and has to fail by itself."""
+
+HAS_APPROVALS = AIRFLOW_V_3_1_PLUS
+"""Whether a person can approve a task in a form (from 3.1 on); before, tasks are marked by hand."""
 
 IN_PROCESS = "the task and its triggers run in one process"
 

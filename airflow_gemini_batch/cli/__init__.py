@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from airflow_gemini_batch.cli.costs.command import costs as costs_
 from airflow_gemini_batch.cli.demo import demo, up
 from airflow_gemini_batch.cli.jobs import jobs_app
 from airflow_gemini_batch.cli.report.command import report as report_
@@ -16,6 +17,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-for _command in (demo, up, validate, estimate, report_):
+for _command in (demo, up, validate, estimate, report_, costs_):
     app.command()(_command)
 app.add_typer(jobs_app)

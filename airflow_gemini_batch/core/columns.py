@@ -98,7 +98,7 @@ FAILED_SUFFIX = "__failed"
 
 def failed_target_of(target: str) -> str:
     """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
-    return _beside(target, FAILED_SUFFIX)
+    return target_beside(target, FAILED_SUFFIX)
 
 
 SHORT_QUESTION = 8
@@ -111,10 +111,11 @@ def previous_target_of(target: str, question: str, *, rollback: bool = False) ->
     :param question: the id of the question before whose first answers it is made; for a name of any, an empty text.
     :param rollback: whether it is made before these answers are taken back instead.
     """
-    return _beside(target, f"__before_{'rollback_' if rollback else ''}{question[:SHORT_QUESTION]}")
+    return target_beside(target, f"__before_{'rollback_' if rollback else ''}{question[:SHORT_QUESTION]}")
 
 
-def _beside(target: str, suffix: str) -> str:
+def target_beside(target: str, suffix: str) -> str:
+    """Return the table or file beside a target whose name has a suffix more."""
     if target.startswith("bq://"):
         return target + suffix
     stem, dot, ending = target.rpartition(".")

@@ -57,6 +57,9 @@ class LandResultsOperator(GeminiBatchOperator):
         bring them back. By default there is no copy. It needs ``bookkeeping``.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
+    :param ledger: where the runs of the target are kept, as in the build task: the run's outcomes, tokens and cost are
+        written there.
+    :param run: the XCom ``run`` of the build task, which names the run in the ledger.
     :param requests: the result of the build task, one for each job, for a task that runs also when submit tasks have
         failed (``trigger_rule="all_done"``): it lands the answers that there are, then fails because of those that
         are missing. Without any requests it is skipped.
@@ -70,6 +73,8 @@ class LandResultsOperator(GeminiBatchOperator):
         "target",
         "failed_target",
         "requests",
+        "ledger",
+        "run",
     )
     operator_extra_links = (TargetLink(), FailedRowsLink())
 
@@ -83,6 +88,8 @@ class LandResultsOperator(GeminiBatchOperator):
         bookkeeping: bool = True,
         keep_previous: timedelta | None = None,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        ledger: str | None = None,
+        run: str | None = None,
         requests: Sequence[Any] | None = None,
         sources: Sequence[Any] | None = None,
         **kwargs: Any,
@@ -96,6 +103,8 @@ class LandResultsOperator(GeminiBatchOperator):
         self.bookkeeping = bookkeeping
         self.keep_previous = keep_previous
         self.max_failed_fraction = max_failed_fraction
+        self.ledger = ledger
+        self.run = run
         self.requests = renamed("requests", requests, "sources", sources)
         self._expects_requests = self.requests is not None
 
@@ -125,6 +134,7 @@ class LandResultsOperator(GeminiBatchOperator):
             report = lander.land(plan, manifests, self.target, self.failed_target)
             self._done = partial(landing_lineage, plan, report, manifests)
             persist_target_links(context, report)
+            self._finish_run(context, manifests, report)
             summary = self._summary(plan, report, manifests)
             if jobs is not None and len(manifests) < jobs:
                 missing = jobs - len(manifests)
@@ -140,6 +150,20 @@ class LandResultsOperator(GeminiBatchOperator):
             add_event(context, self.target, event_extra(report, manifests))
             self.tell(context, summary)
             return report.to_json()
+
+    def _finish_run(self, context: Context, manifests: Sequence[Manifest], report: LandingReport) -> None:
+        """Write what the run has cost into the ledger."""
+        from airflow_gemini_batch.jobs.polling import utc_now
+        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.runs import finish, run_record
+
+        if not self.ledger or not self.run:
+            return
+        clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        ti, now = context["ti"], utc_now()
+        record = run_record(ti.dag_id, ti.run_id, self.target, manifests[0].model, now)
+        record = replace(record, run=self.run)
+        finish(ledger_of(self.ledger, *clients), record, manifests, report.counts, now, self.log)
 
     def _summary(self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]) -> Summary:
         from airflow_gemini_batch.landing.summary import landing_summary

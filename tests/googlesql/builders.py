@@ -9,12 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from google.cloud.bigquery import SchemaField, Table
 
+from airflow_gemini_batch.canary.rows import (
+    answers_statement,
+    canary_failures_statement,
+    earlier_answers_statement,
+    golden_statement,
+)
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, QUESTION_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.costs.earlier import earlier_usage_query
@@ -35,6 +42,9 @@ from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.failed_rows import failed_rows_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
 from airflow_gemini_batch.landing.summary import latest_failures_query
+from airflow_gemini_batch.ledger.record import RunRecord
+from airflow_gemini_batch.ledger.table import COLUMNS as LEDGER_COLUMNS
+from airflow_gemini_batch.ledger.table import put_statement, records_statement
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching_sql import TableMatch
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
@@ -394,6 +404,44 @@ def _latest_failures(shape: Shape) -> Iterator[Case]:
     yield _case(latest_failures_query(str(shape.failed)), {shape.failed: shape.failed_columns})
 
 
+def _canary_answers(shape: Shape) -> Iterator[Case]:
+    columns = {**shape.landed_columns, QUESTION_COLUMN: "STRING"}
+    statement = answers_statement(shape.target, _types(columns), tuple(shape.key), _answers(shape), "it's 1")
+    yield _case(statement, {shape.target: columns})
+
+
+def _earlier_answers(shape: Shape) -> Iterator[Case]:
+    canary = shape.target.with_table(f"{shape.target.table}__canary")
+    asked = {**shape.landed_columns, QUESTION_COLUMN: "STRING"}
+    without = {name: kind for name, kind in asked.items() if name != QUESTION_COLUMN}
+    for columns in (asked, without):
+        statement = earlier_answers_statement(
+            shape.target, _types(columns), tuple(shape.key), _answers(shape), "1", canary, _types(asked)
+        )
+        yield _case(statement, {shape.target: columns, canary: asked})
+
+
+def _canary_failures(shape: Shape) -> Iterator[Case]:
+    for more in ({}, {QUESTION_COLUMN: "STRING"}):
+        columns = {**shape.failed_columns, **more}
+        statement = canary_failures_statement(shape.failed, _types(columns), tuple(shape.key), "1")
+        yield _case(statement, {shape.failed: columns})
+
+
+def _golden(shape: Shape) -> Iterator[Case]:
+    columns = {**shape.others, **target_columns(shape.landing, shape.key)}
+    statement = golden_statement(shape.source, _types(columns), tuple(shape.key), _answers(shape))
+    yield _case(statement, {shape.source: columns})
+
+
+def _types(columns: Columns) -> dict[str, str]:
+    return {name: kind.partition("<")[0] for name, kind in columns.items()}
+
+
+def _answers(shape: Shape) -> list[str]:
+    return [column.name for column in shape.landing.columns]
+
+
 def _failed_answers(shape: Shape) -> Iterator[Case]:
     for output, columns in list(_outputs(shape).items())[:1]:
         family = TEXT_EMBEDDING if shape.embeds else GENERATE_CONTENT
@@ -447,6 +495,15 @@ def own_columns(shape: Shape) -> set[str]:
     }
 
 
+def _ledger(statement: Callable[[BigQueryAddress], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        yield _case(statement(shape.target), {shape.target: LEDGER_COLUMNS})
+
+    return cases
+
+
+_RUN = RunRecord("1", "dag", "run", "bq://p.d.t", "model", datetime.fromisoformat(TIME))
+
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "sorting_statements": _sorting,
     "build_statement": _build,
@@ -471,8 +528,14 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
     "prepare_statement": _prepare,
+    "put_statement": _ledger(lambda table: put_statement(table, _RUN)),
+    "records_statement": _ledger(lambda table: records_statement(table, _RUN.started, "1")),
     "failed_rows_statement": _failed_rows,
     "latest_failures_query": _latest_failures,
+    "answers_statement": _canary_answers,
+    "earlier_answers_statement": _earlier_answers,
+    "canary_failures_statement": _canary_failures,
+    "golden_statement": _golden,
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
     "usage_statement": _usage,

@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits
-from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, RIVALRY, Queries
 from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from google.cloud import storage
     from google.cloud.bigquery import Client, Row, Table
 
-# How BigQuery refuses the second of two statements that change one table at the same time.
-RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 RIVAL_PAUSES = (5.0, 20.0)
 
 
