@@ -69,7 +69,8 @@ def _previous(
     log: Log,
 ) -> PreviousTables | PreviousFiles:
     if not target.startswith("bq://"):
-        return PreviousFiles(storage_client(), target)
+        # A file on this machine needs no client.
+        return PreviousFiles(storage_client() if "://" in target else None, target)
     with as_invalid_request():
         address = parse_address(target)
     if not isinstance(address, BigQueryAddress) or not address.is_table:

@@ -220,7 +220,8 @@ def test_values_of_others_in_a_table_are_the_same(make):
     target = make("table")
     sql = f"""CREATE TABLE {target.landing.target.sql} AS
 SELECT "a" AS isbn, "A0" AS answer, JSON '{{"b":1,"a":[1e-300,null]}}' AS doc, 1e-300 AS price,
-  ARRAY<STRING>[] AS tags, [0.1, -0.0] AS vector, CAST(NULL AS STRING) AS note, DATE '0001-01-01' AS day, NUMERIC '1.10' AS exact, b'\\xff' AS raw
+  ARRAY<STRING>[] AS tags, [0.1, -0.0] AS vector, CAST(NULL AS STRING) AS note,
+  DATE '0001-01-01' AS day, NUMERIC '1.10' AS exact, b'\\xff' AS raw
 UNION ALL
 SELECT "b", "B0", NULL, CAST('nan' AS FLOAT64), ["😀", ""], ARRAY<FLOAT64>[], "😀", NULL, NULL, NULL"""
     target.landing.run_sql(sql)

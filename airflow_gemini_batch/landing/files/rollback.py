@@ -40,14 +40,14 @@ _OLD, _COPY = "old", "copy"
 class PreviousFiles:
     """The copies of a file.
 
-    :param client: of ``google-cloud-storage``.
+    :param client: of ``google-cloud-storage``; ``None`` for a local path.
     """
 
-    def __init__(self, client: Client, target: str) -> None:
-        self._client = client
+    def __init__(self, client: Client | None, target: str) -> None:
+        self._client: Any = client
         self._target = target
-        self._copies: FileCopies = file_copies(target, client)
-        self._file: TargetFile = target_file(target, client)
+        self._copies: FileCopies = file_copies(target, self._client)
+        self._file: TargetFile = target_file(target, self._client)
         self._format = format_of_file(target)
 
     def copies(self) -> list[Copy]:
