@@ -180,7 +180,7 @@ ODD = {
     "exact": pa.array(["1.10", None, "0.00"]).cast(pa.decimal128(9, 2)),
     "seen": pa.array([1, None, 3], pa.timestamp("ms", "UTC")),
     "vector": pa.array([[0.1, 1e-30], None, [3.0, -0.0]], pa.list_(pa.float32(), 2)),
-    "nested": pa.array([{"b": 1, "a": [{}]}, None, {"b": None, "a": []}]),
+    "nested": pa.array([{"b": 1, "a": [{"x": None}]}, None, {"b": None, "a": []}]),
 }
 
 
@@ -198,7 +198,7 @@ def test_values_of_others_in_parquet_are_the_same_in_value_and_type(make):
     assert found.column("isbn").to_pylist() == ["a", "b", "c", "d"]
     assert found.column("answer").to_pylist() == ["A0", "B0", None, "D2"]
     assert repr(found.select(list(ODD)).slice(0, 3).to_pylist()) == repr(rows.select(list(ODD)).to_pylist())
-    assert found.slice(2, 2) == after.slice(2, 2)
+    assert repr(found.slice(2, 2).to_pylist()) == repr(after.slice(2, 2).to_pylist())
     assert found.column("batch_question").to_pylist() == [None, None, None, SECOND]
 
 
@@ -221,7 +221,7 @@ def test_values_of_others_in_a_table_are_the_same(make):
     sql = f"""CREATE TABLE {target.landing.target.sql} AS
 SELECT "a" AS isbn, "A0" AS answer, JSON '{{"b":1,"a":[1e-300,null]}}' AS doc, 1e-300 AS price,
   ARRAY<STRING>[] AS tags, [0.1, -0.0] AS vector, CAST(NULL AS STRING) AS note,
-  DATE '0001-01-01' AS day, NUMERIC '1.10' AS exact, b'\\xff' AS raw
+  DATE '0001-01-01' AS day, NUMERIC '1.10' AS exact, FROM_BASE64('/wA=') AS raw
 UNION ALL
 SELECT "b", "B0", NULL, CAST('nan' AS FLOAT64), ["😀", ""], ARRAY<FLOAT64>[], "😀", NULL, NULL, NULL"""
     target.landing.run_sql(sql)

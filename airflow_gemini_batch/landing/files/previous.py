@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,7 +122,6 @@ class KeptBefore:
     questions: Sequence[str]
     kept: timedelta
     log: Log
-    now: Callable[[], datetime] = utc_now
 
     def keep(self, database: DuckDBPyConnection, before: FileRows, generation: str, content: Path) -> None:
         """Copy the file for each question that none of its rows answers yet, unless it is empty.
@@ -146,7 +145,7 @@ class KeptBefore:
                     question,
                 )
         for old in self.copies.all():
-            if old.made + self.kept < self.now():
+            if old.made + self.kept < utc_now():
                 self.copies.remove(old)
                 self.log.info("The copy %s is older than keep_previous, and is removed", old.address)
 
