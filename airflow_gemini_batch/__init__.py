@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.ledger.budgets import Budget
+    from airflow_gemini_batch.jobs.client import JobQuery
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
     "Canary",
@@ -52,6 +55,7 @@ __all__ = [
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
     "JudgeCanaryOperator",
+    "JobQuery",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -66,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budget": "ledger.budgets",
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
     "Canary": "canary.settings",
@@ -78,6 +83,7 @@ _HOMES = {
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
+    "JobQuery": "jobs.client",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

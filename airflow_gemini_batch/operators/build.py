@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_gemini_batch.core.settings import check_choice, check_flag
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, Unpriced
+    from airflow_gemini_batch.costs.plan import PlanLine
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.ledger.store import Ledger
@@ -83,8 +85,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         is their turn.
     :param max_cost_usd_per_run: likewise the most US dollars of one run, by the upper end of the estimate.
     :param order_by: which rows with a changed question come first: ``column``, or ``column DESC``.
-    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder. Without
-        one a build does not know whether data or question has changed, and checks no budgets.
+    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder; ``True``
+        for ``<target>__runs``. Without one a build does not know whether data or question has changed, and checks no
+        budgets.
     :param budgets: see :class:`airflow_gemini_batch.ledger.budgets.Budget`. They are checked, with all runs of the
         ledger, before anything is submitted.
     :param labels: of the run in the ledger, by which budgets find it.
@@ -134,7 +137,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         max_rows_per_run: int | None = None,
         max_cost_usd_per_run: float | str | None = None,
         order_by: str | None = None,
-        ledger: str | None = None,
+        ledger: bool | str | None = None,
         budgets: Sequence[Budget] = (),
         labels: Mapping[str, str] | None = None,
         destination: str | None = None,
@@ -165,15 +168,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.ledger = ledger
         self.budgets = budgets
         self.labels = labels
-        for name, choices in (
-            ("on_bad_rows", ("fail", "drop")),
-            ("on_empty", ("skip", "succeed")),
-            ("on_question_change", ("all", "new_rows", "canary", "fail")),
-        ):
-            if (given := getattr(self, name)) not in choices:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
-                )
+        with as_invalid_request():
+            check_flag("incremental", incremental)
+            check_choice("on_bad_rows", on_bad_rows, "fail", "drop")
+            check_choice("on_empty", on_empty, "skip", "succeed")
+            check_choice("on_question_change", on_question_change, "all", "new_rows", "canary", "fail")
         for name in ("shard_rows", "max_rows_per_run"):
             given = getattr(self, name)
             if given is not None and not (type(given) is int and given > 0):
@@ -251,29 +250,18 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Build, estimate the cost, and return where the requests are."""
         from airflow_gemini_batch.costs.summary import build_summary
         from airflow_gemini_batch.operators.lineage import build_lineage
-        from airflow_gemini_batch.requests.build import build_requests
         from airflow_gemini_batch.requests.sources import row_source
 
         with self.running():
-            self._check_choices()
             ledger = self._ledger()
-            plan = self._choices(self._plan(), ledger)
-            report = build_requests(
-                plan,
-                self.source,
-                self.requests,
-                source_parameters=self.source_parameters,
-                storage_client=lambda: self.hook.storage_client,
-                bigquery_client=lambda: self.hook.bigquery_client,
-                log=self.log,
-                others=self._other_runs(context, plan),
-            )
+            plan, report, lines, expecting = self._built(context, ledger, writes=True)
             rows = row_source(self.source, self.source_parameters)
             self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
-            content = report.to_json()
+            content = {**report.to_json(), "plan": [line.to_json() for line in lines]}
             expected = None
             if report.requests:
-                expected = self._estimate(plan, report)
+                expected = expecting(report.asked)
+                self._check_ceiling(expected)
                 content["estimate"] = expected.to_json()
             if plan.sample:
                 rest = report.changed - min(report.changed, cast("Canary", self.canary).rows)
@@ -282,13 +270,50 @@ class BuildRequestsOperator(GeminiBatchOperator):
             asks = plan.sample is None or plan.limit is None or plan.limit(report.every)
             context["ti"].xcom_push(key="question", value=plan.question.id if asks else "")
             context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, ledger))
-            summary = build_summary(plan, report, expected, self._first_prompt(plan, report))
+            summary = build_summary(plan, report, expected, lines, self._first_prompt(plan, report))
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
             return list(report.sources)
 
-    def _choices(self, plan: BuildPlan, ledger: Ledger | None) -> BuildPlan:
+    def plan(self, context: Context) -> tuple[BuildReport, list[PlanLine]]:
+        """Return what the task would ask now. Nothing is written, except for a table that is dropped at the end.
+
+        :param context: with a ``ti`` that has the ids of a DAG and of a run.
+
+        Raises what :meth:`execute` raises.
+        """
+        with self.running():
+            _, report, lines, _ = self._built(context, self._ledger(), writes=False)
+            return report, lines
+
+    def _built(
+        self, context: Context, ledger: Ledger | None, *, writes: bool
+    ) -> tuple[BuildPlan, BuildReport, list[PlanLine], Callable[[RowCount], Estimate]]:
+        """Build, and return the plan, what came of it, why rows are asked, and what estimates rows."""
+        from airflow_gemini_batch.costs.plan import plan_lines
+        from airflow_gemini_batch.requests.build import build_requests
+
+        self._check_choices()
+        plan = self._plan()
+        expecting = self._expecting(plan)
+        plan = replace(self._choices(plan, ledger, expecting), writes=writes)
+        report = build_requests(
+            plan,
+            self.source,
+            self.requests,
+            source_parameters=self.source_parameters,
+            storage_client=lambda: self.hook.storage_client,
+            bigquery_client=lambda: self.hook.bigquery_client,
+            log=self.log,
+            others=self._other_runs(context, plan),
+        )
+        plan.check_vectors(report)
+        return plan, report, list(plan_lines(report, expecting)), expecting
+
+    def _choices(
+        self, plan: BuildPlan, ledger: Ledger | None, expecting: Callable[[RowCount], Estimate]
+    ) -> BuildPlan:
         """Return the plan with what is known of earlier questions, and with the rows that this run asks."""
         from airflow_gemini_batch.costs.run_limit import run_limit
         from airflow_gemini_batch.hooks.prices import ceiling_of
@@ -300,7 +325,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         limit = run_limit(
             self.max_rows_per_run,
             ceiling_of(self.max_cost_usd_per_run),
-            lambda rows: self._expected(plan, rows),
+            expecting,
             self.unpriced,
         )
         plan = replace(plan, on_question_change=self.on_question_change, order=order, limit=limit)
@@ -341,11 +366,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
         )
 
     def _ledger(self) -> Ledger | None:
-        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
 
-        if not self.ledger:
+        if not self.ledger or (self.ledger is True and not self.target):
             return None
-        return ledger_of(self.ledger, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        address = ledger_address(str(self.target)) if self.ledger is True else self.ledger
+        return ledger_of(address, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
 
     def _reserve(
         self,
@@ -442,32 +468,38 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 
-    def _expected(self, plan: BuildPlan, rows: RowCount) -> Estimate:
+    def _expecting(self, plan: BuildPlan) -> Callable[[RowCount], Estimate]:
+        """Return what estimates rows of the build. What earlier answers took is read once, when it is needed."""
         from airflow_gemini_batch.core.models import short_model_name
         from airflow_gemini_batch.costs.estimate import estimate
         from airflow_gemini_batch.hooks.prices import price_table
         from airflow_gemini_batch.jobs.polling import utc_now
 
-        return estimate(
-            short_model_name(plan.model),
-            price_table(self.hook.location if self.hook.has_location else ""),
-            on=utc_now().date(),
-            rows=rows.rows,
-            prompt_characters=rows.characters + rows.rows * self._fixed_characters(),
-            media=rows.media,
-            limits=self._output_limits(),
-            earlier=self._earlier(plan),
-            embeddings=plan.family.embeds,
-        )
+        @cache
+        def earlier() -> Usage | None:
+            return self._earlier(plan)
 
-    def _estimate(self, plan: BuildPlan, report: BuildReport) -> Estimate:
+        def expected(rows: RowCount) -> Estimate:
+            return estimate(
+                short_model_name(plan.model),
+                price_table(self.hook.location if self.hook.has_location else ""),
+                on=utc_now().date(),
+                rows=rows.rows,
+                prompt_characters=rows.characters + rows.rows * self._fixed_characters(),
+                media=rows.media,
+                limits=self._output_limits(),
+                earlier=earlier(),
+                embeddings=plan.family.embeds,
+            )
+
+        return expected
+
+    def _check_ceiling(self, expected: Estimate) -> None:
         from airflow_gemini_batch.costs.estimate import check_ceiling
         from airflow_gemini_batch.hooks.prices import ceiling_of
 
-        expected = self._expected(plan, report.asked)
         if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd), self.unpriced):
             self.log.warning("%s", warning)
-        return expected
 
     def _earlier(self, plan: BuildPlan) -> Usage | None:
         from airflow_gemini_batch.costs.earlier import earlier_usage

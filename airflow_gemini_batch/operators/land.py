@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.core.settings import check_flag, check_fraction
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
     InvalidRequestError,
@@ -88,7 +89,7 @@ class LandResultsOperator(GeminiBatchOperator):
         bookkeeping: bool = True,
         keep_previous: timedelta | None = None,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
-        ledger: str | None = None,
+        ledger: bool | str | None = None,
         run: str | None = None,
         requests: Sequence[Any] | None = None,
         sources: Sequence[Any] | None = None,
@@ -96,6 +97,9 @@ class LandResultsOperator(GeminiBatchOperator):
     ) -> None:
         kwargs.setdefault("outlets", target_outlets(target))
         super().__init__(**kwargs)
+        with as_invalid_request():
+            check_fraction(max_failed_fraction)
+            check_flag("bookkeeping", bookkeeping)
         self.manifest = manifest
         self.key = key
         self.target = target
@@ -121,10 +125,6 @@ class LandResultsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.operators.lineage import landing_lineage
 
         with self.executing(context):
-            if not 0 <= self.max_failed_fraction <= 1:
-                raise InvalidRequestError(
-                    f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
-                )
             jobs = self._number_of_jobs()
             manifests = self._manifests()
             with as_invalid_request():
@@ -154,7 +154,7 @@ class LandResultsOperator(GeminiBatchOperator):
     def _finish_run(self, context: Context, manifests: Sequence[Manifest], report: LandingReport) -> None:
         """Write what the run has cost into the ledger."""
         from airflow_gemini_batch.jobs.polling import utc_now
-        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
         from airflow_gemini_batch.ledger.runs import finish, run_record
 
         if not self.ledger or not self.run:
@@ -163,7 +163,8 @@ class LandResultsOperator(GeminiBatchOperator):
         ti, now = context["ti"], utc_now()
         record = run_record(ti.dag_id, ti.run_id, self.target, manifests[0].model, now)
         record = replace(record, run=self.run)
-        finish(ledger_of(self.ledger, *clients), record, manifests, report.counts, now, self.log)
+        address = ledger_address(self.target) if self.ledger is True else self.ledger
+        finish(ledger_of(address, *clients), record, manifests, report.counts, now, self.log)
 
     def _summary(self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]) -> Summary:
         from airflow_gemini_batch.landing.summary import landing_summary

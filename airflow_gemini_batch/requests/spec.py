@@ -230,6 +230,27 @@ class BuildPlan:
             )
         return self.limit(kinds) if self.limit else None
 
+    def check_vectors(self, report: BuildReport) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for vectors that can't be compared.
+
+        Vectors of two models in one column are of no use together, so either all rows get new ones, or none.
+        """
+        kept = any(
+            report.every[kind].rows > report.kinds.get(kind, RowCount()).rows
+            for kind in CHANGED_QUESTION_KINDS
+            if kind in report.every
+        )
+        others = any("model" in changes for changes in report.changes.values())
+        if not self.family.embeds or self.sample or not kept or not report.requests:
+            return
+        if others or RowKind.CHANGED in report.every:
+            what = "are of another model" if others else "may be of another model"
+            raise InvalidRequestError(
+                f"the vectors that rows of {self.target} would keep {what}, and vectors of two models in one column "
+                "can't be compared. Ask all rows in one run (on_question_change='all', without max_rows_per_run and "
+                "max_cost_usd_per_run), or name another target for the new model. Nothing was submitted."
+            )
+
     @property
     def done_target(self) -> str | None:
         """Where the rows are that need no new request; ``None`` if each row becomes one."""
