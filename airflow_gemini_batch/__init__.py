@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.operators.rollback import RollbackOperator
     from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
@@ -59,6 +60,7 @@ __all__ = [
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
     "PreflightTextEmbeddingBatchOperator",
+    "RollbackOperator",
     "SubmitGeminiBatchOperator",
     "SubmitTextEmbeddingBatchOperator",
     "SummaryNotifier",
@@ -86,6 +88,7 @@ _HOMES = {
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
     "PreflightTextEmbeddingBatchOperator": "operators.preflight",
+    "RollbackOperator": "operators.rollback",
     "SubmitGeminiBatchOperator": "operators.gemini",
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
     "SummaryNotifier": "notifications.summary",

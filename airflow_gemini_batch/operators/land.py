@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,10 @@ class LandResultsOperator(GeminiBatchOperator):
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside
         it, in columns ``batch_…``. Without them, the next build can't know which rows are done.
+    :param keep_previous: how long the answers to the question before are kept, such as ``timedelta(days=30)``. Before
+        the first answers to a new question (another prompt, model, schema or configuration) land, a copy of the target
+        is made, ``<target>__before_<question>``, from which :class:`.RollbackOperator` and ``gemini-batch rollback``
+        bring them back. By default there is no copy. It needs ``bookkeeping``.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
     :param ledger: where the runs of the target are kept, as in the build task: the run's outcomes, tokens and cost are
@@ -82,6 +87,7 @@ class LandResultsOperator(GeminiBatchOperator):
         target: str,
         failed_target: str | None = None,
         bookkeeping: bool = True,
+        keep_previous: timedelta | None = None,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
         ledger: bool | str | None = None,
         run: str | None = None,
@@ -99,6 +105,7 @@ class LandResultsOperator(GeminiBatchOperator):
         self.target = target
         self.failed_target = failed_target
         self.bookkeeping = bookkeeping
+        self.keep_previous = keep_previous
         self.max_failed_fraction = max_failed_fraction
         self.ledger = ledger
         self.run = run
@@ -122,6 +129,7 @@ class LandResultsOperator(GeminiBatchOperator):
             manifests = self._manifests()
             with as_invalid_request():
                 plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
+                plan = replace(plan, keep_previous=self.keep_previous)
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
             self._done = partial(landing_lineage, plan, report, manifests)

@@ -24,6 +24,7 @@ from airflow_gemini_batch.landing.files.formats import Layout, TargetFormat, Wri
 from airflow_gemini_batch.landing.files.key_ranges import KeyRange
 from airflow_gemini_batch.landing.files.matching import STAGED, TIME, StagedRows, staged_rows
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, same_key
+from airflow_gemini_batch.landing.files.previous import KeptBefore, file_copies
 from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
 from airflow_gemini_batch.landing.plan import (
     LandingPlan,
@@ -32,6 +33,7 @@ from airflow_gemini_batch.landing.plan import (
     newer_wins,
     times_failed,
 )
+from airflow_gemini_batch.landing.previous import questions_of
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.sql.engine import identifier
 
@@ -71,6 +73,11 @@ def land_files(
             log,
             _Target(target, target_file(target, storage_client), answers_format),
             _Target(failed, target_file(failed, storage_client), failures_format),
+            KeptBefore(
+                target, file_copies(target, storage_client), questions_of(manifests), plan.keep_previous, log
+            )
+            if plan.keep_previous
+            else None,
         )
         landing.land()
         warn_of_shortened(log, plan, rows.shortened)
@@ -94,6 +101,7 @@ class _FileLanding:
     log: Log
     answers: _Target
     failures: _Target
+    kept_before: KeptBefore | None
 
     def land(self) -> None:
         """Merge the rows into both files, again when another writer replaced one meanwhile.
@@ -120,6 +128,9 @@ class _FileLanding:
         plan = self.staged.plan
         good, bad = self.staged.answers(self.answers.format), self.staged.failures(self.failures.format)
         answers = self._merging(self.answers, good.columns, TIME if plan.bookkeeping else None)
+        if self.kept_before and answers.before:
+            content = answers.folder / "old"
+            self.kept_before.keep(self.staged.database, answers.before, answers.generation, content)
         times = {TIMES_FAILED_COLUMN: FAILED_COLUMNS[TIMES_FAILED_COLUMN]}
         failures = self._merging(self.failures, {**bad.columns, **times}, "failed_time")
         dimensions = self.staged.dimensions if plan.embeds else None
