@@ -105,7 +105,7 @@ class LineForm(NamedTuple):
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
 _SHOWN = 100
-_GROUP_ROWS = 20_480
+_AT_ONCE = 16_384
 # What DuckDB's functions of JSON hold of some rows is many times as long.
 _REWRITTEN = 2 * 1024 * 1024
 
@@ -174,23 +174,29 @@ class AnswerLines:
 
     def _read(self, clauses: str) -> int:
         """Read rows, keep those that have a label or a digest, and return how many have none."""
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        rows = self.database.sql(f"WITH {clauses} {self.query}").to_arrow_table()
-        count = len(rows)
-        if rows["label"].null_count:
-            rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
-        self.read += len(rows)
-        self._has_columns = True
-        (self.keep or self._write)(rows)
-        return count - len(rows)
+        others = 0
+        reader = self.database.sql(f"WITH {clauses} {self.query}").to_arrow_reader(_AT_ONCE)
+        if not self._has_columns:
+            (self.keep or self._write)(reader.schema.empty_table())
+            self._has_columns = True
+        for some in reader:
+            rows = pa.Table.from_batches([some])
+            if rows["label"].null_count:
+                rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
+            self.read += len(rows)
+            others += len(some) - len(rows)
+            (self.keep or self._write)(rows)
+        return others
 
     def _write(self, rows: pa.Table) -> None:
         from pyarrow.parquet import write_table
 
         # DuckDB's own writer takes several times as long.
         self.files.append(make_private(self.folder / f"answers-{len(self.files)}.parquet"))
-        write_table(rows, self.files[-1], _GROUP_ROWS, compression="lz4", use_dictionary=False)
+        write_table(rows, self.files[-1], compression="lz4", use_dictionary=False)
 
     def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""

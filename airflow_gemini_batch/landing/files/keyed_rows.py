@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _RUN_ROWS = 16_384
 _RUN_BYTES = 8 * 1024 * 1024
 # Small: a range has few rows of each run.
-_BATCH_ROWS = 256
+_BATCH_ROWS = 512
 
 
 class KeyedRows:
@@ -34,7 +34,7 @@ class KeyedRows:
 
     def __init__(self, path: Path, keys: Sequence[str], schema: pa.Schema | None = None) -> None:
         self._keys = keys
-        self.schema = schema
+        self.schema: Any = schema
         self._path = make_private(path)
         self._file: Any = None
         self._waiting: list[pa.Table] = []
@@ -46,7 +46,8 @@ class KeyedRows:
 
     def add(self, rows: pa.Table) -> None:
         """Add rows; all have the same columns."""
-        self.schema = self.schema or rows.schema
+        if self.schema is None:
+            self.schema = rows.schema
         self._waiting.append(rows if rows.schema == self.schema else rows.cast(self.schema))
         self._count += len(rows)
         self.size += rows.nbytes

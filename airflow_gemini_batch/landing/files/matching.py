@@ -254,10 +254,23 @@ def staged_rows(
 
     Raises what :meth:`.Spool.fill` raises.
     """
-    with private_folder("landing") as folder, database_of_lines(folder) as database:
+    with private_folder("landing") as folder, database_of_lines(folder) as database, _plain_memory():
         spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
         spool.fill()
         yield StagedRows(plan, database, folder, spool, log)
+
+
+@contextmanager
+def _plain_memory() -> Iterator[None]:
+    """Let Arrow take its memory from the system, to which it goes back: its own pools keep some 50 MB more."""
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:

@@ -39,7 +39,7 @@ class VectorFile:
         index = rows.schema.get_field_index(self.column)
         schema = rows.schema.set(index, pa.field(self.column, pa.int64()))
         with self.path.open("ab") as file:
-            places = [self._append(some, file) for some in rows.to_batches()]
+            places = [self._append(some, file) for some in rows.to_batches() if len(some)]
         return rows.set_column(index, schema.field(index), pa.chunked_array(places, pa.int64()))
 
     def _append(self, rows: pa.RecordBatch, file: BinaryIO) -> pa.Array:
