@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
+    from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -51,6 +52,7 @@ __all__ = [
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
     "JudgeCanaryOperator",
+    "LandCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -76,6 +78,7 @@ _HOMES = {
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
+    "LandCanaryOperator": "operators.canary_rows",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

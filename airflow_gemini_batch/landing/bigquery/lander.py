@@ -137,6 +137,13 @@ class TableLanding:
             Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed), stage
         )
 
+    def land_selected(self, merge: Merge, staging: Statement) -> LandingReport:
+        """Land the rows that a statement writes to the staging table, as :meth:`land` does.
+
+        Raises what :meth:`land` raises.
+        """
+        return self._land_staged(merge, lambda _: staging)
+
     def _land_staged(self, merge: Merge, stage: Callable[[str], Statement | None]) -> LandingReport:
         """Stage answers, check them, and merge them.
 
