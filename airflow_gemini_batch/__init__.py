@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
+    from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -56,6 +57,7 @@ __all__ = [
     "GroupResult",
     "JobQuery",
     "JudgeCanaryOperator",
+    "LandCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -84,6 +86,7 @@ _HOMES = {
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
     "JobQuery": "jobs.client",
+    "LandCanaryOperator": "operators.canary_rows",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
