@@ -10,6 +10,8 @@ from airflow_gemini_batch.cli.jobs import jobs_app
 from airflow_gemini_batch.cli.plan import plan
 from airflow_gemini_batch.cli.report.command import report as report_
 from airflow_gemini_batch.cli.requests import estimate, validate
+from airflow_gemini_batch.cli.rollback import rollback as rollback_
+from airflow_gemini_batch.cli.screen import EXIT_CODES
 
 app = typer.Typer(
     name="gemini-batch",
@@ -20,4 +22,5 @@ app = typer.Typer(
 )
 for _command in (demo, up, validate, estimate, plan, report_, costs_):
     app.command()(_command)
+app.command(epilog=EXIT_CODES)(rollback_)
 app.add_typer(jobs_app)

@@ -16,7 +16,7 @@ from airflow_gemini_batch.costs.prices import Cost
 from airflow_gemini_batch.exceptions import InvalidRequestError, LedgerError
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.jobs.summaries import total_tokens
-from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, ledger_since
+from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, checked_budgets, ledger_since
 from airflow_gemini_batch.ledger.record import (
     FAILED,
     LANDED,
@@ -115,6 +115,7 @@ def reserve(
     Raises :class:`.InvalidRequestError` when a budget refuses the run, which is written as refused, and
     :class:`.LedgerError` when there are budgets and the ledger can't be asked. Without budgets that is a warning.
     """
+    budgets = checked_budgets(budgets)
     try:
         record = _again(ledger.find(record.run), record)
         ledger.put(record)
@@ -189,7 +190,7 @@ def with_costs(
     submissions = max(record.submissions, len(manifests))
     share = None if record.expected_usd is None else record.expected_usd / max(submissions, 1)
     spent = {_name(manifest): spent_by(manifest, share, ended) for manifest in manifests}
-    missing = submissions - len(spent)
+    missing = submissions - len(manifests)
     return replace(
         record,
         state=FAILED if missing else LANDED,

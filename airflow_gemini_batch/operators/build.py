@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_gemini_batch.core.settings import check_choice, check_flag
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
@@ -84,8 +85,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
         is their turn.
     :param max_cost_usd_per_run: likewise the most US dollars of one run, by the upper end of the estimate.
     :param order_by: which rows with a changed question come first: ``column``, or ``column DESC``.
-    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder. Without
-        one a build does not know whether data or question has changed, and checks no budgets.
+    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder; ``True``
+        for ``<target>__runs``. Without one a build does not know whether data or question has changed, and checks no
+        budgets.
     :param budgets: see :class:`airflow_gemini_batch.ledger.budgets.Budget`. They are checked, with all runs of the
         ledger, before anything is submitted.
     :param labels: of the run in the ledger, by which budgets find it.
@@ -135,7 +137,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         max_rows_per_run: int | None = None,
         max_cost_usd_per_run: float | str | None = None,
         order_by: str | None = None,
-        ledger: str | None = None,
+        ledger: bool | str | None = None,
         budgets: Sequence[Budget] = (),
         labels: Mapping[str, str] | None = None,
         destination: str | None = None,
@@ -166,15 +168,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.ledger = ledger
         self.budgets = budgets
         self.labels = labels
-        for name, choices in (
-            ("on_bad_rows", ("fail", "drop")),
-            ("on_empty", ("skip", "succeed")),
-            ("on_question_change", ("all", "new_rows", "canary", "fail")),
-        ):
-            if (given := getattr(self, name)) not in choices:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
-                )
+        with as_invalid_request():
+            check_flag("incremental", incremental)
+            check_choice("on_bad_rows", on_bad_rows, "fail", "drop")
+            check_choice("on_empty", on_empty, "skip", "succeed")
+            check_choice("on_question_change", on_question_change, "all", "new_rows", "canary", "fail")
         for name in ("shard_rows", "max_rows_per_run"):
             given = getattr(self, name)
             if given is not None and not (type(given) is int and given > 0):
@@ -368,11 +366,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
         )
 
     def _ledger(self) -> Ledger | None:
-        from airflow_gemini_batch.ledger.addresses import ledger_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
 
-        if not self.ledger:
+        if not self.ledger or (self.ledger is True and not self.target):
             return None
-        return ledger_of(self.ledger, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        address = ledger_address(str(self.target)) if self.ledger is True else self.ledger
+        return ledger_of(address, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
 
     def _reserve(
         self,

@@ -223,7 +223,7 @@ class PipelineTaskGroup(TaskGroup):
 
         connection, failed_target = take(*CONNECTION_PARAMETERS), take("failed_target")
         canary, keep_previous = remaining.pop("canary", None), take("keep_previous")
-        ledger = _ledger_of(target, remaining.pop("ledger", True))
+        ledger = remaining.pop("ledger", True)
         if canary is not None:
             remaining.setdefault("on_question_change", "canary")
         elif remaining.get("on_question_change") == "canary":
@@ -299,6 +299,8 @@ class PipelineTaskGroup(TaskGroup):
                 f"task group {group_id!r}: incremental runs need bookkeeping=True to find the rows that are done. "
                 "Keep it, or set incremental=False to ask, and pay, for all rows in each run."
             )
+        # Airflow makes the submit tasks when the build task has ended.
+        self.submit_operator.check_settings(**submitting)
         with self:
             build = self.build_operator(task_id="build_requests", **building)
             submit = self.submit_operator.partial(
@@ -336,12 +338,19 @@ class PipelineTaskGroup(TaskGroup):
     ) -> tuple[BaseOperator, BaseOperator]:
         """Add the tasks of a canary and return the first and the last one."""
         from airflow_gemini_batch.canary.settings import canary_target_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address
         from airflow_gemini_batch.operators.canary import JudgeCanaryOperator, approve_task
         from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
 
         connection = {name: building[name] for name in CONNECTION_PARAMETERS if name in building}
         target, key = str(building["target"]), building["key"]
+        if target.startswith("{{"):
+            raise InvalidRequestError(
+                f"target {target}: with a canary it has to begin with what it is, such as bq:// or gs://, and not with "
+                "a template, since the tables beside it are named after it"
+            )
         landed = canary_target_of(target)
+        ledger = ledger_address(target) if building["ledger"] is True else building["ledger"]
         not_of_a_canary = ("max_rows_per_run", "max_cost_usd_per_run", "order_by", "max_cost_usd")
         build = self.build_operator(
             task_id="build_canary",
@@ -352,7 +361,7 @@ class PipelineTaskGroup(TaskGroup):
         submit = self.submit_operator.partial(
             task_id="submit_canary", question=question, **{**submitting, "target": landed}
         ).expand(requests=build.output)
-        without = ("keep_previous", "bookkeeping", "max_failed_fraction", "outlets")
+        without = ("ledger", "keep_previous", "bookkeeping", "max_failed_fraction", "outlets")
         land = self.land_operator(
             task_id="land_canary",
             manifest=cast("Any", submit.output),
@@ -360,6 +369,7 @@ class PipelineTaskGroup(TaskGroup):
             # The gate judges the answers; they are of no use for others yet.
             max_failed_fraction=1.0,
             outlets=[],
+            ledger=ledger,
             **{**{name: value for name, value in landing.items() if name not in without}, "target": landed},
         )
         shown = ("response_schema", "text_column", "vector_column")
@@ -392,13 +402,6 @@ class PipelineTaskGroup(TaskGroup):
             judge >> gate
         gate >> taken
         return build, taken
-
-
-def _ledger_of(target: str, ledger: bool | str) -> str | None:
-    """Return the address of the ledger that a task group keeps."""
-    from airflow_gemini_batch.ledger.addresses import ledger_address
-
-    return ledger_address(target) if ledger is True else ledger or None
 
 
 def _report_folder(requests: str | None, target: str) -> str | None:
