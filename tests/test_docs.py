@@ -137,16 +137,19 @@ def test_each_page_is_in_the_table_of_contents():
     assert sorted(f"docs/{name}.md" for name in listed) == [page for page in PAGES if page != "docs/index.md"]
 
 
-SAID = [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
+@pytest.fixture(scope="module")
+def said():
+    """The messages of the package."""
+    return [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
 
 
 @pytest.mark.parametrize(
     "quoted", re.findall(r"^```text\n(.*?)\n```", DOCUMENTS["docs/faq.md"], re.MULTILINE | re.DOTALL)
 )
-def test_messages_of_the_faq_are_messages_of_the_package(quoted):
+def test_messages_of_the_faq_are_messages_of_the_package(said, quoted):
     parts = [re.escape(part.strip(" .:;,()")) for part in quoted.split("…")]
     pattern = re.compile(".*".join(part for part in parts if part))
-    assert [text for text in SAID if pattern.search(text)]
+    assert [text for text in said if pattern.search(text)]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -100,6 +100,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         ``projects/P/locations/L/keyRings/R/cryptoKeys/K``. What the answers land in has a key of its own.
     :param service_account: account that the job runs as, instead of Vertex AI's service agent. The connection's account
         needs ``iam.serviceAccounts.actAs`` on it.
+    :param question: what the rows are asked: the XCom ``question`` of the build task. The answers name it where they
+        land, so that a later build knows what has changed since.
     :param source: former name of ``requests``.
     """
 
@@ -119,6 +121,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "target",
         "kms_key_name",
         "service_account",
+        "question",
     )
     operator_extra_links = (BatchJobLink(), FollowUpJobLink())
 
@@ -148,6 +151,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         target: str | None = None,
         kms_key_name: str | None = None,
         service_account: str | None = None,
+        question: str | None = None,
         source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -181,6 +185,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.target = target
         self.kms_key_name = kms_key_name
         self.service_account = service_account
+        self.question = question
         self._waiting: tuple[str, Any] | None = None
         self.check_settings(**vars(self))
 
@@ -321,6 +326,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 target=self.target and str(self.target),
                 kms_key_name=self.kms_key_name,
                 service_account=self.service_account,
+                question=self.question,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
             first_try=ti.try_number <= 1,
