@@ -65,9 +65,9 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
                 "GeminiBatchJobsEndedTrigger needs Airflow 3: before, assets have no watchers."
             )
         super().__init__()
-        labels = _labels(labels)
-        _check(labels, poll_interval, look_back)
-        self.labels = dict(sorted(labels.items()))
+        given = _labels(labels)
+        _check(given, poll_interval, look_back)
+        self.labels: dict[str, str] = dict(sorted(given.items()))
         self.location = location
         self.gcp_conn_id = gcp_conn_id
         self.project_id = project_id
