@@ -135,7 +135,7 @@ class Change:
 
     @property
     def _next_step(self) -> str:
-        if self.dry_run:
+        if self.dry_run or not self.changes:
             return "Nothing was changed."
         if self.undo:
             return f"The rows answer the question {self.question} again."
