@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
-    from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.jobs.client import JobQuery
+    from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
+    from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -54,8 +55,9 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
-    "JudgeCanaryOperator",
     "JobQuery",
+    "JudgeCanaryOperator",
+    "LandCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
@@ -84,6 +86,7 @@ _HOMES = {
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
     "JobQuery": "jobs.client",
+    "LandCanaryOperator": "operators.canary_rows",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",

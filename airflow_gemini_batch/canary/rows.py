@@ -20,7 +20,7 @@ from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyE
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import FILTER_HINT, Tables, check_readable_whole, without_filter
 from airflow_gemini_batch.requests.bigquery.expressions import ROWS, key_text, quoted, text_of, types_of
-from airflow_gemini_batch.requests.done import check_key, landed_rows
+from airflow_gemini_batch.requests.done import check_canary, check_key, landed_rows
 from airflow_gemini_batch.requests.files.rows import read_rows
 from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 
@@ -124,7 +124,7 @@ class CanaryReader:
             if (table := Tables(self.bigquery_client()).find(address)) is None:
                 return {}
             types = types_of(table.schema)
-            self._check(where, types)
+            check_canary(where, types, self.key)
             statement = answers_statement(address, types, self.key, self._measured(types), question)
             return dict(self._keyed(self._run(statement, table.location), self._measured(types)))
         rows = self._file("canary", where, (*self.columns, *_MEASURED, QUESTION_COLUMN))
@@ -210,19 +210,11 @@ class CanaryReader:
             return
         check_key(f"{role} {where}", found.columns, self.key)
         if role == "canary":
-            self._check(where, found.columns)
+            check_canary(where, found.columns, self.key)
         for row in found.rows:
             key = text_of_key([row.get(name) for name in self.key])
             if keys is None or key in keys:
                 yield key, {name: self._kept(name, row.get(name)) for name in columns}
-
-    def _check(self, where: str, columns: Collection[str]) -> None:
-        check_key(f"canary {where}", columns, self.key)
-        if QUESTION_COLUMN not in columns:
-            raise InvalidRequestError(
-                f"canary {where} has no column {QUESTION_COLUMN!r}: it was landed without bookkeeping, so nothing "
-                "tells which question its rows answer. Land it with bookkeeping=True"
-            )
 
     def _measured(self, present: Collection[str]) -> list[str]:
         return [*self._present(present), *(name for name in _MEASURED if name in present)]

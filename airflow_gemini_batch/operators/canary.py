@@ -119,7 +119,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
         from airflow_gemini_batch.canary.verdict import judge
 
         with self.executing(context):
-            if _is_missing(self.question):
+            if is_missing(self.question):
                 self.log.info("No question has changed, so there is no canary to judge")
                 # Airflow finds no XCom that was not given, and fails the task that reads it.
                 context["ti"].xcom_push(key=COMPARISON_KEY, value="")
@@ -194,7 +194,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
             return answer_columns(response_schema_of(self.response_schema), self.text_column)
 
     def _rest_rows(self) -> int | None:
-        if _is_missing(self.rest_rows):
+        if is_missing(self.rest_rows):
             return None
         try:
             rows = int(str(self.rest_rows))
@@ -308,6 +308,7 @@ def judged_canary(verdict: Any) -> dict[str, Any] | None:
     return canary
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a parameter that may be a template names nothing."""
     # A template that renders texts makes one of None.
     return value is None or str(value).strip() in ("", "None")

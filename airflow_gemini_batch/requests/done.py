@@ -206,3 +206,13 @@ def check_key(where: str, columns: Iterable[str], key: Sequence[str]) -> None:
             f"{where} has no column {', '.join(map(repr, missing))}, which the key names. "
             f"The columns are: {listed(columns)}"
         )
+
+
+def check_canary(where: str, columns: Iterable[str], key: Sequence[str]) -> None:
+    """Raise :class:`.InvalidRequestError` unless what a canary has landed in tells key and question of its rows."""
+    check_key(f"canary {where}", columns, key)
+    if QUESTION_COLUMN not in columns:
+        raise InvalidRequestError(
+            f"canary {where} has no column {QUESTION_COLUMN!r}: it was landed without bookkeeping, so nothing tells "
+            "which question its rows answer. Land it with bookkeeping=True"
+        )

@@ -113,7 +113,9 @@ class TableLanding:
             return staged.statements[-1]
 
         with self._dropped_afterwards(*staged.tables):
-            return self._land_staged(Merge(plan, key_types, staging, target, failed), stage, manifests)
+            return self._land_staged(
+                Merge(plan, key_types, staging, target, failed), stage, questions_of(manifests)
+            )
 
     def land_files(
         self,
@@ -136,11 +138,22 @@ class TableLanding:
             stage_files(plan, manifests, staging, storage_client, self._client, self._log)
 
         return self._land_staged(
-            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed), stage, manifests
+            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed),
+            stage,
+            questions_of(manifests),
         )
 
+    def land_selected(self, merge: Merge, staging: Statement, question: str) -> LandingReport:
+        """Land the rows that a statement writes to the staging table, as :meth:`land` does.
+
+        :param question: the id of what they answer.
+
+        Raises what :meth:`land` raises.
+        """
+        return self._land_staged(merge, lambda _: staging, [question])
+
     def _land_staged(
-        self, merge: Merge, stage: Callable[[str], Statement | None], manifests: Sequence[Manifest]
+        self, merge: Merge, stage: Callable[[str], Statement | None], questions: Sequence[str]
     ) -> LandingReport:
         """Stage answers, check them, and merge them.
 
@@ -148,6 +161,7 @@ class TableLanding:
         another one stages and checks first.
 
         :param stage: writes the staging table, which is to lie in a location; returns the statement that is still due.
+        :param questions: ids of what the rows answer.
         """
         location = self._location(merge.target)
         tables = {address: self._storage.find(address) for address in (merge.target, merge.failed)}
@@ -171,7 +185,7 @@ class TableLanding:
                     self._client,
                     merge.target,
                     target,
-                    questions_of(manifests),
+                    questions,
                     kept,
                     self._log,
                 )

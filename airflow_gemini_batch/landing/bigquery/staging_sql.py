@@ -171,9 +171,6 @@ def staging_table(
     :param values: expressions over ``requests`` and ``best``, the answer that counts, by column; those that all
         families share come on top.
     """
-    columns = ",\n  ".join(
-        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
-    )
     order = best_first("outcome", round_="round", time="answered_time", ties=ties)
     shared = {
         **{name: f"requests.{alias}" for name, alias in zip(plan.key, key_aliases(plan.key), strict=True)},
@@ -184,12 +181,7 @@ def staging_table(
         "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
         "batch_round": "COALESCE(best.round, requests.last_round)",
     }
-    return f"""CREATE OR REPLACE TABLE {staging.sql} (
-  {columns}
-)
-{_EXPIRES}
-AS
-WITH {clauses}, best AS (
+    rows = f"""WITH {clauses}, best AS (
   SELECT *
   FROM checked_answers
   WHERE TRUE
@@ -199,6 +191,20 @@ SELECT
   {staged_items(plan, {**shared, **values}, quoted)}
 FROM requests
 LEFT JOIN best ON {" AND ".join(f"best.{name} = requests.{name}" for name in identity)}"""
+    return filled_staging_table(plan, staging, key_types, rows)
+
+
+def filled_staging_table(
+    plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str], rows: str
+) -> str:
+    """Return the statement that writes a staging table, which is replaced if it exists and expires after a day.
+
+    :param rows: query for the rows, with the columns of :func:`.staging_columns` in their order.
+    """
+    columns = ",\n  ".join(
+        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
+    )
+    return f"CREATE OR REPLACE TABLE {staging.sql} (\n  {columns}\n)\n{_EXPIRES}\nAS\n{rows}"
 
 
 def request_rows(

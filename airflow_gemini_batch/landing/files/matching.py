@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import (
     FINGERPRINT_COLUMN,
     QUESTION_COLUMN,
-    STAGED_AS,
-    TIMES_FAILED_COLUMN,
     TOKEN_COLUMNS,
 )
 from airflow_gemini_batch.core.log import Log
@@ -24,11 +21,12 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.answers_sql import key_names
 from airflow_gemini_batch.landing.files.formats import TargetFormat
-from airflow_gemini_batch.landing.files.key_ranges import KeyRange, key_ranges
+from airflow_gemini_batch.landing.files.key_ranges import KeyRange
 from airflow_gemini_batch.landing.files.merge import FileRows
+from airflow_gemini_batch.landing.files.portions import STAGED, TIME, Portions
 from airflow_gemini_batch.landing.files.spool import Spool
 from airflow_gemini_batch.landing.files.vectors import without_null
-from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staged_items, target_columns
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.lines import database_of_lines
 from airflow_gemini_batch.outputs.matching_sql import best_first
@@ -37,29 +35,19 @@ from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
-
-TIME = "batch_processed_time"
-STAGED = "gemini_batch_staged"
-"""The rows of a portion, as a view of the database."""
 
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
-PORTION_ROWS = 32_768
-PORTION_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class StagedRows:
+class StagedRows(Portions):
     """One row for each request, a portion at a time.
 
     :param tally: the outcomes, which add up to the requests once all portions were read.
     :param shortened: vectors that came longer than asked and were cut, like that.
     """
 
-    plan: LandingPlan
-    database: DuckDBPyConnection
-    folder: Path
     _spool: Spool
     _log: Log
     tally: Tally = field(default_factory=Tally)
@@ -70,9 +58,7 @@ class StagedRows:
     @property
     def dimensions(self) -> int | None:
         """The length of the vectors; ``None`` if none lands."""
-        query = f"SELECT MAX(dimensions) FROM answers WHERE outcome = '{Outcome.OK}' AND key_0 IS NOT NULL"
-        ((length,),) = self.database.execute(query).fetchall()
-        return None if length is None else int(length)
+        return self._spool.dimensions
 
     def portions(self, present: Sequence[FileRows] = ()) -> Iterator[KeyRange]:
         """Make :data:`STAGED` of a portion after the other and yield its keys.
@@ -89,7 +75,8 @@ class StagedRows:
         samples: set[tuple[str, str]] = set()
         matched = 0
         length = self.dimensions if self.plan.embeds else None
-        for keys in self._ranges(present):
+        requested = f"SELECT {', '.join(key_names(self.plan))} FROM all_requests"
+        for keys in self._ranges(requested, present, self._spool.row_bytes):
             repeated = self._stage(keys)
             if self.plan.embeds:
                 self._take_vectors(length or 0)
@@ -99,27 +86,16 @@ class StagedRows:
             # Not held while the next ones are made.
             self._rows = self._rows.schema.empty_table()
             self.database.unregister(STAGED)
+            self._spool.unload()
         for outcome, message in sorted(samples)[: Tally.MAX_SAMPLES]:
             self.tally.show(RowResult(Outcome(outcome), message))
-        by_key = "SELECT COUNT(*) FROM answers_by_key WHERE key_0 IS NOT NULL AND NOT by_content"
-        ((count,),) = self.database.execute(by_key).fetchall()
-        self.tally.unknown = self._spool.unknown + count - matched
+        self.tally.unknown = self._spool.unknown + self._spool.by_key - matched
         if not self._is_told:
             self._tell()
         self._is_told = True
 
-    def answers(self, format_: TargetFormat) -> FileRows:
-        """Return the good rows of a portion with the columns of a target."""
-        return self._rows_of(target_columns(self.plan), {}, f"batch_outcome = '{Outcome.OK}'", format_)
-
-    def failures(self, format_: TargetFormat) -> FileRows:
-        """Return its other rows with the columns of a file of failures, but ``times_failed``."""
-        types = failed_columns(self.plan)
-        del types[TIMES_FAILED_COLUMN]
-        return self._rows_of(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
-
-    def good_rows(self) -> pa.Table:
-        """Return the rows of :meth:`answers`."""
+    def good_rows(self, format_: TargetFormat) -> pa.Table:
+        """Return the rows of :meth:`answers`, without a query."""
         import pyarrow.compute as pc
 
         good = self._rows.select(list(target_columns(self.plan)))
@@ -133,31 +109,10 @@ class StagedRows:
         vectors = without_null(good.column(index).combine_chunks())
         return good.remove_column(index).filter(mask).add_column(index, self._vector_name, vectors)
 
-    def _rows_of(
-        self, types: Mapping[str, str], staged_as: Mapping[str, str], condition: str, format_: TargetFormat
-    ) -> FileRows:
-        """Return rows with some columns.
-
-        :param staged_as: names that columns have here, where these differ.
-        """
-        selected = (f"{identifier(staged_as.get(name, name))} AS {identifier(name)}" for name in types)
-        return FileRows(
-            f"SELECT {', '.join(selected)} FROM {STAGED} WHERE {condition}",
-            {name: format_.landed_type(type_) for name, type_ in types.items()},
-        )
-
-    def _ranges(self, present: Sequence[FileRows]) -> list[KeyRange]:
-        names = key_names(self.plan)
-        columns = ", ".join(map(identifier, self.plan.key))
-        keys = [f"SELECT {', '.join(names)} FROM requests"]
-        keys += [f"SELECT {columns} FROM ({rows.query})" for rows in present]
-        size = min(PORTION_ROWS, PORTION_BYTES // self._spool.row_bytes)
-        return key_ranges(self.database, " UNION ALL ".join(keys), names, size)
-
     def _stage(self, keys: KeyRange) -> int:
         """Make :data:`STAGED` of the rows of a range, and return the number of surplus answers."""
-        names = key_names(self.plan)
-        condition = keys.condition(names)
+        condition = keys.condition(key_names(self.plan))
+        self._spool.load(keys)
         rows = self._register(staged_query(self.plan, condition))
         if not _has_repeats(rows, self.plan.key):
             return 0
@@ -258,10 +213,23 @@ def staged_rows(
 
     Raises what :meth:`.Spool.fill` raises.
     """
-    with private_folder("landing") as folder, database_of_lines(folder) as database:
+    with private_folder("landing") as folder, database_of_lines(folder) as database, _plain_memory():
         spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
         spool.fill()
         yield StagedRows(plan, database, folder, spool, log)
+
+
+@contextmanager
+def _plain_memory() -> Iterator[None]:
+    """Let Arrow take its memory from the system, to which it goes back: its own pools keep some 50 MB more."""
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:
