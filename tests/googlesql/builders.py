@@ -29,6 +29,7 @@ from airflow_gemini_batch.gcp.portions import StatementLimits
 from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.jobs.manifest import Round
 from airflow_gemini_batch.jobs.summaries import failed_rows_query
+from airflow_gemini_batch.landing.bigquery.canary_sql import canary_staging_statement
 from airflow_gemini_batch.landing.bigquery.collecting import staging_script
 from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     embedding_staging_statement,
@@ -428,6 +429,17 @@ def _canary_failures(shape: Shape) -> Iterator[Case]:
         yield _case(statement, {shape.failed: columns})
 
 
+def _canary_staging(shape: Shape) -> Iterator[Case]:
+    canary = shape.target.with_table(f"{shape.target.table}__canary")
+    plan = replace(shape.landing, bookkeeping=True)
+    whole = {**shape.others, **target_columns(plan, shape.key)}
+    # One that an earlier release has landed.
+    without = {name: kind for name, kind in whole.items() if name != FINGERPRINT_COLUMN}
+    for columns in (whole, without):
+        statement = canary_staging_statement(plan, shape.staging, canary, columns, "it's 1")
+        yield _case(statement, {canary: columns})
+
+
 def _golden(shape: Shape) -> Iterator[Case]:
     columns = {**shape.others, **target_columns(shape.landing, shape.key)}
     statement = golden_statement(shape.source, _types(columns), tuple(shape.key), _answers(shape))
@@ -535,6 +547,7 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "answers_statement": _canary_answers,
     "earlier_answers_statement": _earlier_answers,
     "canary_failures_statement": _canary_failures,
+    "canary_staging_statement": _canary_staging,
     "golden_statement": _golden,
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
