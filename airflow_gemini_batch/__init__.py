@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.jobs.client import JobQuery
+    from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
     from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
     from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.operators.rollback import RollbackOperator
     from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
     "Canary",
@@ -51,12 +55,14 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
+    "JobQuery",
     "JudgeCanaryOperator",
     "LandCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
     "PreflightTextEmbeddingBatchOperator",
+    "RollbackOperator",
     "SubmitGeminiBatchOperator",
     "SubmitTextEmbeddingBatchOperator",
     "SummaryNotifier",
@@ -66,6 +72,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budget": "ledger.budgets",
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
     "Canary": "canary.settings",
@@ -78,11 +85,13 @@ _HOMES = {
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
     "JudgeCanaryOperator": "operators.canary",
+    "JobQuery": "jobs.client",
     "LandCanaryOperator": "operators.canary_rows",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
     "PreflightTextEmbeddingBatchOperator": "operators.preflight",
+    "RollbackOperator": "operators.rollback",
     "SubmitGeminiBatchOperator": "operators.gemini",
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
     "SummaryNotifier": "notifications.summary",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TriggerRule
@@ -31,6 +33,21 @@ Before Airflow 3.1 there is no such rule, so the task runs in any case, and has 
 
 HAS_APPROVALS = AIRFLOW_V_3_1_PLUS
 """Whether a person can approve a task in a form (from 3.1 on); before, tasks are marked by hand."""
+
+
+def dags_in(folder: str | None) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Return the DAGs of a folder or file by their ids, and what went wrong by file.
+
+    :param folder: by default Airflow's.
+    """
+    try:
+        module = import_module("airflow.dag_processing.dagbag")
+    except ImportError:  # before 3.2
+        module = import_module("airflow.models.dagbag")
+    examples = "include_examples" in signature(module.DagBag).parameters
+    bag = module.DagBag(folder, **({"include_examples": False} if examples else {}))
+    return bag.dags, bag.import_errors
+
 
 IN_PROCESS = "the task and its triggers run in one process"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.canary.report import CanaryReport
-from airflow_gemini_batch.canary.text import facts, field_facts, headline, nulls
+from airflow_gemini_batch.canary.text import facts, field_facts, headline, nulls, sentence
 from airflow_gemini_batch.canary.verdict import Verdict
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
@@ -41,7 +41,7 @@ def page(report: CanaryReport, verdict: Verdict, target: str) -> str:
         [
             f"<h1>{text(headline(report, verdict))}</h1><p>{text(target)}</p>",
             f'<p class="soft">Question {text(report.question)}</p>',
-            *(f'<p class="bad">{text(reason)}</p>' for reason in verdict.reasons),
+            *(f'<p class="bad">{text(sentence(reason))}</p>' for reason in verdict.reasons),
             *cards(facts(report)),
             *_charts(report),
             *table("Fields", _FIELDS, _fields(report) if report.agreement.of else ()),

@@ -190,7 +190,8 @@ class CanaryReader:
 
     def _golden_columns(self, where: str, present: Collection[str]) -> list[str]:
         check_key(f"golden {where}", present, self.key)
-        if not (columns := self._present(present)):
+        columns = self._present(present)
+        if self.columns and not columns:
             raise InvalidRequestError(
                 f"golden {where} has none of the answer's columns, {listed(self.columns)}, so nothing can be checked. "
                 f"Its columns are {listed(present)}"
@@ -299,6 +300,16 @@ def canary_failures_statement(
 FROM {address.sql} AS {ROWS}
 WHERE {condition}"""
     return Statement(sql, parameters.values)
+
+
+def golden_keys(
+    where: str,
+    key: Sequence[str],
+    storage_client: Callable[[], storage.Client],
+    bigquery_client: Callable[[], bigquery.Client],
+) -> frozenset[str]:
+    """Return the keys, as texts, of golden rows; raises what :meth:`CanaryReader.golden` raises."""
+    return frozenset(CanaryReader(key, (), storage_client, bigquery_client).golden(where))
 
 
 def golden_statement(

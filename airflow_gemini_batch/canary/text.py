@@ -6,10 +6,12 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from html import escape
+from urllib.parse import quote
 
 from airflow_gemini_batch.canary.figures import Share, percent
 from airflow_gemini_batch.canary.report import CanaryReport, FieldReport, RollOutCost
 from airflow_gemini_batch.canary.verdict import Verdict
+from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.summary import WIDTH, counted, number_of
 from airflow_gemini_batch.costs.prices import dollars
@@ -55,11 +57,14 @@ def _of(share: Share, rows: str) -> str:
     return f"{share} of {share.of:,} {rows}" if share.of else "unknown"
 
 
+def sentence(reason: str) -> str:
+    """Return a reason of a verdict as a sentence of its own."""
+    return f"{reason[:1].upper()}{reason[1:]}."
+
+
 def field_facts(field: FieldReport) -> list[str]:
     """Return what else is known of a column, in short texts."""
     found = []
-    if field.golden and field.golden.value is not None:
-        found.append(f"golden {percent(field.golden.value)}")
     if field.shift is not None:
         found.append(f"category shift {percent(field.shift)}")
     if field.numbers:
@@ -78,6 +83,11 @@ def field_facts(field: FieldReport) -> list[str]:
     return found
 
 
+def _with_golden(field: FieldReport) -> list[str]:
+    golden = field.golden.value if field.golden else None
+    return [*([] if golden is None else [f"golden {percent(golden)}"]), *field_facts(field)]
+
+
 def nulls(field: FieldReport) -> str:
     """Return the shares of rows without a value."""
     old, new = field.null_old.value, field.null_new.value
@@ -90,7 +100,7 @@ def log_text(report: CanaryReport, verdict: Verdict) -> str:
     lines += (line for name, text in facts(report) for line in _wrapped(text, f"{name:<12}"))
     if report.agreement.of:
         rows = [
-            (_cut(shown(field.name)), str(field.agreement), nulls(field), "; ".join(field_facts(field)))
+            (_cut(shown(field.name)), str(field.agreement), nulls(field), "; ".join(_with_golden(field)))
             for field in report.fields
         ]
         lines += ["", *_table([_COLUMNS, *rows])]
@@ -113,7 +123,10 @@ def log_text(report: CanaryReport, verdict: Verdict) -> str:
 def _verdict_lines(verdict: Verdict) -> list[str]:
     if verdict.passed:
         return ["All thresholds are met."]
-    return ["Not passed:", *(line for reason in verdict.reasons for line in _wrapped(reason, "  - "))]
+    return [
+        "Not passed:",
+        *(line for reason in verdict.reasons for line in _wrapped(sentence(reason), "  - ")),
+    ]
 
 
 def _wrapped(text: str, first: str) -> list[str]:
@@ -154,14 +167,14 @@ def markdown(report: CanaryReport, verdict: Verdict, page: str = "") -> str:
     :param page: where the page with all of it is; empty without.
     """
     lines = [f"**{_md(headline(report, verdict))}**", ""]
-    lines += (f"- {_md(reason)}" for reason in verdict.reasons)
+    lines += (f"- {_md(sentence(reason))}" for reason in verdict.reasons)
     lines += ["", "| | |", "|---|---|"]
     lines += (f"| {_md(name)} | {_md(text)} |" for name, text in facts(report))
     if report.agreement.of:
         lines += ["", f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|"]
         lines += (
             f"| {_md(field.name)} | {_md(str(field.agreement))} | {_md(nulls(field))} "
-            f"| {_md('; '.join(field_facts(field)))} |"
+            f"| {_md('; '.join(_with_golden(field)))} |"
             for field in report.fields
         )
     for field in report.fields:
@@ -175,8 +188,18 @@ def markdown(report: CanaryReport, verdict: Verdict, page: str = "") -> str:
             for one in report.differences
         )
     if page:
-        lines += ["", f"The whole report: {_md(page)}"]
+        url = storage_page(page)
+        lines += ["", f"The whole report: {f'[{_md(page)}]({url})' if url else _md(page)}"]
     return "\n".join(lines)
+
+
+def storage_page(address: str) -> str:
+    """Return where a browser shows an object on Cloud Storage to those who may read it; empty for another address."""
+    try:
+        place = GcsAddress.parse(address)
+    except ValueError:
+        return ""
+    return f"https://storage.cloud.google.com/{place.bucket}/{quote(place.path)}"
 
 
 def _md(text: str) -> str:

@@ -101,6 +101,19 @@ def failed_target_of(target: str) -> str:
     return target_beside(target, FAILED_SUFFIX)
 
 
+SHORT_QUESTION = 8
+"""How many of the first digits of a question are in the name of a copy; enough to tell the questions of one target."""
+
+
+def previous_target_of(target: str, question: str, *, rollback: bool = False) -> str:
+    """Return where a copy of a target goes: ``bq://p.d.books__before_1a2b3c4d``, ``gs://b/books__before_1a2b3c4d.jsonl``.
+
+    :param question: the id of the question before whose first answers it is made; for a name of any, an empty text.
+    :param rollback: whether it is made before these answers are taken back instead.
+    """
+    return target_beside(target, f"__before_{'rollback_' if rollback else ''}{question[:SHORT_QUESTION]}")
+
+
 def target_beside(target: str, suffix: str) -> str:
     """Return the table or file beside a target whose name has a suffix more."""
     if target.startswith("bq://"):

@@ -40,7 +40,7 @@ def fingerprints_of(model: str, requests: Iterable[bytes]) -> list[str]:
     fingerprints = []
     for request in requests:
         digest = begun.copy()
-        digest.update(spelled_as_in_sql(request))
+        digest.update(spelled_as_in_sql(request) if _holds_one(request) else request)
         fingerprints.append(digest.hexdigest()[:DIGEST_LENGTH])
     return fingerprints
 

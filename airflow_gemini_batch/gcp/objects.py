@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
@@ -115,14 +115,12 @@ class StorageObjects:
 
     @staticmethod
     def _lines(blob: Blob) -> Iterator[bytes]:
-        with _opened(blob) as stream:
-            yield from iter_lines(stream, _CHUNK)
+        yield from iter_lines(_Content(blob), _CHUNK)
 
     def chunks(self, blobs: Iterable[Blob]) -> Iterator[bytes]:
         """Yield objects, one after the other, some lines at a time: see :func:`.whole_lines`."""
         for blob in blobs:
-            with _opened(blob) as stream:
-                yield from whole_lines(stream)
+            yield from whole_lines(_Content(blob))
 
     def pieces(
         self,
@@ -132,7 +130,7 @@ class StorageObjects:
         size: int = PIECE,
     ) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        for piece in pieces(map(_opened, blobs), folder, is_odd, size):
+        for piece in pieces(map(_Content, blobs), folder, is_odd, size):
             yield piece
             piece.remove()
 
@@ -173,13 +171,44 @@ class StorageObjects:
         return CREATE_OBJECTS in granted
 
 
-def _opened(blob: Blob) -> BinaryIO:
-    # The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two. A chunk is read at
-    # once, since the library's own loop over 8 KB takes longer than all the rest.
-    opened: BinaryIO = blob.open(
-        "rb", chunk_size=_CHUNK, if_generation_match=blob.generation, single_shot_download=True
-    )
-    return opened
+class _Content:
+    """The content of an object as a stream, a chunk at a time; the library's own copies each of them once more.
+
+    The generation is pinned: an object replaced meanwhile ends in an error, not in a mix of two.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._place = 0
+        self._rest = b""
+
+    def read(self, size: int = _CHUNK, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        if not self._rest and self._place < self._blob.size:
+            self._blob.download_to_file(
+                self,
+                start=self._place,
+                end=self._place + max(size, _CHUNK) - 1,
+                if_generation_match=self._blob.generation,
+                checksum=None,  # of the whole object alone there is one
+                single_shot_download=True,  # the library's loop over 8 KB takes longer than all the rest
+            )
+            self._place += len(self._rest)
+        content, self._rest = self._rest, b""
+        if len(content) > size:
+            content, self._rest = content[:size], content[size:]
+        return content
+
+    def write(self, content: bytes) -> int:
+        """Take what the library has downloaded, all of it at once."""
+        self._rest = content
+        return len(content)
+
+    def seek(self, _place: int) -> None:
+        """Do nothing: what the library writes again takes the place of what it wrote before."""
+
+    def close(self) -> None:
+        self._rest = b""
 
 
 def _retry() -> Any:

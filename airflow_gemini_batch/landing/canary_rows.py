@@ -35,7 +35,6 @@ def land_canary(
     storage_client: Callable[[], storage.Client],
     bigquery_client: Callable[[], bigquery.Client],
     log: Log,
-    before_landing: Callable[[], None] | None = None,
 ) -> LandingReport:
     """Merge the answers of a canary to a question into the target, by key, as the answers of a job are merged.
 
@@ -49,7 +48,6 @@ def land_canary(
     :param failed_target: the failures of the target; by default ``<target>__failed``.
     :param storage_client: makes the client, when a file is read or written.
     :param bigquery_client: makes the client, when a table is.
-    :param before_landing: is called before the target changes, once it is sure that the canary's rows can be read.
 
     Raises :class:`.InvalidRequestError` for what can't be landed, before the target changes, and what the landing in
     :mod:`tables <airflow_gemini_batch.landing.bigquery.lander>` and in
@@ -60,16 +58,13 @@ def land_canary(
     if len({canary, target, failed}) < 3:
         raise InvalidRequestError(f"{named}: one would overwrite another. Give each an address of its own")
     tables = [table for address in (canary, target, failed) if (table := table_of(address))]
-    before = before_landing or (lambda: None)
     if not tables:
-        return _land_file(plan, question, canary, target, failed, storage_client(), log, before)
+        return _land_file(plan, question, canary, target, failed, storage_client(), log)
     try:
         canary_table, target_table, failed_table = tables
     except ValueError:
         raise InvalidRequestError(f"{named}: name three tables or three files") from None
-    return _land_table(
-        plan, question, canary_table, target_table, failed_table, bigquery_client(), log, before
-    )
+    return _land_table(plan, question, canary_table, target_table, failed_table, bigquery_client(), log)
 
 
 def _land_table(
@@ -80,7 +75,6 @@ def _land_table(
     failed: BigQueryAddress,
     client: bigquery.Client,
     log: Log,
-    before: Callable[[], None],
 ) -> LandingReport:
     table = Tables(client).find(canary)
     if table is None:
@@ -90,9 +84,8 @@ def _land_table(
     check_canary_columns(str(canary), types, plan, target_columns(plan))
     staging = staging_address_of(target, [str(canary), question])
     merge = Merge(plan, {name: types[name] for name in plan.key}, staging, target, failed)
-    before()
     return TableLanding(client, log).land_selected(
-        merge, canary_staging_statement(plan, staging, canary, types, question)
+        merge, canary_staging_statement(plan, staging, canary, types, question), question
     )
 
 
@@ -104,13 +97,11 @@ def _land_file(
     failed: str,
     client: storage.Client,
     log: Log,
-    before: Callable[[], None],
 ) -> LandingReport:
     with canary_portions(plan, question, canary, client) as rows:
         if rows is None:
             return _nothing(canary, target, failed, log)
-        before()
-        land_portions(rows, target, failed, client, log)
+        land_portions(rows, target, failed, client, log, [question])
         return LandingReport(target, failed, {Outcome.OK: rows.count})
 
 

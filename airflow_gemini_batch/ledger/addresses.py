@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, storage
 
 SUFFIX = "__runs"
-_TARGET_FILES = (".parquet", ".jsonl")
+# As landing.files.formats has them.
+_TARGET_FILES = (".parquet", ".jsonl", ".ndjson", ".json")
+_BESIDE_A_FILE = re.compile(
+    rf"(.*)({'|'.join(map(re.escape, _TARGET_FILES))}){SUFFIX}/?\Z", re.IGNORECASE | re.DOTALL
+)
 
 
 def ledger_address(target: str) -> str:
-    """Return where the runs of a target are kept: ``bq://p.d.books__runs``, ``gs://b/books__runs/``."""
-    if target.startswith("bq://"):
-        return target + SUFFIX
-    folder, slash, name = target.rpartition("/")
-    return f"{folder}{slash}{name.rpartition('.')[0] or name}{SUFFIX}/"
+    """Return the address at which :func:`ledger_of` opens the ledger beside a target.
+
+    :param target: also as a template that is not rendered yet.
+    """
+    return target + SUFFIX
 
 
 def ledger_of(
@@ -36,6 +41,8 @@ def ledger_of(
 ) -> Ledger:
     """Return the ledger at an address: a ``bq://`` table, or a folder, ``gs://…/`` or local.
 
+    Beside ``gs://b/books.parquet`` it is ``gs://b/books__runs/``.
+
     :param storage_client: makes the client of ``google-cloud-storage``, when it is needed.
     :param bigquery_client: makes the client of ``google-cloud-bigquery``, when it is needed.
 
@@ -44,6 +51,7 @@ def ledger_of(
     with as_invalid_request("ledger"):
         if not isinstance(address, str) or not address.strip():
             raise ValueError(f"expected the address of a table or a folder, got {address!r}")
+        address = _BESIDE_A_FILE.sub(rf"\1{SUFFIX}/", address)
         if "://" not in address:
             return FileLedger(_folder(address), LocalFolder(Path(address)))
         parsed = parse_address(address)
@@ -73,7 +81,7 @@ def find_ledger(
         with asking(beside.address, "read"):
             is_target = Tables(bigquery_client()).find(table) is not None
         ledger = beside if is_target else ledger_of(address, *clients)
-    elif address.endswith(_TARGET_FILES):
+    elif address.lower().endswith(_TARGET_FILES):
         ledger = ledger_of(ledger_address(address), *clients)
     else:
         ledger = ledger_of(address, *clients)

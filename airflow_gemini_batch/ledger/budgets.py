@@ -29,7 +29,7 @@ _SHOWN_RUNS = 3
 _NOISE = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """The most that the runs of one ledger may spend in a day or in a month, in UTC.
 
@@ -66,7 +66,7 @@ class Budget:
         labels = dict(one.partition("=")[::2] for one in found[3].split(",")) if found and found[3] else {}
         if not found or found[2] not in get_args(Period) or not all(labels) or not all(labels.values()):
             raise ValueError(f"{text!r} is not a budget such as 100/month or 5/day:team=search")
-        return cls(float(found[1]), found[2], labels)  # type: ignore[arg-type]
+        return cls(usd=float(found[1]), per=found[2], labels=labels)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         labels = ", ".join(f"{name}={value}" for name, value in self.labels.items())
@@ -127,6 +127,16 @@ class Used:
     def is_over(self) -> bool:
         """Whether it is more than the budget."""
         return self.usd > self.budget.usd + _NOISE
+
+
+def checked_budgets(budgets: object) -> tuple[Budget, ...]:
+    """Return budgets as they are given to a task; raises :class:`.InvalidRequestError` for anything else."""
+    given = (budgets,) if isinstance(budgets, Budget) else budgets
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, Budget) for one in given):
+        raise InvalidRequestError(
+            f"budgets: expected a list such as [Budget(usd=100, per='month')], got {budgets!r:.100}"
+        )
+    return tuple(given)
 
 
 def ledger_since(budgets: Iterable[Budget], now: datetime) -> datetime:

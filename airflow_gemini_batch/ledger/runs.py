@@ -16,7 +16,7 @@ from airflow_gemini_batch.costs.prices import Cost
 from airflow_gemini_batch.exceptions import InvalidRequestError, LedgerError
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.jobs.summaries import total_tokens
-from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, ledger_since
+from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, checked_budgets, ledger_since
 from airflow_gemini_batch.ledger.record import (
     FAILED,
     LANDED,
@@ -115,6 +115,7 @@ def reserve(
     Raises :class:`.InvalidRequestError` when a budget refuses the run, which is written as refused, and
     :class:`.LedgerError` when there are budgets and the ledger can't be asked. Without budgets that is a warning.
     """
+    budgets = checked_budgets(budgets)
     try:
         record = _again(ledger.find(record.run), record)
         ledger.put(record)
@@ -139,6 +140,14 @@ def reserve(
             log.warning("The ledger counts the run as if it was not refused: %s", error)
         raise
     return record
+
+
+def has_passed(ledger: Ledger, question: str) -> bool:
+    """Return whether the canary of a question has passed; raises :class:`.LedgerError` when that is not known."""
+    return any(
+        record.question == question and bool((record.verdict or {}).get("passed"))
+        for record in ledger.records()
+    )
 
 
 def finish(
@@ -181,7 +190,7 @@ def with_costs(
     submissions = max(record.submissions, len(manifests))
     share = None if record.expected_usd is None else record.expected_usd / max(submissions, 1)
     spent = {_name(manifest): spent_by(manifest, share, ended) for manifest in manifests}
-    missing = submissions - len(spent)
+    missing = submissions - len(manifests)
     return replace(
         record,
         state=FAILED if missing else LANDED,
@@ -228,5 +237,5 @@ def _again(earlier: RunRecord | None, record: RunRecord) -> RunRecord:
         record,
         spent=earlier.spent,
         outstanding=earlier.outstanding if same else record.outstanding,
-        verdict=earlier.verdict,
+        verdict=record.verdict or earlier.verdict,
     )

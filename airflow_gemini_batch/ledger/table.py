@@ -136,8 +136,8 @@ class TableLedger:
     def _check(self, table: Table) -> None:
         if missing := self._missing(table):
             raise InvalidRequestError(
-                f"{self.address} is not a ledger of runs: it has no column {missing[0]!r}. Name another table, "
-                "or one that does not exist yet"
+                f"{self.address} is not a ledger of runs: it has no column {missing[0]!r}. Give another "
+                "address as ledger, such as a table that does not exist yet"
             )
 
     @staticmethod
@@ -160,7 +160,7 @@ def put_statement(table: BigQueryAddress, record: RunRecord) -> Statement:
     """Return the statement that inserts the row of a run, or replaces it."""
     columns = [name for name in COLUMNS if name != "run"]
     values = ",\n  ".join(f"{_value(name, kind)} AS {name}" for name, kind in COLUMNS.items())
-    sql = f"""MERGE {table.sql} AS ledger
+    sql = f"""MERGE INTO {table.sql} AS ledger
 USING (SELECT
   {values}
 ) AS written

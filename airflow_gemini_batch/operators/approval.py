@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from airflow_gemini_batch.hooks.errors import fail_without_retry
 from airflow_gemini_batch.hooks.mixin import ShownTexts
-from airflow_gemini_batch.operators.canary import NO_CANARY, was_judged
+from airflow_gemini_batch.operators.canary import NO_CANARY, judged_canary
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -35,8 +35,8 @@ class ApproveCanaryOperator(ShownTexts, ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Ask, and wait for the answer."""
         with fail_without_retry():
-            judged = was_judged(self.verdict)
-        if not judged:
+            verdict = judged_canary(self.verdict)
+        if verdict is None:
             self.log.info("No canary was judged, so there is nothing to approve")
             return NO_CANARY
         return super().execute(context)

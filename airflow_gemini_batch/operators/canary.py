@@ -59,6 +59,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
     :param target: the ``bq://`` table, or the file, whose rows hold the old answers.
     :param canary_target: where the canary has landed; by default ``<target>__canary``.
     :param canary_failed_target: where its failures have landed; by default ``<target>__canary__failed``.
+    :param golden: the golden rows, where they are named by a template; by default those of ``canary``.
     :param response_schema: as in the land task, like ``text_column``.
     :param vector_column: column of the vectors, of a canary of embeddings.
     :param report_folder: where the page with the report goes: a ``gs://`` folder or a local path. Without, there is no
@@ -89,6 +90,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
         rest_rows: int | str | None = None,
         canary_target: str | None = None,
         canary_failed_target: str | None = None,
+        golden: str | None = None,
         response_schema: Any = None,
         text_column: str = "answer",
         vector_column: str | None = None,
@@ -104,7 +106,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
         self.target = target
         self.canary_target = canary_target
         self.canary_failed_target = canary_failed_target
-        self.golden = canary.golden
+        self.golden = golden
         self.response_schema = response_schema
         self.text_column = text_column
         self.vector_column = vector_column
@@ -122,7 +124,7 @@ class JudgeCanaryOperator(GeminiBatchOperator):
                 # Airflow finds no XCom that was not given, and fails the task that reads it.
                 context["ti"].xcom_push(key=COMPARISON_KEY, value="")
                 return NO_CANARY
-            canary = replace(self.canary, golden=self.golden)
+            canary = replace(self.canary, golden=self.golden or self.canary.golden)
             report = self._report(canary)
             verdict = judge(report, canary)
             self.log.info("%s", log_text(report, verdict))
@@ -204,10 +206,10 @@ class JudgeCanaryOperator(GeminiBatchOperator):
 
     def _summary(self, report: CanaryReport, verdict: Verdict, address: str) -> Summary:
         from airflow_gemini_batch.canary.settings import canary_target_of
-        from airflow_gemini_batch.canary.text import cost_text, headline
+        from airflow_gemini_batch.canary.text import cost_text, headline, sentence
         from airflow_gemini_batch.core.summary import Summary
 
-        reasons = [f"{reason[:1].upper()}{reason[1:]}." for reason in verdict.reasons]
+        reasons = map(sentence, verdict.reasons)
         if self.canary.approve == "person":
             next_step = "A person decides whether the other rows are asked."
         elif verdict.passed:
@@ -237,28 +239,28 @@ class MarkCanarySensor(ShownTexts, BaseSensorOperator):
     judged it succeeds at once.
 
     :param verdict: the result of :class:`JudgeCanaryOperator`.
-    :param comparison: its XCom ``comparison``, for the log.
     """
 
-    template_fields: Sequence[str] = ("verdict", "comparison")
+    template_fields: Sequence[str] = ("verdict",)
     ui_color = "#fff1c9"
 
-    def __init__(self, *, verdict: Any, comparison: Any, **kwargs: Any) -> None:
+    def __init__(self, *, verdict: Any, **kwargs: Any) -> None:
         super().__init__(**{"mode": "reschedule", "poke_interval": _POKE_INTERVAL, **kwargs})
         self.verdict = verdict
-        self.comparison = comparison
 
     def poke(self, context: Context) -> bool:
         """Return whether there is nothing to decide; otherwise say what is."""
         with fail_without_retry():
-            judged = was_judged(self.verdict)
-        if not judged:
+            verdict = judged_canary(self.verdict)
+        if verdict is None:
             self.log.info("No canary was judged, so there is nothing to decide")
             return True
         self.log.info(
-            "A person has to decide whether the other rows are asked the new question. Mark this task as success to "
-            "go on, or as failed to stop: in the grid, click on it, then on “Mark state as”.\n\n%s",
-            self.comparison,
+            "A person has to decide whether the other rows are asked the new question. %s The log of the judgement "
+            "shows the comparison%s. Mark this task as success to go on, or as failed to stop: in the grid, click on "
+            "it, then on Mark state as.",
+            "; ".join(verdict.get("reasons") or ["All thresholds are met."]),
+            f", and so does {verdict['page']}" if verdict.get("page") else "",
         )
         return False
 
@@ -282,26 +284,28 @@ def approve_task(
     arguments: dict[str, Any] = {
         "task_id": task_id,
         "verdict": judge.output,
-        "comparison": XComArg(judge, COMPARISON_KEY),
         **kwargs,
     }
     if HAS_APPROVALS:
         from airflow_gemini_batch.operators.approval import ApproveCanaryOperator
 
-        return ApproveCanaryOperator(target=judge.target, response_timeout=timeout, **arguments)
+        comparison = XComArg(judge, COMPARISON_KEY)
+        return ApproveCanaryOperator(
+            target=judge.target, comparison=comparison, response_timeout=timeout, **arguments
+        )
     return MarkCanarySensor(timeout=timeout.total_seconds(), **arguments)
 
 
-def was_judged(verdict: Any) -> bool:
-    """Return whether the result of :class:`JudgeCanaryOperator` is about a canary.
+def judged_canary(verdict: Any) -> dict[str, Any] | None:
+    """Return what the result of :class:`JudgeCanaryOperator` says; ``None`` where there was nothing to judge.
 
     Raises :class:`.InvalidRequestError` for what is not such a result.
     """
-    if not isinstance(verdict, dict) or "canary" not in verdict:
+    if not isinstance(verdict, dict) or not isinstance(canary := verdict.get("canary", ""), dict | None):
         raise InvalidRequestError(
             f"verdict: expected the result of JudgeCanaryOperator, got {verdict!r:.200}. Clear that task"
         )
-    return verdict["canary"] is not None
+    return canary
 
 
 def is_missing(value: Any) -> bool:

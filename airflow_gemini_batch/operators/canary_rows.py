@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -99,17 +99,10 @@ class LandCanaryOperator(GeminiBatchOperator):
                 storage_client=lambda: self.hook.storage_client,
                 bigquery_client=lambda: self.hook.bigquery_client,
                 log=self.log,
-                before_landing=self._before_landing(),
             )
             persist_target_links(context, report)
             self.tell(context, self._summary(report, canary))
             return {"target": report.target, "landed": report.landed}
-
-    def _before_landing(self) -> Callable[[], None] | None:
-        """Return what keeps the answers of the question before."""
-        if self.keep_previous is None:
-            return None
-        raise NotImplementedError("keep_previous: no copy can be made yet")
 
     def _plan(self, key: tuple[str, ...]) -> LandingPlan:
         from airflow_gemini_batch.core.model_families import TEXT_EMBEDDING
@@ -119,9 +112,11 @@ class LandCanaryOperator(GeminiBatchOperator):
 
         if self.vector_column:
             # All families have the same columns, and the request is not read.
-            return LandingPlan(key, embedding_columns(self.vector_column), family=TEXT_EMBEDDING)
+            columns = embedding_columns(self.vector_column)
+            return LandingPlan(key, columns, family=TEXT_EMBEDDING, keep_previous=self.keep_previous)
         schema = response_schema_of(self.response_schema)
-        return LandingPlan(key, answer_columns(schema, self.text_column), schema)
+        columns = answer_columns(schema, self.text_column)
+        return LandingPlan(key, columns, schema, keep_previous=self.keep_previous)
 
     @staticmethod
     def _summary(report: LandingReport, canary: str) -> Summary:

@@ -26,15 +26,14 @@ from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
 from airflow_gemini_batch.sql.engine import (
-    PARQUET_OPTIONS,
     connect,
-    copy_rows,
     literal,
     parquet_rows,
     room_for,
 )
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _READ = ("key", "status", "error", "processed_time")
@@ -106,20 +105,9 @@ class LineForm(NamedTuple):
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
 _SHOWN = 100
+_AT_ONCE = 16_384
 # What DuckDB's functions of JSON hold of some rows is many times as long.
 _REWRITTEN = 2 * 1024 * 1024
-
-
-class _Written(NamedTuple):
-    """Rows of a file, and how many of them have no label and no digest."""
-
-    rows: int
-    others: int
-
-
-def write_lines(database: DuckDBPyConnection, query: str, path: Path) -> None:
-    """Write the rows of a query to a Parquet file."""
-    copy_rows(database, query, path, f"{PARQUET_OPTIONS}, COMPRESSION lz4")
 
 
 @dataclass(slots=True)
@@ -133,9 +121,9 @@ class AnswerLines:
         generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
         response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
     :param form: of the family whose lines they are.
-    :param write: writes the rows of a query to a Parquet file.
+    :param keep: takes the rows; by default they go into Parquet files in the folder.
     :param by_content: take no key for the identity of a request, so that each row has a digest.
-    :param files: written so far; all have the same columns.
+    :param files: those Parquet files; all have the same columns.
     :param read: rows that were read.
     :param unreadable: lines that can't be read as JSON objects.
     :param broken: the beginning of the first of those.
@@ -145,12 +133,13 @@ class AnswerLines:
     folder: Path
     query: str
     form: LineForm
-    write: Callable[[DuckDBPyConnection, str, Path], None] = write_lines
+    keep: Callable[[pa.Table], None] | None = None
     by_content: bool = False
     files: list[Path] = field(default_factory=list)
     read: int = 0
     unreadable: int = 0
     broken: bytes = b""
+    _has_columns: bool = field(default=False, init=False)
 
     def add(self, piece: Piece) -> None:
         """Read the lines of a piece."""
@@ -161,29 +150,53 @@ class AnswerLines:
             return
         others: float = inf
         if piece.is_usual:
-            others = self._write(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)").others
-        read = 0
+            others = self._read(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)")
+        before = self.read
         if others and self.form.other_rows:
-            read = self._write(self.form.other_rows(piece.paths, piece.is_usual)).rows
+            self._read(self.form.other_rows(piece.paths, piece.is_usual))
+        told = self.read - before
         for part in piece.parts:
-            if read < others:
+            if told < others:
                 self._rewrite(part.path, part.source, self._left(part.path, piece.is_usual))
             if part.long_lines:
                 self._rewrite(part.long_lines, part.source)
 
+    def end(self) -> None:
+        """Give columns to what was read if there were no lines."""
+        if not self._has_columns:
+            nothing = make_private(self.folder / "nothing-0.jsonl")
+            self._read(f"gemini_batch_read AS (\n{self.form.plain_rows([nothing])}\n)")
+
     @property
     def rows(self) -> str:
-        """What was read, as it stands behind FROM."""
-        return f"(FROM {parquet_rows(self.files)} WHERE label IS NOT NULL OR digest IS NOT NULL)"
+        """The rows in Parquet files, as they stand behind FROM."""
+        return parquet_rows(self.files)
 
-    def _write(self, clauses: str) -> _Written:
-        path = self.folder / f"answers-{len(self.files)}.parquet"
-        self.write(self.database, f"WITH {clauses} {self.query}", path)
-        self.files.append(path)
-        counts = f"SELECT COUNT(*), COUNT(*) FILTER ({_NAMELESS}) FROM {parquet_rows([path])}"
-        written = _Written(*self.database.execute(counts).fetchall()[0])
-        self.read += written.rows - written.others
-        return written
+    def _read(self, clauses: str) -> int:
+        """Read rows, keep those that have a label or a digest, and return how many have none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        others = 0
+        reader = self.database.sql(f"WITH {clauses} {self.query}").to_arrow_reader(_AT_ONCE)
+        if not self._has_columns:
+            (self.keep or self._write)(reader.schema.empty_table())
+            self._has_columns = True
+        for some in reader:
+            rows = pa.Table.from_batches([some])
+            if rows["label"].null_count:
+                rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
+            self.read += len(rows)
+            others += len(some) - len(rows)
+            (self.keep or self._write)(rows)
+        return others
+
+    def _write(self, rows: pa.Table) -> None:
+        from pyarrow.parquet import write_table
+
+        # DuckDB's own writer takes several times as long.
+        self.files.append(make_private(self.folder / f"answers-{len(self.files)}.parquet"))
+        write_table(rows, self.files[-1], compression="lz4", use_dictionary=False)
 
     def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
@@ -211,7 +224,7 @@ class AnswerLines:
                 rewritten = make_private(self.folder / f"rewritten-{source}.jsonl")
                 rewritten.write_bytes(b"".join(some))
                 with room_for(self.database, max(map(len, some))):
-                    self._write(self.form.rewritten_rows([rewritten]))
+                    self._read(self.form.rewritten_rows([rewritten]))
                 rewritten.unlink()
 
     def _rewritten(self, line: bytes) -> bytes | None:

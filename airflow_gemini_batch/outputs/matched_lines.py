@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT
-from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import Part, Piece
+from airflow_gemini_batch.gcp.pieces import Piece
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, failure_message, outcome_case
 from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
@@ -127,10 +126,7 @@ class CountedLines:
 
     @property
     def _rows(self) -> str:
-        if not self._lines.files:
-            # Of no lines there are columns as well.
-            nothing = make_private(self._lines.folder / "nothing-0.jsonl")
-            self._lines.add(Piece((Part(0, nothing, None),), 0))
+        self._lines.end()
         return self._lines.rows
 
     def found(self) -> Found:

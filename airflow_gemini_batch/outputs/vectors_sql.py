@@ -171,22 +171,29 @@ def checked_vectors(
 )"""
 
 
-def of_one_length(source: str, sql: Dialect = BIGQUERY) -> str:
-    """Return the WITH clauses that refuse vectors that are not as long as most are.
+def usual_length(source: str) -> str:
+    """Return the query for the length that most vectors have, ``usual``; no row if there are none.
 
-    The last one, ``gemini_batch_alike``, has all columns of the source, which are ``outcome``, ``message``,
-    ``dimensions`` and others.
+    :param source: rows with ``outcome`` and ``dimensions``.
     """
-    odd = f"outcome = '{Outcome.OK}' AND dimensions != (SELECT usual FROM gemini_batch_usual)"
-    message = _other_length("(SELECT usual FROM gemini_batch_usual)", "of most", sql)
-    return f"""gemini_batch_usual AS (
-  SELECT dimensions AS usual
+    return f"""SELECT dimensions AS usual
   FROM {source}
   WHERE outcome = '{Outcome.OK}'
   GROUP BY dimensions
   ORDER BY COUNT(*) DESC, dimensions DESC
-  LIMIT 1
-), gemini_batch_alike AS (
+  LIMIT 1"""
+
+
+def of_one_length(source: str, usual: str, sql: Dialect = BIGQUERY) -> str:
+    """Return the WITH clause ``gemini_batch_alike``, which refuses vectors that are not as long as most are.
+
+    It has all columns of the source, which are ``outcome``, ``message``, ``dimensions`` and others.
+
+    :param usual: name of the row of :func:`usual_length`.
+    """
+    odd = f"outcome = '{Outcome.OK}' AND dimensions != (SELECT usual FROM {usual})"
+    message = _other_length(f"(SELECT usual FROM {usual})", "of most", sql)
+    return f"""gemini_batch_alike AS (
   SELECT * REPLACE (IF({odd}, '{Outcome.INVALID}', outcome) AS outcome, IF({odd}, {message}, message) AS message)
   FROM {source}
 )"""

@@ -92,7 +92,10 @@ def _known(
     """Yield the requests that are known: answered, asked at this moment, or failed."""
     if plan.done_target is None:
         return
-    for target, place in ((plan.done_target, Place.TARGET), *((one, Place.ASKED) for one in plan.answered)):
+    for target, place in (
+        (plan.done_target, Place.TARGET),
+        *((one, Place.CANARY) for one in plan.canary_targets),
+    ):
         if target.startswith("bq://"):
             with as_invalid_request():
                 table = BigQueryAddress.parse(target)

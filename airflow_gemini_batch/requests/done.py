@@ -31,7 +31,10 @@ class Place(StrEnum):
     """Its answer has landed."""
 
     ASKED = "asked"
-    """It is asked at this moment, or its answer is elsewhere."""
+    """It is asked at this moment."""
+
+    CANARY = "canary"
+    """Its answer is among those of a canary."""
 
     FAILED = "failed"
     """It has failed for good."""

@@ -104,6 +104,11 @@ class RowCount:
 KindCounts = Mapping[RowKind, RowCount]
 
 
+def changed_rows(kinds: KindCounts) -> int:
+    """Return the number of rows with a changed question."""
+    return sum(kinds[kind].rows for kind in CHANGED_QUESTION_KINDS if kind in kinds)
+
+
 @dataclass(frozen=True, slots=True)
 class RowOrder:
     """Which of the rows with a changed question are asked first.
@@ -138,9 +143,11 @@ class Sample:
     """The rows of a canary: some of those with a changed question, and golden rows, of which the right answer is known.
 
     :param keys: of golden rows, as texts.
+    :param target: where its answers land; rows that have one there are not asked again.
     """
 
     keys: frozenset[str] = frozenset()
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,6 @@ class BuildPlan:
     :param shard_bytes: most bytes of one file.
     :param on_question_change: what becomes of rows that have an answer to another question.
     :param earlier: questions that rows of the target may answer, by their ids; those that are missing are not known.
-    :param answered: further targets whose answers count, such as a canary's.
     :param limit: says how many of the rows with a changed question are asked in this run; ``None`` for all.
     :param order: which of them first.
     :param sample: ask these rows only.
@@ -180,11 +186,15 @@ class BuildPlan:
     shard_bytes: int = LARGEST_FILE
     on_question_change: QuestionChange = "all"
     earlier: Mapping[str, Question] = field(default_factory=dict)
-    answered: tuple[str, ...] = ()
     limit: Callable[[KindCounts], int | None] | None = None
     order: RowOrder = RowOrder()
     sample: Sample | None = None
     writes: bool = True
+
+    @property
+    def canary_targets(self) -> list[str]:
+        """Where the answers of a canary are."""
+        return [self.sample.target] if self.sample and self.sample.target else []
 
     @property
     def other_questions(self) -> dict[str, Question]:
@@ -219,6 +229,27 @@ class BuildPlan:
                 "configuration back, or choose 'all', 'new_rows' or 'canary'. Nothing was written."
             )
         return self.limit(kinds) if self.limit else None
+
+    def check_vectors(self, report: BuildReport) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for vectors that can't be compared.
+
+        Vectors of two models in one column are of no use together, so either all rows get new ones, or none.
+        """
+        kept = any(
+            report.every[kind].rows > report.kinds.get(kind, RowCount()).rows
+            for kind in CHANGED_QUESTION_KINDS
+            if kind in report.every
+        )
+        others = any("model" in changes for changes in report.changes.values())
+        if not self.family.embeds or self.sample or not kept or not report.requests:
+            return
+        if others or RowKind.CHANGED in report.every:
+            what = "are of another model" if others else "may be of another model"
+            raise InvalidRequestError(
+                f"the vectors that rows of {self.target} would keep {what}, and vectors of two models in one column "
+                "can't be compared. Ask all rows in one run (on_question_change='all', without max_rows_per_run and "
+                "max_cost_usd_per_run), or name another target for the new model. Nothing was submitted."
+            )
 
     @property
     def done_target(self) -> str | None:
@@ -313,7 +344,8 @@ class BuildReport:
     :param prompt_characters: of all requests: their rendered texts, without what all of them share.
     :param media: number of files in all requests.
     :param kinds: the rows that this build asks by why they are asked.
-    :param kept: rows that keep the answer to another question, since the user has chosen so, or until a later run.
+    :param kept: rows that could be asked and are not in this run, since the user has chosen so.
+    :param every: all rows that could be asked, by kind.
     :param changes: names of what has changed since each earlier question that rows answer, by its id.
     """
 
@@ -327,6 +359,7 @@ class BuildReport:
     media: int = 0
     kinds: KindCounts = field(default_factory=dict)
     kept: RowCount = RowCount()
+    every: KindCounts = field(default_factory=dict)
     changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
@@ -362,8 +395,19 @@ class BuildReport:
             media=asked.media,
             kinds={kind: count for kind, count in kinds.items() if count.rows},
             kept=kept,
+            every=every,
             changes={name: plan.question.changes_from(plan.earlier[name]) for name in sorted({*answers})},
         )
+
+    @property
+    def asked(self) -> RowCount:
+        """The rows that are asked."""
+        return RowCount(self.requests, self.prompt_characters, self.media)
+
+    @property
+    def changed(self) -> int:
+        """All rows with a changed question, asked or not."""
+        return changed_rows(self.every)
 
     @property
     def dropped(self) -> int:
@@ -389,7 +433,7 @@ class BuildReport:
         if self.kinds.keys() - {RowKind.NEW}:
             parts[0] += f" ({', '.join(f'{count.rows} {kind}' for kind, count in self.kinds.items())})"
         if self.kept.rows:
-            parts.append(f"{self.kept.rows} keep the answer to another question")
+            parts.append(f"{self.kept.rows} not asked in this run, most with an answer to another question")
         if self.done:
             parts.append(f"{self.done} done already")
         if self.failed_before:

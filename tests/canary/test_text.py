@@ -54,7 +54,7 @@ def test_log_shows_one_table():
     assert re.search(r"^pages +100\.0% \(98\.\d% to 100\.0%\)", text, re.M)
     assert "Tokens      1,200.5 prompt, 80.0 output a row" in text
     assert "$0.2000 for the canary; $9.00 ($8.00 to $10.00) for 9,800 other rows" in text
-    assert "Not passed:\n  - the agreement is" in text
+    assert "Not passed:\n  - The agreement is" in text
     assert "All thresholds are met." in log_text(books(0), Verdict())
 
 
@@ -90,7 +90,7 @@ def test_markdown_has_the_comparison():
     text = markdown(report, judge(report, Canary(min_agreement=0.95)), "gs://shop/requests/canary.html")
     assert text.startswith("**The canary of 201 rows has not passed.**")
     assert "| genre |" in text
-    assert "canary.html" in text
+    assert "(https://storage.cloud.google.com/shop/requests/canary.html)" in text
 
 
 @pytest.mark.parametrize("with_charts", [True, False])

@@ -130,7 +130,9 @@ def test_page_escapes_every_text():
         labels={"team": HOSTILE},
         rows={HOSTILE: 1},
     )
-    told = replace(costs([run], ("dag", "label:team"), [Budget(5, labels={"a": HOSTILE})]), ledgers=[HOSTILE])
+    told = replace(
+        costs([run], ("dag", "label:team"), [Budget(usd=5, labels={"a": HOSTILE})]), ledgers=[HOSTILE]
+    )
     charts = drawn(told)
     text = page(told, charts)
     assert not set(re.findall(r"<(\w+)", text)) & {"script", "svg", "iframe", "link", "object", "form"}
@@ -142,9 +144,9 @@ def test_page_escapes_every_text():
 
 def test_charts_name_what_they_show():
     runs = [*RUNS, *(landed(10 + n, 0.1 * n, dag_id=f"_dag_{n}", expected=1.0) for n in range(1, 9))]
-    charts = drawn(costs(runs, budgets=[Budget(100), Budget(5, "day", {"team": "maps"})]))
-    assert list(charts) == ["Cost by day and dag", "Cost by day and model", "Budgets"]
-    told = words(charts["Cost by day and dag"])
+    charts = drawn(costs(runs, budgets=[Budget(usd=100), Budget(usd=5, per="day", labels={"team": "maps"})]))
+    assert list(charts) == ["Cost by day and DAG", "Cost by day and model", "Budgets"]
+    told = words(charts["Cost by day and DAG"])
     assert [name for name in ("nightly", "_dag_8", "_dag_4", "others", "$") if name not in told] == []
     assert "_dag_3" not in told
     assert "$5.00 a day for team=maps" in words(charts["Budgets"])
@@ -188,7 +190,7 @@ def test_command_shows_costs_and_budgets(run, target):
     assert result.exit_code == 0, result.stderr
     told = re.sub(r" +", " ", result.stdout)
     for line in (
-        "dag runs jobs prompt tokens output tokens cost reserved",
+        "DAG runs jobs prompt tokens output tokens cost reserved",
         "weekly 1 0 0 0 unknown $4.00",
         "nightly 1 1 1,000 500 $2.00",
         "all 2 1 1,000 500 $2.00, without 1 run $4.00",

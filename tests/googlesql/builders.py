@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.cloud.bigquery import SchemaField, Table
@@ -38,6 +38,11 @@ from airflow_gemini_batch.landing.bigquery.embedding_sql import (
 )
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.merge_sql import Bounds, Merge, count_statement
+from airflow_gemini_batch.landing.bigquery.previous_sql import (
+    Restoring,
+    clone_statement,
+    previous_rows_statement,
+)
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.failed_rows import failed_rows_statement
@@ -384,6 +389,48 @@ def _merge(statement: Callable[[Merge], Statement]) -> Callable[[Shape], Iterato
     return cases
 
 
+def _clone(shape: Shape) -> Iterator[Case]:
+    statement = clone_statement(shape.target, _copy_of(shape), timedelta(days=30))
+    yield _case(statement, {shape.target: shape.landed_columns})
+
+
+def _copy_of(shape: Shape) -> BigQueryAddress:
+    return shape.target.with_table(f"{shape.target.table}__before_1a2b3c4d")
+
+
+def _previous_rows(shape: Shape) -> Iterator[Case]:
+    for has_question in {False, not shape.plain}:
+        statement = previous_rows_statement(shape.target, "1a2b3c4d00000000", has_question=has_question)
+        yield _case(statement, {shape.target: shape.landed_columns})
+
+
+def _restoring(statement: Callable[[Restoring], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        columns = shape.landed_columns
+        if QUESTION_COLUMN not in columns:
+            return
+        former = {**shape.others, **shape.key}
+        for undo, removes, copied in (
+            (False, False, former),
+            (False, True, columns),
+            (True, False, columns),
+        ):
+            restoring = Restoring(
+                shape.target,
+                _copy_of(shape),
+                tuple(shape.key),
+                columns,
+                frozenset(copied),
+                "1a2b3c4d",
+                datetime.fromisoformat(TIME),
+                undo,
+                removes,
+            )
+            yield _case(statement(restoring), {shape.target: columns, _copy_of(shape): copied})
+
+    return cases
+
+
 def _prepare(shape: Shape) -> Iterator[Case]:
     for address, columns in (
         (shape.target, target_columns(shape.landing, shape.key)),
@@ -539,6 +586,10 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "Merge.checking_statement": _merge(
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
+    "clone_statement": _clone,
+    "previous_rows_statement": _previous_rows,
+    "Restoring.restored_rows_statement": _restoring(Restoring.restored_rows_statement),
+    "Restoring.restore_statement": _restoring(Restoring.restore_statement),
     "prepare_statement": _prepare,
     "put_statement": _ledger(lambda table: put_statement(table, _RUN)),
     "records_statement": _ledger(lambda table: records_statement(table, _RUN.started, "1")),

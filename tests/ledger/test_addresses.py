@@ -17,13 +17,19 @@ from tests.support.tables import bigquery_client, fill, make_dataset
         ("bq://my-project.shop.books", "bq://my-project.shop.books__runs"),
         ("gs://bucket/shop/books.parquet", "gs://bucket/shop/books__runs/"),
         ("gs://bucket/books.2026.jsonl", "gs://bucket/books.2026__runs/"),
+        ("/data/shop.v2/books.NDJSON", "/data/shop.v2/books__runs/"),
         ("/data/shop.v2/books", "/data/shop.v2/books__runs/"),
         ("books.parquet", "books__runs/"),
     ],
 )
 def test_ledger_is_beside_its_target(target, ledger):
-    assert ledger_address(target) == ledger
-    assert ledger_of(ledger, lambda: None, lambda: None).address == ledger
+    for address in (ledger_address(target), ledger):
+        assert ledger_of(address, lambda: None, lambda: None).address == ledger
+
+
+def test_ledger_of_a_template_is_beside_what_it_renders_to():
+    for target in ("bq://my-project.shop.books", "gs://bucket/books.jsonl"):
+        assert ledger_address("{{ target }}").replace("{{ target }}", target) == ledger_address(target)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_target_or_ledger_leads_to_the_ledger(gemini_batch_stack, bucket, tmp_pa
     for address in (ledger_address(target), shared):
         ledger_of(address, *clients).put(record())
     found = [find_ledger(address, *clients).address for address in (target, ledger_address(target), shared)]
-    assert found[:2] == [ledger_address(target)] * 2
+    assert found[:2] == [ledger_of(ledger_address(target), *clients).address] * 2
     assert found[2].rstrip("/") == shared.rstrip("/")
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, ledger_since
+from airflow_gemini_batch.ledger.budgets import Budget, check_budgets, checked_budgets, ledger_since
 from airflow_gemini_batch.ledger.record import REFUSED
 from airflow_gemini_batch.ledger.runs import with_costs
 from tests.ledger.runs import DAY, HOUR, NOW, manifest, record
@@ -47,14 +47,14 @@ def ended(number: int, usd: float | None, time: datetime = NOW, **more):
     ],
 )
 def test_what_counts_in_a_month(records, spent, reserved):
-    used = Budget(100).used(records, NOW)
+    used = Budget(usd=100).used(records, NOW)
     assert (used.spent, sum(used.reserved.values()), used.unknown) == (spent, pytest.approx(reserved), set())
     assert used.usd == pytest.approx(spent + reserved)
 
 
 def test_cost_that_nobody_knows_is_not_nothing():
     records = [record(1, None), ended(2, None, expected=None), ended(3, 1.0, expected=None)]
-    assert Budget(100).used(records, NOW).unknown == {records[0].run, records[1].run}
+    assert Budget(usd=100).used(records, NOW).unknown == {records[0].run, records[1].run}
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_cost_that_nobody_knows_is_not_nothing():
     ],
 )
 def test_periods_are_days_and_months_in_utc(per, now, begin, end):
-    found = Budget(1, per).period(now)
+    found = Budget(usd=1, per=per).period(now)
     assert found == tuple(datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (begin, end))
-    assert ledger_since([Budget(1, "day"), Budget(1, per)], now) == found[0]
+    assert ledger_since([Budget(usd=1, per="day"), Budget(usd=1, per=per)], now) == found[0]
 
 
 TEAM = {"team": "search"}
@@ -81,16 +81,18 @@ TEAM = {"team": "search"}
     ("budgets", "others", "mine"),
     [
         pytest.param([], [ended(1, 1000.0)], record(9, 5.0), id="no-budget"),
-        pytest.param([Budget(5)], [], record(9, 5.0), id="all-of-it"),
-        pytest.param([Budget(0.3)], [ended(1, 0.1), ended(2, 0.1)], record(9, 0.1), id="noise-of-floats"),
-        pytest.param([Budget(10)], [record(1, 5.0)], record(9, 5.0), id="beside-one-under-way"),
-        pytest.param([Budget(5, labels=TEAM)], [ended(1, 9.0)], record(9, 5.0, labels=TEAM), id="other-team"),
-        pytest.param([Budget(5, labels=TEAM)], [], record(9, 50.0), id="budget-of-others"),
-        pytest.param([Budget(5, "day")], [ended(1, 9.0, NOW - DAY)], record(9, 5.0), id="yesterday"),
-        pytest.param([Budget(0)], [ended(1, 9.0)], record(9, sources=[]), id="nothing-to-ask"),
-        pytest.param([Budget(10)], [record(9, 9.0)], record(9, 5.0), id="earlier-try"),
+        pytest.param([Budget(usd=5)], [], record(9, 5.0), id="all-of-it"),
+        pytest.param([Budget(usd=0.3)], [ended(1, 0.1), ended(2, 0.1)], record(9, 0.1), id="noise-of-floats"),
+        pytest.param([Budget(usd=10)], [record(1, 5.0)], record(9, 5.0), id="beside-one-under-way"),
+        pytest.param(
+            [Budget(usd=5, labels=TEAM)], [ended(1, 9.0)], record(9, 5.0, labels=TEAM), id="other-team"
+        ),
+        pytest.param([Budget(usd=5, labels=TEAM)], [], record(9, 50.0), id="budget-of-others"),
+        pytest.param([Budget(usd=5, per="day")], [ended(1, 9.0, NOW - DAY)], record(9, 5.0), id="yesterday"),
+        pytest.param([Budget(usd=0)], [ended(1, 9.0)], record(9, sources=[]), id="nothing-to-ask"),
+        pytest.param([Budget(usd=10)], [record(9, 9.0)], record(9, 5.0), id="earlier-try"),
         # Its two jobs have cost 2 dollars each: nothing is left to reserve when it is cleared.
-        pytest.param([Budget(5)], [], ended(9, 4.0, expected=50.0), id="jobs-are-there"),
+        pytest.param([Budget(usd=5)], [], ended(9, 4.0, expected=50.0), id="jobs-are-there"),
     ],
 )
 def test_budgets_let_a_run_pass(budgets, others, mine):
@@ -102,7 +104,7 @@ def test_budgets_let_a_run_pass(budgets, others, mine):
     ("budgets", "others", "mine", "told"),
     [
         pytest.param(
-            [Budget(100), Budget(4, "day")],
+            [Budget(usd=100), Budget(usd=4, per="day")],
             [ended(1, 1.0)],
             record(9, 3.5),
             "the budget of $4.00 a day is too small for this run, which may cost $3.50: since 2026-11-27 (UTC) $1.00 "
@@ -110,7 +112,7 @@ def test_budgets_let_a_run_pass(budgets, others, mine):
             id="day",
         ),
         pytest.param(
-            [Budget(10, labels=TEAM)],
+            [Budget(usd=10, labels=TEAM)],
             [ended(1, 1.25, labels=TEAM), record(2, 6.0, labels=TEAM | {"x": "y"}), record(3, 1.0)],
             record(9, 3.5, labels=TEAM),
             "the budget of $10.00 a month for team=search is too small for this run, which may cost $3.50: since "
@@ -120,7 +122,7 @@ def test_budgets_let_a_run_pass(budgets, others, mine):
             id="team",
         ),
         pytest.param(
-            [Budget(10)],
+            [Budget(usd=10)],
             [record(number, number) for number in range(1, 6)],
             record(9, 3.5),
             "reserved by 5 other runs that did not tell their cost yet (nightly run-5: $5.00, nightly run-4: $4.00, "
@@ -128,17 +130,17 @@ def test_budgets_let_a_run_pass(budgets, others, mine):
             id="many",
         ),
         pytest.param(
-            [Budget(10)],
+            [Budget(usd=10)],
             [],
             record(9, None),
             "the budget of $10.00 a month can't be checked: there is no batch rate for gemini-3.8-flash; nothing was "
             "submitted. Add its rate to a price file",
             id="unpriced",
         ),
-        pytest.param([Budget(0)], [], record(9, 1e-6), "may cost <$0.0001", id="no-money"),
+        pytest.param([Budget(usd=0)], [], record(9, 1e-6), "may cost <$0.0001", id="no-money"),
         # What the run itself has paid for before it was cleared.
         pytest.param(
-            [Budget(10)],
+            [Budget(usd=10)],
             [],
             replace(record(9, 3.0), spent=ended(1, 8.0).spent),
             "$8.00 is spent",
@@ -153,11 +155,11 @@ def test_budgets_refuse_a_run(budgets, others, mine, told):
 
 
 def test_cost_that_nobody_knows_is_told():
-    assert check_budgets([record(1, None)], [Budget(10)], record(9), NOW) == [
+    assert check_budgets([record(1, None)], [Budget(usd=10)], record(9), NOW) == [
         "what is left of the budget of $10.00 a month may be less: the cost of 1 run can't be estimated, since there "
         "is no rate"
     ]
-    assert check_budgets([], [Budget(10)], record(9, None), NOW, "allow") == [
+    assert check_budgets([], [Budget(usd=10)], record(9, None), NOW, "allow") == [
         "the budget of $10.00 a month can't be checked: there is no batch rate for gemini-3.8-flash"
     ]
 
@@ -165,10 +167,10 @@ def test_cost_that_nobody_knows_is_told():
 @pytest.mark.parametrize(
     ("text", "budget"),
     [
-        ("100/month", Budget(100.0)),
-        (" $2.50/day ", Budget(2.5, "day")),
-        ("5/day:team=search", Budget(5.0, "day", TEAM)),
-        ("5/day:team=search,a=b=c", Budget(5.0, "day", {**TEAM, "a": "b=c"})),
+        ("100/month", Budget(usd=100.0)),
+        (" $2.50/day ", Budget(usd=2.5, per="day")),
+        ("5/day:team=search", Budget(usd=5.0, per="day", labels=TEAM)),
+        ("5/day:team=search,a=b=c", Budget(usd=5.0, per="day", labels={**TEAM, "a": "b=c"})),
     ],
 )
 def test_budgets_on_the_command_line(text, budget):
@@ -186,17 +188,30 @@ def test_texts_that_are_not_a_budget(text):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((-1,), "expected US dollars, 0 or more, got -1"),
-        ((float("nan"),), "expected US dollars, 0 or more, got nan"),
-        ((float("inf"),), "got infinity"),
-        (("5",), "expected US dollars, 0 or more, got '5'"),
-        ((True,), "expected US dollars, 0 or more, got True"),
-        ((5, "year"), "expected per='day' or per='month', got 'year'"),
-        ((5, "day", "team"), "expected labels such as {'team': 'search'}, got 'team'"),
-        ((5, "day", {"team": None}), "expected labels such as"),
+        ({"usd": -1}, "expected US dollars, 0 or more, got -1"),
+        ({"usd": float("nan")}, "expected US dollars, 0 or more, got nan"),
+        ({"usd": float("inf")}, "got infinity"),
+        ({"usd": "5"}, "expected US dollars, 0 or more, got '5'"),
+        ({"usd": True}, "expected US dollars, 0 or more, got True"),
+        ({"usd": 5, "per": "year"}, "expected per='day' or per='month', got 'year'"),
+        ({"usd": 5, "labels": "team"}, "expected labels such as {'team': 'search'}, got 'team'"),
+        ({"usd": 5, "labels": {"team": None}}, "expected labels such as"),
     ],
 )
 def test_values_that_make_no_budget(arguments, told):
     with pytest.raises(InvalidRequestError) as error:
-        Budget(*arguments)
+        Budget(**arguments)
     assert told in str(error.value)
+
+
+def test_budgets_of_a_task():
+    one = Budget(usd=5)
+    assert [checked_budgets(given) for given in ([], [one], (one, one), one)] == [
+        (),
+        (one,),
+        (one, one),
+        (one,),
+    ]
+    for given in (None, 5, "100/month", [5], [one, "5/day"], {"usd": 5}):
+        with pytest.raises(InvalidRequestError, match=r"budgets: expected a list such as \[Budget\(usd=100"):
+            checked_budgets(given)

@@ -22,12 +22,12 @@ OUTCOMES = {Outcome.OK: 90, Outcome.REJECTED: 10}
 
 
 def used(ledger, per="month", now=NOW):
-    found = Budget(100, per).used(ledger.records(), now)
+    found = Budget(usd=100, per=per).used(ledger.records(), now)
     return found.spent, round(sum(found.reserved.values()), 6)
 
 
 def test_run_reserves_and_then_tells_its_cost(ledger):
-    mine = reserve(ledger, record(1, 5.0), [Budget(10)], NOW, LOG)
+    mine = reserve(ledger, record(1, 5.0), [Budget(usd=10)], NOW, LOG)
     assert ledger.records() == [mine]
     assert (mine.state, mine.cost_usd, used(ledger)) == (BUILDING, None, (0, 5))
     landed = finish(ledger, record(1), [manifest(follow_ups=1)], OUTCOMES, NOW + HOUR, LOG)
@@ -41,7 +41,7 @@ def test_run_reserves_and_then_tells_its_cost(ledger):
 
 @pytest.mark.parametrize("kind", ["folder"], indirect=True)
 def test_retries_and_cleared_tasks_count_once(ledger):
-    budgets = [Budget(10)]
+    budgets = [Budget(usd=10)]
     for _ in range(3):  # tries of the build task
         reserve(ledger, record(1, 5.0), budgets, NOW, LOG)
     assert used(ledger) == (0, 5)
@@ -60,7 +60,7 @@ def test_retries_and_cleared_tasks_count_once(ledger):
     assert used(ledger) == (3.5, 0)
     assert (last.cost_usd, last.jobs) == (3.5, ["jobs/1", "jobs/2"])
     # And when there is nothing left to ask.
-    nothing = reserve(ledger, record(1, sources=[]), [Budget(0)], NOW, LOG)
+    nothing = reserve(ledger, record(1, sources=[]), [Budget(usd=0)], NOW, LOG)
     assert (used(ledger), nothing.cost_usd) == ((3.5, 0), 3.5)
     assert len(ledger.records()) == 1
 
@@ -99,13 +99,13 @@ def test_landing_of_a_run_that_was_not_built_here(ledger):
 
 
 def test_refused_run_reserves_nothing(ledger):
-    reserve(ledger, record(1, 7.0), [Budget(10)], NOW, LOG)
+    reserve(ledger, record(1, 7.0), [Budget(usd=10)], NOW, LOG)
     for _ in range(2):
         with pytest.raises(InvalidRequestError, match=r"is too small for this run, which may cost \$5"):
-            reserve(ledger, record(2, 5.0), [Budget(10)], NOW, LOG)
+            reserve(ledger, record(2, 5.0), [Budget(usd=10)], NOW, LOG)
         assert {one.run_id: one.state for one in ledger.records()} == {"run-1": BUILDING, "run-2": REFUSED}
         assert used(ledger) == (0, 7)
-    assert reserve(ledger, record(2, 5.0), [Budget(12)], NOW, LOG).state == BUILDING
+    assert reserve(ledger, record(2, 5.0), [Budget(usd=12)], NOW, LOG).state == BUILDING
     assert used(ledger) == (0, 12)
 
 
@@ -117,7 +117,7 @@ def test_of_runs_at_the_same_time_no_more_pass_than_there_is_money_for(place, op
         own.records()
         barrier.wait()
         try:
-            reserve(own, record(number, 4.0), [Budget(10)], NOW, LOG)
+            reserve(own, record(number, 4.0), [Budget(usd=10)], NOW, LOG)
         except InvalidRequestError:
             return 0
         return 1
@@ -137,7 +137,7 @@ def broken(ledger, write):
 
 def test_budgets_need_a_ledger_that_can_be_read(broken):
     with pytest.raises(LedgerError, match="The budgets could not be checked, so nothing was submitted"):
-        reserve(broken, record(1), [Budget(1000)], NOW, LOG)
+        reserve(broken, record(1), [Budget(usd=1000)], NOW, LOG)
     reserve(broken, record(1), [], NOW, LOG)
     assert broken.find(record(1).run) == record(1)
 

@@ -289,19 +289,22 @@ class TestApproval:
 
 
 def marking(**arguments: Any) -> MarkCanarySensor:
-    return MarkCanarySensor(**{"task_id": "decide", "comparison": "the comparison", **arguments})
+    return MarkCanarySensor(**{"task_id": "decide", **arguments})
 
 
 def test_before_3_1_a_task_waits_to_be_marked(logged):
-    assert marking(verdict=VERDICT).poke({}) is False
-    text = logged()
-    assert "Mark this task as success to go on, or as failed to stop" in text
-    assert "the comparison" in text
+    stopped = {"passed": False, "reasons": ["the agreement is 1%"], "page": "gs://b/canary.html"}
+    for verdict, words in ((VERDICT["canary"], "All thresholds are met."), (stopped, "the agreement is 1%")):
+        assert marking(verdict={"canary": verdict}).poke({}) is False
+        text = flat(logged())
+        assert words in text
+        assert "Mark this task as success to go on, or as failed to stop" in text
+    assert "and so does gs://b/canary.html" in text
     assert marking(verdict={"canary": None}).poke({}) is True
     assert marking(verdict=VERDICT).mode == "reschedule"
 
 
-@pytest.mark.parametrize("verdict", [None, "{'canary': None}", {}])
+@pytest.mark.parametrize("verdict", [None, "{'canary': None}", {}, {"canary": "x"}])
 def test_verdict_that_is_missing_is_not_taken_for_a_pass(verdict):
     with pytest.raises(AirflowFailException, match="verdict: expected the result of JudgeCanaryOperator"):
         marking(verdict=verdict).poke({})

@@ -147,13 +147,13 @@ def test_files_larger_than_a_piece_are_counted(storage, put, at):
 def test_object_is_read_once_for_each_generation(storage, put, at, mocker):
     from google.cloud.storage import Blob
 
-    opened = mocker.spy(Blob, "open")
+    read = mocker.spy(Blob, "download_to_file")
     put("in.jsonl", b"{}")
     assert [storage.count_requests([at("in.jsonl")]) for _ in range(3)] == [1, 1, 1]
-    assert opened.call_count == 1
+    assert read.call_count == 1
     put("in.jsonl", b"{}\n{}")
     assert storage.count_requests([at("in.jsonl")]) == 2
-    assert opened.call_count == 2
+    assert read.call_count == 2
 
 
 def test_object_replaced_while_it_is_read_is_never_a_mix(storage, put, at, monkeypatch):

@@ -14,7 +14,7 @@ import typer
 from rich.progress_bar import ProgressBar
 
 from airflow_gemini_batch.cli.connection import ConnectionOption, EndpointOption, ProjectOption, connect
-from airflow_gemini_batch.cli.costs.page import Costs, budget_values, drawn, page, values_of
+from airflow_gemini_batch.cli.costs.page import Costs, budget_values, drawn, page, title_of, values_of
 from airflow_gemini_batch.cli.costs.sums import GROUPS, LABEL, checked_group, items_of, sums_by
 from airflow_gemini_batch.cli.job_filter import parse_age
 from airflow_gemini_batch.cli.jobs import JsonOption
@@ -147,9 +147,13 @@ def _show(costs: Costs) -> None:
     if not costs.items:
         screen.print(f"Nothing was spent since {costs.since:%Y-%m-%d}.")
     for by in costs.by if costs.items else ():
-        table = table_of((by, "runs", "jobs", "prompt tokens", "output tokens", "cost", "reserved"))
+        table = table_of(
+            (escape(title_of(by)), "runs", "jobs", "prompt tokens", "output tokens", "cost", "reserved")
+        )
+        for column in table.columns[1:5]:
+            column.justify = "right"
         for one in sums_by(costs.items, by):
-            table.add_row(escape(one.name or f"no {by}"), *map(escape, values_of(one)))
+            table.add_row(escape(one.name or f"no {title_of(by)}"), *map(escape, values_of(one)))
         table.add_row("all", *map(escape, values_of(costs.total)), style="bold")
         print_table(table)
         results.print()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_gemini_batch.cli.costs.sums import Item, Sum, key_of, sums_by
+from airflow_gemini_batch.cli.costs.sums import LABEL, Item, Sum, key_of, sums_by
 from airflow_gemini_batch.cli.report.bars import Bars
 from airflow_gemini_batch.core.html import Cell, cards, charts_grid, document, table, text
 from airflow_gemini_batch.core.summary import counted, number_of
@@ -60,7 +60,11 @@ def page(costs: Costs, charts: Mapping[str, str]) -> str:
             *cards(_facts(costs)),
             *charts_grid("Over time", charts),
             *table("Budgets", _BUDGET_COLUMNS, map(_budget_row, costs.budgets)),
-            *(part for by in costs.by for part in table(f"By {by}", _sum_columns(by), _sum_rows(costs, by))),
+            *(
+                part
+                for by in costs.by
+                for part in table(f"By {title_of(by)}", _sum_columns(by), _sum_rows(costs, by))
+            ),
             *table("Runs", _RUN_COLUMNS, map(_run_row, _newest(costs))),
             *_more(costs),
         ],
@@ -75,7 +79,7 @@ def drawn(costs: Costs) -> dict[str, str]:
         return {}
     bars = Bars(costs.since, costs.now)
     found = {
-        f"Cost by {bars.period} and {by}": charts.money_chart(bars, _amounts(costs, by, bars))
+        f"Cost by {bars.period} and {title_of(by)}": charts.money_chart(bars, _amounts(costs, by, bars))
         for by in costs.by
         if by != "day"
     } or {f"Cost by {bars.period}": charts.money_chart(bars, {"cost": bars.sums(map(_known, costs.items))})}
@@ -90,7 +94,7 @@ def drawn(costs: Costs) -> dict[str, str]:
 def _amounts(costs: Costs, by: str, bars: Bars) -> dict[str, list[float]]:
     """Return the known costs of each bar, by the names with the highest cost."""
     names = [one.name for one in sums_by(costs.items, by) if one.cost_usd]
-    shown = {name: name or f"no {by}" for name in names[:MOST_NAMES]}
+    shown = {name: name or f"no {title_of(by)}" for name in names[:MOST_NAMES]}
     groups: dict[str, list[Item]] = {name: [] for name in shown.values()}
     for item in costs.items:
         name = key_of(item, by)
@@ -112,14 +116,22 @@ def _facts(costs: Costs) -> Iterator[tuple[str, str]]:
     yield "Tokens", counted(total.tokens) or "unknown"
 
 
+def title_of(by: str) -> str:
+    """Return what a group is called."""
+    return "DAG" if by == "dag" else by.removeprefix(LABEL)
+
+
 def _sum_columns(by: str) -> Sequence[Cell]:
     kinds = ("runs", "jobs", "prompt tokens", "output tokens", "cost", "reserved")
-    return [Cell(by, "long"), *(Cell(kind, "number") for kind in kinds)]
+    return [Cell(title_of(by), "long"), *(Cell(kind, "number") for kind in kinds)]
 
 
 def _sum_rows(costs: Costs, by: str) -> Iterator[Sequence[Cell]]:
     for one in sums_by(costs.items, by):
-        yield [Cell(one.name or f"no {by}", "long"), *(Cell(value, "number") for value in values_of(one))]
+        yield [
+            Cell(one.name or f"no {title_of(by)}", "long"),
+            *(Cell(value, "number") for value in values_of(one)),
+        ]
 
 
 def values_of(one: Sum) -> list[str]:
@@ -186,7 +198,7 @@ def _run_row(record: RunRecord) -> Sequence[Cell]:
         Cell(record.model),
         Cell(record.question, "number"),
         Cell(record.state if record.kind == "run" else f"{record.kind}, {record.state}"),
-        Cell(counted(record.rows)),
+        Cell(counted({name.replace("_", " "): count for name, count in record.rows.items()})),
         Cell(counted(record.outcomes)),
         Cell("unknown" if expected is None else dollars(expected), "number"),
         Cell("unknown" if cost is None else dollars(cost), "number"),

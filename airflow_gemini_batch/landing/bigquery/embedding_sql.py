@@ -34,6 +34,7 @@ from airflow_gemini_batch.outputs.vectors_sql import (
     is_shortened,
     of_one_length,
     read_vectors,
+    usual_length,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import ROWS
 
@@ -102,7 +103,9 @@ def embedding_staging_statement(
     last = "gemini_batch_judged"
     alike = ""
     if plan.dimensions is None:
-        alike, last = f", {of_one_length(last)}", "gemini_batch_alike"
+        usual = "gemini_batch_usual"
+        alike = f", {usual} AS (\n  {usual_length(last)}\n), {of_one_length(last, usual)}"
+        last = "gemini_batch_alike"
     clauses = f"""all_requests AS (
 {request_clause}
 ), requests AS (

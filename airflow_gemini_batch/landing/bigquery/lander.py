@@ -30,6 +30,7 @@ from airflow_gemini_batch.landing.bigquery.merge_sql import (
     Bounds,
     Merge,
 )
+from airflow_gemini_batch.landing.bigquery.previous import keep_previous_table
 from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.targets import (
     check_columns,
@@ -40,6 +41,7 @@ from airflow_gemini_batch.landing.bigquery.targets import (
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_columns, target_columns
+from airflow_gemini_batch.landing.previous import questions_of
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 
@@ -111,7 +113,9 @@ class TableLanding:
             return staged.statements[-1]
 
         with self._dropped_afterwards(*staged.tables):
-            return self._land_staged(Merge(plan, key_types, staging, target, failed), stage)
+            return self._land_staged(
+                Merge(plan, key_types, staging, target, failed), stage, questions_of(manifests)
+            )
 
     def land_files(
         self,
@@ -134,23 +138,30 @@ class TableLanding:
             stage_files(plan, manifests, staging, storage_client, self._client, self._log)
 
         return self._land_staged(
-            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed), stage
+            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed),
+            stage,
+            questions_of(manifests),
         )
 
-    def land_selected(self, merge: Merge, staging: Statement) -> LandingReport:
+    def land_selected(self, merge: Merge, staging: Statement, question: str) -> LandingReport:
         """Land the rows that a statement writes to the staging table, as :meth:`land` does.
+
+        :param question: the id of what they answer.
 
         Raises what :meth:`land` raises.
         """
-        return self._land_staged(merge, lambda _: staging)
+        return self._land_staged(merge, lambda _: staging, [question])
 
-    def _land_staged(self, merge: Merge, stage: Callable[[str], Statement | None]) -> LandingReport:
+    def _land_staged(
+        self, merge: Merge, stage: Callable[[str], Statement | None], questions: Sequence[str]
+    ) -> LandingReport:
         """Stage answers, check them, and merge them.
 
         One script does it all. Where tables have to be made or changed before, or a part of the target is enough,
         another one stages and checks first.
 
         :param stage: writes the staging table, which is to lie in a location; returns the statement that is still due.
+        :param questions: ids of what the rows answer.
         """
         location = self._location(merge.target)
         tables = {address: self._storage.find(address) for address in (merge.target, merge.failed)}
@@ -168,6 +179,16 @@ class TableLanding:
                 if BOUNDS in checked:
                     merge = replace(merge, bounds=Bounds(str(pruned), *checked[BOUNDS]["messages"]))
                 first = None
+            if kept := merge.plan.keep_previous:
+                keep_previous_table(
+                    self._queries,
+                    self._client,
+                    merge.target,
+                    target,
+                    questions,
+                    kept,
+                    self._log,
+                )
             if preparations:
                 self._run_past_rivals(script(*preparations), location)
             counted = self._run_past_rivals(merge.merge_statement(), location, first)

@@ -41,7 +41,7 @@ def line_form(plan: LandingPlan, limit: int) -> LineForm:
 
 
 def answers_query(plan: LandingPlan, vector_type: str) -> str:
-    """Return the query for the answers, those that are not vectors in the order of their keys.
+    """Return the query for the answers.
 
     Its columns are ``source``, ``label``, ``digest``, ``bare_key``, ``key_0``, ``key_1``, … (NULL where the label does
     not tell them), ``by_content`` (false), ``outcome``, ``code``, ``message``, ``value_0``, … (NULL unless the outcome
@@ -65,8 +65,7 @@ def answers_query(plan: LandingPlan, vector_type: str) -> str:
         "answered": "TRY_CAST(processed_time AS TIMESTAMPTZ)",
     }
     selected = ",\n  ".join(f"{value} AS {name}" for name, value in items.items())
-    query = f"SELECT\n  {selected}\nFROM (\n{rows}\n) AS judged"
-    return query if plan.embeds else f"{query}\nORDER BY {', '.join(keys)}"
+    return f"SELECT\n  {selected}\nFROM (\n{rows}\n) AS judged"
 
 
 def vector_column(plan: LandingPlan) -> str:
@@ -97,8 +96,7 @@ def judged_query(plan: LandingPlan, schema: Mapping[str, Any], rows: str) -> str
 FROM (
   SELECT *, {mismatch} AS mismatch
   FROM (SELECT *, {parsed_answer("left_text", DUCKDB)} AS answer FROM {rows} WHERE left_text IS NOT NULL)
-)
-ORDER BY {", ".join(key_names(plan))}"""
+)"""
 
 
 def _type(column: AnswerColumn) -> str:

@@ -58,9 +58,7 @@ class StagedRows(Portions):
     @property
     def dimensions(self) -> int | None:
         """The length of the vectors; ``None`` if none lands."""
-        query = f"SELECT MAX(dimensions) FROM answers WHERE outcome = '{Outcome.OK}' AND key_0 IS NOT NULL"
-        ((length,),) = self.database.execute(query).fetchall()
-        return None if length is None else int(length)
+        return self._spool.dimensions
 
     def portions(self, present: Sequence[FileRows] = ()) -> Iterator[KeyRange]:
         """Make :data:`STAGED` of a portion after the other and yield its keys.
@@ -77,7 +75,7 @@ class StagedRows(Portions):
         samples: set[tuple[str, str]] = set()
         matched = 0
         length = self.dimensions if self.plan.embeds else None
-        requested = f"SELECT {', '.join(key_names(self.plan))} FROM requests"
+        requested = f"SELECT {', '.join(key_names(self.plan))} FROM all_requests"
         for keys in self._ranges(requested, present, self._spool.row_bytes):
             repeated = self._stage(keys)
             if self.plan.embeds:
@@ -88,11 +86,10 @@ class StagedRows(Portions):
             # Not held while the next ones are made.
             self._rows = self._rows.schema.empty_table()
             self.database.unregister(STAGED)
+            self._spool.unload()
         for outcome, message in sorted(samples)[: Tally.MAX_SAMPLES]:
             self.tally.show(RowResult(Outcome(outcome), message))
-        by_key = "SELECT COUNT(*) FROM answers_by_key WHERE key_0 IS NOT NULL AND NOT by_content"
-        ((count,),) = self.database.execute(by_key).fetchall()
-        self.tally.unknown = self._spool.unknown + count - matched
+        self.tally.unknown = self._spool.unknown + self._spool.by_key - matched
         if not self._is_told:
             self._tell()
         self._is_told = True
@@ -114,8 +111,8 @@ class StagedRows(Portions):
 
     def _stage(self, keys: KeyRange) -> int:
         """Make :data:`STAGED` of the rows of a range, and return the number of surplus answers."""
-        names = key_names(self.plan)
-        condition = keys.condition(names)
+        condition = keys.condition(key_names(self.plan))
+        self._spool.load(keys)
         rows = self._register(staged_query(self.plan, condition))
         if not _has_repeats(rows, self.plan.key):
             return 0
@@ -216,10 +213,23 @@ def staged_rows(
 
     Raises what :meth:`.Spool.fill` raises.
     """
-    with private_folder("landing") as folder, database_of_lines(folder) as database:
+    with private_folder("landing") as folder, database_of_lines(folder) as database, _plain_memory():
         spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
         spool.fill()
         yield StagedRows(plan, database, folder, spool, log)
+
+
+@contextmanager
+def _plain_memory() -> Iterator[None]:
+    """Let Arrow take its memory from the system, to which it goes back: its own pools keep some 50 MB more."""
+    import pyarrow as pa
+
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(pool)
 
 
 def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:

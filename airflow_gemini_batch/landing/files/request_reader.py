@@ -17,8 +17,7 @@ from airflow_gemini_batch.requests.lines import fingerprint_of_line
 
 # A line as requests.lines.request_line writes it, which most are: the request in it is as it was filled. A key with a
 # quote or a backslash is read by itself.
-_BETWEEN = b'","request":'
-_OWN = rb'\{"key":"(%b[^"\\\n]*%b%b\{.*\})\}' % (KEY_BEFORE.encode(), KEY_AFTER.encode(), _BETWEEN)
+_OWN = rb'\{"key":"%b([^"\\\n]*)%b","request":(\{.*\})\}' % (KEY_BEFORE.encode(), KEY_AFTER.encode())
 _own_line = re.compile(_OWN).fullmatch
 _own_lines = re.compile(rb"(?m)^%b\n" % _OWN).findall
 
@@ -74,7 +73,7 @@ class RequestReader:
         if len(line) > LONGEST_ROW:
             return None
         if self._may_be_own(line) and (own := _own_line(line)):
-            return tuple(value for (value,) in self._columns_of([own[1]]))
+            return tuple(value for (value,) in self._columns_of([own.groups()]))
         if (content := self._object(line)) is None:
             return None
         key = content["key"]
@@ -87,14 +86,12 @@ class RequestReader:
             self._family is GEMINI_EMBEDDING and b'"output_dimensionality":"' not in lines
         )
 
-    def _columns_of(self, lines: Sequence[bytes]) -> Sequence[Sequence[str]]:
-        """Return the columns of lines of our own, cut to label and request and what stands between."""
-        ends = [line.index(b'"') for line in lines]
-        labels = [line[:end].decode(errors="replace") for line, end in zip(lines, ends, strict=True)]
-        requests = (line[end + len(_BETWEEN) :] for line, end in zip(lines, ends, strict=True))
-        keys = [label[len(KEY_BEFORE) : -len(KEY_AFTER)] for label in labels]
+    def _columns_of(self, lines: Sequence[tuple[bytes, ...]]) -> Sequence[Sequence[str]]:
+        """Return the columns of lines of our own, cut to key and request."""
+        keys = b"\n".join([key for key, _ in lines]).decode(errors="replace").split("\n")
+        labels = [f"{KEY_BEFORE}{key}{KEY_AFTER}" for key in keys]
         columns = [keys] if len(self._key) == 1 else zip(*map(self._key_values, keys), strict=True)
-        return [labels, fingerprints_of(self._model, requests), *columns]
+        return [labels, fingerprints_of(self._model, [request for _, request in lines]), *columns]
 
     def content(self, line: bytes) -> RequestContent | None:
         """Return what a line asks; ``None`` for a line that can't be read.

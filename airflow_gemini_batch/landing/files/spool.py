@@ -1,14 +1,9 @@
-"""From the files of some manifests to Parquet files on the worker's disk, in constant memory.
-
-Rows with neighbouring keys are read together later on. So these files hold them in small groups, and in the order of
-their keys as far as that goes without holding all of them.
-"""
+"""From the files of some manifests to rows on the worker's disk, in constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -22,7 +17,6 @@ from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError, OutputNotReadyError, SourceNotReadyError
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.gcp.pieces import Part, Piece
 from airflow_gemini_batch.jobs.manifest import Manifest, Round
 from airflow_gemini_batch.landing.files.answers_sql import (
     answers_query,
@@ -31,25 +25,23 @@ from airflow_gemini_batch.landing.files.answers_sql import (
     line_form,
     vector_column,
 )
+from airflow_gemini_batch.landing.files.key_ranges import KeyRange
+from airflow_gemini_batch.landing.files.keyed_rows import KeyedRows
 from airflow_gemini_batch.landing.files.request_reader import RequestReader
 from airflow_gemini_batch.landing.files.vectors import VectorFile
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
-from airflow_gemini_batch.outputs.vectors_sql import of_one_length
+from airflow_gemini_batch.outputs.vectors_sql import of_one_length, usual_length
 from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import copy_rows, literal, parquet_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
     from google.cloud.storage import Blob
 
-_WriteSome = Callable[[int, int | None, Sequence[Sequence[str | None]]], None]
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_GROUP_ROWS = 2_048
-_SORTED_ROWS = 16_384
-_OPTIONS = f"FORMAT parquet, ROW_GROUP_SIZE {_GROUP_ROWS}, COMPRESSION uncompressed"
+_AT_ONCE = 16_384
 
 
 @dataclass(slots=True)
@@ -61,16 +53,16 @@ class Spool:
     - ``sources``: ``source``, ``manifest`` (its index, from 0), ``round``, ``model``, ``job`` and ``written`` (when the
       file was) of each file of answers.
     - ``last_jobs``: ``manifest``, the last ``round`` and ``job`` of each, and its ``question``.
-    - ``requests``: ``manifest``, ``written``, ``label``, ``fingerprint``, ``key_0``, ``key_1``, …: see
-      :data:`.RequestRow`.
-    - ``answers``: the columns of :func:`.answers_query` and of ``sources``, vectors by their places. Those whose key is
-      NULL belong to no request.
+    - ``all_requests``: ``manifest``, ``written``, ``label``, ``fingerprint``, ``key_0``, ``key_1``, …: see
+      :class:`.RequestRows`.
+    - ``requests`` and ``answers``: those of a range, see :meth:`load`. Answers have the columns of
+      :func:`.answers_query` and of ``sources``, vectors by their places. Each belongs to a request.
 
     :param vector_type: as of :func:`.answers_query`.
     :param unreadable_requests: lines that could not be read.
     :param unreadable_answers: the same of answers.
     :param unknown: answers whose line does not tell a key, and that belong to no request.
-    :param row_bytes: what an answer takes in memory, more or less.
+    :param by_key: answers whose line tells a key, whether there is such a request or not.
     """
 
     plan: LandingPlan
@@ -82,7 +74,11 @@ class Spool:
     unreadable_requests: int = 0
     unreadable_answers: int = 0
     unknown: int = 0
-    row_bytes: int = 1
+    by_key: int = 0
+    _requests: KeyedRows = field(init=False)
+    _answers: KeyedRows = field(init=False)
+    _left: KeyedRows = field(init=False)
+    _nameless: KeyedRows = field(init=False)
     _stopped: bool = field(default=False, init=False)
     _vectors: VectorFile | None = field(default=None, init=False)
 
@@ -102,48 +98,81 @@ class Spool:
         :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
         """
         blobs = self._note_sources()
+        self._requests = self._request_rows("requests", "fingerprint")
+        self._answers, self._left, self._nameless = (
+            KeyedRows(self.folder / name, key_names(self.plan)) for name in ("answers", "left", "nameless")
+        )
         # Python reads the requests while DuckDB reads the answers.
         with ThreadPoolExecutor(1, "requests") as background:
             reading = background.submit(self._write_requests)
             try:
-                answers = self._write_answers(blobs)
+                self._write_answers(blobs)
                 self.unreadable_requests = reading.result()
             finally:
                 self._stopped = True
-        self._view("requests", f"FROM {parquet_rows([self._requests])}")
-        if self.plan.schema is not None:
-            left = f"FROM {answers.rows} WHERE left_text IS NOT NULL LIMIT 1"
-            if self.database.execute(left).fetchone():
-                judged = self.folder / "judged.parquet"
-                _write_rows(self.database, judged_query(self.plan, self.plan.schema, answers.rows), judged)
-                answers.files.append(judged)
-        self._view_answers(answers)
-        without_key = "FROM answers_by_key WHERE key_0 IS NULL"
-        if self.database.execute(f"{without_key} LIMIT 1").fetchone():
-            answers.files.append(self._write_found(without_key))
-            self._view_answers(answers)
+        self._show("all_requests", self._requests)
+        if self.plan.schema is not None and len(self._left):
+            self._show("left_answers", self._left)
+            self._keep_all(judged_query(self.plan, self.plan.schema, "left_answers"))
+        if len(self._nameless):
+            self._show("nameless_answers", self._nameless)
+            self._find()
+        self._show("all_answers", self._answers)
+        query = "FROM loaded_answers JOIN sources USING (source)"
+        if self.plan.embeds:
+            usual = usual_length("all_answers")
+            self.database.execute(f"CREATE TEMP TABLE usual_length AS {usual}")
+            if self.plan.dimensions is None:
+                alike = of_one_length("loaded_answers", "usual_length", DUCKDB)
+                query = f"WITH {alike} FROM gemini_batch_alike JOIN sources USING (source)"
+        self.load(KeyRange(("",), ("",)))
+        self.database.execute(f"CREATE TEMP VIEW answers AS {query}")
+
+    def load(self, keys: KeyRange) -> None:
+        """Make ``requests`` and ``answers`` of the rows of a range, and some of those beside it."""
+        self.database.register("requests", self._requests.read(keys))
+        self.database.register("loaded_answers", self._answers.read(keys))
+
+    def unload(self) -> None:
+        """Free the memory that :meth:`load` takes."""
+        self.load(KeyRange(("",), ("",)))
 
     @property
-    def _requests(self) -> Path:
-        return self.folder / "requests.parquet"
+    def dimensions(self) -> int | None:
+        """The length of the vectors that land; ``None`` if none does."""
+        usual = self.database.execute("FROM usual_length").fetchone()
+        return int(usual[0]) if usual else None
 
-    def _view(self, name: str, query: str) -> None:
-        self.database.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {query}")
-
-    def _view_answers(self, answers: AnswerLines) -> None:
-        # Those without an outcome have been judged, and are there once more.
-        rows = f"(FROM {answers.rows} WHERE outcome IS NOT NULL)"
-        self._view("answers_by_key", f"FROM {rows} JOIN sources USING (source)")
-        query = "FROM answers_by_key"
-        if self.plan.embeds and self.plan.dimensions is None:
-            query = f"WITH {of_one_length('answers_by_key', DUCKDB)} FROM gemini_batch_alike"
-        self._view("answers", query)
+    @property
+    def row_bytes(self) -> int:
+        """What an answer takes in memory, more or less."""
         beside = self.vectors.size if self.plan.embeds else 0
-        ((self.row_bytes,),) = self.database.execute(
-            f"SELECT (IFNULL(SUM(total_uncompressed_size), 0) + {beside}) "
-            "// GREATEST((SELECT COUNT(*) FROM answers_by_key), 1) + 1 "
-            f"FROM parquet_metadata([{', '.join(map(literal, answers.files))}])"
-        ).fetchall()
+        return (self._answers.size + beside) // (len(self._answers) or 1) + 1
+
+    def _show(self, name: str, rows: KeyedRows) -> None:
+        rows.close()
+        self.database.register(name, rows.rows)
+
+    def _keep(self, rows: pa.Table) -> None:
+        """Take answers: those that have to be judged first, those whose line does not tell a key, and the others."""
+        import pyarrow.compute as pc
+        from pyarrow.types import is_list
+
+        if self.plan.embeds and is_list(rows.schema.field(self.vectors.column).type):
+            rows = self.vectors.take(rows)
+        for column, others in (("outcome", self._left), ("key_0", self._nameless)):
+            if rows[column].null_count:
+                others.add(rows.filter(rows[column].is_null()))
+                rows = rows.filter(rows[column].is_valid())
+        self.by_key += pc.sum(pc.invert(rows["by_content"])).as_py() or 0
+        self._answers.add(rows)
+
+    def _keep_all(self, query: str) -> None:
+        """Take the answers of a query."""
+        import pyarrow as pa
+
+        for some in self.database.sql(query).to_arrow_reader(_AT_ONCE):
+            self._keep(pa.Table.from_batches([some]))
 
     def _note_sources(self) -> list[Blob]:
         """Make the tables ``sources`` and ``last_jobs`` and return the files of answers."""
@@ -173,96 +202,88 @@ class Spool:
                 self.database.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
         return blobs
 
-    def _write_answers(self, blobs: Sequence[Blob]) -> AnswerLines:
+    def _write_answers(self, blobs: Sequence[Blob]) -> None:
         form = line_form(self.plan, most_tokens(self.manifests[0].model))
         query = answers_query(self.plan, self.vector_type)
-        write = self.vectors.write_rows if self.plan.embeds else _write_rows
-        answers = AnswerLines(self.database, self.folder, query, form, write)
+        answers = AnswerLines(self.database, self.folder, query, form, self._keep)
         for piece in self.storage.pieces(blobs, self.folder, form.is_odd, form.piece_size):
             answers.add(piece)
-        if not answers.files:
-            nothing = make_private(self.folder / "nothing-0.jsonl")
-            answers.add(Piece((Part(0, nothing, None),), 0))
+        answers.end()
         self.unreadable_answers = answers.unreadable
-        return answers
 
     def _write_requests(self) -> int:
         """Write the requests and return how many lines could not be read."""
         unreadable = 0
-        with self._sorted_file(self._requests, ("label", "fingerprint")) as write:
-            for index, manifest in enumerate(self.manifests):
-                reader = self._reader(manifest)
-                for blob in request_files(manifest, self.storage):
-                    written = (blob.time_created - _EPOCH) // timedelta(microseconds=1)
-                    # Neither lines nor rows are held while the next lines are fetched.
-                    for found in map(reader.read, self.storage.chunks([blob])):
-                        write(index, written, found.columns)
-                        unreadable += found.unreadable
-                        del found
-                        if self._stopped:
-                            return unreadable
+        for index, manifest in enumerate(self.manifests):
+            reader = self._reader(manifest)
+            for blob in request_files(manifest, self.storage):
+                written = (blob.time_created - _EPOCH) // timedelta(microseconds=1)
+                # Neither lines nor rows are held while the next lines are fetched.
+                for found in map(reader.read, self.storage.chunks([blob])):
+                    _add_requests(self._requests, index, written, found.columns)
+                    unreadable += found.unreadable
+                    del found
+                    if self._stopped:
+                        return unreadable
         return unreadable
 
-    def _write_found(self, without_key: str) -> Path:
-        """Write the answers whose line does not tell a key with that of their request; NULL where there is none."""
+    def _find(self) -> None:
+        """Find the requests of the answers whose line does not tell a key."""
         keys = key_names(self.plan)
-        contents, found = self.folder / "contents.parquet", self.folder / "found.parquet"
+        contents = self._request_rows("contents", "digest", "bare_key")
+        without_key = "FROM nameless_answers JOIN sources USING (source)"
         nameless = f"SELECT DISTINCT manifest FROM ({without_key}) WHERE label IS NULL"
-        with self._sorted_file(contents, ("label", "digest", "bare_key")) as write:
-            for (index,) in self.database.execute(nameless).fetchall():
-                reader = self._reader(self.manifests[index])
-                lines = self.storage.lines(request_files(self.manifests[index], self.storage))
-                rows = filter(None, map(reader.content, lines))
-                while some := list(islice(rows, _SORTED_ROWS)):
-                    write(index, None, list(zip(*some, strict=True)))
+        for (index,) in self.database.execute(nameless).fetchall():
+            reader = self._reader(self.manifests[index])
+            lines = self.storage.lines(request_files(self.manifests[index], self.storage))
+            rows = filter(None, map(reader.content, lines))
+            while some := list(islice(rows, _AT_ONCE)):
+                _add_requests(contents, index, None, list(zip(*some, strict=True)))
+        self._show("contents", contents)
         values = {
             name: f"COALESCE(named.{name}, alone.{name}, same.{name}) AS {name}" for name in ("label", *keys)
         }
-        copy_rows(
-            self.database,
-            f"""SELECT nameless.* EXCLUDE (manifest, round, model, job, written)
+        found = f"""SELECT nameless.* EXCLUDE (manifest, round, model, job, written)
   REPLACE ({", ".join(values.values())}, nameless.digest IS NOT NULL AND alone.label IS NULL AS by_content)
-FROM {beside_requests(without_key, parquet_rows([contents]), ("label", *keys))}
-LEFT JOIN requests AS named ON named.manifest = nameless.manifest AND named.label = nameless.label
-ORDER BY {", ".join(keys)}""",
-            found,
-            _OPTIONS,
-        )
-        unknown = f"SELECT COUNT(*) FROM {parquet_rows([found])} WHERE key_0 IS NULL"
-        ((self.unknown,),) = self.database.execute(unknown).fetchall()
-        return found
+FROM {beside_requests(without_key, "contents", ("label", *keys))}
+LEFT JOIN all_requests AS named ON named.manifest = nameless.manifest AND named.label = nameless.label"""
+        ((self.unknown,),) = self.database.execute(
+            f"SELECT COUNT(*) FROM ({found}) WHERE key_0 IS NULL"
+        ).fetchall()
+        self._keep_all(f"FROM ({found}) WHERE key_0 IS NOT NULL")
 
     def _reader(self, manifest: Manifest) -> RequestReader:
         model = model_key(manifest.model, self.plan.model_parameters)
         return RequestReader(model, self.plan.key, self.plan.family)
 
-    @contextmanager
-    def _sorted_file(self, path: Path, names: Sequence[str]) -> Iterator[_WriteSome]:
-        """Give what writes rows to a Parquet file, each time those that it is given in the order of their keys.
+    def _request_rows(self, name: str, *names: str) -> KeyedRows:
+        """Return a place for rows of :func:`_add_requests`.
 
-        :param names: of columns of text between ``manifest`` and ``written`` and those of the key.
+        :param names: of columns of text between ``label`` and those of the key.
         """
         import pyarrow as pa
-        from pyarrow.parquet import ParquetWriter
 
         keys = key_names(self.plan)
-        texts = [(name, pa.string()) for name in (*names, *keys)]
+        texts = [(column, pa.string()) for column in ("label", *names, *keys)]
         schema = pa.schema([("manifest", pa.int32()), ("written", pa.timestamp("us", "UTC")), *texts])
-        with ParquetWriter(make_private(path), schema, compression="lz4", use_dictionary=False) as writer:
-
-            def write(manifest: int, written: int | None, columns: Sequence[Sequence[str | None]]) -> None:
-                if columns:
-                    given = zip((manifest, written), schema.types, strict=False)
-                    same = [pa.repeat(pa.scalar(value, type_), len(columns[0])) for value, type_ in given]
-                    arrays = [*same, *(pa.array(column, pa.string()) for column in columns)]
-                    rows = pa.table(arrays, schema).sort_by([(name, "ascending") for name in keys])
-                    writer.write_table(rows, row_group_size=_GROUP_ROWS)
-
-            yield write
+        return KeyedRows(self.folder / name, keys, schema)
 
 
-def _write_rows(database: DuckDBPyConnection, query: str, path: Path) -> None:
-    copy_rows(database, query, path, _OPTIONS)
+def _add_requests(
+    rows: KeyedRows, manifest: int, written: int | None, columns: Sequence[Iterable[str | None]]
+) -> None:
+    """Add requests of a manifest.
+
+    :param written: when their file was, in microseconds since 1970.
+    :param columns: the others.
+    """
+    import pyarrow as pa
+
+    if columns:
+        texts = [pa.array(column, pa.string()) for column in columns]
+        given = ((manifest, pa.int32()), (written, pa.timestamp("us", "UTC")))
+        same = [pa.repeat(pa.scalar(value, type_), len(texts[0])) for value, type_ in given]
+        rows.add(pa.table([*same, *texts], rows.schema))
 
 
 def request_files(manifest: Manifest, storage: StorageObjects) -> list[Blob]:

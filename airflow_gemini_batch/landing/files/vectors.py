@@ -8,23 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from airflow_gemini_batch.core.log import Log
-from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.landing.plan import LandingPlan
 from airflow_gemini_batch.outputs.classify import Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
-
-_ROWS = 1000
 
 
 @dataclass(slots=True)
 class VectorFile:
-    """Vectors on disk, and rows in Parquet files, each with the place of its vector: how many numbers stand before it.
+    """Vectors on disk; each row has the place of its vector: how many numbers stand before it.
 
-    Sorting rows with their vectors, or reading some from a Parquet file, takes several times as long.
+    Sorting rows with their vectors takes several times as long.
 
     :param path: of the vectors.
     :param column: of the rows.
@@ -36,20 +32,15 @@ class VectorFile:
     type_: str
     _numbers: int = field(default=0, init=False)
 
-    def write_rows(self, database: DuckDBPyConnection, query: str, path: Path) -> None:
-        """Write the rows of a query, and their vectors."""
-        from pyarrow import field, int64
-        from pyarrow.parquet import ParquetWriter
+    def take(self, rows: pa.Table) -> pa.Table:
+        """Write the vectors of rows, and return the rows with their places."""
+        import pyarrow as pa
 
-        reader = database.sql(query).to_arrow_reader(_ROWS)
-        index = reader.schema.get_field_index(self.column)
-        place = field(self.column, int64())
-        with (
-            ParquetWriter(make_private(path), reader.schema.set(index, place), compression="lz4") as writer,
-            self.path.open("ab") as file,
-        ):
-            for rows in reader:
-                writer.write_batch(rows.set_column(index, place, self._append(rows, file)))
+        index = rows.schema.get_field_index(self.column)
+        schema = rows.schema.set(index, pa.field(self.column, pa.int64()))
+        with self.path.open("ab") as file:
+            places = [self._append(some, file) for some in rows.to_batches() if len(some)]
+        return rows.set_column(index, schema.field(index), pa.chunked_array(places, pa.int64()))
 
     def _append(self, rows: pa.RecordBatch, file: BinaryIO) -> pa.Array:
         """Write the vectors of rows and return their places; NULL for rows that are not ok."""

@@ -105,13 +105,12 @@ def asked_condition(plan: BuildPlan, most: int | None) -> str:
     if most is None:
         return f"{ROWS}.state IN ({', '.join(repr(kind.name) for kind in kinds)})"
     certain = [kind.name for kind in kinds if kind not in CHANGED_QUESTION_KINDS]
-    first = f"{ROWS}.state IN ({_CHANGED}) AND {ROWS}.nth_changed <= {most}"
-    conditions = [f"({first})"]
+    conditions = [f"{ROWS}.state IN ({_CHANGED}) AND {ROWS}.nth_changed <= {most}"]
     if certain:
         conditions.append(f"{ROWS}.state IN ({', '.join(map(repr, certain))})")
     if plan.sample and plan.sample.keys and most:
         conditions.append(f"{ROWS}.is_golden AND {ROWS}.{_TO_ASK}")
-    return f"({' OR '.join(conditions)})"
+    return f"({' OR '.join(conditions)})" + (f" AND NOT {ROWS}.is_answered" if plan.sample else "")
 
 
 def counting_statement(table: str, condition: str = "TRUE") -> Statement:
@@ -154,7 +153,11 @@ def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool
     }
     kept = {name: f"IF({_TO_ASK}, {name}, NULL)" for name in (*key_names(plan), *texts)}
     if plan.limit:
-        kept |= {"nth_changed": "nth_changed", "is_golden": _is_golden(plan, parameters)}
+        kept |= {
+            "nth_changed": "nth_changed",
+            "is_golden": _is_golden(plan, parameters),
+            "is_answered": "is_answered",
+        }
     create = f"TEMP TABLE {table}" if temporary else f"OR REPLACE TABLE {table}\n{_FOR_A_DAY}"
     first, rows = [], request_rows.rows
     # BigQuery takes WITH RECURSIVE at the top level of a statement only. A name or a text with this word does no harm.
@@ -224,7 +227,9 @@ def _sorted_clauses(request_rows: RequestRows, parameters: Parameters, more: Map
   SELECT
     key_text,
     ARRAY_AGG(IF(place IN ('{Place.TARGET}', '{Place.ASKED}'), fingerprint, NULL) IGNORE NULLS) AS done,
+    ARRAY_AGG(IF(place = '{Place.CANARY}', fingerprint, NULL) IGNORE NULLS) AS canary,
     ARRAY_AGG(IF(place = '{Place.FAILED}', fingerprint, NULL) IGNORE NULLS) AS failed,
+    LOGICAL_OR(place IN ('{Place.FAILED}', '{Place.TRIED}')) AS has_failed,
     MAX(IF(place = '{Place.TARGET}', fingerprint, NULL)) AS fingerprint,
     MAX(IF(place = '{Place.TARGET}', question, NULL)) AS question
   FROM marks
@@ -233,9 +238,10 @@ def _sorted_clauses(request_rows: RequestRows, parameters: Parameters, more: Map
   SELECT
     ranked.*,
     known.question AS answers,
+    IFNULL(ranked.fingerprint IN UNNEST(known.canary), FALSE) AS is_answered,
     CASE
-      WHEN known.key_text IS NULL THEN '{RowKind.NEW.name}'
-      WHEN known.question IS NULL THEN '{RowKind.FAILED_BEFORE.name}'
+      WHEN known.question IS NULL THEN
+        IF(known.has_failed, '{RowKind.FAILED_BEFORE.name}', '{RowKind.NEW.name}')
       WHEN known.question = {current} THEN '{RowKind.CHANGED_DATA.name}'{cases}
       ELSE '{RowKind.CHANGED.name}'
     END AS kind,
@@ -269,11 +275,9 @@ def fingerprint_sql(model: str, request: str) -> str:
 def _nth_changed(plan: BuildPlan) -> tuple[str, str]:
     """Return further items of the rows, and the expression for a row's place among those with a changed question.
 
-    Places count from 1. A sample counts the rows that it has asked before, so that it stays the same; otherwise these
-    are done.
+    Places count from 1. A sample counts the rows that a canary has asked before, so that it stays the same.
     """
-    state = "kind" if plan.sample else "IFNULL(not_asked, kind)"
-    changed = f"{state} IN ({_CHANGED})" + (" AND bad_row IS NULL AND nth_of_key = 1" if plan.sample else "")
+    changed = f"IFNULL(not_asked, kind) IN ({_CHANGED})"
     digest = "TO_HEX(MD5(key_text))"
     columns = dict(zip(plan.order.columns, ("order_0", "order_1"), strict=False))
     strata, order = "", [digest]

@@ -195,7 +195,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
         queries: list[str] = []
         for where, place in (
             (plan.done_target, Place.TARGET),
-            *((one, Place.ASKED) for one in plan.answered),
+            *((one, Place.CANARY) for one in plan.canary_targets),
         ):
             try:
                 address = BigQueryAddress.parse(where)

@@ -131,12 +131,12 @@ def _asked(
     asked = of(rows.states, plan.asked_kinds)
     if most is None or changed is None:
         return asked, {kind: rows.counts[kind] for kind in plan.asked_kinds if kind in rows.counts}
-    # A sample counts the rows that it has asked before, so that it stays the same.
-    candidates = of(rows.kinds if plan.sample else rows.states, CHANGED_QUESTION_KINDS)
-    chosen = changed.first(candidates & (rows.states != REPEATED), most)
-    asked &= chosen | ~of(rows.states, CHANGED_QUESTION_KINDS)
+    candidates = of(rows.states, CHANGED_QUESTION_KINDS)
+    # A sample counts the rows that a canary has asked before, so that it stays the same.
+    chosen = changed.first(candidates, most)
+    asked &= chosen | ~candidates
     if plan.sample:
-        asked |= chosen & of(rows.states, KINDS)
+        asked = chosen & of(rows.states, KINDS) & ~rows.answered
     return asked, index.counts(asked, rows.states)
 
 

@@ -31,7 +31,7 @@ was asked the same before, with an answer (done) or in vain (failed), or one who
 _PARTS = 64
 _BLOCK_ROWS = 8_192
 # In the column of the row's number.
-_BEFORE = {Place.TARGET: -1, Place.ASKED: -2, Place.FAILED: -3, Place.TRIED: -4}
+_BEFORE = {Place.TARGET: -1, Place.ASKED: -2, Place.CANARY: -3, Place.FAILED: -4, Place.TRIED: -5}
 _KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA, _QUESTION = slice(0, 2), slice(2, 4), 4, 5, 6, 7
 _COLUMNS = 8
 _UNKNOWN = -1
@@ -42,13 +42,13 @@ class SortedRows:
     """What each row is.
 
     :param states: a byte for each row, in the order in which they were added.
-    :param kinds: likewise what each row would be if nothing was known of its request.
+    :param answered: likewise whether a canary has the answer.
     :param counts: the rows of each kind.
     :param answers: ids of the other questions that rows with a changed question answer.
     """
 
     states: NDArray[np.uint8]
-    kinds: NDArray[np.uint8]
+    answered: NDArray[np.bool_]
     counts: Mapping[RowKind, RowCount]
     answers: Sequence[str]
 
@@ -91,21 +91,24 @@ class RowIndex:
         import numpy as np
 
         self._flush()
-        states, kinds = np.zeros((2, self._count), np.uint8)
+        states, answered = np.zeros(self._count, np.uint8), np.zeros(self._count, np.bool_)
         counts = dict.fromkeys(KINDS, RowCount())
         answers: set[int] = set()
         for path in filter(Path.exists, self._paths):
             records = np.fromfile(path, np.int64).reshape(-1, self._columns)
             rows = records[records[:, _NUMBER] >= 0]
-            part, of_part, answered = self._states(rows, records[records[:, _NUMBER] < 0])
-            states[rows[:, _NUMBER]], kinds[rows[:, _NUMBER]] = part, of_part
-            answers.update(np.unique(answered[part == KINDS.index(RowKind.CHANGED_QUESTION)]).tolist())
+            before = records[records[:, _NUMBER] < 0]
+            part, questions = self._states(rows, before)
+            states[rows[:, _NUMBER]] = part
+            canary = before[before[:, _NUMBER] == _BEFORE[Place.CANARY]]
+            answered[rows[:, _NUMBER]] = _found(canary[:, _MARK], rows[:, _MARK]) >= 0
+            answers.update(np.unique(questions[part == KINDS.index(RowKind.CHANGED_QUESTION)]).tolist())
             for number, kind in enumerate(KINDS):
                 counts[kind] += _count(rows[part == number])
         names = list(self._questions)
         return SortedRows(
             states,
-            kinds,
+            answered,
             {kind: count for kind, count in counts.items() if count.rows},
             [names[number] for number in sorted(answers)],
         )
@@ -124,10 +127,8 @@ class RowIndex:
                 counts[kind] += _count(rows[part == number])
         return {kind: count for kind, count in counts.items() if count.rows}
 
-    def _states(
-        self, rows: Integers, before: Integers
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Integers]:
-        """Return what each row is, its kind, and the number of the question that it answers in the target."""
+    def _states(self, rows: Integers, before: Integers) -> tuple[NDArray[np.uint8], Integers]:
+        """Return what each row is, and the number of the question that it answers in the target."""
         import numpy as np
 
         numbers = before[:, _NUMBER]
@@ -146,12 +147,11 @@ class RowIndex:
             of_question = has & (answered == number)
             same = (rows[of_question, first : first + 2] == landed[place[of_question]][:, _MARK]).all(axis=1)
             states[np.flatnonzero(of_question)[same]] = KINDS.index(RowKind.CHANGED_QUESTION)
-        kinds = states.copy()
         for state, places in ((FAILED, (Place.FAILED,)), (DONE, (Place.TARGET, Place.ASKED))):
             marks = before[np.isin(numbers, [_BEFORE[place] for place in places])][:, _MARK]
             states[_found(marks, rows[:, _MARK]) >= 0] = state
         states[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
-        return states, kinds, answered
+        return states, answered
 
     def _add(self, records: Integers, numbers: range | Sequence[int]) -> None:
         records[:, _NUMBER] = numbers
