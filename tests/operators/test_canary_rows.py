@@ -95,6 +95,7 @@ def test_without_a_changed_question_the_run_goes_on(files, logged, question):
         ({"key": ""}, "key: expected a column name"),
         ({"response_schema": None}, "the column 'answer' is missing there Give response_schema"),
         ({"response_schema": None, "text_column": "isbn"}, "the target would have two columns 'isbn'"),
+        ({"keep_previous": 30}, "keep_previous: expected how long"),
         ({"canary_target": "bq://my-shop.d.canary"}, "name three tables or three files"),
     ],
 )
@@ -133,10 +134,12 @@ def test_canary_of_vectors(files):
     assert '"embedding":[1.5,1.0]' in (files.folder / "books.jsonl").read_text()
 
 
-def test_previous_answers_can_not_be_kept_unseen(files):
-    files.answers(0)
-    with pytest.raises(NotImplementedError, match="keep_previous"):
-        landed(files, keep_previous=timedelta(days=1))
+def test_previous_answers_are_kept(files):
+    files.answers(1)
+    before = (files.folder / "books.jsonl").read_bytes()
+    landed(files, keep_previous=timedelta(days=1))
+    assert (files.folder / "books.jsonl").read_bytes() != before
+    assert (files.folder / f"books__before_{QUESTION[:8]}.jsonl").read_bytes() == before
 
 
 def test_task_can_be_serialized():
