@@ -45,7 +45,7 @@ STAGED = "gemini_batch_staged"
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
 PORTION_ROWS = 32_768
-PORTION_BYTES = 8 * 1024 * 1024
+PORTION_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
