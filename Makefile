@@ -22,6 +22,7 @@ test-clients: .venv  ## all the clients of others, polars among them, and the pr
 	$(BIN)/pytest tests/clients tests/common_ai
 
 test-matrix: .venv  ## the unit tests on each release of Airflow, each Python, newest and lowest dependencies (long)
+	$(BIN)/pip install -q uv
 	$(BIN)/python -m tests.matrix
 
 test-pins: .venv  ## whether the wheel moves a pin beside Airflow and the Google provider (8 minutes)

@@ -9,8 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
+    from airflow_gemini_batch.jobs.client import JobQuery
+    from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.notifications.summary import SummaryNotifier
+    from airflow_gemini_batch.operators.canary import JudgeCanaryOperator
+    from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
     from airflow_gemini_batch.operators.embeddings import (
         BuildEmbeddingRequestsOperator,
         LandEmbeddingsOperator,
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
         PreflightGeminiBatchOperator,
         PreflightTextEmbeddingBatchOperator,
     )
+    from airflow_gemini_batch.operators.rollback import RollbackOperator
     from airflow_gemini_batch.outside import GroupResult, run_here
     from airflow_gemini_batch.responses import iter_responses
     from airflow_gemini_batch.sensors.job import GeminiBatchJobSensor
@@ -37,8 +43,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
     "BuildEmbeddingRequestsOperator",
     "BuildGeminiRequestsOperator",
+    "Canary",
     "GeminiBatchHook",
     "GeminiBatchJobSensor",
     "GeminiBatchJobTrigger",
@@ -47,10 +55,14 @@ __all__ = [
     "GeminiBatchOutputTableSensor",
     "GeminiEnrichmentTaskGroup",
     "GroupResult",
+    "JobQuery",
+    "JudgeCanaryOperator",
+    "LandCanaryOperator",
     "LandEmbeddingsOperator",
     "LandGeminiResultsOperator",
     "PreflightGeminiBatchOperator",
     "PreflightTextEmbeddingBatchOperator",
+    "RollbackOperator",
     "SubmitGeminiBatchOperator",
     "SubmitTextEmbeddingBatchOperator",
     "SummaryNotifier",
@@ -60,8 +72,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budget": "ledger.budgets",
     "BuildEmbeddingRequestsOperator": "operators.embeddings",
     "BuildGeminiRequestsOperator": "operators.gemini",
+    "Canary": "canary.settings",
     "GeminiBatchHook": "hooks.gemini_batch",
     "GeminiBatchJobSensor": "sensors.job",
     "GeminiBatchJobTrigger": "triggers.gemini_batch",
@@ -70,10 +84,14 @@ _HOMES = {
     "GeminiBatchOutputTableSensor": "sensors.output",
     "GeminiEnrichmentTaskGroup": "task_groups.enrichment",
     "GroupResult": "outside",
+    "JudgeCanaryOperator": "operators.canary",
+    "JobQuery": "jobs.client",
+    "LandCanaryOperator": "operators.canary_rows",
     "LandEmbeddingsOperator": "operators.embeddings",
     "LandGeminiResultsOperator": "operators.gemini",
     "PreflightGeminiBatchOperator": "operators.preflight",
     "PreflightTextEmbeddingBatchOperator": "operators.preflight",
+    "RollbackOperator": "operators.rollback",
     "SubmitGeminiBatchOperator": "operators.gemini",
     "SubmitTextEmbeddingBatchOperator": "operators.embeddings",
     "SummaryNotifier": "notifications.summary",

@@ -145,6 +145,12 @@ class RowsFailedError(GeminiBatchError):
     retryable = False
 
 
+class CanaryNotPassedError(GeminiBatchError):
+    """The answers of a canary do not meet the thresholds; no other row was asked the new question."""
+
+    retryable = False
+
+
 class OutputNotReadyError(GeminiBatchError):
     """The output will never become ready."""
 
@@ -153,3 +159,7 @@ class OutputNotReadyError(GeminiBatchError):
 
 class RowsUnreadableError(GeminiBatchError):
     """The requests or answers of a job could not be read, so its outcomes and tokens are not known."""
+
+
+class LedgerError(GeminiBatchError):
+    """A ledger of runs could not be read or written, so it is not known what was spent."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
+from airflow_gemini_batch.jobs.patience import Patience
 from airflow_gemini_batch.task_groups.pipeline import PipelineTaskGroup
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class GroupResult:
 
 
 def run_here(
-    dag: DAG, *, run: str | None = None, console: Console | None = None, patience: Patience = DEFAULT_PATIENCE
+    dag: DAG, *, run: str | None = None, console: Console | None = None, patience: Patience | None = None
 ) -> dict[str, GroupResult]:
     """Run the task groups of a DAG here: build, submit, wait and land; return their results by ``group_id``.
 
@@ -54,7 +54,7 @@ def run_here(
     :param run: name of the run; by default today's date (UTC). A run with another name asks again about rows whose
         request has failed.
     :param console: where to show the progress; by default the terminal, or the notebook.
-    :param patience: pauses and limits where the state of a job is unknown.
+    :param patience: pauses and limits where the state of a job is unknown; by default those of the submit operator.
 
     Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for a DAG that can't run here, and what the
     tasks raise.
@@ -113,7 +113,9 @@ class _InterruptedError(Exception):
 class _Run:
     """One task group in one run."""
 
-    def __init__(self, dag: DAG, group: str, run: str, console: Console | None, patience: Patience) -> None:
+    def __init__(
+        self, dag: DAG, group: str, run: str, console: Console | None, patience: Patience | None
+    ) -> None:
         from rich.console import Console
 
         self._dag = dag
@@ -121,10 +123,15 @@ class _Run:
         self._run = run
         self._console = console or Console()
         self._stop = threading.Event()
-        self._patience = replace(patience, sleep=self._sleep)
+        self._patience = patience
 
     def result(self) -> GroupResult:
         build, submit, land = map(self._task, ("build_requests", "submit", "land_results"))
+        if self._dag.has_task(f"{self._group}.build_canary"):
+            raise InvalidRequestError(
+                f"The task group {self._group} has a canary, which can't run outside Airflow. Leave canary= out "
+                "here, or run the DAG with dag.test()"
+            )
         with self._progress("preflight", None):
             if self._dag.has_task(f"{self._group}.preflight"):
                 self._execute(self._task("preflight"))
@@ -133,6 +140,7 @@ class _Run:
         report = xcoms.get("report", {})
         if not sources:
             return GroupResult(built=report)
+        submit.partial_kwargs["question"], land.run = xcoms.get("question"), xcoms.get("run")
         manifests, errors = self._submit(submit, sources)
         if not manifests:
             raise errors[0]
@@ -153,7 +161,7 @@ class _Run:
         def run(index: int) -> Any:
             task = mapped.unmap({"requests": sources[index]})
             task.deferrable = False
-            task.patience = self._patience
+            task.patience = replace(self._patience or task.patience, sleep=self._sleep)
             return self._execute(task, index)[0]
 
         pool = ThreadPoolExecutor(min(_MOST_AT_ONCE, len(sources)), thread_name_prefix="gemini-batch")

@@ -29,7 +29,9 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["gcp", "ai"],
             }
         ],
-        "operators": [_modules("operators.gemini", "operators.embeddings", "operators.preflight")],
+        "operators": [
+            _modules("operators.gemini", "operators.embeddings", "operators.preflight", "operators.canary")
+        ],
         "sensors": [_modules("sensors.job", "sensors.output")],
         "hooks": [_modules("hooks.gemini_batch")],
         "triggers": [_modules("triggers.gemini_batch", "triggers.jobs_ended", "triggers.readiness")],

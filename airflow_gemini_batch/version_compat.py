@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from airflow.providers.common.compat.sdk import TriggerRule
-from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS, AIRFLOW_V_3_1_PLUS
 from airflow.triggers.base import BaseTrigger
 
 try:
@@ -28,6 +30,24 @@ _ONE_OF_ALL = "all_done_min_one_success"
 WHEN_ONE_HAS_SUCCEEDED = _ONE_OF_ALL if _ONE_OF_ALL in {rule.value for rule in TriggerRule} else "all_done"
 """Trigger rule of a task that needs one of the tasks before, once all have ended: otherwise it is ``upstream_failed``.
 Before Airflow 3.1 there is no such rule, so the task runs in any case, and has to fail by itself."""
+
+HAS_APPROVALS = AIRFLOW_V_3_1_PLUS
+"""Whether a person can approve a task in a form (from 3.1 on); before, tasks are marked by hand."""
+
+
+def dags_in(folder: str | None) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """Return the DAGs of a folder or file by their ids, and what went wrong by file.
+
+    :param folder: by default Airflow's.
+    """
+    try:
+        module = import_module("airflow.dag_processing.dagbag")
+    except ImportError:  # before 3.2
+        module = import_module("airflow.models.dagbag")
+    examples = "include_examples" in signature(module.DagBag).parameters
+    bag = module.DagBag(folder, **({"include_examples": False} if examples else {}))
+    return bag.dags, bag.import_errors
+
 
 IN_PROCESS = "the task and its triggers run in one process"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import airflow_gemini_batch
+from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from tests.import_graph import graph, room_of
 from tests.messages import PACKAGE, Message, messages
 from tests.test_architecture import BELOW
@@ -100,6 +103,28 @@ def test_picture_of_the_imports_shows_each_import_and_breaks_no_rule():
     }
 
 
+def test_page_of_submit_says_what_is_not_a_template():
+    kind = airflow_gemini_batch.SubmitGeminiBatchOperator
+    parameters = set(inspect.signature(SubmitBatchJobOperator.__init__).parameters)
+    # What the task groups set, a former name, and what is passed on.
+    own = parameters - {"self", "kwargs", "source", "failures_are_landed", "first_job_is_estimated"}
+    said = re.search(r"Not templates are (.*?): they", DOCUMENTS["docs/steps/submit.md"], re.S)[1]
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(own - set(kind.template_fields))
+
+
+def test_drawn_pictures_show_their_source():
+    drawn = re.findall(
+        r"<!-- drawn in (\S+): [^\n]* -->\n```mermaid\n(.*?)```", DOCUMENTS["docs/architecture.md"], re.S
+    )
+    assert len(drawn) == DOCUMENTS["docs/architecture.md"].count("```mermaid")
+    for name, source in drawn:
+        picture = ElementTree.parse(ROOT / "docs" / name).getroot()
+        shown = re.sub(r"\s", "", "".join(picture.itertext()))
+        said = re.findall(r"(?:: | as |(?:alt|else|loop|opt) )(.+)$|^    (\w+) --> (\w+)$", source, re.M)
+        texts = [text for match in said for text in match if text]
+        assert [text for text in texts if re.sub(r"\s", "", text) not in shown] == []
+
+
 def test_each_public_name_is_in_the_reference():
     named = re.findall(
         r"auto(?:class|function):: airflow_gemini_batch\.(\w+)$", DOCUMENTS["docs/reference.md"], re.M
@@ -112,16 +137,19 @@ def test_each_page_is_in_the_table_of_contents():
     assert sorted(f"docs/{name}.md" for name in listed) == [page for page in PAGES if page != "docs/index.md"]
 
 
-SAID = [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
+@pytest.fixture(scope="module")
+def said():
+    """The messages of the package."""
+    return [re.sub(r"\s+", " ", message.text) for message in messages(PACKAGE)]
 
 
 @pytest.mark.parametrize(
     "quoted", re.findall(r"^```text\n(.*?)\n```", DOCUMENTS["docs/faq.md"], re.MULTILINE | re.DOTALL)
 )
-def test_messages_of_the_faq_are_messages_of_the_package(quoted):
+def test_messages_of_the_faq_are_messages_of_the_package(said, quoted):
     parts = [re.escape(part.strip(" .:;,()")) for part in quoted.split("…")]
     pattern = re.compile(".*".join(part for part in parts if part))
-    assert [text for text in SAID if pattern.search(text)]
+    assert [text for text in said if pattern.search(text)]
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -16,6 +16,7 @@ from rich.console import Console
 from airflow_gemini_batch import GeminiEnrichmentTaskGroup, TextEmbeddingTaskGroup, iter_responses, run_here
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.jobs.patience import Patience
+from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from airflow_gemini_batch.outside import GroupResult
 from tests.operators.steps import MODEL, PROMPT, creates
 
@@ -134,6 +135,7 @@ def test_example_of_the_documentation_runs(gemini_batch_stack, bucket, tmp_path,
     page = (Path(__file__).parents[1] / "docs/how-to/outside.md").read_text(encoding="utf-8")
     script = re.search(r"```python\n(# script\.py\n.*?)```", page, re.DOTALL)[1]  # type: ignore[index]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SubmitBatchJobOperator, "patience", AT_ONCE)
     Path("products.csv").write_text("sku,title\nA1,Mug\nA2,Jar\n")
     exec(script.replace("gs://my-bucket", f"gs://{bucket}"), {})
     shown = capsys.readouterr().out

@@ -203,6 +203,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "LandEmbeddingsOperator": {"manifest": {}, "key": "id", "target": "bq://project-1.d.t"},
     "SubmitGeminiBatchOperator": {"model": "gemini-3.8-flash", "requests": "gs://bucket/in.jsonl"},
     "SubmitTextEmbeddingBatchOperator": {"model": "text-embedding-005", "requests": "gs://bucket/in.jsonl"},
+    "JudgeCanaryOperator": {
+        "canary": airflow_gemini_batch.Canary(),
+        "question": None,
+        "key": "isbn",
+        "target": "bq://project-1.d.t",
+    },
     "GeminiBatchJobSensor": {},
     "GeminiBatchOutputFilesSensor": {"prefix": "gs://bucket/out"},
     "GeminiBatchOutputTableSensor": {"table": "bq://project-1.d.t"},

@@ -18,6 +18,7 @@ from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
     InvalidRequestError,
     JobServiceError,
+    LedgerError,
     RowsUnreadableError,
 )
 
@@ -64,7 +65,9 @@ def exit_code_of(error: GeminiBatchError) -> ExitCode:
     """Return the exit code of an error."""
     if isinstance(error, (InvalidRequestError, CredentialsError)):
         return ExitCode.WRONG_INPUT
-    if isinstance(error, RowsUnreadableError) or (isinstance(error, JobServiceError) and error.transient):
+    if isinstance(error, (LedgerError, RowsUnreadableError)) or (
+        isinstance(error, JobServiceError) and error.transient
+    ):
         return ExitCode.UNKNOWN
     return ExitCode.FAILED
 

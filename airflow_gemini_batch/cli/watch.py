@@ -20,10 +20,10 @@ from airflow_gemini_batch.cli.job_facts import (
     time_text,
 )
 from airflow_gemini_batch.cli.screen import escape, screen, table_of
+from airflow_gemini_batch.core.defaults import LONGEST_TIMEOUT
 from airflow_gemini_batch.exceptions import JobServiceError
 from airflow_gemini_batch.jobs.client import Connection
 from airflow_gemini_batch.jobs.polling import (
-    LONGEST_TIMEOUT,
     AskAgain,
     JobWait,
     WaitOutcome,

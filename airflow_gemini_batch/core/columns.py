@@ -41,6 +41,9 @@ FINGERPRINT_COLUMN = "batch_fingerprint"
 
 JOB_COLUMN = "batch_job"
 
+QUESTION_COLUMN = "batch_question"
+"""Column of enriched tables: the digest of what all rows of a build were asked."""
+
 SHARD_COLUMN = "batch_shard"
 """Column of the temporary table from which the requests of several jobs are cut."""
 
@@ -60,8 +63,10 @@ BOOKKEEPING = {
     "batch_processed_time": "TIMESTAMP",
     JOB_COLUMN: "STRING",
     FINGERPRINT_COLUMN: "STRING",
+    QUESTION_COLUMN: "STRING",
 }
-"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name.
+"""Columns beside the answer, with their types in BigQuery. ``batch_job`` is the job's resource name, ``batch_question``
+what :class:`airflow_gemini_batch.requests.questions.Question` has as its id; NULL where the job's manifest names none.
 
 What has no value in one of the three statements that stage answers (``landing.bigquery.staging_sql``,
 ``landing.bigquery.embedding_sql``, ``landing.files.matching``) fails when the statement is written.
@@ -93,10 +98,28 @@ FAILED_SUFFIX = "__failed"
 
 def failed_target_of(target: str) -> str:
     """Return where the failures of a target go: ``bq://p.d.books__failed``, ``gs://b/books__failed.parquet``."""
+    return target_beside(target, FAILED_SUFFIX)
+
+
+SHORT_QUESTION = 8
+"""How many of the first digits of a question are in the name of a copy; enough to tell the questions of one target."""
+
+
+def previous_target_of(target: str, question: str, *, rollback: bool = False) -> str:
+    """Return where a copy of a target goes: ``bq://p.d.books__before_1a2b3c4d``, ``gs://b/books__before_1a2b3c4d.jsonl``.
+
+    :param question: the id of the question before whose first answers it is made; for a name of any, an empty text.
+    :param rollback: whether it is made before these answers are taken back instead.
+    """
+    return target_beside(target, f"__before_{'rollback_' if rollback else ''}{question[:SHORT_QUESTION]}")
+
+
+def target_beside(target: str, suffix: str) -> str:
+    """Return the table or file beside a target whose name has a suffix more."""
     if target.startswith("bq://"):
-        return target + FAILED_SUFFIX
+        return target + suffix
     stem, dot, ending = target.rpartition(".")
-    return f"{stem}{FAILED_SUFFIX}{dot}{ending}"
+    return f"{stem}{suffix}{dot}{ending}"
 
 
 STAGED_OUTCOME = {

@@ -17,6 +17,9 @@ DEFAULT_QUEUE_TIMEOUT = 72 * 3600.0
 DEFAULT_RUN_TIMEOUT = 24 * 3600.0
 """Seconds that a job may run: as long as Vertex AI lets it."""
 
+LONGEST_TIMEOUT = 365 * 24 * 3600.0
+"""Seconds that any limit of a wait may be: a year."""
+
 DEFAULT_MAX_FAILED_FRACTION = 0.05
 """Share of the rows that may fail in a task that succeeds."""
 

@@ -92,6 +92,7 @@ class Summary:
     :param rows: numbers of rows by what they are called, such as an outcome.
     :param failures: the failed rows by kind, most important first.
     :param warnings: what is not wrong enough to fail.
+    :param plan: why rows are asked, a line for each reason.
     :param prompt: of one request, as the model reads it.
     :param tokens: by kind.
     :param cost: as text.
@@ -106,6 +107,7 @@ class Summary:
     rows: Mapping[str, int] = field(default_factory=dict)
     failures: Sequence[FailedRows] = ()
     warnings: Sequence[str] = ()
+    plan: Sequence[str] = ()
     prompt: str = ""
     tokens: Mapping[str, int] = field(default_factory=dict)
     cost: str = ""
@@ -129,6 +131,7 @@ class Summary:
                 *_labelled("Rows", counted(self.rows)),
                 *_items("Failed", map(_failure_text, self.failures), MOST_FAILURES),
                 *_items("Warning", self.warnings, MOST_WARNINGS),
+                *_items("Asked", self.plan, len(self.plan)),
                 *_wrapped(_prompt(self.prompt), _column("Prompt"), breaks_words=True),
                 *_labelled("Tokens", spent),
                 *_labelled("Cost", self.cost),

@@ -278,9 +278,9 @@ def cost_of(usage_by_model: Mapping[str, Usage], table: PriceTable, *, on: date)
 
 
 def dollars(amount: float) -> str:
-    """Return US dollars as text: with cents, or ten-thousandths below a dollar."""
+    """Return US dollars as text: with cents, ten-thousandths below a dollar, or the first digit that is not zero."""
     if 0 < amount < 0.0001:
-        return "<$0.0001"
+        return f"${amount:.{-math.floor(math.log10(amount))}f}"
     return f"${amount:.4f}" if 0 < amount < 1 else f"${amount:,.2f}"
 
 

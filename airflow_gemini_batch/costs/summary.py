@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_gemini_batch.core.summary import Summary, number_of
 from airflow_gemini_batch.costs.estimate import Estimate, between
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+from airflow_gemini_batch.costs.plan import PlanLine
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, RowKind
 
 _SHOWN_SOURCES = 3
 
 
-def build_summary(plan: BuildPlan, report: BuildReport, expected: Estimate | None, prompt: str) -> Summary:
+def build_summary(
+    plan: BuildPlan, report: BuildReport, expected: Estimate | None, lines: Sequence[PlanLine], prompt: str
+) -> Summary:
     """Describe what was built.
 
     :param expected: what it costs; ``None`` without requests.
+    :param lines: why rows are asked.
     :param prompt: of one request.
     """
     rows = {
         "to ask": report.requests,
+        "not asked in this run": report.kept.rows,
         "done already": report.done,
         "failed for good before": report.failed_before,
         **{f"left out ({reason})": rows.count for reason, rows in report.bad.items()},
@@ -30,6 +37,7 @@ def build_summary(plan: BuildPlan, report: BuildReport, expected: Estimate | Non
             else f"There is nothing to ask: no new rows{failed} among {report.rows:,}."
         ),
         rows=rows,
+        plan=[str(line) for line in lines] if report.every.keys() - {RowKind.NEW} else (),
         prompt=prompt,
         cost=_cost(expected) if expected else "",
         places={

@@ -18,6 +18,9 @@ CALL_TIMEOUT = 60.0
 QUERY_TIMEOUT = 3600.0
 """Longest time of a statement over all rows, or of a load job, in seconds."""
 
+RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
+"""How BigQuery refuses the second of two statements that change one table at the same time."""
+
 _FIRST_NEWS = (60.0, 120.0, 300.0, 600.0)
 _FURTHER_NEWS = 600.0
 _UNITS = ("KiB", "MiB", "GiB", "TiB")

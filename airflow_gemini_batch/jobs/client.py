@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.outputs.store import DataStore
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobQuery:
     """Which jobs to list: those that meet all conditions, without any all jobs.
 

@@ -79,6 +79,7 @@ def finished(
         usage={model: usage.to_json() for model, usage in spending.usage.items()},
         cost=spending.cost.to_json() if spending.cost else None,
         other_models=spending.other_models,
+        question=submission.question,
     )
     warnings = (
         []

@@ -67,9 +67,10 @@ class Manifest:
     ``unknown``, and ``times``: ``created``, ``started`` and ``ended`` in ISO format, as far as the service says; the
     first round, then its follow-ups), ``usage`` (for each model version the fields of
     :class:`.Usage`, over all rows of all rounds, answered or not), ``cost``
-    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted) and
-    ``other_models`` (rows that another model than the one asked for has answered, by its version). A failed job that
-    another try has replaced is in no round: the error message of its own try has its cost.
+    (see :class:`~airflow_gemini_batch.costs.prices.Cost`, or ``None`` when it could not be counted),
+    ``other_models`` (rows that another model than the one asked for has answered, by its version) and ``question`` (the
+    id of what the rows were asked, of :class:`airflow_gemini_batch.requests.questions.Question`, or ``None``). A failed
+    job that another try has replaced is in no round: the error message of its own try has its cost.
     """
 
     identity: str
@@ -80,6 +81,7 @@ class Manifest:
     usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     cost: Mapping[str, Any] | None = None
     other_models: Mapping[str, int] = field(default_factory=dict)
+    question: str | None = None
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Manifest:
             "usage": {model: dict(tokens) for model, tokens in self.usage.items()},
             "cost": None if self.cost is None else dict(self.cost),
             "other_models": dict(self.other_models),
+            "question": self.question,
         }
 
     @classmethod
@@ -129,6 +132,7 @@ class Manifest:
                 usage={model: dict(tokens) for model, tokens in content.get("usage", {}).items()},
                 cost=content.get("cost"),
                 other_models=dict(content.get("other_models", {})),
+                question=content.get("question"),
                 version=version,
             )
         except (KeyError, TypeError) as error:

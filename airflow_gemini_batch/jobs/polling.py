@@ -11,17 +11,18 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
+    LONGEST_TIMEOUT,
 )
 from airflow_gemini_batch.core.log import Changes, Log
+from airflow_gemini_batch.core.settings import check_seconds
 from airflow_gemini_batch.core.summary import duration
-from airflow_gemini_batch.exceptions import InvalidRequestError, JobServiceError
+from airflow_gemini_batch.exceptions import JobServiceError, as_invalid_request
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
 from airflow_gemini_batch.jobs.state import BatchJob, JobName, JobState, Stage
 
 HOUR = 3600.0
 SHORTEST_INTERVAL = 5.0
 LONGEST_BACKOFF = 300.0
-LONGEST_TIMEOUT = 365 * 24 * HOUR
 
 WARNED_AFTER = 0.75
 """The share of a limit after which the log warns of it."""
@@ -43,15 +44,8 @@ class WaitPolicy:
 
     def __post_init__(self) -> None:
         for name in ("poll_interval", "queue_timeout", "run_timeout"):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not 0 < value <= LONGEST_TIMEOUT
-            ):
-                raise InvalidRequestError(
-                    f"{name}: expected a number of seconds above 0 and up to a year, got {value!r}"
-                )
+            with as_invalid_request():
+                check_seconds(name, getattr(self, name), LONGEST_TIMEOUT)
 
     @property
     def longest(self) -> float:

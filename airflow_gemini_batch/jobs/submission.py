@@ -56,6 +56,7 @@ class Submission:
     :param labels: the user's own.
     :param kms_key_name: see :class:`JobRequest`, as ``service_account``.
     :param target: the enriched table or file that the answers are for.
+    :param question: id of what the rows are asked, for the manifest.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Submission:
     target: str | None = None
     kms_key_name: str = ""
     service_account: str = ""
+    question: str | None = None
 
     @classmethod
     def checked(
@@ -84,6 +86,7 @@ class Submission:
         target: str | None = None,
         kms_key_name: str | None = None,
         service_account: str | None = None,
+        question: str | None = None,
     ) -> Self:
         """Read a task's parameters after rendering.
 
@@ -114,6 +117,7 @@ class Submission:
             service_account=checked(
                 lambda: checked_service_account(service_account) if service_account else "", ""
             ),
+            question=question or None,
         )
         if not errors:
             checked(submission._check_format, None)

@@ -55,7 +55,7 @@ class Lander:
                 f"failed_target is the target, {target}, so one would overwrite the other. Leave failed_target out, or "
                 "give another address"
             )
-        table, failed_table = _table(target), _table(failed)
+        table, failed_table = table_of(target), table_of(failed)
         in_tables = _lie_in_tables(manifests)
         if table is None or failed_table is None:
             if in_tables or table or failed_table:
@@ -89,7 +89,7 @@ def _lie_in_tables(manifests: Sequence[Manifest]) -> bool:
     return True in in_tables
 
 
-def _table(target: str) -> BigQueryAddress | None:
+def table_of(target: str) -> BigQueryAddress | None:
     """Return the table that a target names, ``None`` if it names a file."""
     if "://" not in target:
         return None

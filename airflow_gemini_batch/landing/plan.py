@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from airflow_gemini_batch.core.columns import (
@@ -36,6 +37,8 @@ class LandingPlan:
     :param dimensions: length of the vectors that was asked for; ``None`` takes the length that most of them have.
     :param model_parameters: of the jobs, as far as they are part of the fingerprints: see
         :class:`airflow_gemini_batch.requests.spec.BuildPlan`.
+    :param keep_previous: how long a copy of the target is kept, which is made before the first answers to a question
+        land; ``None`` makes none. See :mod:`airflow_gemini_batch.landing.rollback`.
     """
 
     key: tuple[str, ...]
@@ -45,9 +48,15 @@ class LandingPlan:
     family: ModelFamily = GENERATE_CONTENT
     dimensions: int | None = None
     model_parameters: Mapping[str, str] = field(default_factory=dict)
+    keep_previous: timedelta | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` if two columns would have one name."""
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for what can't be landed.
+
+        Two columns would have one name, or the columns are left out that ``keep_previous`` needs.
+        """
+        if self.keep_previous is not None:
+            _check_keep_previous(self.keep_previous, bookkeeping=self.bookkeeping)
         answers = [column.name for column in self.columns]
         for table, names in (
             ("the target", [*self.key, *answers, *BOOKKEEPING]),
@@ -79,6 +88,18 @@ class LandingPlan:
     def bookkeeping_columns(self) -> Mapping[str, str]:
         """The columns beside the answer and their types."""
         return self.known_bookkeeping if self.bookkeeping else {}
+
+
+def _check_keep_previous(kept: object, *, bookkeeping: bool) -> None:
+    if not isinstance(kept, timedelta) or kept <= timedelta(0):
+        raise InvalidRequestError(
+            f"keep_previous: expected how long the answers before are kept, such as timedelta(days=30), got {kept!r}"
+        )
+    if not bookkeeping:
+        raise InvalidRequestError(
+            "keep_previous needs the column batch_question, to know which rows a rollback brings back. Land with "
+            "bookkeeping=True, or leave keep_previous out"
+        )
 
 
 def target_columns(plan: LandingPlan, key_types: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
+from airflow_gemini_batch.core.settings import check_choice, check_flag
+from airflow_gemini_batch.core.shown import listed
+from airflow_gemini_batch.exceptions import (
+    GeminiBatchError,
+    InvalidRequestError,
+    LedgerError,
+    as_invalid_request,
+)
 from airflow_gemini_batch.operators.base import GeminiBatchOperator, key_columns, renamed
 from airflow_gemini_batch.requests.sources import is_arrow, is_path
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_gemini_batch.canary.settings import Canary
     from airflow_gemini_batch.core.model_families import ModelFamily
     from airflow_gemini_batch.costs.estimate import Estimate, OutputLimits, Unpriced
+    from airflow_gemini_batch.costs.plan import PlanLine
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
+    from airflow_gemini_batch.ledger.budgets import Budget
+    from airflow_gemini_batch.ledger.store import Ledger
     from airflow_gemini_batch.outputs.usage import Usage
     from airflow_gemini_batch.requests.sources import Path, PythonRows
-    from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
+    from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, QuestionChange, RowCount
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
 
@@ -31,7 +43,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     The result (XCom) is a list of sources, one for each job, for
     ``SubmitGeminiBatchOperator.partial(…).expand(requests=build.output)``: a request file, a list of them, or a table.
     The XCom ``report`` counts the rows that were read, became requests, were done already, have failed before and were
-    left out.
+    left out. The XCom ``question`` is the id of what all rows are asked, for the submit task.
 
     The names of files and tables are made from their content: building the same requests again gives the same files or
     tables, so that a cleared run takes the jobs that it has paid for.
@@ -61,6 +73,24 @@ class BuildRequestsOperator(GeminiBatchOperator):
     :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
         ``allow`` it with a warning.
     :param shard_rows: most requests of one job; by default as many as Vertex AI takes. There are 1,000 jobs at most.
+    :param on_question_change: what becomes of rows that have an answer, when prompt, model, schema or configuration
+        have changed: ``all`` are asked again (the default); with ``new_rows`` they keep their answer, and only new rows
+        and rows whose data has changed are asked; with ``canary`` they are asked once a canary has passed; ``fail``
+        ends the task before anything is written. Which rows these are is known with a ledger.
+    :param canary: build the requests of a canary, and no others: a sample of the rows that have an answer to another
+        question, and golden rows. Without such rows, and once a canary of this question has passed, there are none.
+    :param canary_target: where the canary's answers land; by default ``<target>__canary``.
+    :param max_rows_per_run: most rows of one run, as far as rows with a changed question are concerned: new rows and
+        rows whose data has changed are all asked, and what remains is for the others. They keep their answer until it
+        is their turn.
+    :param max_cost_usd_per_run: likewise the most US dollars of one run, by the upper end of the estimate.
+    :param order_by: which rows with a changed question come first: ``column``, or ``column DESC``.
+    :param ledger: where the runs of the target are kept, with what was asked: a ``bq://`` table, or a folder; ``True``
+        for ``<target>__runs``. Without one a build does not know whether data or question has changed, and checks no
+        budgets.
+    :param budgets: see :class:`airflow_gemini_batch.ledger.budgets.Budget`. They are checked, with all runs of the
+        ledger, before anything is submitted.
+    :param labels: of the run in the ledger, by which budgets find it.
     :param destination: former name of ``requests``.
     :param skip_done: former name of ``target``.
     """
@@ -77,6 +107,11 @@ class BuildRequestsOperator(GeminiBatchOperator):
         "ask_failed_again",
         "max_cost_usd",
         "unpriced",
+        "canary_target",
+        "max_cost_usd_per_run",
+        "order_by",
+        "ledger",
+        "labels",
     )
 
     def __init__(
@@ -96,6 +131,15 @@ class BuildRequestsOperator(GeminiBatchOperator):
         max_cost_usd: float | str | None = None,
         unpriced: Unpriced = "refuse",
         shard_rows: int | None = None,
+        on_question_change: QuestionChange = "all",
+        canary: Canary | None = None,
+        canary_target: str | None = None,
+        max_rows_per_run: int | None = None,
+        max_cost_usd_per_run: float | str | None = None,
+        order_by: str | None = None,
+        ledger: bool | str | None = None,
+        budgets: Sequence[Budget] = (),
+        labels: Mapping[str, str] | None = None,
         destination: str | None = None,
         skip_done: str | None = None,
         **kwargs: Any,
@@ -115,16 +159,58 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self.max_cost_usd = max_cost_usd
         self.unpriced = unpriced
         self.shard_rows = shard_rows
-        for name, choices in (("on_bad_rows", ("fail", "drop")), ("on_empty", ("skip", "succeed"))):
-            if (given := getattr(self, name)) not in choices:
-                raise InvalidRequestError(
-                    f"{name} has to be {' or '.join(map(repr, choices))}, got {given!r}"
-                )
-        if shard_rows is not None and not (isinstance(shard_rows, int) and shard_rows > 0):
-            raise InvalidRequestError(f"shard_rows has to be 1 or more, got {shard_rows!r}")
+        self.on_question_change = on_question_change
+        self.canary = canary
+        self.canary_target = canary_target
+        self.max_rows_per_run = max_rows_per_run
+        self.max_cost_usd_per_run = max_cost_usd_per_run
+        self.order_by = order_by
+        self.ledger = ledger
+        self.budgets = budgets
+        self.labels = labels
+        with as_invalid_request():
+            check_flag("incremental", incremental)
+            check_choice("on_bad_rows", on_bad_rows, "fail", "drop")
+            check_choice("on_empty", on_empty, "skip", "succeed")
+            check_choice("on_question_change", on_question_change, "all", "new_rows", "canary", "fail")
+        for name in ("shard_rows", "max_rows_per_run"):
+            given = getattr(self, name)
+            if given is not None and not (type(given) is int and given > 0):
+                raise InvalidRequestError(f"{name} has to be 1 or more, got {given!r}")
+        self._check_choices()
         if callable(source) or isinstance(source, Iterator) or is_arrow(source) or is_path(source):
             # Airflow would call the function itself, with arguments for templates, and ask whether a table is true.
             self.template_fields = [name for name in self.template_fields if name != "source"]
+
+    def _check_choices(self) -> None:
+        """Raise :class:`.InvalidRequestError` for parameters that need others."""
+        if self.budgets and not self.ledger:
+            raise InvalidRequestError(
+                "budgets need a ledger, in which runs say what they have spent: give ledger"
+            )
+        limited = self.max_rows_per_run is not None or self.max_cost_usd_per_run is not None
+        if self.order_by and not limited:
+            raise InvalidRequestError(
+                "order_by needs max_rows_per_run or max_cost_usd_per_run: otherwise all rows are asked in one run"
+            )
+        needs_target = [
+            name
+            for name, given in (
+                (f"on_question_change={self.on_question_change!r}", self.on_question_change != "all"),
+                ("canary", self.canary),
+                ("max_rows_per_run", self.max_rows_per_run),
+                ("max_cost_usd_per_run", self.max_cost_usd_per_run),
+            )
+            if given
+        ]
+        if needs_target and not (self.target and self.incremental):
+            raise InvalidRequestError(
+                f"{listed(needs_target)} needs the answers that there are: give target, and keep incremental=True"
+            )
+        if self.canary and not self.ledger:
+            raise InvalidRequestError(
+                "canary needs a ledger, which knows what rows were asked before: give ledger"
+            )
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         """Render the templates; of a name that Airflow does not know, say how a column of the rows is written."""
@@ -164,34 +250,164 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Build, estimate the cost, and return where the requests are."""
         from airflow_gemini_batch.costs.summary import build_summary
         from airflow_gemini_batch.operators.lineage import build_lineage
-        from airflow_gemini_batch.requests.build import build_requests
         from airflow_gemini_batch.requests.sources import row_source
 
         with self.running():
-            plan = self._plan()
-            report = build_requests(
-                plan,
-                self.source,
-                self.requests,
-                source_parameters=self.source_parameters,
-                storage_client=lambda: self.hook.storage_client,
-                bigquery_client=lambda: self.hook.bigquery_client,
-                log=self.log,
-                others=self._other_runs(context, plan),
-            )
+            ledger = self._ledger()
+            plan, report, lines, expecting = self._built(context, ledger, writes=True)
             rows = row_source(self.source, self.source_parameters)
             self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
-            content = report.to_json()
+            content = {**report.to_json(), "plan": [line.to_json() for line in lines]}
             expected = None
             if report.requests:
-                expected = self._estimate(plan, report)
+                expected = expecting(report.asked)
+                self._check_ceiling(expected)
                 content["estimate"] = expected.to_json()
+            if plan.sample:
+                rest = report.changed - min(report.changed, cast("Canary", self.canary).rows)
+                context["ti"].xcom_push(key="rest_rows", value=rest)
             context["ti"].xcom_push(key="report", value=content)
-            summary = build_summary(plan, report, expected, self._first_prompt(plan, report))
+            asks = plan.sample is None or plan.limit is None or plan.limit(report.every)
+            context["ti"].xcom_push(key="question", value=plan.question.id if asks else "")
+            context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, ledger))
+            summary = build_summary(plan, report, expected, lines, self._first_prompt(plan, report))
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
             return list(report.sources)
+
+    def plan(self, context: Context) -> tuple[BuildReport, list[PlanLine]]:
+        """Return what the task would ask now. Nothing is written, except for a table that is dropped at the end.
+
+        :param context: with a ``ti`` that has the ids of a DAG and of a run.
+
+        Raises what :meth:`execute` raises.
+        """
+        with self.running():
+            _, report, lines, _ = self._built(context, self._ledger(), writes=False)
+            return report, lines
+
+    def _built(
+        self, context: Context, ledger: Ledger | None, *, writes: bool
+    ) -> tuple[BuildPlan, BuildReport, list[PlanLine], Callable[[RowCount], Estimate]]:
+        """Build, and return the plan, what came of it, why rows are asked, and what estimates rows."""
+        from airflow_gemini_batch.costs.plan import plan_lines
+        from airflow_gemini_batch.requests.build import build_requests
+
+        self._check_choices()
+        plan = self._plan()
+        expecting = self._expecting(plan)
+        plan = replace(self._choices(plan, ledger, expecting), writes=writes)
+        report = build_requests(
+            plan,
+            self.source,
+            self.requests,
+            source_parameters=self.source_parameters,
+            storage_client=lambda: self.hook.storage_client,
+            bigquery_client=lambda: self.hook.bigquery_client,
+            log=self.log,
+            others=self._other_runs(context, plan),
+        )
+        plan.check_vectors(report)
+        return plan, report, list(plan_lines(report, expecting)), expecting
+
+    def _choices(
+        self, plan: BuildPlan, ledger: Ledger | None, expecting: Callable[[RowCount], Estimate]
+    ) -> BuildPlan:
+        """Return the plan with what is known of earlier questions, and with the rows that this run asks."""
+        from airflow_gemini_batch.costs.run_limit import run_limit
+        from airflow_gemini_batch.hooks.prices import ceiling_of
+        from airflow_gemini_batch.requests.questions import Question
+        from airflow_gemini_batch.requests.spec import RowOrder
+
+        with as_invalid_request():
+            order = RowOrder.parse(self.order_by) if self.order_by else RowOrder()
+        limit = run_limit(
+            self.max_rows_per_run,
+            ceiling_of(self.max_cost_usd_per_run),
+            expecting,
+            self.unpriced,
+        )
+        plan = replace(plan, on_question_change=self.on_question_change, order=order, limit=limit)
+        if plan.done_target is None or ledger is None:
+            return plan
+        try:
+            earlier = {name: Question.from_json(one) for name, one in ledger.questions().items()}
+        except LedgerError as error:
+            if self.on_question_change != "all" or limit:
+                raise
+            self.log.warning("It is not known whether data or question of a row has changed: %s", error)
+            return plan
+        plan = replace(plan, earlier=earlier)
+        return self._sample(plan, ledger) if self.canary else plan
+
+    def _sample(self, plan: BuildPlan, ledger: Ledger) -> BuildPlan:
+        """Return the plan of a canary."""
+        from airflow_gemini_batch.canary.rows import golden_keys
+        from airflow_gemini_batch.canary.settings import canary_target_of
+        from airflow_gemini_batch.ledger.runs import has_passed
+        from airflow_gemini_batch.requests.spec import RowOrder, Sample, changed_rows
+
+        canary = cast("Canary", self.canary)
+        keys: frozenset[str] = frozenset()
+        rows = canary.rows
+        if has_passed(ledger, plan.question.id):
+            self.log.info("The canary of this question has passed before, so it asks nothing")
+            rows = 0
+        elif canary.golden:
+            clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+            keys = golden_keys(canary.golden, plan.key, *clients)
+        target = self.canary_target or canary_target_of(str(plan.target))
+        return replace(
+            plan,
+            sample=Sample(keys, target),
+            limit=lambda kinds: min(rows, changed_rows(kinds)),
+            order=RowOrder(strata=canary.stratify_by),
+        )
+
+    def _ledger(self) -> Ledger | None:
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
+
+        if not self.ledger or (self.ledger is True and not self.target):
+            return None
+        address = ledger_address(str(self.target)) if self.ledger is True else self.ledger
+        return ledger_of(address, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+
+    def _reserve(
+        self,
+        context: Context,
+        plan: BuildPlan,
+        report: BuildReport,
+        expected: Estimate | None,
+        ledger: Ledger | None,
+    ) -> str:
+        """Write the run into the ledger, check the budgets, and return the run's id; empty without a ledger."""
+        from airflow_gemini_batch.jobs.polling import utc_now
+        from airflow_gemini_batch.ledger.runs import built, reserve, run_record
+
+        if ledger is None or plan.target is None:
+            return ""
+        ti, now = context["ti"], utc_now()
+        record = run_record(
+            ti.dag_id,
+            ti.run_id,
+            plan.target,
+            plan.model,
+            now,
+            kind="canary" if plan.sample else "run",
+            group=ti.task_id.rpartition(".")[0],
+            labels=self.labels,
+        )
+        rows = {
+            **report.to_json()["kinds"],
+            "read": report.rows,
+            "kept": report.kept.rows,
+            "done": report.done,
+        }
+        record = built(record, report, expected, plan.question, rows)
+        if not plan.sample and self.on_question_change == "canary":
+            record = replace(record, verdict={"passed": True})
+        return reserve(ledger, record, self.budgets, now, self.log, self.unpriced).run
 
     def _first_prompt(self, plan: BuildPlan, report: BuildReport) -> str:
         """Return the prompt of one request; empty when it can't be read, as the build is done."""
@@ -252,26 +468,38 @@ class BuildRequestsOperator(GeminiBatchOperator):
                 shard_rows=min(self.shard_rows or family.max_rows, family.max_rows),
             )
 
-    def _estimate(self, plan: BuildPlan, report: BuildReport) -> Estimate:
+    def _expecting(self, plan: BuildPlan) -> Callable[[RowCount], Estimate]:
+        """Return what estimates rows of the build. What earlier answers took is read once, when it is needed."""
         from airflow_gemini_batch.core.models import short_model_name
-        from airflow_gemini_batch.costs.estimate import check_ceiling, estimate
-        from airflow_gemini_batch.hooks.prices import ceiling_of, price_table
+        from airflow_gemini_batch.costs.estimate import estimate
+        from airflow_gemini_batch.hooks.prices import price_table
         from airflow_gemini_batch.jobs.polling import utc_now
 
-        expected = estimate(
-            short_model_name(plan.model),
-            price_table(self.hook.location if self.hook.has_location else ""),
-            on=utc_now().date(),
-            rows=report.requests,
-            prompt_characters=report.prompt_characters + report.requests * self._fixed_characters(),
-            media=report.media,
-            limits=self._output_limits(),
-            earlier=self._earlier(plan),
-            embeddings=plan.family.embeds,
-        )
+        @cache
+        def earlier() -> Usage | None:
+            return self._earlier(plan)
+
+        def expected(rows: RowCount) -> Estimate:
+            return estimate(
+                short_model_name(plan.model),
+                price_table(self.hook.location if self.hook.has_location else ""),
+                on=utc_now().date(),
+                rows=rows.rows,
+                prompt_characters=rows.characters + rows.rows * self._fixed_characters(),
+                media=rows.media,
+                limits=self._output_limits(),
+                earlier=earlier(),
+                embeddings=plan.family.embeds,
+            )
+
+        return expected
+
+    def _check_ceiling(self, expected: Estimate) -> None:
+        from airflow_gemini_batch.costs.estimate import check_ceiling
+        from airflow_gemini_batch.hooks.prices import ceiling_of
+
         if warning := check_ceiling(expected, ceiling_of(self.max_cost_usd), self.unpriced):
             self.log.warning("%s", warning)
-        return expected
 
     def _earlier(self, plan: BuildPlan) -> Usage | None:
         from airflow_gemini_batch.costs.earlier import earlier_usage

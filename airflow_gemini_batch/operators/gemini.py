@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.operators.build import BuildRequestsOperator
 from airflow_gemini_batch.operators.land import LandResultsOperator
 from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
@@ -83,6 +84,7 @@ class BuildGeminiRequestsOperator(BuildRequestsOperator):
         self.media = media
         self.media_prefixes = media_prefixes
         self.tools = tools
+        _check_schema(response_schema)
 
     def _family(self) -> ModelFamily:
         return _generation_family(self.model)
@@ -150,6 +152,7 @@ class LandGeminiResultsOperator(LandResultsOperator):
         super().__init__(**kwargs)
         self.response_schema = response_schema
         self.text_column = text_column
+        _check_schema(response_schema)
 
     def _plan(self, key: tuple[str, ...], models: Collection[str]) -> LandingPlan:
         from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
@@ -157,6 +160,16 @@ class LandGeminiResultsOperator(LandResultsOperator):
 
         schema = response_schema_of(self.response_schema)
         return LandingPlan(key, answer_columns(schema, self.text_column), schema, self.bookkeeping)
+
+
+def _check_schema(response_schema: Any) -> None:
+    """Raise :class:`.InvalidRequestError` for a schema that can't be sent or landed."""
+    if response_schema is None:
+        return
+    from airflow_gemini_batch.core.response_schema import answer_columns, response_schema_of
+
+    with as_invalid_request():
+        answer_columns(response_schema_of(response_schema))
 
 
 def _generation_family(model: str) -> ModelFamily:

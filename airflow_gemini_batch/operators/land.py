@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.core.settings import check_flag, check_fraction
 from airflow_gemini_batch.exceptions import (
     GeminiBatchError,
     InvalidRequestError,
@@ -50,8 +52,15 @@ class LandResultsOperator(GeminiBatchOperator):
     :param failed_target: where the rows without an answer go; by default ``<target>__failed``.
     :param bookkeeping: whether model, finish reason, tokens, time, job and fingerprint of each answer are kept beside
         it, in columns ``batch_…``. Without them, the next build can't know which rows are done.
+    :param keep_previous: how long the answers to the question before are kept, such as ``timedelta(days=30)``. Before
+        the first answers to a new question (another prompt, model, schema or configuration) land, a copy of the target
+        is made, ``<target>__before_<question>``, from which :class:`.RollbackOperator` and ``gemini-batch rollback``
+        bring them back. By default there is no copy. It needs ``bookkeeping``.
     :param max_failed_fraction: share of the rows, 0 to 1, that may be without a usable answer in a task that succeeds.
         What can be landed is landed in any case.
+    :param ledger: where the runs of the target are kept, as in the build task: the run's outcomes, tokens and cost are
+        written there.
+    :param run: the XCom ``run`` of the build task, which names the run in the ledger.
     :param requests: the result of the build task, one for each job, for a task that runs also when submit tasks have
         failed (``trigger_rule="all_done"``): it lands the answers that there are, then fails because of those that
         are missing. Without any requests it is skipped.
@@ -65,6 +74,8 @@ class LandResultsOperator(GeminiBatchOperator):
         "target",
         "failed_target",
         "requests",
+        "ledger",
+        "run",
     )
     operator_extra_links = (TargetLink(), FailedRowsLink())
 
@@ -76,19 +87,28 @@ class LandResultsOperator(GeminiBatchOperator):
         target: str,
         failed_target: str | None = None,
         bookkeeping: bool = True,
+        keep_previous: timedelta | None = None,
         max_failed_fraction: float = DEFAULT_MAX_FAILED_FRACTION,
+        ledger: bool | str | None = None,
+        run: str | None = None,
         requests: Sequence[Any] | None = None,
         sources: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("outlets", target_outlets(target))
         super().__init__(**kwargs)
+        with as_invalid_request():
+            check_fraction(max_failed_fraction)
+            check_flag("bookkeeping", bookkeeping)
         self.manifest = manifest
         self.key = key
         self.target = target
         self.failed_target = failed_target
         self.bookkeeping = bookkeeping
+        self.keep_previous = keep_previous
         self.max_failed_fraction = max_failed_fraction
+        self.ledger = ledger
+        self.run = run
         self.requests = renamed("requests", requests, "sources", sources)
         self._expects_requests = self.requests is not None
 
@@ -105,18 +125,16 @@ class LandResultsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.operators.lineage import landing_lineage
 
         with self.executing(context):
-            if not 0 <= self.max_failed_fraction <= 1:
-                raise InvalidRequestError(
-                    f"max_failed_fraction has to be 0 to 1, got {self.max_failed_fraction!r}"
-                )
             jobs = self._number_of_jobs()
             manifests = self._manifests()
             with as_invalid_request():
                 plan = self._plan(key_columns(self.key), {manifest.model for manifest in manifests})
+                plan = replace(plan, keep_previous=self.keep_previous)
             lander = Lander(lambda: self.hook.storage_client, lambda: self.hook.bigquery_client, self.log)
             report = lander.land(plan, manifests, self.target, self.failed_target)
             self._done = partial(landing_lineage, plan, report, manifests)
             persist_target_links(context, report)
+            self._finish_run(context, manifests, report)
             summary = self._summary(plan, report, manifests)
             if jobs is not None and len(manifests) < jobs:
                 missing = jobs - len(manifests)
@@ -132,6 +150,21 @@ class LandResultsOperator(GeminiBatchOperator):
             add_event(context, self.target, event_extra(report, manifests))
             self.tell(context, summary)
             return report.to_json()
+
+    def _finish_run(self, context: Context, manifests: Sequence[Manifest], report: LandingReport) -> None:
+        """Write what the run has cost into the ledger."""
+        from airflow_gemini_batch.jobs.polling import utc_now
+        from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
+        from airflow_gemini_batch.ledger.runs import finish, run_record
+
+        if not self.ledger or not self.run:
+            return
+        clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        ti, now = context["ti"], utc_now()
+        record = run_record(ti.dag_id, ti.run_id, self.target, manifests[0].model, now)
+        record = replace(record, run=self.run)
+        address = ledger_address(self.target) if self.ledger is True else self.ledger
+        finish(ledger_of(address, *clients), record, manifests, report.counts, now, self.log)
 
     def _summary(self, plan: LandingPlan, report: LandingReport, manifests: Sequence[Manifest]) -> Summary:
         from airflow_gemini_batch.landing.summary import landing_summary

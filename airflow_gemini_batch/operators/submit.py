@@ -14,6 +14,14 @@ from airflow_gemini_batch.core.defaults import (
     DEFAULT_POLL_INTERVAL,
     DEFAULT_QUEUE_TIMEOUT,
     DEFAULT_RUN_TIMEOUT,
+    LONGEST_TIMEOUT,
+)
+from airflow_gemini_batch.core.settings import (
+    check_choice,
+    check_flag,
+    check_fraction,
+    check_row_retries,
+    check_seconds,
 )
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.jobs.patience import DEFAULT_PATIENCE, Patience
@@ -92,6 +100,8 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         ``projects/P/locations/L/keyRings/R/cryptoKeys/K``. What the answers land in has a key of its own.
     :param service_account: account that the job runs as, instead of Vertex AI's service agent. The connection's account
         needs ``iam.serviceAccounts.actAs`` on it.
+    :param question: what the rows are asked: the XCom ``question`` of the build task. The answers name it where they
+        land, so that a later build knows what has changed since.
     :param source: former name of ``requests``.
     """
 
@@ -111,6 +121,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         "target",
         "kms_key_name",
         "service_account",
+        "question",
     )
     operator_extra_links = (BatchJobLink(), FollowUpJobLink())
 
@@ -140,6 +151,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         target: str | None = None,
         kms_key_name: str | None = None,
         service_account: str | None = None,
+        question: str | None = None,
         source: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -173,7 +185,35 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         self.target = target
         self.kms_key_name = kms_key_name
         self.service_account = service_account
+        self.question = question
         self._waiting: tuple[str, Any] | None = None
+        self.check_settings(**vars(self))
+
+    @staticmethod
+    def check_settings(
+        *,
+        poll_interval: Any = DEFAULT_POLL_INTERVAL,
+        queue_timeout: Any = DEFAULT_QUEUE_TIMEOUT,
+        run_timeout: Any = DEFAULT_RUN_TIMEOUT,
+        on_timeout: Any = "cancel",
+        max_row_retries: Any = DEFAULT_MAX_ROW_RETRIES,
+        max_failed_fraction: Any = DEFAULT_MAX_FAILED_FRACTION,
+        cancel_on_kill: Any = True,
+        preflight: Any = True,
+        deferrable: Any = True,
+        **others: Any,
+    ) -> None:
+        """Raise :class:`.InvalidRequestError` for settings that make no sense; ``others`` may be templates."""
+        with as_invalid_request():
+            check_seconds("poll_interval", poll_interval, LONGEST_TIMEOUT)
+            check_seconds("queue_timeout", queue_timeout, LONGEST_TIMEOUT)
+            check_seconds("run_timeout", run_timeout, LONGEST_TIMEOUT)
+            check_choice("on_timeout", on_timeout, "cancel", "leave")
+            check_row_retries(max_row_retries)
+            check_fraction(max_failed_fraction)
+            check_flag("cancel_on_kill", cancel_on_kill)
+            check_flag("preflight", preflight)
+            check_flag("deferrable", deferrable)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the job or find it, then wait for it and its follow-ups: in the triggerer, or here."""
@@ -260,14 +300,6 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
         from airflow_gemini_batch.jobs.submission import Submission
         from airflow_gemini_batch.preflight.job import JobChecks
 
-        if not 0 <= self.max_failed_fraction <= 1:
-            raise InvalidRequestError(
-                f"max_failed_fraction: expected a number from 0 to 1, got {self.max_failed_fraction!r}"
-            )
-        if not isinstance(self.max_row_retries, int) or self.max_row_retries < 0:
-            raise InvalidRequestError(f"max_row_retries: expected 0 or more, got {self.max_row_retries!r}")
-        if self.on_timeout not in ("cancel", "leave"):
-            raise InvalidRequestError(f"on_timeout: expected 'cancel' or 'leave', got {self.on_timeout!r}")
         with as_invalid_request():
             family, parameters = self._family(), self._job_parameters()
         checks = JobChecks(
@@ -294,6 +326,7 @@ class SubmitBatchJobOperator(GeminiBatchOperator):
                 target=self.target and str(self.target),
                 kms_key_name=self.kms_key_name,
                 service_account=self.service_account,
+                question=self.question,
             ),
             TaskRun(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index),
             first_try=ti.try_number <= 1,

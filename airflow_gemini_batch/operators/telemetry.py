@@ -87,7 +87,7 @@ def _to_opentelemetry(manifest: Manifest, operation: str) -> None:
             start_time=_nanoseconds(times["created"]),
             attributes={
                 **attributes,
-                "gen_ai.response.model": sorted(manifest.usage),
+                "gen_ai.response.model": ",".join(sorted(manifest.usage)),
                 "gemini_batch.job": job.job_name,
                 "gemini_batch.follow_up": number,
                 **{f"gemini_batch.rows.{outcome}": rows for outcome, rows in job.counts.items() if rows},

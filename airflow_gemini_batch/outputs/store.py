@@ -58,18 +58,18 @@ class DataStore:
         storage_client: Callable[[], storage.Client],
         bigquery_client: Callable[[], bigquery.Client],
     ) -> None:
-        self._storage_client = storage_client
-        self._bigquery_client = bigquery_client
+        self.storage_client = storage_client
+        self.bigquery_client = bigquery_client
 
     @cached_property
     def files(self) -> CloudStorage:
         """The files on Cloud Storage."""
-        return CloudStorage(self._storage_client())
+        return CloudStorage(self.storage_client())
 
     @cached_property
     def tables(self) -> BigQueryStorage:
         """The tables in BigQuery."""
-        return BigQueryStorage(self._bigquery_client())
+        return BigQueryStorage(self.bigquery_client())
 
     def of(self, address: Address) -> OutputStore:
         """Return the store that an address lies in."""

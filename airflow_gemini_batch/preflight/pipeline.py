@@ -131,7 +131,7 @@ class _PipelineChecker(PreflightChecker):
             with self.checking(f"target {plan.done_target}"):
                 if not plan.done_target.startswith("bq://"):
                     # The check comes with the first row.
-                    next(read_done_files(plan, self.hook.storage_client), None)
+                    next(read_done_files(plan.done_target, plan.key, self.hook.storage_client), None)
                 elif address := self._table_address("target", plan.done_target):
                     table = self.store.tables.find(address)
                     if table is not None:

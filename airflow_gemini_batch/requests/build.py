@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress, parse_address
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.requests.bigquery.builder import ExportBuild, TableBuild
-from airflow_gemini_batch.requests.done import read_done_files, read_done_table
+from airflow_gemini_batch.requests.done import Mark, Place, read_done_files, read_done_table
 from airflow_gemini_batch.requests.failed import read_failed
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
@@ -74,19 +73,38 @@ def build_requests(
     if isinstance(rows, (TableRows, QueryRows)):
         return ExportBuild(bigquery_client(), storage_client(), log).run(plan, rows, folder)
     client = storage_client()
-    done: Iterator[tuple[str, str]] | None = None
-    if plan.done_target and plan.done_target.startswith("bq://"):
-        with as_invalid_request():
-            table = BigQueryAddress.parse(plan.done_target)
-        done = read_done_table(bigquery_client(), table, plan.key)
-    if plan.done_target and others:
-        done = chain(done or read_done_files(plan, client), others.rows(folder))
-    failed = read_failed(plan, lambda: client, bigquery_client, log)
     if isinstance(rows, FileRows):
-        stream = read_rows(rows, (*plan.key, *plan.template.columns), client)
+        stream = read_rows(rows, plan.read_columns, client)
     else:
         stream = python_rows(rows() if callable(rows) else rows)
-    return build_files(plan, stream, folder, client, log, done=done, failed=failed)
+    known = _known(plan, folder, others, lambda: client, bigquery_client, log)
+    return build_files(plan, stream, folder, client, log, known=known)
+
+
+def _known(
+    plan: BuildPlan,
+    folder: GcsAddress,
+    others: OtherRuns | None,
+    storage_client: Callable[[], storage.Client],
+    bigquery_client: Callable[[], bigquery.Client],
+    log: Log,
+) -> Iterator[Mark]:
+    """Yield the requests that are known: answered, asked at this moment, or failed."""
+    if plan.done_target is None:
+        return
+    for target, place in (
+        (plan.done_target, Place.TARGET),
+        *((one, Place.CANARY) for one in plan.canary_targets),
+    ):
+        if target.startswith("bq://"):
+            with as_invalid_request():
+                table = BigQueryAddress.parse(target)
+            yield from read_done_table(bigquery_client(), table, plan.key, place)
+        else:
+            yield from read_done_files(target, plan.key, storage_client(), place)
+    if others:
+        yield from (Mark(key, fingerprint) for key, fingerprint in others.rows(folder))
+    yield from read_failed(plan, storage_client, bigquery_client, log)
 
 
 @as_invalid_request()

@@ -1,12 +1,13 @@
-"""The rows that a target holds already: the key and the fingerprint of each, out of a table or out of files."""
+"""What is known of rows before a build: which requests were answered, are being asked or have failed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, JOB_COLUMN, QUESTION_COLUMN
 from airflow_gemini_batch.core.shown import listed
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError, as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
@@ -23,45 +24,79 @@ _CALL_TIMEOUT = 60.0
 _QUERY_TIMEOUT = 600.0
 
 
+class Place(StrEnum):
+    """Where a request is known from."""
+
+    TARGET = "target"
+    """Its answer has landed."""
+
+    ASKED = "asked"
+    """It is asked at this moment."""
+
+    CANARY = "canary"
+    """Its answer is among those of a canary."""
+
+    FAILED = "failed"
+    """It has failed for good."""
+
+    TRIED = "tried"
+    """It has failed, and may be asked again."""
+
+
+class Mark(NamedTuple):
+    """A request that is known.
+
+    :param key: of its row, as text.
+    :param question: id of what the row was asked; empty where that is not known.
+    """
+
+    key: str
+    fingerprint: str
+    place: str = Place.ASKED
+    question: str = ""
+
+
 def read_done_table(
-    client: bigquery.Client, table: BigQueryAddress, key: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """Yield key, as text, and fingerprint of each row of an enriched table; nothing if the table does not exist.
+    client: bigquery.Client, table: BigQueryAddress, key: Sequence[str], place: Place = Place.TARGET
+) -> Iterator[Mark]:
+    """Yield the request of each row of an enriched table; nothing if the table does not exist.
 
     Raises :class:`.InvalidRequestError` for a table without bookkeeping.
     """
     existing = Tables(client).find(table)
     if existing is None:
         return
-    yield from read_marks(client, done_query(table, existing, key), existing.location)
+    yield from read_marks(client, done_query(table, existing, key, place), existing.location)
 
 
-def read_marks(client: bigquery.Client, query: str, location: str | None) -> Iterator[tuple[str, str]]:
+def read_marks(client: bigquery.Client, query: str, location: str | None) -> Iterator[Mark]:
     """Yield what a query of :func:`marks_query` gives."""
     rows = client.query_and_wait(
         query, location=location, api_timeout=_CALL_TIMEOUT, wait_timeout=_QUERY_TIMEOUT
     )
     for row in rows:
-        yield row["key_text"], row["fingerprint"]
+        yield Mark(row["key_text"], row["fingerprint"], row["place"], row["question"])
 
 
-def read_done_files(plan: BuildPlan, client: storage.Client) -> Iterator[tuple[str, str]]:
-    """Yield key, as text, and fingerprint of each row of ``plan.done_target``; nothing if there is no such file yet.
+def read_done_files(
+    target: str, key: Sequence[str], client: storage.Client, place: Place = Place.TARGET
+) -> Iterator[Mark]:
+    """Yield the request of each row of a file that results land in; nothing if there is no such file yet.
 
     Raises :class:`.InvalidRequestError` for files without bookkeeping, and for a target that is not a file.
     """
-    if plan.done_target is None:
-        return
-    rows = landed_rows("target", plan.done_target, (*plan.key, FINGERPRINT_COLUMN), client)
+    rows = landed_rows("target", target, (*key, FINGERPRINT_COLUMN, QUESTION_COLUMN), client)
     if rows is None or rows.columns is None:
         return
-    _check_columns(plan.done_target, rows.columns, plan.key)
+    _check_columns(target, rows.columns, key)
+    columns = [name for name in (FINGERPRINT_COLUMN, QUESTION_COLUMN) if name in rows.columns]
     for piece in rows.pieces:
-        texts = texts_of(piece.read(), (*plan.key, FINGERPRINT_COLUMN))
-        marks = zip(
-            key_texts(texts, plan.key).to_pylist(), texts[FINGERPRINT_COLUMN].to_pylist(), strict=True
-        )
-        yield from (mark for mark in marks if None not in mark)
+        texts = texts_of(piece.read(), (*key, *columns))
+        keys = key_texts(texts, key).to_pylist()
+        fingerprints, *questions = (texts[name].to_pylist() for name in columns)
+        for row_key, fingerprint, *question in zip(keys, fingerprints, *questions, strict=True):
+            if row_key is not None and fingerprint is not None:
+                yield Mark(row_key, fingerprint, place, (question[0] or "") if question else "")
 
 
 def landed_rows(role: str, where: str, columns: Sequence[str], client: storage.Client) -> Rows | None:
@@ -119,8 +154,10 @@ def landed_jobs_query(address: BigQueryAddress, column: str = JOB_COLUMN) -> str
     return f"SELECT DISTINCT {job} AS job FROM {address.sql} AS {ROWS} WHERE {job} IS NOT NULL"
 
 
-def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[str]) -> str:
-    """Return the query for what an enriched table holds: ``key_text`` and ``fingerprint``, both STRING.
+def done_query(
+    address: BigQueryAddress, table: bigquery.Table, key: Sequence[str], place: Place = Place.TARGET
+) -> str:
+    """Return the query for what an enriched table, or a table of requests, holds; its columns are those of a mark.
 
     Keys are compared as text, since a key that went through files has come back as text.
 
@@ -129,23 +166,28 @@ def done_query(address: BigQueryAddress, table: bigquery.Table, key: Sequence[st
     check_readable_whole(table, f"target {address}", without_filter(address))
     types = types_of(table.schema)
     _check_columns(str(address), types, key)
-    return marks_query(address, types, key)
+    question = f"IFNULL({ROWS}.{quoted(QUESTION_COLUMN)}, '')" if QUESTION_COLUMN in types else "''"
+    return marks_query(address, types, key, f"'{place}'", question)
 
 
 def marks_query(
-    address: BigQueryAddress, types: Mapping[str, str], key: Sequence[str], *conditions: str
+    address: BigQueryAddress, types: Mapping[str, str], key: Sequence[str], place: str, question: str = "''"
 ) -> str:
-    """Return the query for ``key_text`` and ``fingerprint`` of the rows that have both.
+    """Return the query for the marks of rows that have a key and a fingerprint.
+
+    Its columns are ``key_text``, ``fingerprint``, ``place`` and ``question``, all STRING.
 
     :param types: GoogleSQL's types of the table's columns.
-    :param conditions: that the rows, :data:`.expressions.ROWS`, have to meet besides.
+    :param place: expression over the rows, :data:`.expressions.ROWS`, as ``question``.
     """
     present = [f"{ROWS}.{quoted(column)} IS NOT NULL" for column in (*key, FINGERPRINT_COLUMN)]
-    return f"""SELECT DISTINCT
+    return f"""SELECT
     {key_text(key, types, ROWS)} AS key_text,
-    {ROWS}.{quoted(FINGERPRINT_COLUMN)} AS fingerprint
+    {ROWS}.{quoted(FINGERPRINT_COLUMN)} AS fingerprint,
+    {place} AS place,
+    {question} AS question
   FROM {address.sql} AS {ROWS}
-  WHERE {" AND ".join([*present, *conditions])}"""
+  WHERE {" AND ".join(present)}"""
 
 
 def _check_columns(target: str, columns: Iterable[str], key: Sequence[str]) -> None:
@@ -163,4 +205,14 @@ def check_key(where: str, columns: Iterable[str], key: Sequence[str]) -> None:
         raise InvalidRequestError(
             f"{where} has no column {', '.join(map(repr, missing))}, which the key names. "
             f"The columns are: {listed(columns)}"
+        )
+
+
+def check_canary(where: str, columns: Iterable[str], key: Sequence[str]) -> None:
+    """Raise :class:`.InvalidRequestError` unless what a canary has landed in tells key and question of its rows."""
+    check_key(f"canary {where}", columns, key)
+    if QUESTION_COLUMN not in columns:
+        raise InvalidRequestError(
+            f"canary {where} has no column {QUESTION_COLUMN!r}: it was landed without bookkeeping, so nothing tells "
+            "which question its rows answer. Land it with bookkeeping=True"
         )

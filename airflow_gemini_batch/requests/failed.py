@@ -1,4 +1,4 @@
-"""The rows whose request has failed for good: key and fingerprint of each, out of a table or a file of failures.
+"""The requests that have failed, for good or not, out of a table or a file of failures.
 
 What no column tells is asked again, so that failures of earlier releases, which lack some, do no harm.
 """
@@ -17,7 +17,7 @@ from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.exceptions import as_invalid_request
 from airflow_gemini_batch.gcp.tables import Tables, check_readable_whole, without_filter
 from airflow_gemini_batch.requests.bigquery.expressions import ROWS, types_of
-from airflow_gemini_batch.requests.done import check_key, landed_rows, marks_query, read_marks
+from airflow_gemini_batch.requests.done import Mark, Place, check_key, landed_rows, marks_query, read_marks
 from airflow_gemini_batch.requests.spec import BuildPlan
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def read_failed(
     storage_client: Callable[[], storage.Client],
     bigquery_client: Callable[[], bigquery.Client],
     log: Log,
-) -> Iterator[tuple[str, str]]:
-    """Yield key, as text, and fingerprint of each row of ``plan.kept_failures``; nothing where there are none yet.
+) -> Iterator[Mark]:
+    """Yield the request of each row of ``plan.kept_failures``; nothing where there are none yet.
 
     Raises :class:`.InvalidRequestError` for failures without the key's columns and for a file that can't be read.
     """
@@ -48,7 +48,7 @@ def read_failed(
 
 
 def failed_query(plan: BuildPlan, address: BigQueryAddress, table: bigquery.Table, log: Log) -> str | None:
-    """Return the query for ``key_text`` and ``fingerprint``, both STRING; ``None`` for a table that does not tell.
+    """Return the query of :func:`.marks_query` for the failures; ``None`` for a table that does not tell.
 
     Raises :class:`.InvalidRequestError` for a table without the key's columns, or that requires a filter.
     """
@@ -59,16 +59,14 @@ def failed_query(plan: BuildPlan, address: BigQueryAddress, table: bigquery.Tabl
         return None
     code = f"{ROWS}.code" if "code" in types else "NULL"
     times = f"IFNULL({ROWS}.{TIMES_FAILED_COLUMN}, 1)" if TIMES_FAILED_COLUMN in types else "1"
-    return marks_query(
-        address,
-        types,
-        plan.key,
-        failed_for_good_sql(f"{ROWS}.outcome", code),
-        f"{times} > {plan.ask_failed_again}",
-    )
+    place = f"'{Place.TRIED}'"
+    if plan.ask_failed_again is not None:
+        for_good = f"{failed_for_good_sql(f'{ROWS}.outcome', code)} AND {times} > {plan.ask_failed_again}"
+        place = f"IF({for_good}, '{Place.FAILED}', '{Place.TRIED}')"
+    return marks_query(address, types, plan.key, place)
 
 
-def _read_file(plan: BuildPlan, where: str, client: storage.Client, log: Log) -> Iterator[tuple[str, str]]:
+def _read_file(plan: BuildPlan, where: str, client: storage.Client, log: Log) -> Iterator[Mark]:
     rows = landed_rows("failed_target", where, (*plan.key, *FAILED_COLUMNS), client)
     if rows is None or rows.columns is None:
         return
@@ -79,10 +77,10 @@ def _read_file(plan: BuildPlan, where: str, client: storage.Client, log: Log) ->
         key, fingerprint = [row.get(column) for column in plan.key], row.get(FINGERPRINT_COLUMN)
         if fingerprint is None or any(map(is_null, key)):
             continue
-        if failed_for_good(row.get("outcome"), row.get("code")):
-            times = row.get(TIMES_FAILED_COLUMN)
-            if (1 if times is None else times) > (plan.ask_failed_again or 0):
-                yield key_text(key), str(fingerprint)
+        times, most = row.get(TIMES_FAILED_COLUMN), plan.ask_failed_again
+        for_good = most is not None and failed_for_good(row.get("outcome"), row.get("code"))
+        place = Place.FAILED if for_good and (1 if times is None else times) > (most or 0) else Place.TRIED
+        yield Mark(key_text(key), str(fingerprint), place)
 
 
 def _tells(columns: Collection[str], where: str, log: Log) -> bool:

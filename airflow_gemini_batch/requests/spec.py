@@ -1,10 +1,12 @@
-"""What a build makes (BuildPlan), which rows it leaves out (BadRows), and what it reports (BuildReport)."""
+"""What a build makes (BuildPlan), why a row is asked (RowKind), and what a build reports (BuildReport)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from functools import reduce
+from typing import Any, Literal, Self
 
 from airflow_gemini_batch.core.columns import (
     BOOKKEEPING,
@@ -19,6 +21,7 @@ from airflow_gemini_batch.core.fingerprints import model_key
 from airflow_gemini_batch.core.model_families import LARGEST_FILE, ModelFamily
 from airflow_gemini_batch.core.shown import listed, shown
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.templates import BadRow, RequestTemplate
 
 # Vertex AI adds or reads these itself.
@@ -64,6 +67,89 @@ class BadRows:
         return BadRows(self.count + count, named[:SHOWN_KEYS])
 
 
+class RowKind(StrEnum):
+    """Why a row that is neither bad nor answered has to be asked."""
+
+    NEW = "new"
+    FAILED_BEFORE = "failed before"
+    CHANGED_DATA = "changed data"
+    CHANGED_QUESTION = "changed question"
+    CHANGED = "changed, and not known whether data or question"
+
+
+CHANGED_QUESTION_KINDS = (RowKind.CHANGED_QUESTION, RowKind.CHANGED)
+"""The kinds that a choice about changed questions is for: such a row has an answer, and its data may be the same."""
+
+QuestionChange = Literal["all", "new_rows", "canary", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows there are, and what their requests hold.
+
+    :param characters: of the rendered texts, without what all requests share.
+    :param media: files that the requests refer to.
+    """
+
+    rows: int = 0
+    characters: int = 0
+    media: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.rows + other.rows, self.characters + other.characters, self.media + other.media
+        )
+
+
+KindCounts = Mapping[RowKind, RowCount]
+
+
+def changed_rows(kinds: KindCounts) -> int:
+    """Return the number of rows with a changed question."""
+    return sum(kinds[kind].rows for kind in CHANGED_QUESTION_KINDS if kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class RowOrder:
+    """Which of the rows with a changed question are asked first.
+
+    :param column: whose lowest values come first; ``None`` for the order of a digest of the key, which is a sample.
+    :param descending: the highest values first. NULL comes last in either case.
+    :param strata: column of a sample, each of whose values is in it: once, then in proportion.
+    """
+
+    column: str | None = None
+    descending: bool = False
+    strata: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``column``, ``column ASC`` or ``column DESC``; raises :class:`ValueError` for an empty text."""
+        column, _, direction = text.strip().rpartition(" ")
+        if direction.upper() not in ("ASC", "DESC") or not column:
+            column, direction = text.strip(), "ASC"
+        if not column:
+            raise ValueError("order_by is empty: give a column, as in 'published' or 'views DESC'")
+        return cls(column.strip(), direction.upper() == "DESC")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return tuple(name for name in (self.column, self.strata) if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The rows of a canary: some of those with a changed question, and golden rows, of which the right answer is known.
+
+    :param keys: of golden rows, as texts.
+    :param target: where its answers land; rows that have one there are not asked again.
+    """
+
+    keys: frozenset[str] = frozenset()
+    target: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
     """What to build.
@@ -78,6 +164,12 @@ class BuildPlan:
     :param ask_failed_again: in how many more runs a request is asked that has failed for good; ``None`` for all.
     :param shard_rows: most requests a job takes.
     :param shard_bytes: most bytes of one file.
+    :param on_question_change: what becomes of rows that have an answer to another question.
+    :param earlier: questions that rows of the target may answer, by their ids; those that are missing are not known.
+    :param limit: says how many of the rows with a changed question are asked in this run; ``None`` for all.
+    :param order: which of them first.
+    :param sample: ask these rows only.
+    :param writes: whether requests are written; otherwise the build says what it would ask, and no more.
     """
 
     model: str
@@ -92,6 +184,72 @@ class BuildPlan:
     ask_failed_again: int | None = 0
     shard_rows: int = 200_000
     shard_bytes: int = LARGEST_FILE
+    on_question_change: QuestionChange = "all"
+    earlier: Mapping[str, Question] = field(default_factory=dict)
+    limit: Callable[[KindCounts], int | None] | None = None
+    order: RowOrder = RowOrder()
+    sample: Sample | None = None
+    writes: bool = True
+
+    @property
+    def canary_targets(self) -> list[str]:
+        """Where the answers of a canary are."""
+        return [self.sample.target] if self.sample and self.sample.target else []
+
+    @property
+    def other_questions(self) -> dict[str, Question]:
+        """Those of ``earlier`` that are not what this build asks, and whose columns may be there."""
+        current = self.question.id
+        return {name: question for name, question in self.earlier.items() if name != current}
+
+    @property
+    def read_columns(self) -> tuple[str, ...]:
+        """The columns that are read of the rows, as far as they are there."""
+        others = [name for question in self.other_questions.values() for name in question.template.columns]
+        return tuple(dict.fromkeys((*self.key, *self.template.columns, *self.order.columns, *others)))
+
+    @property
+    def asked_kinds(self) -> tuple[RowKind, ...]:
+        """The kinds of rows that are asked, as far as :attr:`limit` allows."""
+        if self.sample:
+            return CHANGED_QUESTION_KINDS
+        kept = CHANGED_QUESTION_KINDS if self.on_question_change == "new_rows" else ()
+        return tuple(kind for kind in RowKind if kind not in kept)
+
+    def most_changed(self, kinds: KindCounts) -> int | None:
+        """Return how many rows with a changed question are asked; ``None`` for all.
+
+        Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` where a changed question is not wanted.
+        """
+        changed = {kind: kinds[kind].rows for kind in CHANGED_QUESTION_KINDS if kind in kinds}
+        if self.on_question_change == "fail" and any(changed.values()):
+            raise InvalidRequestError(
+                f"{sum(changed.values()):,} rows of {self.target} answer another question than this one, and "
+                "on_question_change='fail' does not ask them again. Take the change of prompt, model, schema or "
+                "configuration back, or choose 'all', 'new_rows' or 'canary'. Nothing was written."
+            )
+        return self.limit(kinds) if self.limit else None
+
+    def check_vectors(self, report: BuildReport) -> None:
+        """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for vectors that can't be compared.
+
+        Vectors of two models in one column are of no use together, so either all rows get new ones, or none.
+        """
+        kept = any(
+            report.every[kind].rows > report.kinds.get(kind, RowCount()).rows
+            for kind in CHANGED_QUESTION_KINDS
+            if kind in report.every
+        )
+        others = any("model" in changes for changes in report.changes.values())
+        if not self.family.embeds or self.sample or not kept or not report.requests:
+            return
+        if others or RowKind.CHANGED in report.every:
+            what = "are of another model" if others else "may be of another model"
+            raise InvalidRequestError(
+                f"the vectors that rows of {self.target} would keep {what}, and vectors of two models in one column "
+                "can't be compared. Ask all rows in one run (on_question_change='all', without max_rows_per_run and "
+                "max_cost_usd_per_run), or name another target for the new model. Nothing was submitted."
+            )
 
     @property
     def done_target(self) -> str | None:
@@ -105,13 +263,18 @@ class BuildPlan:
 
     @property
     def kept_failures(self) -> str | None:
-        """Where rows are listed whose requests have failed for good; ``None`` if these are asked all the same."""
-        return self.failures if self.incremental and self.ask_failed_again is not None else None
+        """Where rows are listed whose requests have failed; ``None`` if that does not matter."""
+        return self.failures if self.incremental else None
 
     @property
     def model_key(self) -> str:
         """What stands for the model in fingerprints."""
         return model_key(self.model, self.model_parameters)
+
+    @property
+    def question(self) -> Question:
+        """What each row is asked."""
+        return Question(self.model_key, self.template)
 
     def check_columns(self, present: Collection[str], *, where: str) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` unless the rows have what is read.
@@ -122,7 +285,11 @@ class BuildPlan:
         there = present if isinstance(present, Mapping) else frozenset(present)
         errors = [
             f"{use} names the column {column!r}, which {where} does not have"
-            for use, columns in (("key", self.key), ("the prompt or media", self.template.columns))
+            for use, columns in (
+                ("key", self.key),
+                ("the prompt or media", self.template.columns),
+                ("the order or the canary's stratify_by", self.order.columns),
+            )
             for column in columns
             if column not in there
         ]
@@ -176,6 +343,10 @@ class BuildReport:
     :param bad: rows left out because they can't become requests.
     :param prompt_characters: of all requests: their rendered texts, without what all of them share.
     :param media: number of files in all requests.
+    :param kinds: the rows that this build asks by why they are asked.
+    :param kept: rows that could be asked and are not in this run, since the user has chosen so.
+    :param every: all rows that could be asked, by kind.
+    :param changes: names of what has changed since each earlier question that rows answer, by its id.
     """
 
     sources: Sequence[str | Sequence[str]]
@@ -186,6 +357,57 @@ class BuildReport:
     bad: Mapping[BadRow, BadRows] = field(default_factory=dict)
     prompt_characters: int = 0
     media: int = 0
+    kinds: KindCounts = field(default_factory=dict)
+    kept: RowCount = RowCount()
+    every: KindCounts = field(default_factory=dict)
+    changes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        plan: BuildPlan,
+        kinds: KindCounts,
+        every: KindCounts,
+        *,
+        done: int,
+        failed_before: int,
+        bad: Mapping[BadRow, BadRows],
+        answers: Iterable[str],
+    ) -> Self:
+        """Return the report of rows that are counted, without sources.
+
+        :param kinds: the rows that are asked.
+        :param every: all rows that could be asked.
+        :param answers: ids of the other questions that rows answer.
+        """
+        asked, all_rows = (reduce(RowCount.__add__, one.values(), RowCount()) for one in (kinds, every))
+        kept = RowCount(
+            all_rows.rows - asked.rows, all_rows.characters - asked.characters, all_rows.media - asked.media
+        )
+        return cls(
+            sources=(),
+            rows=all_rows.rows + done + failed_before + sum(rows.count for rows in bad.values()),
+            requests=asked.rows,
+            done=done,
+            failed_before=failed_before,
+            bad=bad,
+            prompt_characters=asked.characters,
+            media=asked.media,
+            kinds={kind: count for kind, count in kinds.items() if count.rows},
+            kept=kept,
+            every=every,
+            changes={name: plan.question.changes_from(plan.earlier[name]) for name in sorted({*answers})},
+        )
+
+    @property
+    def asked(self) -> RowCount:
+        """The rows that are asked."""
+        return RowCount(self.requests, self.prompt_characters, self.media)
+
+    @property
+    def changed(self) -> int:
+        """All rows with a changed question, asked or not."""
+        return changed_rows(self.every)
 
     @property
     def dropped(self) -> int:
@@ -201,10 +423,17 @@ class BuildReport:
             "done": self.done,
             "failed_before": self.failed_before,
             "dropped": {reason.name.lower(): rows.count for reason, rows in self.bad.items() if rows.count},
+            "kinds": {kind.name.lower(): count.rows for kind, count in self.kinds.items()},
+            "kept": self.kept.rows,
+            "changes": {name: list(changes) for name, changes in self.changes.items()},
         }
 
     def __str__(self) -> str:
         parts = [f"{self.rows} rows: {self.requests} to ask"]
+        if self.kinds.keys() - {RowKind.NEW}:
+            parts[0] += f" ({', '.join(f'{count.rows} {kind}' for kind, count in self.kinds.items())})"
+        if self.kept.rows:
+            parts.append(f"{self.kept.rows} not asked in this run, most with an answer to another question")
         if self.done:
             parts.append(f"{self.done} done already")
         if self.failed_before:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_gemini_batch.core.defaults import DEFAULT_MAX_FAILED_FRACTION
+from airflow_gemini_batch.core.settings import check_fraction
 from airflow_gemini_batch.exceptions import InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.sensors.base import ReadinessSensor
 
@@ -42,6 +43,8 @@ class OutputSensor(ReadinessSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        with as_invalid_request():
+            check_fraction(max_failed_fraction)
         self.expected_rows = expected_rows
         self.max_failed_fraction = max_failed_fraction
         self.job_name = job_name
@@ -49,10 +52,6 @@ class OutputSensor(ReadinessSensor):
     def _probe(self, output: str) -> OutputProbe:
         from airflow_gemini_batch.triggers.probes import OutputProbe
 
-        if not 0 <= self.max_failed_fraction <= 1:
-            raise InvalidRequestError(
-                f"max_failed_fraction: expected a number from 0 to 1, got {self.max_failed_fraction!r}"
-            )
         if self.expected_rows is None and not self.job_name:
             raise InvalidRequestError(
                 f"{self.task_id}: give expected_rows or job_name. Without either, incomplete output cannot be "

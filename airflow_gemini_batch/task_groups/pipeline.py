@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
-from airflow.providers.common.compat.sdk import TaskGroup
+from airflow.providers.common.compat.sdk import TaskGroup, XComArg
 
+from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.operators.base import CONNECTION_PARAMETERS
 from airflow_gemini_batch.version_compat import WHEN_ONE_HAS_SUCCEEDED
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import DAG, XComArg
+    from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
+    from airflow_gemini_batch.canary.settings import Canary
+    from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.operators.build import BuildRequestsOperator
     from airflow_gemini_batch.operators.land import LandResultsOperator
     from airflow_gemini_batch.operators.preflight import PreflightOperator
     from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
     from airflow_gemini_batch.requests.sources import Path, PythonRows
+    from airflow_gemini_batch.requests.spec import QuestionChange
 
 Source: TypeAlias = "Path | Sequence[Path] | PythonRows | Callable[[], PythonRows] | XComArg"
 """A ``bq://`` table, a query, files, rows, a function that returns rows, or the result of a task before."""
@@ -92,6 +97,39 @@ class PipelineOptions(TaskGroupOptions, total=False):
     unpriced: Literal["refuse", "allow"]
     """What ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default) or ``allow`` it."""
 
+    on_question_change: QuestionChange
+    """What becomes of rows that have an answer, when prompt, model, schema or configuration have changed: ``all`` are
+    asked again (the default); with ``new_rows`` they keep their answer, and only new rows and changed data are asked;
+    with ``canary`` they are asked once a canary has passed (the default with ``canary=``); ``fail`` ends the run before
+    anything is written."""
+
+    canary: Canary | None
+    """Ask some rows a changed question first, compare the answers with those that are there, and let thresholds or a
+    person decide about the other rows: see :class:`airflow_gemini_batch.canary.settings.Canary`."""
+
+    max_rows_per_run: int | None
+    """Most rows of one run, as far as rows with a changed question are concerned: new rows and changed data are all
+    asked, and what remains is for the others, which keep their answer until it is their turn."""
+
+    max_cost_usd_per_run: float | str | None
+    """Likewise the most US dollars of one run, by the upper end of the estimate."""
+
+    order_by: str | None
+    """Which rows with a changed question come first: ``column``, or ``column DESC``."""
+
+    keep_previous: timedelta | None
+    """How long the answers to the question before are kept, so that ``gemini-batch rollback`` brings them back: a copy
+    of the target as it was before the first new answer landed. By default there is none."""
+
+    ledger: bool | str
+    """Keep a record of each run, with what was asked, rows, tokens and cost: in ``<target>__runs`` (the default), or
+    where this says: a ``bq://`` table or a folder, for one ledger of several targets. ``False`` keeps none; then a
+    build does not know whether data or question of a row has changed."""
+
+    budgets: Sequence[Budget]
+    """Most US dollars of a day or a month, over all runs of the ledger, checked before anything is submitted: see
+    :class:`airflow_gemini_batch.ledger.budgets.Budget`."""
+
     max_row_retries: int
     """Number of follow-up jobs for the rows that failed temporarily. 1 by default."""
 
@@ -150,6 +188,10 @@ class PipelineTaskGroup(TaskGroup):
     the others are landed, and ``land_results`` fails. When nothing can land, it is ``upstream_failed`` (before Airflow
     3.1 it fails, with a message that says so).
 
+    With a canary there are tasks before these: ``build_canary``, ``submit_canary`` and ``land_canary`` ask some rows a
+    changed question, ``judge_canary`` compares the answers, ``approve_canary`` lets a person decide when that is
+    wanted, and ``take_canary`` takes the answers into the target. Without a changed question they do nothing.
+
     :param build_arguments: arguments of the build and the preflight task that only this kind of pipeline has.
     :param submit_arguments: likewise for the submit task.
     :param land_arguments: likewise for the land task.
@@ -180,6 +222,14 @@ class PipelineTaskGroup(TaskGroup):
             return {name: remaining.pop(name) for name in names if name in remaining}
 
         connection, failed_target = take(*CONNECTION_PARAMETERS), take("failed_target")
+        canary, keep_previous = remaining.pop("canary", None), take("keep_previous")
+        ledger = remaining.pop("ledger", True)
+        if canary is not None:
+            remaining.setdefault("on_question_change", "canary")
+        elif remaining.get("on_question_change") == "canary":
+            raise InvalidRequestError(
+                f"task group {group_id!r}: on_question_change='canary' needs to know which rows: give canary=Canary(…)"
+            )
         account_and_key = take("kms_key_name", "service_account")
         building = {
             "source": source,
@@ -196,7 +246,14 @@ class PipelineTaskGroup(TaskGroup):
                 "max_cost_usd",
                 "unpriced",
                 "shard_rows",
+                "on_question_change",
+                "max_rows_per_run",
+                "max_cost_usd_per_run",
+                "order_by",
+                "budgets",
             ),
+            "ledger": ledger,
+            "labels": remaining.get("labels"),
             **failed_target,
             **build_arguments,
             **connection,
@@ -223,6 +280,8 @@ class PipelineTaskGroup(TaskGroup):
             "key": key,
             "target": target,
             **take("bookkeeping", "max_failed_fraction", "outlets"),
+            **keep_previous,
+            "ledger": ledger,
             **land_arguments,
             **connection,
         }
@@ -240,16 +299,23 @@ class PipelineTaskGroup(TaskGroup):
                 f"task group {group_id!r}: incremental runs need bookkeeping=True to find the rows that are done. "
                 "Keep it, or set incremental=False to ask, and pay, for all rows in each run."
             )
+        # Airflow makes the submit tasks when the build task has ended.
+        self.submit_operator.check_settings(**submitting)
         with self:
             build = self.build_operator(task_id="build_requests", **building)
-            submit = self.submit_operator.partial(task_id="submit", **submitting).expand(
-                requests=build.output
-            )
+            submit = self.submit_operator.partial(
+                task_id="submit", question=XComArg(build, "question"), **submitting
+            ).expand(requests=build.output)
+            first: BaseOperator = build
+            if canary is not None:
+                first, last = self._add_canary(canary, building, submitting, landing)
+                last >> build
             land = self.land_operator(
                 task_id="land_results",
                 manifest=cast("Any", submit.output),
                 # When one job fails for good, the answers of the others are landed all the same.
                 requests=cast("Any", build.output),
+                run=cast("Any", XComArg(build, "run")),
                 trigger_rule=WHEN_ONE_HAS_SUCCEEDED,
                 **landing,
                 **failed_target,
@@ -259,6 +325,87 @@ class PipelineTaskGroup(TaskGroup):
             land.upstream_task_ids.remove(build.task_id)
             if preflight:
                 check = self.preflight_operator(task_id="preflight", **building, **account_and_key)
-                check >> build
+                check >> first
         self.output = land.output
         """Where the results are: see :class:`~airflow_gemini_batch.operators.land.LandResultsOperator`."""
+
+    def _add_canary(
+        self,
+        canary: Canary,
+        building: Mapping[str, Any],
+        submitting: Mapping[str, Any],
+        landing: Mapping[str, Any],
+    ) -> tuple[BaseOperator, BaseOperator]:
+        """Add the tasks of a canary and return the first and the last one."""
+        from airflow_gemini_batch.canary.settings import canary_target_of
+        from airflow_gemini_batch.ledger.addresses import ledger_address
+        from airflow_gemini_batch.operators.canary import JudgeCanaryOperator, approve_task
+        from airflow_gemini_batch.operators.canary_rows import LandCanaryOperator
+
+        connection = {name: building[name] for name in CONNECTION_PARAMETERS if name in building}
+        target, key = str(building["target"]), building["key"]
+        if target.startswith("{{"):
+            raise InvalidRequestError(
+                f"target {target}: with a canary it has to begin with what it is, such as bq:// or gs://, and not with "
+                "a template, since the tables beside it are named after it"
+            )
+        landed = canary_target_of(target)
+        ledger = ledger_address(target) if building["ledger"] is True else building["ledger"]
+        not_of_a_canary = ("max_rows_per_run", "max_cost_usd_per_run", "order_by", "max_cost_usd")
+        build = self.build_operator(
+            task_id="build_canary",
+            canary=canary,
+            **{name: value for name, value in building.items() if name not in not_of_a_canary},
+        )
+        question = cast("Any", XComArg(build, "question"))
+        submit = self.submit_operator.partial(
+            task_id="submit_canary", question=question, **{**submitting, "target": landed}
+        ).expand(requests=build.output)
+        without = ("ledger", "keep_previous", "bookkeeping", "max_failed_fraction", "outlets")
+        land = self.land_operator(
+            task_id="land_canary",
+            manifest=cast("Any", submit.output),
+            run=cast("Any", XComArg(build, "run")),
+            # The gate judges the answers; they are of no use for others yet.
+            max_failed_fraction=1.0,
+            outlets=[],
+            ledger=ledger,
+            **{**{name: value for name, value in landing.items() if name not in without}, "target": landed},
+        )
+        shown = ("response_schema", "text_column", "vector_column")
+        judge = JudgeCanaryOperator(
+            task_id="judge_canary",
+            canary=canary,
+            question=question,
+            rest_rows=cast("Any", XComArg(build, "rest_rows")),
+            key=key,
+            target=target,
+            canary_target=landed,
+            report_folder=_report_folder(building.get("requests"), target),
+            **{name: landing[name] for name in shown if name in landing},
+            **connection,
+        )
+        gate: BaseOperator = judge if canary.approve == "thresholds" else approve_task(judge)
+        taken = LandCanaryOperator(
+            task_id="take_canary",
+            question=question,
+            key=key,
+            target=target,
+            canary_target=landed,
+            failed_target=building.get("failed_target"),
+            keep_previous=landing.get("keep_previous"),
+            **{name: landing[name] for name in shown if name in landing},
+            **connection,
+        )
+        land >> judge
+        if gate is not judge:
+            judge >> gate
+        gate >> taken
+        return build, taken
+
+
+def _report_folder(requests: str | None, target: str) -> str | None:
+    """Return the folder for the page with the comparison; ``None`` where all is in tables."""
+    if requests and not requests.startswith("bq://"):
+        return requests
+    return None if target.startswith("bq://") else f"{target.rpartition('/')[0] or '.'}/requests"

@@ -12,7 +12,8 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_POLL_INTERVAL
-from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError
+from airflow_gemini_batch.core.settings import check_seconds
+from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.hooks.mixin import ShownTexts
 from airflow_gemini_batch.version_compat import HAS_ASSET_WATCHERS, BaseEventTrigger
 
@@ -169,7 +170,5 @@ def _check(labels: object, poll_interval: object, look_back: object) -> None:
         ("poll_interval", poll_interval, 86400.0),
         ("look_back", look_back, _LONGEST_LOOK_BACK),
     ):
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= longest:
-            raise InvalidRequestError(
-                f"{name}: expected a number of seconds above 0 and up to {longest:.0f}, got {seconds!r}"
-            )
+        with as_invalid_request():
+            check_seconds(name, seconds, longest)

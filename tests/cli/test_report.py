@@ -79,7 +79,7 @@ def test_each_state_is_counted_as_an_end(state, end):
 )
 def test_jobs_are_counted_by_day_or_week(days, ages, bars, counts):
     found = history(*(past(age=age) for age in ages), days=days)
-    assert len(found.days) == bars
+    assert len(found.bars.days) == bars
     assert found.by_day(lambda _one: 1.0) == counts
 
 

@@ -132,7 +132,6 @@ def test_what_is_no_prompt_costs_nothing(gemini_batch_stack, bucket, folder, fun
         ({"folder": ""}, "requests is missing"),
         ({"model": ""}, "model is missing"),
         ({"response_schema": {"a": object()}}, "response_schema"),
-        ({"max_failed_fraction": 2}, "max_failed_fraction: expected a number from 0 to 1"),
     ],
 )
 def test_parameters_that_can_t_be_are_told(gemini_batch_stack, folder, arguments, message):

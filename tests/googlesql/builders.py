@@ -9,12 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.cloud.bigquery import SchemaField, Table
 
+from airflow_gemini_batch.canary.rows import (
+    answers_statement,
+    canary_failures_statement,
+    earlier_answers_statement,
+    golden_statement,
+)
 from airflow_gemini_batch.core.addresses import BigQueryAddress, GcsAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, QUESTION_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT, TEXT_EMBEDDING
 from airflow_gemini_batch.core.response_schema import answer_columns
 from airflow_gemini_batch.costs.earlier import earlier_usage_query
@@ -30,11 +37,19 @@ from airflow_gemini_batch.landing.bigquery.embedding_sql import (
 )
 from airflow_gemini_batch.landing.bigquery.inputs import AnswerTable, RequestTable
 from airflow_gemini_batch.landing.bigquery.merge_sql import Bounds, Merge, count_statement
+from airflow_gemini_batch.landing.bigquery.previous_sql import (
+    Restoring,
+    clone_statement,
+    previous_rows_statement,
+)
 from airflow_gemini_batch.landing.bigquery.staging_sql import staging_statement, unfit_keys_statement
 from airflow_gemini_batch.landing.bigquery.targets import prepare_statement
 from airflow_gemini_batch.landing.failed_rows import failed_rows_statement
 from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staging_columns, target_columns
 from airflow_gemini_batch.landing.summary import latest_failures_query
+from airflow_gemini_batch.ledger.record import RunRecord
+from airflow_gemini_batch.ledger.table import COLUMNS as LEDGER_COLUMNS
+from airflow_gemini_batch.ledger.table import put_statement, records_statement
 from airflow_gemini_batch.outputs.embeddings import embedding_columns
 from airflow_gemini_batch.outputs.matching_sql import TableMatch
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
@@ -373,6 +388,48 @@ def _merge(statement: Callable[[Merge], Statement]) -> Callable[[Shape], Iterato
     return cases
 
 
+def _clone(shape: Shape) -> Iterator[Case]:
+    statement = clone_statement(shape.target, _copy_of(shape), timedelta(days=30))
+    yield _case(statement, {shape.target: shape.landed_columns})
+
+
+def _copy_of(shape: Shape) -> BigQueryAddress:
+    return shape.target.with_table(f"{shape.target.table}__before_1a2b3c4d")
+
+
+def _previous_rows(shape: Shape) -> Iterator[Case]:
+    for has_question in {False, not shape.plain}:
+        statement = previous_rows_statement(shape.target, "1a2b3c4d00000000", has_question=has_question)
+        yield _case(statement, {shape.target: shape.landed_columns})
+
+
+def _restoring(statement: Callable[[Restoring], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        columns = shape.landed_columns
+        if QUESTION_COLUMN not in columns:
+            return
+        former = {**shape.others, **shape.key}
+        for undo, removes, copied in (
+            (False, False, former),
+            (False, True, columns),
+            (True, False, columns),
+        ):
+            restoring = Restoring(
+                shape.target,
+                _copy_of(shape),
+                tuple(shape.key),
+                columns,
+                frozenset(copied),
+                "1a2b3c4d",
+                datetime.fromisoformat(TIME),
+                undo,
+                removes,
+            )
+            yield _case(statement(restoring), {shape.target: columns, _copy_of(shape): copied})
+
+    return cases
+
+
 def _prepare(shape: Shape) -> Iterator[Case]:
     for address, columns in (
         (shape.target, target_columns(shape.landing, shape.key)),
@@ -392,6 +449,44 @@ def _failed_rows(shape: Shape) -> Iterator[Case]:
 
 def _latest_failures(shape: Shape) -> Iterator[Case]:
     yield _case(latest_failures_query(str(shape.failed)), {shape.failed: shape.failed_columns})
+
+
+def _canary_answers(shape: Shape) -> Iterator[Case]:
+    columns = {**shape.landed_columns, QUESTION_COLUMN: "STRING"}
+    statement = answers_statement(shape.target, _types(columns), tuple(shape.key), _answers(shape), "it's 1")
+    yield _case(statement, {shape.target: columns})
+
+
+def _earlier_answers(shape: Shape) -> Iterator[Case]:
+    canary = shape.target.with_table(f"{shape.target.table}__canary")
+    asked = {**shape.landed_columns, QUESTION_COLUMN: "STRING"}
+    without = {name: kind for name, kind in asked.items() if name != QUESTION_COLUMN}
+    for columns in (asked, without):
+        statement = earlier_answers_statement(
+            shape.target, _types(columns), tuple(shape.key), _answers(shape), "1", canary, _types(asked)
+        )
+        yield _case(statement, {shape.target: columns, canary: asked})
+
+
+def _canary_failures(shape: Shape) -> Iterator[Case]:
+    for more in ({}, {QUESTION_COLUMN: "STRING"}):
+        columns = {**shape.failed_columns, **more}
+        statement = canary_failures_statement(shape.failed, _types(columns), tuple(shape.key), "1")
+        yield _case(statement, {shape.failed: columns})
+
+
+def _golden(shape: Shape) -> Iterator[Case]:
+    columns = {**shape.others, **target_columns(shape.landing, shape.key)}
+    statement = golden_statement(shape.source, _types(columns), tuple(shape.key), _answers(shape))
+    yield _case(statement, {shape.source: columns})
+
+
+def _types(columns: Columns) -> dict[str, str]:
+    return {name: kind.partition("<")[0] for name, kind in columns.items()}
+
+
+def _answers(shape: Shape) -> list[str]:
+    return [column.name for column in shape.landing.columns]
 
 
 def _failed_answers(shape: Shape) -> Iterator[Case]:
@@ -447,6 +542,15 @@ def own_columns(shape: Shape) -> set[str]:
     }
 
 
+def _ledger(statement: Callable[[BigQueryAddress], Statement]) -> Callable[[Shape], Iterator[Case]]:
+    def cases(shape: Shape) -> Iterator[Case]:
+        yield _case(statement(shape.target), {shape.target: LEDGER_COLUMNS})
+
+    return cases
+
+
+_RUN = RunRecord("1", "dag", "run", "bq://p.d.t", "model", datetime.fromisoformat(TIME))
+
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "sorting_statements": _sorting,
     "build_statement": _build,
@@ -470,9 +574,19 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "Merge.checking_statement": _merge(
         lambda merge: merge.checking_statement(merge.bounds.column if merge.bounds else None)
     ),
+    "clone_statement": _clone,
+    "previous_rows_statement": _previous_rows,
+    "Restoring.restored_rows_statement": _restoring(Restoring.restored_rows_statement),
+    "Restoring.restore_statement": _restoring(Restoring.restore_statement),
     "prepare_statement": _prepare,
+    "put_statement": _ledger(lambda table: put_statement(table, _RUN)),
+    "records_statement": _ledger(lambda table: records_statement(table, _RUN.started, "1")),
     "failed_rows_statement": _failed_rows,
     "latest_failures_query": _latest_failures,
+    "answers_statement": _canary_answers,
+    "earlier_answers_statement": _earlier_answers,
+    "canary_failures_statement": _canary_failures,
+    "golden_statement": _golden,
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,
     "usage_statement": _usage,

@@ -69,9 +69,10 @@ class Evaluator:
         dataset.location = LOCATION
         return dataset
 
-    def create_table(self, table: Table, **_: Any) -> None:
+    def create_table(self, table: Table, **_: Any) -> Table:
         columns = {one.name: type_proto(type_of(one)) for one in table.schema}
         self._tables.setdefault(_dotted(table), Relation(columns))
+        return self.get_table(table)
 
     def get_table(self, table: Table | str, **_: Any) -> Table:
         relation = self._relation(table)

@@ -27,6 +27,12 @@ tests/landing/test_schema_check_sql.py::test_sql_reads_the_value_of_a_column
 tests/landing/test_schema_check_sql.py::test_sql_reads_an_answer_without_fields
 tests/landing/test_times_failed.py::test_each_run_that_fails_for_good_counts_once[tables]
 tests/landing/test_which_answer_counts.py
+tests/ledger/test_ledgers.py::test_records_come_back_as_they_were[table]
+tests/ledger/test_ledgers.py::test_records_since[table-all]
+tests/ledger/test_ledgers.py::test_records_since[table-at-that-moment]
+tests/ledger/test_ledgers.py::test_records_since[table-ended-since]
+tests/ledger/test_ledgers.py::test_records_since[table-none]
+tests/ledger/test_ledgers.py::test_same_run_is_one_record[table]
 tests/outputs/test_row_shapes.py::test_sql_sorts_the_rows
 tests/outputs/test_table_follow_ups.py
 tests/outputs/test_tables.py::test_tally_of_no_table_is_none_and_of_an_empty_one_is_zero

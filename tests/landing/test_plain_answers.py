@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,8 +16,8 @@ from airflow_gemini_batch.landing.schema_check_sql import (
     value_expression,
 )
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
-from airflow_gemini_batch.sql.engine import connect
 from tests.landing.schema_cases import CASES, Case
+from tests.support.databases import shared_database
 
 FIELDS: dict[str, dict[str, Any]] = {
     "genre": {"type": "string"},
@@ -69,7 +68,7 @@ VALUES = [
 Values = tuple[Any, ...]
 
 
-def read(folder: Path, schema: Any, texts: Sequence[str]) -> list[tuple[Values | None, Values | None]]:
+def read(schema: Any, texts: Sequence[str]) -> list[tuple[Values | None, Values | None]]:
     """Return the values of answers as far as they are plain, and by the general rules; ``None`` if they do not fit."""
     columns = answer_columns(schema)
     plain = f"SELECT *, {plain_value(schema, columns, 'text')} AS plain FROM answers"
@@ -80,8 +79,8 @@ def read(folder: Path, schema: Any, texts: Sequence[str]) -> list[tuple[Values |
         *(plain_column(column, "plain") for column in columns),
         *(value_expression(column, "answer", DUCKDB) for column in columns),
     ]
-    with connect(folder) as database:
-        database.execute("CREATE TABLE answers (number INTEGER, text VARCHAR)")
+    with shared_database() as database:
+        database.execute("CREATE TEMP TABLE answers (number INTEGER, text VARCHAR)")
         database.executemany("INSERT INTO answers VALUES (?, ?)", list(enumerate(texts)))
         rows = database.execute(f"SELECT {', '.join(items)} FROM ({parsed}) ORDER BY number").fetchall()
     count = len(columns)
@@ -90,12 +89,12 @@ def read(folder: Path, schema: Any, texts: Sequence[str]) -> list[tuple[Values |
 
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("field", FIELDS)
-def test_plain_answer_fits_and_has_the_same_values(tmp_path: Path, field: str, required: bool) -> None:
+def test_plain_answer_fits_and_has_the_same_values(field: str, required: bool) -> None:
     schema = response_schema_of(
         {"type": "object", "properties": {field: FIELDS[field]}, "required": [field] if required else []}
     )
     texts = ["{}", *(f'{{"{field}": {value}}}' for value in VALUES)]
-    found = read(tmp_path, schema, texts)
+    found = read(schema, texts)
     for text, (plain, checked) in zip(texts, found, strict=True):
         assert plain in (None, checked), text
     # Most of what fits is plain.
@@ -104,13 +103,13 @@ def test_plain_answer_fits_and_has_the_same_values(tmp_path: Path, field: str, r
     )
 
 
-def test_answer_to_any_schema_has_the_same_values(tmp_path: Path) -> None:
+def test_answer_to_any_schema_has_the_same_values() -> None:
     by_schema: dict[str, list[Case]] = {}
     for case in CASES:
         if all(name.isidentifier() for name in case.schema.get("properties", ())):  # others land in no column
             by_schema.setdefault(repr(case.schema), []).append(case)
     for cases in by_schema.values():
-        found = read(tmp_path, cases[0].schema, [case.text for case in cases])
+        found = read(cases[0].schema, [case.text for case in cases])
         for case, (plain, checked) in zip(cases, found, strict=True):
             assert plain in (None, checked), case.name
             assert (checked is None) is bool(case.message), case.name
@@ -132,12 +131,12 @@ def test_answer_to_any_schema_has_the_same_values(tmp_path: Path) -> None:
         '```json\n{"genre": "a"}\n```',
     ],
 )
-def test_what_is_not_such_an_object_alone_is_not_plain(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path, response_schema_of({"genre": str}), [text])[0][0] is None
+def test_what_is_not_such_an_object_alone_is_not_plain(text: str) -> None:
+    assert read(response_schema_of({"genre": str}), [text])[0][0] is None
 
 
-def test_values_come_in_the_order_of_the_columns(tmp_path: Path) -> None:
+def test_values_come_in_the_order_of_the_columns() -> None:
     schema = response_schema_of({"type": "object", "properties": FIELDS})
     values = {"genre": "novel", "class": "b", "pages": 7, "scores": [0.5, 1]}
-    ((plain, _),) = read(tmp_path, schema, [orjson.dumps(values).decode()])
+    ((plain, _),) = read(schema, [orjson.dumps(values).decode()])
     assert plain == ("novel", "b", 7, None, None, None, None, [0.5, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,27 +12,47 @@ import pytest
 from airflow_gemini_batch.core.response_schema import response_schema_of
 from airflow_gemini_batch.landing.schema_check_sql import mismatch_expression, parsed_answer
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
-from airflow_gemini_batch.sql.engine import connect
+from tests.support.cases import at_once, parameters_of
+from tests.support.databases import shared_database
 
 Judge = Callable[..., tuple[Any, str | None]]
 
+# What takes time is judged alone.
+LONG = 100_000
 ANYTHING: dict[str, Any] = {"type": "OBJECT", "properties": {}}
 
 
-@pytest.fixture
-def judge(tmp_path) -> Judge:
-    """Return the value of an answer, and why it does not fit a schema."""
+def judge_all(texts: Sequence[str], schema: Any = None) -> list[tuple[Any, str | None]]:
+    """Return the value of each answer, and why it does not fit a schema."""
+    translated = response_schema_of(schema) or ANYTHING
+    message = mismatch_expression(translated, "text", "answer", Literals(), DUCKDB)
+    with shared_database() as database:
+        rows = database.execute(
+            f"SELECT answer::VARCHAR, {message} FROM (SELECT *, {parsed_answer('text', DUCKDB)} AS answer "
+            "FROM (SELECT UNNEST($1::VARCHAR[]) AS text, UNNEST(range(len($1::VARCHAR[]))) AS number)) ORDER BY number",
+            [list(texts)],
+        ).fetchall()
+    return [(None if value is None else json.loads(value), mismatch) for value, mismatch in rows]
+
+
+@pytest.fixture(scope="module")
+def judge(request: pytest.FixtureRequest) -> Judge:
+    """Return the value of an answer, and why it does not fit a schema; those of a kind are judged together."""
+    cases = list(parameters_of(request))
+    alone = at_once(judge_all, (one["text"] for one in cases if "text" in one and len(one["text"]) < LONG))
+    books = at_once(
+        lambda texts: judge_all(texts, BOOK),
+        (
+            json.dumps({**GOOD, **one["more"]} if "more" in one else one["value"])
+            for one in cases
+            if "fault" in one or "more" in one
+        ),
+    )
 
     def judge(text: str, schema: Any = None) -> tuple[Any, str | None]:
-        translated = response_schema_of(schema) or ANYTHING
-        message = mismatch_expression(translated, "text", "answer", Literals(), DUCKDB)
-        with connect(tmp_path) as database:
-            ((value, mismatch),) = database.execute(
-                f"SELECT answer::VARCHAR, {message} FROM (SELECT text, {parsed_answer('text', DUCKDB)} AS answer "
-                "FROM (SELECT ?::VARCHAR AS text))",
-                [text],
-            ).fetchall()
-        return None if value is None else json.loads(value), mismatch
+        if schema is None:
+            return alone(text)
+        return books(text) if schema is BOOK else judge_all([text], schema)[0]
 
     return judge
 

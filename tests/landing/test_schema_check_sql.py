@@ -16,8 +16,8 @@ from airflow_gemini_batch.landing.schema_check_sql import (
     value_expression,
 )
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
-from airflow_gemini_batch.sql.engine import connect
 from tests.landing.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
+from tests.support.databases import shared_database
 from tests.support.tables import bigquery_client
 
 
@@ -64,11 +64,11 @@ def test_sql_says_why_an_answer_does_not_fit(query, groups):
 
 
 @pytest.mark.parametrize("cases", _by_schema(), ids=lambda cases: f"{cases[0].name}-and-on")
-def test_duckdb_says_why_an_answer_does_not_fit(tmp_path, cases):
+def test_duckdb_says_why_an_answer_does_not_fit(cases):
     message = mismatch_expression(cases[0].schema, "text", "answer", Literals(), DUCKDB)
     parsed = parsed_answer("text", DUCKDB)
     texts = ", ".join(f"({Literals().bind(case.name)}, {Literals().bind(case.text)})" for case in cases)
-    rows = connect(tmp_path).execute(f"""SELECT name, {message}
+    rows = shared_database().execute(f"""SELECT name, {message}
 FROM (SELECT name, text, {parsed} AS answer FROM (VALUES {texts}) AS answers (name, text))""")
     assert dict(rows.fetchall()) == {case.name: case.message for case in cases}
 

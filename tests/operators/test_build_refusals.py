@@ -53,22 +53,6 @@ def test_what_the_user_can_mend_is_said_without_retries(bucket, arguments, messa
         built(**settings)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"on_bad_rows": "ignore"}, "on_bad_rows has to be 'fail' or 'drop', got 'ignore'"),
-        ({"on_empty": "fail"}, "on_empty has to be 'skip' or 'succeed', got 'fail'"),
-        ({"shard_rows": 0}, "shard_rows has to be 1 or more, got 0"),
-        ({"shard_rows": "40"}, "shard_rows has to be 1 or more, got '40'"),
-    ],
-)
-def test_wrong_constant_is_refused_when_the_dag_is_read(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        BuildGeminiRequestsOperator(
-            task_id="build", source=ROWS, key="isbn", prompt="x", model=MODEL, **arguments
-        )
-
-
 def test_nothing_is_written_for_a_column_that_is_not_there(gemini_batch_stack, bucket):
     dataset = make_dataset(gemini_batch_stack)
     books = fill(gemini_batch_stack, f"{dataset}.books", BOOKS, ROWS)

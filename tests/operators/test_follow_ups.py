@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 from google.api_core.exceptions import ServiceUnavailable
 
 from airflow_gemini_batch import SubmitGeminiBatchOperator
@@ -138,9 +138,3 @@ def test_killed_worker_cancels_the_follow_up_that_it_waits_for(
     asked = {"airflow_run": label_value(ti.run_id), "gemini_batch_round": "1"}
     (follow_up,) = make_client(vertex).list(JobQuery(labels=asked))
     done(vertex, str(follow_up.name), JobState.CANCELLED)
-
-
-@pytest.mark.parametrize("retries", [-1, 1.5, "1", None])
-def test_number_of_follow_ups_has_to_be_one(source, retries):
-    with pytest.raises(AirflowFailException, match="max_row_retries: expected 0 or more"):
-        run_task(describe(source, max_row_retries=retries))

@@ -220,7 +220,6 @@ MANIFEST: dict[str, Any] = {
         pytest.param({"target": "landed.csv"}, "landed.csv", id="kind of file"),
         pytest.param({"target": "s3://shop/landed.parquet"}, "s3://", id="scheme"),
         pytest.param({"target": "bq://project-1.books"}, "is a dataset", id="dataset"),
-        pytest.param({"max_failed_fraction": 2}, "max_failed_fraction has to be 0 to 1", id="fraction"),
         pytest.param({"response_schema": {"batch_job": str}}, "two columns 'batch_job'", id="column twice"),
         pytest.param({"response_schema": {"a b": str}}, "'a b' can't be a column", id="column name"),
     ],

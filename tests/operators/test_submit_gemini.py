@@ -185,8 +185,6 @@ def test_labels_and_names_the_job(gemini_batch_stack, make_task, source):
         ({"model": ""}, "model is missing"),
         ({"labels": {"Team": "x"}}, "label key 'Team' is not valid"),
         ({"labels": {"airflow_dag": "x"}}, "is set by the operator"),
-        ({"max_failed_fraction": 5}, "max_failed_fraction: expected a number from 0 to 1"),
-        ({"poll_interval": 0}, "poll_interval: expected a number of seconds above 0"),
         ({"force_rerun": "perhaps"}, "force_rerun: expected True or False"),
     ],
 )

@@ -98,7 +98,7 @@ def test_opentelemetry(stats, opentelemetry, embeds, operation):
     assert (span.name, span.end_time - span.start_time) == (f"{operation} {MODEL}", 70 * 60 * 10**9)
     assert dict(span.attributes) == {
         **request,
-        "gen_ai.response.model": ("gemini-3.8-flash-001",),
+        "gen_ai.response.model": "gemini-3.8-flash-001",
         "gemini_batch.job": "first",
         "gemini_batch.follow_up": 0,
         "gemini_batch.rows.ok": 3,

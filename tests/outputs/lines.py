@@ -14,12 +14,13 @@ from airflow_gemini_batch.core.model_families import MOST_TOKENS, ModelFamily
 from airflow_gemini_batch.gcp.pieces import pieces
 from airflow_gemini_batch.outputs.classify import Outcome, Tally
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
-from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm, database_of_lines
+from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, matched
 from airflow_gemini_batch.outputs.usage import UsageByModel
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
 from airflow_gemini_batch.outputs.vectors_sql import checked_vectors, fitted_numbers, is_shortened
 from airflow_gemini_batch.sql.dialect import DUCKDB
+from tests.support.databases import shared_database
 
 
 class Sorted(NamedTuple):
@@ -53,7 +54,7 @@ def match_rows(
     def request(text: str) -> dict[str, Any]:
         return {"request": {"contents": [{"parts": [{"text": text}]}]}}
 
-    with database_of_lines(folder) as database:
+    with shared_database() as database:
         answers, requests = CountedLines(database, folder), RequestLines(database, by_key=False)
         _add(folder, answers, [{**request(text), **row} for text, row in came])
         _add(folder, requests, map(request, asked))
@@ -65,7 +66,7 @@ def match_rows(
 
 def count_tokens(folder: Path, rows: Iterable[Mapping[str, Any]]) -> UsageByModel:
     """Return the tokens of rows of one family of models."""
-    with database_of_lines(folder) as database:
+    with shared_database() as database:
         answers = CountedLines(database, folder)
         _add(folder, answers, rows)
         return answers.usage()
@@ -123,7 +124,7 @@ def read_vectors(
 
 
 def _read(folder: Path, lines: Iterable[bytes], query: str, form: LineForm) -> Read:
-    with database_of_lines(folder) as database:
+    with shared_database() as database:
         answers = AnswerLines(database, folder, query, form)
         for piece in pieces([io.BytesIO(b"\n".join(lines))], folder, form.is_odd, form.piece_size):
             answers.add(piece)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from tests.outputs.lines import Sorted, sort_rows
+from tests.support.cases import at_once, parameters_of
 
 GOOD: dict[str, Any] = {
     "candidates": [
@@ -22,14 +23,30 @@ GOOD: dict[str, Any] = {
 }
 
 
+# With no response, a null response, and with a response all the same.
+RESPONSES: list[dict[str, Any] | None] = [{}, None, GOOD]
+
+
 def stopped(reason: Any, content: Any = None) -> dict[str, Any]:
     """Return a response whose candidate ended for a reason."""
     return {"candidates": [{"finishReason": reason, "content": content or {"parts": [{"text": "A no"}]}}]}
 
 
-def sort_row(folder: Path, status: Any, response: Any) -> Sorted:
-    """Return what becomes of a row."""
-    return sort_rows(folder, [{"status": status, "response": response}])[0]
+SortRow = Callable[[Any, Any], Sorted]
+
+
+@pytest.fixture(scope="module")
+def sort_row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SortRow:
+    """Return what becomes of a row by its status and its response."""
+    result = at_once(
+        lambda rows: sort_rows(tmp_path_factory.mktemp("lines"), rows),
+        (
+            {"status": one.get("status", ""), "response": response}
+            for one in parameters_of(request)
+            for response in ([one["response"]] if "response" in one else RESPONSES)
+        ),
+    )
+    return lambda status, response: result({"status": status, "response": response})
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -50,8 +67,8 @@ def test_only_ok_counts_as_answered(outcome: Outcome) -> None:
         pytest.param(stopped("STOP", {"parts": [{"text": "本 😀 \u2028"}]}), id="unicode"),
     ],
 )
-def test_row_with_an_answer_is_ok(tmp_path: Path, status: str | None, response: Any) -> None:
-    found = sort_row(tmp_path, status, response)
+def test_row_with_an_answer_is_ok(sort_row: SortRow, status: str | None, response: Any) -> None:
+    found = sort_row(status, response)
     assert (found.outcome, found.message) == (Outcome.OK, None)
 
 
@@ -65,8 +82,8 @@ def test_row_with_an_answer_is_ok(tmp_path: Path, status: str | None, response: 
         pytest.param('{"code": 0, "message": ""}', id="code-ok-as-text"),
     ],
 )
-def test_status_that_reports_no_error_is_none(tmp_path: Path, status: Any) -> None:
-    assert sort_row(tmp_path, status, GOOD).outcome == Outcome.OK
+def test_status_that_reports_no_error_is_none(sort_row: SortRow, status: Any) -> None:
+    assert sort_row(status, GOOD).outcome == Outcome.OK
 
 
 def envelope(code: int, reason: str = "") -> str:
@@ -113,16 +130,14 @@ def envelope(code: int, reason: str = "") -> str:
     ],
 )
 def test_status_decides_whether_a_failure_may_be_tried_again(
-    tmp_path: Path, status: Any, outcome: Outcome
+    sort_row: SortRow, status: Any, outcome: Outcome
 ) -> None:
-    # With no response, a null response, and with a response all the same.
-    rows = [{"status": status, "response": response} for response in ({}, None, GOOD)]
-    assert {found.outcome for found in sort_rows(tmp_path, rows)} == {outcome}
+    assert {sort_row(status, response).outcome for response in RESPONSES} == {outcome}
 
 
-def test_status_is_the_message_of_a_failure(tmp_path: Path) -> None:
+def test_status_is_the_message_of_a_failure(sort_row: SortRow) -> None:
     status = f"INTERNAL {'é' * 1000}"
-    assert sort_row(tmp_path, status, {}).message == status
+    assert sort_row(status, {}).message == status
 
 
 @pytest.mark.parametrize(
@@ -197,9 +212,9 @@ def test_status_is_the_message_of_a_failure(tmp_path: Path) -> None:
     ],
 )
 def test_row_without_a_usable_answer_says_why(
-    tmp_path: Path, response: Any, outcome: Outcome, message: str
+    sort_row: SortRow, response: Any, outcome: Outcome, message: str
 ) -> None:
-    found = sort_row(tmp_path, "", response)
+    found = sort_row("", response)
     assert found.outcome == outcome
     assert message in str(found.message)
 
@@ -219,8 +234,8 @@ def test_row_without_a_usable_answer_says_why(
         pytest.param(stopped({"name": "STOP"}), id="object-for-the-reason"),
     ],
 )
-def test_row_of_an_unknown_shape_is_not_answered_and_ends_nothing(tmp_path: Path, response: Any) -> None:
-    assert sort_row(tmp_path, "", response).outcome != Outcome.OK
+def test_row_of_an_unknown_shape_is_not_answered_and_ends_nothing(sort_row: SortRow, response: Any) -> None:
+    assert sort_row("", response).outcome != Outcome.OK
 
 
 def test_new_tally_is_empty() -> None:

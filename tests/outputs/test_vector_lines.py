@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,16 +14,18 @@ from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBE
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH
 from airflow_gemini_batch.outputs.matching import content_id, request_digest
+from airflow_gemini_batch.outputs.vector_lines import vector_lines
 from tests.outputs.lines import read_vectors, sort_rows
 from tests.outputs.row_shapes import SHAPES
 from tests.outputs.vector_cases import CASES, LENGTH, REFUSALS, Case
+from tests.support.cases import at_once, parameters_of
 
 TEXT, GEMINI = TEXT_EMBEDDING, GEMINI_EMBEDDING
 VALUES = [0.6, -0.8]
 
 
-@pytest.fixture
-def read(tmp_path):
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
     """Read lines, each of a text or a key of its own; returns them in their order."""
 
     def read(
@@ -39,13 +41,76 @@ def read(tmp_path):
                 ids.append(sent_key(str(number)))
                 lines.append({"key": ids[-1], "request": {}, **row})
         encoded = [json.dumps(line).encode() for line in lines]
-        found = read_vectors(tmp_path, family, encoded, columns, dimensions, limit)
+        found = read_vectors(tmp_path_factory.mktemp("lines"), family, encoded, columns, dimensions, limit)
         assert found.unreadable == 0
         by_id = {id_: values for id_, *values, _ in found.rows}
         assert len(by_id) == len(found.rows) == len(rows)
         return [tuple(by_id[id_]) for id_ in ids]
 
     return read
+
+
+ALL_COLUMNS = ["outcome", "message", "numbers", "token_count", "truncated", "fitted", "shortened"]
+
+
+class Alone(NamedTuple):
+    """A row, and what is read of it."""
+
+    family: ModelFamily
+    row: dict[str, Any]
+    dimensions: int | None = None
+    beside: dict[str, Any] | None = None
+
+
+@pytest.fixture(scope="module")
+def read_row(request, read):
+    """Read some columns of a row; those of all cases that are read alike are read together.
+
+    A row with something odd, beside which all would be read by the general rules, is read alone.
+    """
+
+    def judge(cases: list[Alone]) -> list[tuple[Any, ...]]:
+        groups: dict[Any, list[int]] = {}
+        for number, one in enumerate(cases):
+            alone = number if vector_lines(one.family).is_odd(json.dumps(one.row).encode()) else None
+            groups.setdefault((one.family, one.dimensions, repr(one.beside), alone), []).append(number)
+        found = {}
+        for numbers in groups.values():
+            (family, _, dimensions, beside), rows = cases[numbers[0]], [cases[each].row for each in numbers]
+            some = read(family, rows + ([beside] if beside else []), ALL_COLUMNS, dimensions)
+            found.update(zip(numbers, some, strict=False))
+        return [found[number] for number in range(len(cases))]
+
+    result = at_once(judge, (one for parameters in parameters_of(request) for one in alone(**parameters)))
+
+    def read_row(case: Alone, *columns: str) -> tuple[Any, ...]:
+        row = dict(zip(ALL_COLUMNS, result(case), strict=True))
+        return tuple(row[column] for column in columns)
+
+    return read_row
+
+
+def alone(**parameters: Any) -> list[Alone]:
+    """Return the rows that a test reads alone, from its parameters."""
+    match parameters:
+        case {"family": family, "row": row, "token_count": _}:
+            # Beside a line with something odd every line is read by the general rules.
+            odd = {family.answer_column: {"values": [None]}}
+            return [Alone(family, row), Alone(family, row, beside=odd)]
+        case {"family": family, "row": row}:
+            return [Alone(family, row)]
+        case {"family": family, "status": status}:
+            vector = {"predictions": [prediction()], "response": {"embedding": {"values": VALUES}}}
+            return [Alone(family, {"status": status, **vector})]
+        case {"values": values, "dimensions": dimensions}:
+            return [vector_of(values, dimensions)]
+        case {"case": Case(values=values)}:
+            return [vector_of(values, LENGTH)]
+    return []
+
+
+def vector_of(values: Any, dimensions: int | None) -> Alone:
+    return Alone(GEMINI, {"response": {"embedding": {"values": values}}}, dimensions)
 
 
 def prediction(**statistics: Any) -> dict[str, Any]:
@@ -124,11 +189,9 @@ def prediction(**statistics: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_reads_vectors(read, family, row, token_count, truncated):
-    columns = ["outcome", "message", "numbers", "token_count", "truncated"]
-    # Beside a line with something odd every line is read by the general rules.
-    for beside in ([], [{family.answer_column: {"values": [None]}}]):
-        found, *_ = read(family, [row, *beside], columns)
+def test_reads_vectors(read_row, family, row, token_count, truncated):
+    for one in alone(family=family, row=row, token_count=token_count):
+        found = read_row(one, "outcome", "message", "numbers", "token_count", "truncated")
         assert found == ("ok", None, VALUES, token_count, truncated)
 
 
@@ -148,10 +211,9 @@ def test_reads_vectors(read, family, row, token_count, truncated):
         (GEMINI, {"predictions": [prediction()]}),
     ],
 )
-def test_row_without_a_vector_is_missing(read, family, row):
-    assert read(family, [row], ["outcome", "message", "token_count", "truncated"]) == [
-        ("missing", "the row has no vector", None, None)
-    ]
+def test_row_without_a_vector_is_missing(read_row, family, row):
+    found = read_row(Alone(family, row), "outcome", "message", "token_count", "truncated")
+    assert found == ("missing", "the row has no vector", None, None)
 
 
 @pytest.mark.parametrize("kind", ["JSON", "STRING"])
@@ -195,9 +257,9 @@ def test_what_failed_is_sorted_as_generated_content_is(read, tmp_path, family):
         ("Something broke", Outcome.RETRYABLE),
     ],
 )
-def test_row_with_a_status_failed_even_with_a_vector(read, family, status, outcome):
-    row = {"status": status, "predictions": [prediction()], "response": {"embedding": {"values": VALUES}}}
-    ((found, message),) = read(family, [row], ["outcome", "message"])
+def test_row_with_a_status_failed_even_with_a_vector(read_row, family, status, outcome):
+    (row,) = alone(family=family, status=status)
+    found, message = read_row(row, "outcome", "message")
     assert found == outcome
     assert message
 
@@ -210,19 +272,22 @@ def test_text_is_truncated_at_the_limit_of_its_model(read, limit):
     assert read(GEMINI, rows, ["truncated"], limit=limit) == [(None,), (True,)]
 
 
-def lands(read, values: list[Any], dimensions: int | None = None) -> list[tuple[Any, ...]]:
-    rows = [{"response": {"embedding": {"values": one}}} for one in values]
-    columns = ["outcome", "fitted", "message", "shortened"]
-    return [
-        (numbers if outcome == "ok" else message, shortened and outcome == "ok")
-        for outcome, numbers, message, shortened in read(GEMINI, rows, columns, dimensions)
-    ]
+LANDING = ("outcome", "fitted", "message", "shortened")
+
+
+def landed(outcome: str, numbers: Any, message: str | None, shortened: bool) -> tuple[Any, bool]:
+    return numbers if outcome == "ok" else message, shortened and outcome == "ok"
+
+
+def lands(read, values: list[Any], dimensions: int | None = None) -> list[tuple[Any, bool]]:
+    rows = [vector_of(one, dimensions).row for one in values]
+    return [landed(*cells) for cells in read(GEMINI, rows, list(LANDING), dimensions)]
 
 
 @pytest.mark.parametrize("dimensions", [None, 2])
 @pytest.mark.parametrize("values", [[0.6, -0.8], [3.0, 4.0], [1, 0.5], [1e-100, 0.0], [0.1, 1 / 3]])
-def test_keeps_vectors_of_the_right_length_as_they_are(read, values, dimensions):
-    assert lands(read, [values], dimensions) == [(values, False)]
+def test_keeps_vectors_of_the_right_length_as_they_are(read_row, values, dimensions):
+    assert landed(*read_row(vector_of(values, dimensions), *LANDING)) == (values, False)
 
 
 @pytest.mark.parametrize("values", [[3.0, 4.0, 12.0], [3e-100, 4e-100, 1.0], [3e100, 4e100, 1.0]])
@@ -233,9 +298,9 @@ def test_cuts_longer_vectors_and_normalises_them_again(read, values):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_vector_lands_or_says_why_not(read, case: Case):
-    # Alone it is read by declared types where that is possible.
-    ((found, _),) = lands(read, [case.values], LENGTH)
+def test_vector_lands_or_says_why_not(read_row, case: Case):
+    # Without something odd beside it, it is read by declared types where that is possible.
+    found, _ = landed(*read_row(vector_of(case.values, LENGTH), *LANDING))
     assert found == (case.lands if isinstance(case.lands, str) else pytest.approx(case.lands))
 
 
@@ -264,8 +329,8 @@ def test_vectors_beside_others_land_as_alone(read):
         ([10**400, 1.0], None, "not a finite number"),
     ],
 )
-def test_finds_fault_with_vectors_that_cannot_be_searched(read, values, dimensions, error):
-    ((message, shortened),) = lands(read, [values], dimensions)
+def test_finds_fault_with_vectors_that_cannot_be_searched(read_row, values, dimensions, error):
+    message, shortened = landed(*read_row(vector_of(values, dimensions), *LANDING))
     assert error in message
     assert not shortened
 

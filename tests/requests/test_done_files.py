@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, QUESTION_COLUMN
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.done import read_done_files
-from tests.requests.plans import plan
+from airflow_gemini_batch.requests.done import Mark, Place, read_done_files
 from tests.support.requests_data import storage_client
 
 
@@ -23,8 +22,8 @@ def files(gemini_batch_stack):
 
 @pytest.fixture
 def done(files):
-    def done(path: Any, **options: Any) -> list[tuple[str, str]]:
-        return list(read_done_files(plan(target=str(path), **options), files))
+    def done(path: Any, key: tuple[str, ...] = ("isbn",)) -> list[tuple[str, ...]]:
+        return [(mark.key, mark.fingerprint) for mark in read_done_files(str(path), key, files)]
 
     return done
 
@@ -62,8 +61,10 @@ def test_object_is_read(done, files, bucket) -> None:
     assert done(f"gs://{bucket}/landed.jsonl") == [("7", "f1"), ("8", "f2")]
 
 
-def test_without_a_target_nothing_is_done(files) -> None:
-    assert list(read_done_files(plan(), files)) == []
+def test_question_is_read_where_it_is_told(landed, files) -> None:
+    rows = [{**row, QUESTION_COLUMN: question} for row, question in zip(ROWS, ("q", None), strict=False)]
+    marks = list(read_done_files(str(landed(rows)), ("isbn",), files, Place.ASKED))
+    assert marks == [Mark("7", "f1", "asked", "q"), Mark("8", "f2", "asked", "")]
 
 
 @pytest.mark.parametrize("name", ["absent.parquet", "absent.jsonl"])

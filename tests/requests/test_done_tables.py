@@ -4,7 +4,7 @@ import pytest
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.done import read_done_table
+from airflow_gemini_batch.requests.done import Mark, read_done_table
 from tests.support.tables import bigquery_client, fill, make_dataset
 
 COLUMNS = {"shelf": "INT64", "isbn": "STRING", "summary": "STRING", "batch_fingerprint": "STRING"}
@@ -27,7 +27,9 @@ def test_keys_come_as_text_with_their_fingerprint(gemini_batch_stack, target, ke
     ]
     fill(gemini_batch_stack, str(target), COLUMNS, rows)
     found = read_done_table(bigquery_client(gemini_batch_stack), target, key)
-    assert sorted(found) == list(zip(texts, ["f1", "f2"], strict=True))
+    assert sorted(found) == [
+        Mark(text, fingerprint, "target", "") for text, fingerprint in zip(texts, ["f1", "f2"], strict=True)
+    ]
 
 
 def test_absent_table_holds_nothing(gemini_batch_stack, target):

@@ -13,6 +13,7 @@ from google.api_core.exceptions import Forbidden
 
 from airflow_gemini_batch.core.columns import FAILED_COLUMNS
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.done import Place
 from airflow_gemini_batch.requests.failed import read_failed
 from airflow_gemini_batch.requests.spec import failed_again
 from tests.requests.plans import plan
@@ -67,10 +68,12 @@ class Failures:
             with open(path, "w") as file:
                 file.writelines(json.dumps(one) + "\n" for one in rows)
 
-    def read(self, again: int | None = 0, **options: Any) -> list[tuple[str, str]]:
+    def read(
+        self, again: int | None = 0, place: Place = Place.FAILED, **options: Any
+    ) -> list[tuple[str, str]]:
         asked = plan(target=self.target, ask_failed_again=again, **options)
         clients = (lambda: storage_client(self._stack), lambda: bigquery_client(self._stack))
-        return list(read_failed(asked, *clients, LOG))
+        return [mark[:2] for mark in read_failed(asked, *clients, LOG) if mark.place == place]
 
 
 @pytest.fixture(params=["table", "parquet", "jsonl"])
@@ -82,7 +85,10 @@ def test_rows_are_left_out_until_they_were_asked_often_enough(failures):
     failures.hold(ROWS)
     for again, keys in LEFT_OUT.items():
         assert sorted(failures.read(again)) == sorted((key, f"f{key}") for key in keys)
+        tried = {str(row["isbn"]) for row in ROWS[:-2]} - keys
+        assert sorted(failures.read(again, Place.TRIED)) == sorted((key, f"f{key}") for key in tried)
     assert failures.read(None) == []
+    assert len(failures.read(None, Place.TRIED)) == len(ROWS) - 2
     assert failures.read(incremental=False) == []
     assert ('["blocked","1"]', "fblocked") in failures.read(key=("isbn", "edition"))
 

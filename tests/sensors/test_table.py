@@ -167,10 +167,6 @@ def test_lost_table_of_a_job_that_succeeded_fails(gemini_batch_stack, dataset, s
             {"table": "bq://demo-project.d.t", "expected_rows": "bq://demo-project.d"},
             "Name the table as well",
         ),
-        (
-            {"table": "bq://demo-project.d.t", "expected_rows": 1, "max_failed_fraction": 2},
-            "max_failed_fraction: expected a number from 0 to 1",
-        ),
     ],
 )
 def test_refuses_what_makes_no_sense(gemini_batch_stack, arguments, message):

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from airflow_gemini_batch.charts import BAD, BLUE, GOOD, IDLE, WARN, drawn, legend
 from airflow_gemini_batch.cli.job_facts import has_counts, queued_seconds, run_seconds
+from airflow_gemini_batch.cli.report.bars import Bars
 from airflow_gemini_batch.cli.report.history import End, History, PastJob
+from airflow_gemini_batch.core.shown import shown
 from airflow_gemini_batch.core.summary import duration
 
-# Legible on white and on black.
-_INK = "#7d828c"
-_GOOD, _BAD, _WARN, _IDLE, _BLUE = "#3d9970", "#d1495b", "#e0a030", "#9aa0ab", "#4c8bd6"
+_PALETTE = (GOOD, BLUE, WARN, "#8e6bbf", "#4fb3bf", BAD, IDLE)
+_LONGEST_LABEL = 40
 _COLOURS = {
-    End.SUCCEEDED: _GOOD,
-    End.FAILED: _BAD,
-    End.CANCELLED: _IDLE,
-    End.EXPIRED: _WARN,
-    End.UNFINISHED: _BLUE,
+    End.SUCCEEDED: GOOD,
+    End.FAILED: BAD,
+    End.CANCELLED: IDLE,
+    End.EXPIRED: WARN,
+    End.UNFINISHED: BLUE,
 }
 _TICKS = (1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 72 * 3600)
 """Seconds that the axis of times names."""
-
-_SIZE = (6.4, 3.0)
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gemini-batch",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-}
-_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def jobs_chart(history: History) -> str:
@@ -49,7 +33,7 @@ def jobs_chart(history: History) -> str:
         return history.by_day(lambda one: float(one.end is end))
 
     parts = {str(end): (count(end), _COLOURS[end]) for end in history.ends}
-    return _drawn(lambda axes: _bars(axes, history, parts))
+    return drawn(lambda axes: _bars(axes, history.bars, parts))
 
 
 def rows_chart(history: History) -> str:
@@ -59,10 +43,10 @@ def rows_chart(history: History) -> str:
         return lambda one: getattr(one.job, field) if has_counts(one.job) else None
 
     fields = {"answered": "successful_count", "failed": "failed_count", "not done": "incomplete_count"}
-    colours = {"answered": _GOOD, "failed": _BAD, "not done": _IDLE}
+    colours = {"answered": GOOD, "failed": BAD, "not done": IDLE}
     parts = {name: (history.by_day(count(field)), colours[name]) for name, field in fields.items()}
-    return _drawn(
-        lambda axes: _bars(axes, history, {name: part for name, part in parts.items() if any(part[0])})
+    return drawn(
+        lambda axes: _bars(axes, history.bars, {name: part for name, part in parts.items() if any(part[0])})
     )
 
 
@@ -71,7 +55,7 @@ def times_chart(history: History) -> str:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     def draw(axes: Any) -> None:
-        for name, seconds, colour in (("queued", queued_seconds, _WARN), ("ran", run_seconds, _BLUE)):
+        for name, seconds, colour in (("queued", queued_seconds, WARN), ("ran", run_seconds, BLUE)):
             points = [
                 (one.job.create_time, max(time, 1.0))
                 for one in history.jobs
@@ -85,35 +69,81 @@ def times_chart(history: History) -> str:
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlim(history.since, history.now)
         _date_axis(axes)
-        _legend(axes)
+        legend(axes)
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
 def cost_chart(history: History) -> str:
     """Draw the known cost of each day."""
     amounts = history.by_day(lambda one: one.cost.amount if one.cost else None)
+    return money_chart(history.bars, {"cost": amounts})
+
+
+def money_chart(bars: Bars, amounts: Mapping[str, Sequence[float]]) -> str:
+    """Draw US dollars over time, by name.
+
+    :param amounts: of each bar.
+    """
+    colours = [_PALETTE[number % len(_PALETTE)] for number in range(len(amounts))]
+    parts = {
+        name: (heights, colour) for (name, heights), colour in zip(amounts.items(), colours, strict=True)
+    }
 
     def draw(axes: Any) -> None:
-        _bars(axes, history, {"cost": (amounts, _GOOD)})
-        axes.yaxis.set_major_formatter(lambda value, _: f"${value:,.4g}")
+        _bars(axes, bars, parts)
+        axes.yaxis.set_major_formatter(_dollars)
 
-    return _drawn(draw)
+    return drawn(draw)
 
 
-def _bars(axes: Any, history: History, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
+def budgets_chart(budgets: Mapping[str, tuple[float, float, float]]) -> str:
+    """Draw how much of budgets is used.
+
+    :param budgets: what is spent, reserved and allowed, in US dollars, by name.
+    """
+
+    def draw(axes: Any) -> None:
+        places = range(len(budgets))
+        spent, reserved, allowed = (list(amounts) for amounts in zip(*budgets.values(), strict=True))
+        axes.barh(places, allowed, 0.7, color=IDLE, alpha=0.25, label="budget")
+        axes.barh(places, spent, 0.5, color=GOOD, label="spent")
+        axes.barh(places, reserved, 0.5, spent, color=WARN, label="reserved")
+        axes.xaxis.set_major_formatter(_dollars)
+        axes.set_yticks(places, [_label(name) for name in budgets])
+        axes.invert_yaxis()
+        legend(axes)
+
+    return drawn(draw)
+
+
+def _dollars(value: float, _position: int) -> str:
+    # Two dollar signs are a formula to matplotlib.
+    return rf"\${value:,.4g}"
+
+
+def _label(name: str) -> str:
+    """Return a name as matplotlib shows it: not as a formula, not left out for its underscore, and not too long."""
+    text = shown(name)
+    if len(text) > _LONGEST_LABEL:
+        text = text[: _LONGEST_LABEL - 1] + "…"
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _bars(axes: Any, bars: Bars, parts: Mapping[str, tuple[Sequence[float], str]]) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    days: Sequence[date] = history.days
+    days: Sequence[date] = bars.days
     bottom = [0.0] * len(days)
     for name, (heights, colour) in parts.items():
-        axes.bar(days, heights, history.step * 0.8, bottom, color=colour, label=name)
+        axes.bar(days, heights, bars.step * 0.8, bottom, color=colour, label=_label(name))
         bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     axes.yaxis.set_major_locator(MaxNLocator(integer=max(bottom, default=0) > 4, nbins=6))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylim(bottom=0)
     _date_axis(axes)
-    _legend(axes)
+    legend(axes)
 
 
 def _date_axis(axes: Any) -> None:
@@ -122,20 +152,3 @@ def _date_axis(axes: Any) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-
-
-def _legend(axes: Any) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0, handlelength=1)
-
-
-def _drawn(draw: Callable[[Any], None]) -> str:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        draw(figure.add_subplot())
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata=_METADATA)
-    return drawn.getvalue()

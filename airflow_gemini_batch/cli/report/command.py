@@ -26,9 +26,10 @@ from airflow_gemini_batch.cli.jobs import (
     matching,
 )
 from airflow_gemini_batch.cli.report.history import History, PastJob
+from airflow_gemini_batch.cli.report.output import CHARTS_MISSING, write_page
 from airflow_gemini_batch.cli.screen import escape, screen, telling_errors
 from airflow_gemini_batch.core.summary import number_of
-from airflow_gemini_batch.exceptions import InvalidRequestError, RowsUnreadableError
+from airflow_gemini_batch.exceptions import RowsUnreadableError
 from airflow_gemini_batch.jobs.client import Connection
 from airflow_gemini_batch.jobs.polling import utc_now
 from airflow_gemini_batch.jobs.state import BatchJob
@@ -62,7 +63,7 @@ def report(
 ) -> None:
     """Write an HTML page about past jobs: ends, rows, times, cost. It needs no network and no other file."""
     if find_spec("matplotlib") is None:
-        screen.print(escape("The charts are not installed. Run: pip install 'airflow-gemini-batch[report]'"))
+        screen.print(escape(CHARTS_MISSING))
         raise typer.Exit(2)
     with telling_errors():
         connected = connect(connection, project, location, endpoint)
@@ -81,7 +82,7 @@ def report(
             rows_read=rows,
             warnings=warnings,
         )
-        _write(output, _drawn(history))
+        write_page(output, _drawn(history))
     screen.print(escape(f"{number_of(len(found), 'job')}: {output}"), soft_wrap=True)
     for warning in warnings:
         screen.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
@@ -109,7 +110,7 @@ def _drawn(history: History) -> str:
 
     if not history.jobs:
         return page(history, {})
-    period = "week" if history.step > 1 else "day"
+    period = history.bars.period
     drawn = {
         f"Jobs by {period}": charts.jobs_chart,
         f"Rows by {period}, as the service counts": charts.rows_chart,
@@ -121,10 +122,3 @@ def _drawn(history: History) -> str:
 
 def _midnight(moment: datetime) -> datetime:
     return datetime.combine(moment.astimezone(UTC).date(), time(), UTC)
-
-
-def _write(output: Path, text: str) -> None:
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequestError(f"Could not write {output}: {error.strerror or error}") from None

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import reduce
 from statistics import median
 
 from airflow_gemini_batch.cli.job_facts import has_counts, queued_seconds, run_seconds
+from airflow_gemini_batch.cli.report.bars import Bars
 from airflow_gemini_batch.core.labels import DAG_LABEL, TASK_LABEL
 from airflow_gemini_batch.core.models import short_model_name
 from airflow_gemini_batch.core.summary import number_of
 from airflow_gemini_batch.costs.prices import Cost
 from airflow_gemini_batch.jobs.state import BatchJob, JobState, Stage
 from airflow_gemini_batch.outputs.usage import Usage
-
-_MOST_DAYS = 45
-"""From then on a bar of the charts is a week."""
-
-_WEEK = 7
 
 
 class End(StrEnum):
@@ -103,27 +99,15 @@ class History:
     warnings: Sequence[str] = ()
 
     @property
-    def step(self) -> int:
-        """Days of one bar of the charts."""
-        return _WEEK if (self.now - self.since).days > _MOST_DAYS else 1
-
-    @property
-    def days(self) -> list[date]:
-        """The first days of all bars."""
-        first, last = self._bar_of(self.since), self._bar_of(self.now)
-        return [first + timedelta(days=days) for days in range(0, (last - first).days + 1, self.step)]
+    def bars(self) -> Bars:
+        """The bars of the charts."""
+        return Bars(self.since, self.now)
 
     def by_day(self, value: Callable[[PastJob], float | None]) -> list[float]:
         """Return the sum of a value over the jobs that were created in each bar."""
-        sums: defaultdict[date, float] = defaultdict(float)
-        for one in self.jobs:
-            if one.job.create_time and (amount := value(one)):
-                sums[self._bar_of(one.job.create_time)] += amount
-        return [sums[day] for day in self.days]
-
-    def _bar_of(self, time: datetime) -> date:
-        day = time.astimezone(UTC).date()
-        return day - timedelta(days=day.weekday()) if self.step == _WEEK else day
+        return self.bars.sums(
+            (one.job.create_time, value(one) or 0.0) for one in self.jobs if one.job.create_time
+        )
 
     @property
     def ends(self) -> dict[End, int]:

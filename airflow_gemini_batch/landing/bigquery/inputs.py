@@ -25,6 +25,7 @@ class RequestTable:
     :param last_job: the job that its requests were sent with last.
     :param last_round: that job's number, from 0.
     :param submission: identity of the submission.
+    :param question: id of what its rows were asked; ``None`` where it is not known.
     """
 
     table: BigQueryAddress
@@ -33,6 +34,7 @@ class RequestTable:
     last_job: str
     last_round: int
     submission: str
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,15 @@ def request_tables(manifest: Manifest, plan: LandingPlan, storage: Tables) -> li
         check_key_types(plan.key, columns, where=str(address))
         last_job = manifest.rounds[last].job_name
         found.append(
-            RequestTable(address, columns, table.created.isoformat(), last_job, last, manifest.identity)
+            RequestTable(
+                address,
+                columns,
+                table.created.isoformat(),
+                last_job,
+                last,
+                manifest.identity,
+                manifest.question,
+            )
         )
     return found
 

@@ -12,7 +12,7 @@ from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.portions import DEFAULT_LIMITS, StatementLimits
-from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
+from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, RIVALRY, Queries
 from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.jobs.manifest import Manifest
@@ -30,6 +30,7 @@ from airflow_gemini_batch.landing.bigquery.merge_sql import (
     Bounds,
     Merge,
 )
+from airflow_gemini_batch.landing.bigquery.previous import keep_previous_table
 from airflow_gemini_batch.landing.bigquery.staging import stage_files
 from airflow_gemini_batch.landing.bigquery.targets import (
     check_columns,
@@ -40,6 +41,7 @@ from airflow_gemini_batch.landing.bigquery.targets import (
 )
 from airflow_gemini_batch.landing.files.vectors import other_length, warn_of_shortened
 from airflow_gemini_batch.landing.plan import LandingPlan, LandingReport, failed_columns, target_columns
+from airflow_gemini_batch.landing.previous import questions_of
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.embeddings import DIMENSIONS
 
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
     from google.cloud import storage
     from google.cloud.bigquery import Client, Row, Table
 
-# How BigQuery refuses the second of two statements that change one table at the same time.
-RIVALRY = ("aborted due to concurrent update", "Could not serialize access")
 RIVAL_PAUSES = (5.0, 20.0)
 
 
@@ -113,7 +113,9 @@ class TableLanding:
             return staged.statements[-1]
 
         with self._dropped_afterwards(*staged.tables):
-            return self._land_staged(Merge(plan, key_types, staging, target, failed), stage)
+            return self._land_staged(
+                Merge(plan, key_types, staging, target, failed), stage, questions_of(manifests)
+            )
 
     def land_files(
         self,
@@ -136,16 +138,30 @@ class TableLanding:
             stage_files(plan, manifests, staging, storage_client, self._client, self._log)
 
         return self._land_staged(
-            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed), stage
+            Merge(plan, dict.fromkeys(plan.key, "STRING"), staging, target, failed),
+            stage,
+            questions_of(manifests),
         )
 
-    def _land_staged(self, merge: Merge, stage: Callable[[str], Statement | None]) -> LandingReport:
+    def land_selected(self, merge: Merge, staging: Statement, question: str) -> LandingReport:
+        """Land the rows that a statement writes to the staging table, as :meth:`land` does.
+
+        :param question: the id of what they answer.
+
+        Raises what :meth:`land` raises.
+        """
+        return self._land_staged(merge, lambda _: staging, [question])
+
+    def _land_staged(
+        self, merge: Merge, stage: Callable[[str], Statement | None], questions: Sequence[str]
+    ) -> LandingReport:
         """Stage answers, check them, and merge them.
 
         One script does it all. Where tables have to be made or changed before, or a part of the target is enough,
         another one stages and checks first.
 
         :param stage: writes the staging table, which is to lie in a location; returns the statement that is still due.
+        :param questions: ids of what the rows answer.
         """
         location = self._location(merge.target)
         tables = {address: self._storage.find(address) for address in (merge.target, merge.failed)}
@@ -163,6 +179,16 @@ class TableLanding:
                 if BOUNDS in checked:
                     merge = replace(merge, bounds=Bounds(str(pruned), *checked[BOUNDS]["messages"]))
                 first = None
+            if kept := merge.plan.keep_previous:
+                keep_previous_table(
+                    self._queries,
+                    self._client,
+                    merge.target,
+                    target,
+                    questions,
+                    kept,
+                    self._log,
+                )
             if preparations:
                 self._run_past_rivals(script(*preparations), location)
             counted = self._run_past_rivals(merge.merge_statement(), location, first)

@@ -13,7 +13,8 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.formats import JSON_LINES, Layout
-from airflow_gemini_batch.landing.files.matching import STAGED, staged_rows
+from airflow_gemini_batch.landing.files.matching import staged_rows
+from airflow_gemini_batch.landing.files.portions import STAGED
 from airflow_gemini_batch.landing.plan import LandingPlan, staging_columns
 from airflow_gemini_batch.sql.engine import identifier
 

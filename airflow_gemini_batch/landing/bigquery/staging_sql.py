@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_gemini_batch.core.addresses import BigQueryAddress
-from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, TOKEN_COLUMNS
+from airflow_gemini_batch.core.columns import FINGERPRINT_COLUMN, QUESTION_COLUMN, TOKEN_COLUMNS
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.landing.bigquery.inputs import (
     NOTHING_COLLECTED,
@@ -171,24 +171,17 @@ def staging_table(
     :param values: expressions over ``requests`` and ``best``, the answer that counts, by column; those that all
         families share come on top.
     """
-    columns = ",\n  ".join(
-        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
-    )
     order = best_first("outcome", round_="round", time="answered_time", ties=ties)
     shared = {
         **{name: f"requests.{alias}" for name, alias in zip(plan.key, key_aliases(plan.key), strict=True)},
         "batch_processed_time": "COALESCE(best.answered_time, requests.request_time)",
         "batch_job": "COALESCE(best.job, requests.last_job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
+        QUESTION_COLUMN: "requests.question",
         "batch_code": "IF(best.status_text != '', best.status_code, NULL)",
         "batch_round": "COALESCE(best.round, requests.last_round)",
     }
-    return f"""CREATE OR REPLACE TABLE {staging.sql} (
-  {columns}
-)
-{_EXPIRES}
-AS
-WITH {clauses}, best AS (
+    rows = f"""WITH {clauses}, best AS (
   SELECT *
   FROM checked_answers
   WHERE TRUE
@@ -198,6 +191,20 @@ SELECT
   {staged_items(plan, {**shared, **values}, quoted)}
 FROM requests
 LEFT JOIN best ON {" AND ".join(f"best.{name} = requests.{name}" for name in identity)}"""
+    return filled_staging_table(plan, staging, key_types, rows)
+
+
+def filled_staging_table(
+    plan: LandingPlan, staging: BigQueryAddress, key_types: Mapping[str, str], rows: str
+) -> str:
+    """Return the statement that writes a staging table, which is replaced if it exists and expires after a day.
+
+    :param rows: query for the rows, with the columns of :func:`.staging_columns` in their order.
+    """
+    columns = ",\n  ".join(
+        f"{quoted(name)} {kind}" for name, kind in staging_columns(plan, key_types).items()
+    )
+    return f"CREATE OR REPLACE TABLE {staging.sql} (\n  {columns}\n)\n{_EXPIRES}\nAS\n{rows}"
 
 
 def request_rows(
@@ -208,7 +215,8 @@ def request_rows(
 ) -> str:
     """Return the query for all requests.
 
-    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``last_job``, ``last_round`` and ``request_time``.
+    Its columns are ``key_0``, ``key_1``, …, ``fingerprint``, ``question``, ``last_job``, ``last_round`` and
+    ``request_time``.
 
     :param more: gives further items to select from a table.
     """
@@ -217,10 +225,12 @@ def request_rows(
         fingerprint = "CAST(NULL AS STRING)"
         if FINGERPRINT_COLUMN in table.columns:
             fingerprint = f"{ROWS}.{quoted(FINGERPRINT_COLUMN)}"
+        question = parameters.bind(table.question) if table.question else "CAST(NULL AS STRING)"
         further = ", ".join([f"TIMESTAMP({parameters.bind(table.created)}) AS request_time", *more(table)])
         selects.append(f"""  SELECT
     {_named_keys(plan.key)},
     {fingerprint} AS fingerprint,
+    {question} AS question,
     {parameters.bind(table.last_job)} AS last_job,
     {table.last_round} AS last_round,
     {further}

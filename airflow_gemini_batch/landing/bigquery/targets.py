@@ -75,6 +75,10 @@ def column_types(schema: Iterable[SchemaField]) -> ColumnTypes:
 def staging_address(target: BigQueryAddress, manifests: Sequence[Manifest]) -> BigQueryAddress:
     """Return a table beside the target that belongs to the answers of these jobs."""
     outputs = [one.output or one.job_name for manifest in manifests for one in manifest.rounds]
-    content = [*(manifest.identity for manifest in manifests), *outputs]
+    return staging_address_of(target, [*(manifest.identity for manifest in manifests), *outputs])
+
+
+def staging_address_of(target: BigQueryAddress, content: Iterable[str]) -> BigQueryAddress:
+    """Return a table beside the target that belongs to what these texts name."""
     digest = hashlib.blake2b("\n".join(content).encode(), digest_size=8).hexdigest()
     return target.with_table(f"{target.table}__landing_{digest}")

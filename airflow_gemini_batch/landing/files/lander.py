@@ -22,8 +22,10 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.formats import Layout, TargetFormat, Write, format_of_file
 from airflow_gemini_batch.landing.files.key_ranges import KeyRange
-from airflow_gemini_batch.landing.files.matching import STAGED, TIME, StagedRows, staged_rows
+from airflow_gemini_batch.landing.files.matching import staged_rows
 from airflow_gemini_batch.landing.files.merge import Columns, FileRows, Merge, same_key
+from airflow_gemini_batch.landing.files.portions import STAGED, TIME, Portions
+from airflow_gemini_batch.landing.files.previous import KeptBefore, file_copies
 from airflow_gemini_batch.landing.files.vectors import VectorColumn, warn_of_shortened
 from airflow_gemini_batch.landing.plan import (
     LandingPlan,
@@ -32,6 +34,7 @@ from airflow_gemini_batch.landing.plan import (
     newer_wins,
     times_failed,
 )
+from airflow_gemini_batch.landing.previous import questions_of
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.sql.engine import identifier
 
@@ -64,17 +67,27 @@ def land_files(
     for files that can't take the answers, before anything is written, and
     :class:`~airflow_gemini_batch.exceptions.OutputNotReadyError` for answers that are gone.
     """
-    answers_format, failures_format = format_of_file(target), format_of_file(failed)
-    with staged_rows(plan, manifests, StorageObjects(storage_client), log, answers_format) as rows:
-        landing = _FileLanding(
-            rows,
-            log,
-            _Target(target, target_file(target, storage_client), answers_format),
-            _Target(failed, target_file(failed, storage_client), failures_format),
-        )
-        landing.land()
+    with staged_rows(plan, manifests, StorageObjects(storage_client), log, format_of_file(target)) as rows:
+        land_portions(rows, target, failed, storage_client, log, questions_of(manifests))
         warn_of_shortened(log, plan, rows.shortened)
     return LandingReport(target, failed, rows.tally.counts, rows.tally.samples)
+
+
+def land_portions(
+    rows: Portions, target: str, failed: str, storage_client: Client, log: Log, questions: Sequence[str]
+) -> None:
+    """Merge rows into files; see :func:`land_files`.
+
+    :param questions: ids of what they answer.
+    """
+    answers, failures = (
+        _Target(name, target_file(name, storage_client), format_of_file(name)) for name in (target, failed)
+    )
+    kept = None
+    if rows.plan.keep_previous:
+        copies = file_copies(target, storage_client)
+        kept = KeptBefore(target, copies, questions, rows.plan.keep_previous, log)
+    _FileLanding(rows, log, answers, failures, kept).land()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +103,11 @@ class _Target:
 class _FileLanding:
     """Lands staged rows."""
 
-    staged: StagedRows
+    staged: Portions
     log: Log
     answers: _Target
     failures: _Target
+    kept_before: KeptBefore | None
 
     def land(self) -> None:
         """Merge the rows into both files, again when another writer replaced one meanwhile.
@@ -120,6 +134,9 @@ class _FileLanding:
         plan = self.staged.plan
         good, bad = self.staged.answers(self.answers.format), self.staged.failures(self.failures.format)
         answers = self._merging(self.answers, good.columns, TIME if plan.bookkeeping else None)
+        if self.kept_before and answers.before:
+            content = answers.folder / "old"
+            self.kept_before.keep(self.staged.database, answers.before, answers.generation, content)
         times = {TIMES_FAILED_COLUMN: FAILED_COLUMNS[TIMES_FAILED_COLUMN]}
         failures = self._merging(self.failures, {**bad.columns, **times}, "failed_time")
         dimensions = self.staged.dimensions if plan.embeds else None
@@ -133,7 +150,7 @@ class _FileLanding:
             stack.enter_context(failures.writing())
             for keys in self.staged.portions([one.before for one in (answers, failures) if one.before]):
                 old_answers, old_failures = answers.old(keys), failures.old(keys)
-                answers.add(good, old_answers, self.staged.good_rows)
+                answers.add(good, old_answers, partial(self.staged.good_rows, self.answers.format))
                 current = FileRows(self._current(bad, old_answers, old_failures), failures.landing)
                 failures.add(current, old_failures, gone=self._answered_now(old_failures))
         return [put for merging in (answers, failures) if (put := merging.put(self.log))]
@@ -191,7 +208,7 @@ class _Merging:
     :param time: as of :class:`.Merge`.
     """
 
-    staged: StagedRows
+    staged: Portions
     target: _Target
     folder: Path
     generation: str

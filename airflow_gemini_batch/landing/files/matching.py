@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.core.columns import (
     FINGERPRINT_COLUMN,
-    STAGED_AS,
-    TIMES_FAILED_COLUMN,
+    QUESTION_COLUMN,
     TOKEN_COLUMNS,
 )
 from airflow_gemini_batch.core.log import Log
@@ -23,11 +21,12 @@ from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.jobs.manifest import Manifest
 from airflow_gemini_batch.landing.files.answers_sql import key_names
 from airflow_gemini_batch.landing.files.formats import TargetFormat
-from airflow_gemini_batch.landing.files.key_ranges import KeyRange, key_ranges
+from airflow_gemini_batch.landing.files.key_ranges import KeyRange
 from airflow_gemini_batch.landing.files.merge import FileRows
+from airflow_gemini_batch.landing.files.portions import STAGED, TIME, Portions
 from airflow_gemini_batch.landing.files.spool import Spool
 from airflow_gemini_batch.landing.files.vectors import without_null
-from airflow_gemini_batch.landing.plan import LandingPlan, failed_columns, staged_items, target_columns
+from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.lines import database_of_lines
 from airflow_gemini_batch.outputs.matching_sql import best_first
@@ -36,29 +35,19 @@ from airflow_gemini_batch.sql.engine import identifier
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
-
-TIME = "batch_processed_time"
-STAGED = "gemini_batch_staged"
-"""The rows of a portion, as a view of the database."""
 
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
-PORTION_ROWS = 32_768
-PORTION_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class StagedRows:
+class StagedRows(Portions):
     """One row for each request, a portion at a time.
 
     :param tally: the outcomes, which add up to the requests once all portions were read.
     :param shortened: vectors that came longer than asked and were cut, like that.
     """
 
-    plan: LandingPlan
-    database: DuckDBPyConnection
-    folder: Path
     _spool: Spool
     _log: Log
     tally: Tally = field(default_factory=Tally)
@@ -86,7 +75,8 @@ class StagedRows:
         samples: set[tuple[str, str]] = set()
         matched = 0
         length = self.dimensions if self.plan.embeds else None
-        for keys in self._ranges(present):
+        requested = f"SELECT {', '.join(key_names(self.plan))} FROM all_requests"
+        for keys in self._ranges(requested, present, self._spool.row_bytes):
             repeated = self._stage(keys)
             if self.plan.embeds:
                 self._take_vectors(length or 0)
@@ -104,18 +94,8 @@ class StagedRows:
             self._tell()
         self._is_told = True
 
-    def answers(self, format_: TargetFormat) -> FileRows:
-        """Return the good rows of a portion with the columns of a target."""
-        return self._rows_of(target_columns(self.plan), {}, f"batch_outcome = '{Outcome.OK}'", format_)
-
-    def failures(self, format_: TargetFormat) -> FileRows:
-        """Return its other rows with the columns of a file of failures, but ``times_failed``."""
-        types = failed_columns(self.plan)
-        del types[TIMES_FAILED_COLUMN]
-        return self._rows_of(types, STAGED_AS, f"batch_outcome != '{Outcome.OK}'", format_)
-
-    def good_rows(self) -> pa.Table:
-        """Return the rows of :meth:`answers`."""
+    def good_rows(self, format_: TargetFormat) -> pa.Table:
+        """Return the rows of :meth:`answers`, without a query."""
         import pyarrow.compute as pc
 
         good = self._rows.select(list(target_columns(self.plan)))
@@ -128,27 +108,6 @@ class StagedRows:
         index = good.schema.get_field_index(self._vector_name)
         vectors = without_null(good.column(index).combine_chunks())
         return good.remove_column(index).filter(mask).add_column(index, self._vector_name, vectors)
-
-    def _rows_of(
-        self, types: Mapping[str, str], staged_as: Mapping[str, str], condition: str, format_: TargetFormat
-    ) -> FileRows:
-        """Return rows with some columns.
-
-        :param staged_as: names that columns have here, where these differ.
-        """
-        selected = (f"{identifier(staged_as.get(name, name))} AS {identifier(name)}" for name in types)
-        return FileRows(
-            f"SELECT {', '.join(selected)} FROM {STAGED} WHERE {condition}",
-            {name: format_.landed_type(type_) for name, type_ in types.items()},
-        )
-
-    def _ranges(self, present: Sequence[FileRows]) -> list[KeyRange]:
-        names = key_names(self.plan)
-        columns = ", ".join(map(identifier, self.plan.key))
-        keys = [f"SELECT {', '.join(names)} FROM all_requests"]
-        keys += [f"SELECT {columns} FROM ({rows.query})" for rows in present]
-        size = min(PORTION_ROWS, PORTION_BYTES // self._spool.row_bytes)
-        return key_ranges(self.database, " UNION ALL ".join(keys), names, size)
 
     def _stage(self, keys: KeyRange) -> int:
         """Make :data:`STAGED` of the rows of a range, and return the number of surplus answers."""
@@ -292,6 +251,7 @@ def staged_query(plan: LandingPlan, condition: str = "TRUE") -> str:
         TIME: f"COALESCE({_TIME}, requests.written)",
         "batch_job": "COALESCE(answers.job, last_jobs.job)",
         FINGERPRINT_COLUMN: "requests.fingerprint",
+        QUESTION_COLUMN: "last_jobs.question",
         "batch_outcome": f"COALESCE(answers.outcome, '{Outcome.MISSING}')",
         "batch_code": "answers.code",
         "batch_message": (

@@ -53,7 +53,7 @@ class Spool:
 
     - ``sources``: ``source``, ``manifest`` (its index, from 0), ``round``, ``model``, ``job`` and ``written`` (when the
       file was) of each file of answers.
-    - ``last_jobs``: ``manifest``, and the last ``round`` and ``job`` of each.
+    - ``last_jobs``: ``manifest``, the last ``round`` and ``job`` of each, and its ``question``.
     - ``all_requests``: ``manifest``, ``written``, ``label``, ``fingerprint``, ``key_0``, ``key_1``, …: see
       :class:`.RequestRows`.
     - ``requests`` and ``answers``: those of a range, see :meth:`load`. Answers have the columns of
@@ -186,7 +186,8 @@ class Spool:
                 for blob in answer_files(round_, self.storage):
                     sources.append((len(blobs), index, number, model, round_.job_name, blob.time_created))
                     blobs.append(blob)
-            jobs.append((index, len(manifest.rounds) - 1, manifest.rounds[-1].job_name))
+            last = len(manifest.rounds) - 1
+            jobs.append((index, last, manifest.rounds[last].job_name, manifest.question))
         columns = "manifest INTEGER, round BIGINT"
         for table, definition, rows in (
             (
@@ -194,7 +195,7 @@ class Spool:
                 f"source INTEGER, {columns}, model VARCHAR, job VARCHAR, written TIMESTAMPTZ",
                 sources,
             ),
-            ("last_jobs", f"{columns}, job VARCHAR", jobs),
+            ("last_jobs", f"{columns}, job VARCHAR, question VARCHAR", jobs),
         ):
             self.database.execute(f"CREATE TEMP TABLE {table} ({definition})")
             if rows:

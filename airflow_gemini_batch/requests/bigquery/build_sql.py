@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+import orjson
+
 from airflow_gemini_batch.core.addresses import BigQueryAddress
 from airflow_gemini_batch.core.columns import ColumnTypes
 from airflow_gemini_batch.core.fingerprints import DIGEST_LENGTH, fingerprint_prefix
@@ -25,28 +27,33 @@ from airflow_gemini_batch.requests.bigquery.expressions import (
     slot_columns,
     text_of,
 )
-from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BuildPlan
+from airflow_gemini_batch.requests.done import Place
+from airflow_gemini_batch.requests.questions import Question
+from airflow_gemini_batch.requests.spec import CHANGED_QUESTION_KINDS, SHOWN_KEYS, BuildPlan, RowKind
 from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 
-# What becomes of a row that is not bad; bad ones have the name of their BadRow.
-ASK = "ASK"
+# What becomes of a row that is neither bad nor asked; others have the name of their BadRow or of their RowKind.
 DONE = "DONE"
 FAILED = "FAILED"
 
-ASKED = f"state = '{ASK}'"
-"""The condition that a row is asked, over the sorted rows."""
+_KINDS = ", ".join(f"'{kind.name}'" for kind in RowKind)
+_CHANGED = ", ".join(f"'{kind.name}'" for kind in CHANGED_QUESTION_KINDS)
+_TO_ASK = f"state IN ({_KINDS})"
 
-NOTHING_DONE = "SELECT '' AS key_text, '' AS fingerprint FROM UNNEST([1]) WHERE FALSE"
+NOTHING_KNOWN = (
+    "SELECT '' AS key_text, '' AS fingerprint, '' AS place, '' AS question FROM UNNEST([1]) WHERE FALSE"
+)
 _FOR_A_DAY = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY))"
 _RECURSIVE_ROWS = "recursive_rows"
 # What is counted of the sorted rows: expressions by name. Of the rows that have one key, one gives it.
 _COUNTED = {
     "state": "state",
-    "characters": f"IF({ASKED}, characters, NULL)",
-    "files": f"IF({ASKED}, files, NULL)",
-    "digest": f"IF({ASKED}, FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint)), NULL)",
+    "answers": f"IF(state = '{RowKind.CHANGED_QUESTION.name}', answers, NULL)",
+    "characters": f"IF({_TO_ASK}, characters, NULL)",
+    "files": f"IF({_TO_ASK}, files, NULL)",
+    "digest": f"IF({_TO_ASK}, FARM_FINGERPRINT(CONCAT(key_text, '\\n', fingerprint)), NULL)",
     "bad_key": f"""CASE
-    WHEN state IN ('{ASK}', '{DONE}', '{FAILED}') THEN NULL
+    WHEN state IN ({_KINDS}, '{DONE}', '{FAILED}') THEN NULL
     WHEN nth_of_key = IF(bad_row IS NULL, 2, 1) THEN key_text
   END""",
 }
@@ -58,25 +65,70 @@ class RequestRows:
 
     :param rows: the query that gives the rows.
     :param types: GoogleSQL's types of the rows' columns.
-    :param done: the query for ``key_text`` and ``fingerprint`` of the rows that need no request.
-    :param failed: likewise of the rows whose request has failed for good.
+    :param known: the query for the requests that are known, of :func:`.marks_query`.
     :param given: values of the parameters of ``rows``.
     """
 
     plan: BuildPlan
     rows: str
     types: Mapping[str, str]
-    done: str = NOTHING_DONE
-    failed: str = NOTHING_DONE
+    known: str = NOTHING_KNOWN
     given: Mapping[str, Any] = field(default_factory=dict)
 
-    def sorted_in(self, table: str) -> RequestRows:
-        """Return the rows that are asked, and no others, out of the table that :func:`sorting_statements` write."""
+    @property
+    def earlier(self) -> dict[str, Question]:
+        """The other questions that rows may answer, as far as the rows still have what these ask about."""
+        return {
+            name: question
+            for name, question in self.plan.other_questions.items()
+            if all(column in self.types for column in question.template.columns)
+        }
+
+    def sorted_in(self, table: str, condition: str) -> RequestRows:
+        """Return the rows that are asked, and no others, out of the table that :func:`sorting_statements` write.
+
+        :param condition: of :func:`asked_condition`.
+        """
         columns = dict(zip(self.plan.key, key_names(self.plan), strict=True)) | _text_columns(self.plan)
         selected = ", ".join(f"{ROWS}.{kept} AS {quoted(name)}" for name, kept in columns.items())
         types = {name: self.types[name] if name in self.plan.key else "STRING" for name in columns}
-        rows = f"SELECT {selected} FROM {table} AS {ROWS} WHERE {ROWS}.{ASKED}"
+        rows = f"SELECT {selected} FROM {table} AS {ROWS} WHERE {condition}"
         return RequestRows(self.plan, rows, ColumnTypes(types))
+
+
+def asked_condition(plan: BuildPlan, most: int | None) -> str:
+    """Return the condition that one of the sorted rows, :data:`.expressions.ROWS`, is asked.
+
+    :param most: of the rows with a changed question; ``None`` for all.
+    """
+    kinds = plan.asked_kinds
+    if most is None:
+        return f"{ROWS}.state IN ({', '.join(repr(kind.name) for kind in kinds)})"
+    certain = [kind.name for kind in kinds if kind not in CHANGED_QUESTION_KINDS]
+    conditions = [f"{ROWS}.state IN ({_CHANGED}) AND {ROWS}.nth_changed <= {most}"]
+    if certain:
+        conditions.append(f"{ROWS}.state IN ({', '.join(map(repr, certain))})")
+    if plan.sample and plan.sample.keys and most:
+        conditions.append(f"{ROWS}.is_golden AND {ROWS}.{_TO_ASK}")
+    return f"({' OR '.join(conditions)})" + (f" AND NOT {ROWS}.is_answered" if plan.sample else "")
+
+
+def counting_statement(table: str, condition: str = "TRUE") -> Statement:
+    """Return the statement that counts the sorted rows by state and by the question that they answer.
+
+    For the columns of its result see :func:`sorting_statements`.
+    """
+    return Statement(f"""SELECT
+  state,
+  answers,
+  COUNT(*) AS row_count,
+  SUM(characters) AS characters,
+  SUM(files) AS files,
+  BIT_XOR(digest) AS digest,
+  ARRAY_AGG(bad_key IGNORE NULLS ORDER BY bad_key LIMIT {SHOWN_KEYS}) AS sample_keys
+FROM {table} AS {ROWS}
+WHERE {condition}
+GROUP BY state, answers""")
 
 
 def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool = False) -> list[Statement]:
@@ -86,10 +138,11 @@ def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool
     :meth:`RequestRows.sorted_in`. It holds what requests are made of, not the requests: most of a request is the same
     for all rows, and reading it from the table would be billed for each.
 
-    Columns of the last statement's result: ``state`` (``ASK``, ``DONE``, ``FAILED`` or the name of a
-    :class:`~airflow_gemini_batch.requests.spec.BadRow`) and ``row_count``; of rows that are asked ``characters`` (of
-    the texts), ``files`` and ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad
-    rows ``sample_keys``, some different ones.
+    Columns of the last statement's result: ``state`` (``DONE``, ``FAILED``, or the name of a :class:`.BadRow` or a
+    :class:`~airflow_gemini_batch.requests.spec.RowKind`), ``answers`` (of rows with a changed question that which they
+    answer, else NULL) and ``row_count``; of rows that may be asked ``characters`` (of the texts), ``files`` and
+    ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad rows ``sample_keys``, some
+    different ones.
 
     :param table: as it stands in a statement.
     :param temporary: make a temporary table; another one is replaced if it exists, and expires after a day.
@@ -98,7 +151,13 @@ def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool
     texts = {
         kept: text_of(name, request_rows.types[name], ROWS) for name, kept in _text_columns(plan).items()
     }
-    kept = {name: f"IF({ASKED}, {name}, NULL)" for name in (*key_names(plan), *texts)}
+    kept = {name: f"IF({_TO_ASK}, {name}, NULL)" for name in (*key_names(plan), *texts)}
+    if plan.limit:
+        kept |= {
+            "nth_changed": "nth_changed",
+            "is_golden": _is_golden(plan, parameters),
+            "is_answered": "is_answered",
+        }
     create = f"TEMP TABLE {table}" if temporary else f"OR REPLACE TABLE {table}\n{_FOR_A_DAY}"
     first, rows = [], request_rows.rows
     # BigQuery takes WITH RECURSIVE at the top level of a statement only. A name or a text with this word does no harm.
@@ -111,16 +170,7 @@ WITH {_sorted_clauses(request_rows, parameters, texts)}
 SELECT
   {_items({**_COUNTED, **kept})}
 FROM sorted_rows"""
-    counting = f"""SELECT
-  state,
-  COUNT(*) AS row_count,
-  SUM(characters) AS characters,
-  SUM(files) AS files,
-  BIT_XOR(digest) AS digest,
-  ARRAY_AGG(bad_key IGNORE NULLS ORDER BY bad_key LIMIT {SHOWN_KEYS}) AS sample_keys
-FROM {table}
-GROUP BY state"""
-    return [*first, Statement(sorting, parameters.values, request_rows.given), Statement(counting)]
+    return [*first, Statement(sorting, parameters.values, request_rows.given), counting_statement(table)]
 
 
 def _text_columns(plan: BuildPlan) -> dict[str, str]:
@@ -139,41 +189,113 @@ def _items(expressions: Mapping[str, str]) -> str:
 
 
 def collecting_statement(marks: Sequence[str], table: BigQueryAddress) -> Statement:
-    """Return the statement that writes what some queries for done rows give to a table that expires after a day."""
+    """Return the statement that writes what some queries of :func:`.marks_query` give to a table for a day."""
     return Statement(f"CREATE OR REPLACE TABLE {table.sql}\n{_FOR_A_DAY}\nAS\n{any_of(marks)}")
 
 
 def any_of(marks: Sequence[str]) -> str:
-    """Return the query for the rows that one of several queries for done rows gives, each row once."""
-    return "\n  UNION DISTINCT\n  ".join(marks) or NOTHING_DONE
+    """Return the query for the requests that several queries of :func:`.marks_query` give."""
+    return "\n  UNION ALL\n  ".join(marks) or NOTHING_KNOWN
 
 
 def _sorted_clauses(request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str]) -> str:
-    """Return the WITH clauses that give each row its request and, as ``state``, whether it is asked.
+    """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it.
 
     :param more: expressions over :data:`.expressions.ROWS` for further columns, by name.
     """
+    plan, earlier = request_rows.plan, request_rows.earlier
+    prints = {
+        f"earlier_{n}": earlier_fingerprint(question, request_rows.types, parameters)
+        for n, question in enumerate(earlier.values())
+    }
+    order = {f"order_{n}": f"{ROWS}.{quoted(name)}" for n, name in enumerate(plan.order.columns)}
+    more = {**more, **prints, **(order if plan.limit else {})}
+    current = parameters.bind(plan.question.id)
+    cases = "".join(
+        f"""
+      WHEN known.question = {parameters.bind(name)} THEN
+        IF(known.fingerprint = earlier_{n}, '{RowKind.CHANGED_QUESTION.name}', '{RowKind.CHANGED_DATA.name}')"""
+        for n, name in enumerate(earlier)
+    )
+    strata, nth = _nth_changed(plan) if plan.limit else ("", "0")
     return f"""{request_clauses(request_rows, parameters, more)}, ranked AS (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY key_text, bad_row ORDER BY fingerprint) AS nth_of_key
   FROM fingerprinted
-), done AS (
-  {request_rows.done}
-), failed AS (
-  {request_rows.failed}
-), sorted_rows AS (
+), marks AS (
+  {request_rows.known}
+), known AS (
+  SELECT
+    key_text,
+    ARRAY_AGG(IF(place IN ('{Place.TARGET}', '{Place.ASKED}'), fingerprint, NULL) IGNORE NULLS) AS done,
+    ARRAY_AGG(IF(place = '{Place.CANARY}', fingerprint, NULL) IGNORE NULLS) AS canary,
+    ARRAY_AGG(IF(place = '{Place.FAILED}', fingerprint, NULL) IGNORE NULLS) AS failed,
+    LOGICAL_OR(place IN ('{Place.FAILED}', '{Place.TRIED}')) AS has_failed,
+    MAX(IF(place = '{Place.TARGET}', fingerprint, NULL)) AS fingerprint,
+    MAX(IF(place = '{Place.TARGET}', question, NULL)) AS question
+  FROM marks
+  GROUP BY key_text
+), told AS (
   SELECT
     ranked.*,
+    known.question AS answers,
+    IFNULL(ranked.fingerprint IN UNNEST(known.canary), FALSE) AS is_answered,
+    CASE
+      WHEN known.question IS NULL THEN
+        IF(known.has_failed, '{RowKind.FAILED_BEFORE.name}', '{RowKind.NEW.name}')
+      WHEN known.question = {current} THEN '{RowKind.CHANGED_DATA.name}'{cases}
+      ELSE '{RowKind.CHANGED.name}'
+    END AS kind,
     CASE
       WHEN bad_row IS NOT NULL THEN bad_row
       WHEN nth_of_key > 1 THEN '{BadRow.DUPLICATE_KEY.name}'
-      WHEN done.key_text IS NOT NULL THEN '{DONE}'
-      WHEN failed.key_text IS NOT NULL THEN '{FAILED}'
-      ELSE '{ASK}'
-    END AS state
+      WHEN ranked.fingerprint IN UNNEST(known.done) THEN '{DONE}'
+      WHEN ranked.fingerprint IN UNNEST(known.failed) THEN '{FAILED}'
+    END AS not_asked
   FROM ranked
-  LEFT JOIN done ON done.key_text = ranked.key_text AND done.fingerprint = ranked.fingerprint
-  LEFT JOIN failed ON failed.key_text = ranked.key_text AND failed.fingerprint = ranked.fingerprint
+  LEFT JOIN known ON known.key_text = ranked.key_text
+), sorted_rows AS (
+  SELECT *, IFNULL(not_asked, kind) AS state, {nth} AS nth_changed
+  FROM (SELECT *{strata} FROM told)
 )"""
+
+
+def earlier_fingerprint(question: Question, types: Mapping[str, str], parameters: Parameters) -> str:
+    """Return the expression for the fingerprint that a row would have under an earlier question."""
+    slots = slot_columns(question.template, types, parameters)
+    model = parameters.bind(fingerprint_prefix(question.model).decode())
+    request = request_text(question.template, parameters, slots)
+    return fingerprint_sql(model, request)
+
+
+def fingerprint_sql(model: str, request: str) -> str:
+    """Return the expression for the fingerprint of a request's text to a model."""
+    return f"SUBSTR(TO_HEX(SHA256(CONCAT({model}, {request}))), 1, {DIGEST_LENGTH})"
+
+
+def _nth_changed(plan: BuildPlan) -> tuple[str, str]:
+    """Return further items of the rows, and the expression for a row's place among those with a changed question.
+
+    Places count from 1. A sample counts the rows that a canary has asked before, so that it stays the same.
+    """
+    changed = f"IFNULL(not_asked, kind) IN ({_CHANGED})"
+    digest = "TO_HEX(MD5(key_text))"
+    columns = dict(zip(plan.order.columns, ("order_0", "order_1"), strict=False))
+    strata, order = "", [digest]
+    if plan.order.strata:
+        within = f"PARTITION BY {changed}, TO_JSON_STRING({columns[plan.order.strata]})"
+        share = f"(ROW_NUMBER() OVER ({within} ORDER BY {digest}) - 1) / COUNT(*) OVER ({within})"
+        strata, order = f", {share} AS share_of_stratum", ["share_of_stratum", digest]
+    elif plan.order.column:
+        direction = "DESC" if plan.order.descending else "ASC"
+        order = [f"{columns[plan.order.column]} {direction} NULLS LAST", digest]
+    return strata, f"ROW_NUMBER() OVER (PARTITION BY {changed} ORDER BY {', '.join(order)})"
+
+
+def _is_golden(plan: BuildPlan, parameters: Parameters) -> str:
+    if not plan.sample or not plan.sample.keys:
+        return "FALSE"
+    keys = orjson.dumps(sorted(plan.sample.keys)).decode()
+    return f"key_text IN UNNEST(JSON_VALUE_ARRAY({parameters.bind(keys)}))"
 
 
 def request_clauses(
@@ -213,7 +335,7 @@ def request_clauses(
     {_bad_row_case(plan)} AS bad_row
   FROM filled
 ), fingerprinted AS (
-  SELECT *, SUBSTR(TO_HEX(SHA256(CONCAT({model}, request))), 1, {DIGEST_LENGTH}) AS fingerprint
+  SELECT *, {fingerprint_sql(model, "request")} AS fingerprint
   FROM requests
 )"""
 

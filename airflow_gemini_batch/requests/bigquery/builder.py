@@ -72,14 +72,14 @@ class TableBuild(BigQueryBuild[BigQueryAddress]):
     @contextmanager
     def _sorted(
         self, request_rows: RequestRows, destination: BigQueryAddress, location: str | None, where: str
-    ) -> Iterator[tuple[RequestRows, RowIterator]]:
+    ) -> Iterator[tuple[str, RowIterator]]:
         """Sort the rows into a table beside the requests, which is dropped afterwards."""
         from google.api_core.exceptions import GoogleAPICallError
 
         table = destination.with_table(f"sorted_{uuid.uuid4().hex[:12]}")
         try:
             states = self._run(script(*sorting_statements(request_rows, table.sql)), location, where)
-            yield request_rows.sorted_in(table.sql), states
+            yield table.sql, states
         finally:
             try:
                 self._client.delete_table(table.dotted, not_found_ok=True, timeout=CALL_TIMEOUT)
@@ -113,14 +113,14 @@ class ExportBuild(BigQueryBuild[GcsAddress]):
     @contextmanager
     def _sorted(
         self, request_rows: RequestRows, _: GcsAddress, location: str | None, where: str
-    ) -> Iterator[tuple[RequestRows, RowIterator]]:
+    ) -> Iterator[tuple[str, RowIterator]]:
         """Sort the rows into a temporary table: an export need not have a dataset where it may make tables."""
         table = f"sorted_{uuid.uuid4().hex[:12]}"
         with self._queries.session():
             # One by one, since what a script has made may end with it.
             for statement in sorting_statements(request_rows, table, temporary=True):
                 states = self._run(statement, location, where)
-            yield request_rows.sorted_in(table), states
+            yield table, states
 
     def _write(self, preview: BuildPreview, destination: GcsAddress) -> BuildReport:
         """Write the requests, unless they are there already, and return the report."""

@@ -121,12 +121,16 @@ def named_slots(template: RequestTemplate) -> dict[str, TextSlot | MediaSlot]:
     return {f"{'text' if isinstance(slot, TextSlot) else 'file'}_{n}": slot for n, slot in enumerate(slots)}
 
 
-def request_text(template: RequestTemplate, parameters: Parameters) -> str:
-    """Return the expression for the request's JSON text, over the columns of :func:`slot_columns`.
+def request_text(
+    template: RequestTemplate, parameters: Parameters, filled: Mapping[str, str] | None = None
+) -> str:
+    """Return the expression for the request's JSON text.
 
     It is NULL for a row with a file that can't be sent.
+
+    :param filled: what fills the slots, by name; by default the columns of :func:`slot_columns`.
     """
-    slots = iter(named_slots(template))
+    slots = iter(filled.values() if filled else named_slots(template))
     pieces = []
     for part in template.parts:
         if isinstance(part, str):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import xor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
@@ -21,20 +23,26 @@ from airflow_gemini_batch.gcp.queries import CALL_TIMEOUT, Queries
 from airflow_gemini_batch.gcp.statements import Parameters, Statement
 from airflow_gemini_batch.gcp.tables import FILTER_HINT, Tables, check_readable_whole
 from airflow_gemini_batch.requests.bigquery.build_sql import (
-    ASK,
     DONE,
     FAILED,
-    NOTHING_DONE,
     RequestRows,
     any_of,
+    asked_condition,
     collecting_statement,
+    counting_statement,
 )
 from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, types_of
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, request_columns
-from airflow_gemini_batch.requests.done import done_query
+from airflow_gemini_batch.requests.done import Place, done_query
 from airflow_gemini_batch.requests.failed import failed_query
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
+from airflow_gemini_batch.requests.spec import (
+    BadRows,
+    BuildPlan,
+    BuildReport,
+    RowCount,
+    RowKind,
+)
 from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:
@@ -101,8 +109,8 @@ class BigQueryBuild(ABC, Generic[Destination]):
     @abstractmethod
     def _sorted(
         self, request_rows: RequestRows, destination: Destination, location: str | None, where: str
-    ) -> AbstractContextManager[tuple[RequestRows, RowIterator]]:
-        """Run :func:`.sorting_statements`; give the rows that are asked, and the numbers of all rows by state."""
+    ) -> AbstractContextManager[tuple[str, RowIterator]]:
+        """Run :func:`.sorting_statements`; give the table, as it stands in a statement, and the numbers of its rows."""
 
     @abstractmethod
     def _write(self, preview: BuildPreview, destination: Destination) -> BuildReport:
@@ -119,42 +127,41 @@ class BigQueryBuild(ABC, Generic[Destination]):
         plan.check_columns(types, where=where)
         check_key_types(plan.key, types, where=where)
         given = source.parameters if isinstance(source, QueryRows) else {}
-        request_rows = RequestRows(
-            plan, rows, types, self._done(plan, destination, location), self._failed(plan, location), given
-        )
-        with self._sorted(request_rows, destination, location, where) as (asked, counts):
-            states = {row["state"]: row for row in counts}
-            report, digest = self._counted(plan, types, states, where)
-            written = self._write(BuildPreview(report, where, asked, location, digest), destination)
+        known = any_of(self._collected(self._known(plan, destination, location), destination, location))
+        request_rows = RequestRows(plan, rows, types, known, given)
+        with self._sorted(request_rows, destination, location, where) as (table, counts):
+            counted = list(counts)
+            bad = {
+                reason: BadRows().plus(row["row_count"], row["sample_keys"] or ())
+                for reason in BadRow
+                for row in counted
+                if row["state"] == reason.name
+            }
+            plan.check_rows(bad)
+            every = _kinds(counted)
+            most = plan.most_changed(every)
+            condition = asked_condition(plan, most)
+            asked = [row for row in counted if row["state"] in {kind.name for kind in plan.asked_kinds}]
+            if most is not None:
+                asked = list(self._run(counting_statement(table, condition), location, where))
+            report = BuildReport.of(
+                plan,
+                _kinds(asked),
+                every,
+                done=sum(row["row_count"] for row in counted if row["state"] == DONE),
+                failed_before=sum(row["row_count"] for row in counted if row["state"] == FAILED),
+                bad=bad,
+                answers=[row["answers"] for row in counted if row["answers"]],
+            )
+            self._log.info("%s: %s", where, report)
+            plan.check_jobs(report.requests, Sharding(report.requests, plan.shard_rows).count)
+            if plan.writes:
+                digest = _digest_of(plan, types, asked)
+                rows_asked = request_rows.sorted_in(table, condition)
+                preview = BuildPreview(report, where, rows_asked, location, digest)
+                report = self._write(preview, destination)
         self._queries.log_billed("building the requests")
-        return written
-
-    def _counted(
-        self, plan: BuildPlan, types: ColumnTypes, states: Mapping[str, Row], where: str
-    ) -> tuple[BuildReport, str]:
-        """Return what is to be reported, and a digest of the requests; raises for rows that can't become requests."""
-        bad = {
-            reason: BadRows().plus(row["row_count"], row["sample_keys"] or ())
-            for reason in BadRow
-            if (row := states.get(reason.name))
-        }
-        plan.check_rows(bad)
-        ask = states.get(ASK)
-        report = BuildReport(
-            sources=(),
-            rows=sum(row["row_count"] for row in states.values()),
-            requests=ask["row_count"] if ask else 0,
-            done=states[DONE]["row_count"] if DONE in states else 0,
-            failed_before=states[FAILED]["row_count"] if FAILED in states else 0,
-            bad=bad,
-            prompt_characters=ask["characters"] if ask else 0,
-            media=ask["files"] if ask else 0,
-        )
-        self._log.info("%s: %s", where, report)
-        plan.check_jobs(report.requests, Sharding(report.requests, plan.shard_rows).count)
-        columns = [[name, types.get(name, "STRING")] for _, name in request_columns(plan, Parameters())]
-        content = [columns, report.requests, ask["digest"] if ask else 0]
-        return report, hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
+        return report
 
     def _run(self, statement: Statement, location: str | None, where: str) -> RowIterator:
         """Run a statement over the source's rows to its end; see :func:`reading` for what it raises."""
@@ -181,22 +188,27 @@ class BigQueryBuild(ABC, Generic[Destination]):
         rows = f"SELECT * FROM {source.address.sql}"
         return where, rows, types_of(table.schema), location or table.location
 
-    def _done(self, plan: BuildPlan, destination: Destination, location: str | None) -> str:
+    def _known(self, plan: BuildPlan, destination: Destination, location: str | None) -> list[str]:
+        """Return queries for the requests that are known: answered, asked at this moment, or failed."""
         if plan.done_target is None:
-            return NOTHING_DONE
-        try:
-            address = BigQueryAddress.parse(plan.done_target)
-        except ValueError as error:
-            raise InvalidRequestError(
-                f"target: {error}; rows of BigQuery are compared with a table there"
-            ) from error
-        queries = []
-        table = Tables(self._client).find(address)
-        if table is None:
-            self._log.info("%s does not exist yet: no row is done", address)
-        else:
-            _check_location(table, f"target {address}", location)
-            queries.append(done_query(address, table, plan.key))
+            return []
+        queries: list[str] = []
+        for where, place in (
+            (plan.done_target, Place.TARGET),
+            *((one, Place.CANARY) for one in plan.canary_targets),
+        ):
+            try:
+                address = BigQueryAddress.parse(where)
+            except ValueError as error:
+                raise InvalidRequestError(
+                    f"target: {error}; rows of BigQuery are compared with a table there"
+                ) from error
+            table = Tables(self._client).find(address)
+            if table is None:
+                self._log.info("%s does not exist yet: no row is done", address)
+            else:
+                _check_location(table, f"target {address}", location)
+                queries.append(done_query(address, table, plan.key, place))
         for requests in self._under_way:
             table = Tables(self._client).find(requests)
             if table is None or not {*plan.key, FINGERPRINT_COLUMN} <= types_of(table.schema).keys():
@@ -205,15 +217,16 @@ class BigQueryBuild(ABC, Generic[Destination]):
                     requests,
                 )
             else:
-                queries.append(done_query(requests, table, plan.key))
-        return any_of(self._collected(queries, destination, location))
+                queries.append(done_query(requests, table, plan.key, Place.ASKED))
+        failed = self._failed(plan, location)
+        return [*queries, failed] if failed else queries
 
     def _collected(
         self, queries: Sequence[str], destination: Destination, location: str | None
     ) -> Sequence[str]:
         """Return queries for what these give, as few as one statement takes.
 
-        Beside them the statement reads the source and the failures, and holds the template and the source's query.
+        Beside them the statement reads the source, and holds the template and the source's query.
         """
         limits = replace(self._limits, text=self._limits.text // 2)
         if limits.allow(Statement(any_of(queries)), len(queries)):
@@ -225,19 +238,38 @@ class BigQueryBuild(ABC, Generic[Destination]):
             digest = hashlib.sha256(any_of(part).encode()).hexdigest()[:16]
             statement = collecting_statement(part, table := destination.with_table(f"done_{digest}"))
             self._run(statement, location, "the rows that are done")
-            collected.append(f"SELECT key_text, fingerprint FROM {table.sql}")
+            collected.append(f"SELECT key_text, fingerprint, place, question FROM {table.sql}")
         return collected
 
-    def _failed(self, plan: BuildPlan, location: str | None) -> str:
+    def _failed(self, plan: BuildPlan, location: str | None) -> str | None:
         if plan.kept_failures is None:
-            return NOTHING_DONE
+            return None
         with as_invalid_request("failed_target"):
             address = BigQueryAddress.parse(plan.kept_failures)
         table = Tables(self._client).find(address)
         if table is None:
-            return NOTHING_DONE
+            return None
         _check_location(table, f"failed_target {address}", location)
-        return failed_query(plan, address, table, self._log) or NOTHING_DONE
+        return failed_query(plan, address, table, self._log)
+
+
+def _kinds(counted: Iterable[Row]) -> dict[RowKind, RowCount]:
+    """Return the numbers of the rows that may be asked, of the result of :func:`.counting_statement`."""
+    kinds: dict[RowKind, RowCount] = {}
+    for row in counted:
+        if row["state"] in RowKind.__members__:
+            kind = RowKind[row["state"]]
+            count = RowCount(row["row_count"], row["characters"] or 0, row["files"] or 0)
+            kinds[kind] = kinds.get(kind, RowCount()) + count
+    return {kind: kinds[kind] for kind in RowKind if kind in kinds}
+
+
+def _digest_of(plan: BuildPlan, types: ColumnTypes, asked: Sequence[Row]) -> str:
+    """Return a digest of the requests of the rows that are asked."""
+    columns = [[name, types.get(name, "STRING")] for _, name in request_columns(plan, Parameters())]
+    digest = reduce(xor, (row["digest"] or 0 for row in asked), 0)
+    content = [columns, sum(row["row_count"] for row in asked), digest]
+    return hashlib.sha256(orjson.dumps(content)).hexdigest()[:16]
 
 
 @contextmanager

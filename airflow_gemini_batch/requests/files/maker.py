@@ -11,6 +11,7 @@ from airflow_gemini_batch.core.values import is_null
 from airflow_gemini_batch.requests.columns import escaped, joined, key_texts, rows_of, texts_of
 from airflow_gemini_batch.requests.files.row_index import records_of
 from airflow_gemini_batch.requests.forms import FORMS
+from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.spec import BuildPlan
 from airflow_gemini_batch.requests.templates import BadRow
 
@@ -29,12 +30,14 @@ class MadeLines(NamedTuple):
     :param rows: good and bad ones.
     :param lines: of the good ones, each with its line end.
     :param records: of the good ones, for the index.
+    :param order: of the good ones, keys, values and strata for :meth:`.ChangedRows.add`; ``None`` if not needed.
     :param bad: of the bad ones, why, and the key, or where the row stands among all.
     """
 
     rows: int
     lines: pa.Array
     records: Integers
+    order: tuple[Sequence[str], pa.Array, pa.Array] | None
     bad: Sequence[tuple[BadRow, str | int]]
 
 
@@ -42,17 +45,19 @@ class LineMaker:
     """Makes the lines of a plan.
 
     :param compare: whether fingerprints are needed.
+    :param others: questions under which they are needed besides.
     """
 
-    def __init__(self, plan: BuildPlan, *, compare: bool) -> None:
+    def __init__(self, plan: BuildPlan, *, compare: bool, others: Sequence[Question] = ()) -> None:
         self._plan = plan
         self._compare = compare
+        self._others = others
         fixed = sum(len(part) for part in plan.template.parts if isinstance(part, str))
         self._most_rows = _MADE_BYTES // (fixed + 1) + 1
 
     def make(self, batch: Batch) -> Iterator[MadeLines]:
         """Yield the lines, mostly of all rows at once; of a long template those of a few."""
-        columns = (*self._plan.key, *self._plan.template.columns)
+        columns = self._plan.read_columns
         not_texts: dict[int, str | None] = {}
         try:
             texts = texts_of(batch, columns)
@@ -78,6 +83,14 @@ class LineMaker:
         }
         if self._compare:
             columns["request"] = joined(filled.parts, len(rows)).cast(pa.binary())
+            for number, question in enumerate(self._others):
+                parts = question.template.fill_batch(rows).parts
+                columns[f"request_{number}"] = joined(parts, len(rows)).fill_null("").cast(pa.binary())
+        nothing = pa.nulls(len(rows), pa.string())
+        if self._plan.limit:
+            order = self._plan.order
+            columns["value"] = rows[order.column] if order.column else nothing
+            columns["stratum"] = rows[order.strata] if order.strata else nothing
         good = pa.record_batch(columns)
         bad: list[tuple[BadRow, str | int]] = []
         if good["line"].null_count:
@@ -89,11 +102,18 @@ class LineMaker:
                 else:
                     bad.append((BadRow.NULL_KEY, row))
             good = good.filter(good["line"].is_valid())
-        fingerprints = (
-            fingerprints_of(self._plan.model_key, good["request"].to_pylist()) if self._compare else []
-        )
-        records = records_of(good["key"].to_pylist(), fingerprints, good["characters"], good["media"])
-        return MadeLines(len(rows), good["line"], records, bad)
+        fingerprints = []
+        if self._compare:
+            models = [self._plan.model_key, *(question.model for question in self._others)]
+            names = ["request", *(f"request_{number}" for number in range(len(self._others)))]
+            fingerprints = [
+                fingerprints_of(model, good[name].to_pylist())
+                for model, name in zip(models, names, strict=True)
+            ]
+        keys = good["key"].to_pylist()
+        records = records_of(keys, fingerprints, good["characters"], good["media"])
+        ordered = (keys, good["value"], good["stratum"]) if self._plan.limit else None
+        return MadeLines(len(rows), good["line"], records, ordered, bad)
 
     def _not_texts(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[int, str | None]:
         """Return where rows with a lone surrogate stand, and the key of each."""

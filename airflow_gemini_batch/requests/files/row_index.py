@@ -1,4 +1,4 @@
-"""Which rows repeat a key, and which are done already: sorted on disk, in memory that does not grow with the rows.
+"""Which rows repeat a key, are done already or have changed: sorted on disk, in memory that does not grow with them.
 
 Of each key, and of each pair of key and fingerprint, 128 bits are kept. Records are divided among files by their key,
 so that equal ones meet in one file, and one file after the other is sorted.
@@ -6,13 +6,15 @@ so that equal ones meet in one file, and one file after the other is sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.disk.private_folder import make_private
+from airflow_gemini_batch.requests.done import Mark, Place
+from airflow_gemini_batch.requests.spec import RowCount, RowKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,16 +23,18 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     _Counts = Integers | Sequence[int] | int
 
-NEW, REPEATED, DONE, FAILED = range(4)
-"""What a row is: one to ask, one whose key an earlier row has, or one that was asked the same before: with an answer
-(done), or in vain (failed)."""
+KINDS = tuple(RowKind)
+DONE, FAILED, REPEATED = range(len(KINDS), len(KINDS) + 3)
+"""What a row is beside one of the kinds that may be asked, whose numbers are their places in :data:`KINDS`: one that
+was asked the same before, with an answer (done) or in vain (failed), or one whose key an earlier row has."""
 
 _PARTS = 64
 _BLOCK_ROWS = 8_192
-_COLUMNS = 7
 # In the column of the row's number.
-_DONE_BEFORE, _FAILED_BEFORE = -1, -2
-_KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA = slice(0, 2), slice(2, 4), 4, 5, 6
+_BEFORE = {Place.TARGET: -1, Place.ASKED: -2, Place.CANARY: -3, Place.FAILED: -4, Place.TRIED: -5}
+_KEY, _MARK, _NUMBER, _CHARACTERS, _MEDIA, _QUESTION = slice(0, 2), slice(2, 4), 4, 5, 6, 7
+_COLUMNS = 8
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +42,34 @@ class SortedRows:
     """What each row is.
 
     :param states: a byte for each row, in the order in which they were added.
-    :param characters: of the rows to ask, together.
-    :param media: files of the rows to ask, together.
+    :param answered: likewise whether a canary has the answer.
+    :param counts: the rows of each kind.
+    :param answers: ids of the other questions that rows with a changed question answer.
     """
 
-    states: bytearray
-    characters: int
-    media: int
+    states: NDArray[np.uint8]
+    answered: NDArray[np.bool_]
+    counts: Mapping[RowKind, RowCount]
+    answers: Sequence[str]
 
 
 class RowIndex:
     """Collects the rows, then sorts them.
 
-    :param folder: empty, for files of about 60 bytes a row.
+    :param folder: empty, for files of about 64 bytes a row, and 16 more for each other question.
+    :param questions: ids of what rows of the target may answer: the question that is asked now, then others of which
+        each row brings the fingerprint.
     :param block_rows: rows that are held in memory until they are written there.
     """
 
-    def __init__(self, folder: Path, block_rows: int = _BLOCK_ROWS) -> None:
+    def __init__(self, folder: Path, questions: Sequence[str] = ("",), block_rows: int = _BLOCK_ROWS) -> None:
         self._block_rows = block_rows
+        self._questions = {name: number for number, name in enumerate(questions)}
+        self._columns = _COLUMNS + 2 * (len(questions) - 1)
         self._paths = [folder / str(part) for part in range(_PARTS)]
         self._blocks: list[Integers] = []
         self._waiting = 0
         self._count = 0
-
-    def add(
-        self, keys: Sequence[str], fingerprints: Sequence[str], characters: _Counts, media: _Counts
-    ) -> None:
-        """Add rows, by column; see :func:`records_of`."""
-        self.add_records(records_of(keys, fingerprints, characters, media))
 
     def add_records(self, records: Integers) -> None:
         """Add rows, as :func:`records_of` gives them."""
@@ -73,43 +77,83 @@ class RowIndex:
         self._count += len(records)
         self._add(records, range(first, self._count))
 
-    def add_done(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add the keys and fingerprints of rows that have an answer."""
-        self._add_before(pairs, _DONE_BEFORE)
-
-    def add_failed(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add the keys and fingerprints of rows that have failed for good; done ones are done all the same."""
-        self._add_before(pairs, _FAILED_BEFORE)
-
-    def _add_before(self, pairs: Iterable[tuple[str, str]], number: int) -> None:
-        rest = iter(pairs)
+    def add_marks(self, marks: Iterable[Mark]) -> None:
+        """Add the requests that are known."""
+        rest = iter(marks)
         while batch := list(islice(rest, self._block_rows)):
-            self._add(records_of(*zip(*batch, strict=True)), number)
+            keys, fingerprints, places, questions = zip(*batch, strict=True)
+            records = records_of(keys, [fingerprints], columns=self._columns)
+            records[:, _QUESTION] = [self._questions.get(name, _UNKNOWN) for name in questions]
+            self._add(records, [_BEFORE[place] for place in places])
 
     def sort(self) -> SortedRows:
-        """Return what each row is; of those with the same key, the first to be added is new, done or failed."""
+        """Return what each row is; of those with the same key, the first to be added counts."""
         import numpy as np
 
         self._flush()
-        states = np.zeros(self._count, np.uint8)
-        characters = media = 0
+        states, answered = np.zeros(self._count, np.uint8), np.zeros(self._count, np.bool_)
+        counts = dict.fromkeys(KINDS, RowCount())
+        answers: set[int] = set()
         for path in filter(Path.exists, self._paths):
-            records = np.fromfile(path, np.int64).reshape(-1, _COLUMNS)
-            numbers = records[:, _NUMBER]
-            rows = records[numbers >= 0]
-            done, failed = (records[numbers == sign, _MARK] for sign in (_DONE_BEFORE, _FAILED_BEFORE))
-            part_states = np.zeros(len(rows), np.uint8)
-            if before := len(done) + len(failed):
-                equal = _first_equal(np.concatenate([done, failed, rows[:, _MARK]]))[before:]
-                part_states[equal < before] = FAILED
-                part_states[equal < len(done)] = DONE
-            part_states[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
-            states[rows[:, _NUMBER]] = part_states
-            characters += int(rows[part_states == NEW, _CHARACTERS].sum())
-            media += int(rows[part_states == NEW, _MEDIA].sum())
-        return SortedRows(bytearray(states.tobytes()), characters, media)
+            records = np.fromfile(path, np.int64).reshape(-1, self._columns)
+            rows = records[records[:, _NUMBER] >= 0]
+            before = records[records[:, _NUMBER] < 0]
+            part, questions = self._states(rows, before)
+            states[rows[:, _NUMBER]] = part
+            canary = before[before[:, _NUMBER] == _BEFORE[Place.CANARY]]
+            answered[rows[:, _NUMBER]] = _found(canary[:, _MARK], rows[:, _MARK]) >= 0
+            answers.update(np.unique(questions[part == KINDS.index(RowKind.CHANGED_QUESTION)]).tolist())
+            for number, kind in enumerate(KINDS):
+                counts[kind] += _count(rows[part == number])
+        names = list(self._questions)
+        return SortedRows(
+            states,
+            answered,
+            {kind: count for kind, count in counts.items() if count.rows},
+            [names[number] for number in sorted(answers)],
+        )
 
-    def _add(self, records: Integers, numbers: range | int) -> None:
+    def counts(self, asked: NDArray[np.bool_], states: NDArray[np.uint8]) -> dict[RowKind, RowCount]:
+        """Return the rows of each kind among those that are asked."""
+        import numpy as np
+
+        counts = dict.fromkeys(KINDS, RowCount())
+        for path in filter(Path.exists, self._paths):
+            records = np.fromfile(path, np.int64).reshape(-1, self._columns)
+            rows = records[records[:, _NUMBER] >= 0]
+            rows = rows[asked[rows[:, _NUMBER]]]
+            part = states[rows[:, _NUMBER]]
+            for number, kind in enumerate(KINDS):
+                counts[kind] += _count(rows[part == number])
+        return {kind: count for kind, count in counts.items() if count.rows}
+
+    def _states(self, rows: Integers, before: Integers) -> tuple[NDArray[np.uint8], Integers]:
+        """Return what each row is, and the number of the question that it answers in the target."""
+        import numpy as np
+
+        numbers = before[:, _NUMBER]
+        landed = before[numbers == _BEFORE[Place.TARGET]]
+        tried = before[np.isin(numbers, (_BEFORE[Place.FAILED], _BEFORE[Place.TRIED]))]
+        states = np.full(len(rows), KINDS.index(RowKind.NEW), np.uint8)
+        states[_found(tried[:, _KEY], rows[:, _KEY]) >= 0] = KINDS.index(RowKind.FAILED_BEFORE)
+        place = _found(landed[:, _KEY], rows[:, _KEY])
+        has = place >= 0
+        answered = np.full(len(rows), _UNKNOWN, np.int64)
+        answered[has] = landed[place[has], _QUESTION]
+        states[has] = KINDS.index(RowKind.CHANGED)
+        states[has & (answered >= 0)] = KINDS.index(RowKind.CHANGED_DATA)
+        for number in range(1, len(self._questions)):
+            first = _COLUMNS + 2 * (number - 1)
+            of_question = has & (answered == number)
+            same = (rows[of_question, first : first + 2] == landed[place[of_question]][:, _MARK]).all(axis=1)
+            states[np.flatnonzero(of_question)[same]] = KINDS.index(RowKind.CHANGED_QUESTION)
+        for state, places in ((FAILED, (Place.FAILED,)), (DONE, (Place.TARGET, Place.ASKED))):
+            marks = before[np.isin(numbers, [_BEFORE[place] for place in places])][:, _MARK]
+            states[_found(marks, rows[:, _MARK]) >= 0] = state
+        states[_first_equal(rows[:, _KEY]) != np.arange(len(rows))] = REPEATED
+        return states, answered
+
+    def _add(self, records: Integers, numbers: range | Sequence[int]) -> None:
         records[:, _NUMBER] = numbers
         self._blocks.append(records)
         self._waiting += len(records)
@@ -135,23 +179,35 @@ class RowIndex:
 
 
 def records_of(
-    keys: Sequence[str], fingerprints: Sequence[str], characters: _Counts = 0, media: _Counts = 0
+    keys: Sequence[str],
+    fingerprints: Sequence[Sequence[str]],
+    characters: _Counts = 0,
+    media: _Counts = 0,
+    *,
+    columns: int | None = None,
 ) -> Integers:
     """Return what an index keeps of rows, but for their numbers.
 
-    :param fingerprints: none when no rows are done.
+    :param fingerprints: of all rows under the question that is asked now, then under each other one; none when nothing
+        is compared.
     :param characters: in the texts of each request.
     :param media: files that each refers to.
+    :param columns: of the index; by default as many as the fingerprints take.
     """
     import numpy as np
 
-    records = np.zeros((len(keys), _COLUMNS), np.int64)
+    others = list(fingerprints[1:])
+    records = np.zeros((len(keys), columns or _COLUMNS + 2 * len(others)), np.int64)
     records[:, _KEY] = _hashes(keys)
-    if fingerprints:
-        records[:, _MARK] = _hashes(list(map(str.__add__, fingerprints, keys)))
+    for first, marks in zip((_MARK.start, *range(_COLUMNS, records.shape[1], 2)), fingerprints, strict=False):
+        records[:, first : first + 2] = _hashes(list(map(str.__add__, marks, keys)))
     records[:, _CHARACTERS] = characters
     records[:, _MEDIA] = media
     return records
+
+
+def _count(rows: Integers) -> RowCount:
+    return RowCount(len(rows), int(rows[:, _CHARACTERS].sum()), int(rows[:, _MEDIA].sum()))
 
 
 def _hashes(texts: Sequence[str]) -> Integers:
@@ -163,6 +219,16 @@ def _hashes(texts: Sequence[str]) -> Integers:
     hashes[:, 0] = np.fromiter(map(hash, texts), np.int64, len(texts))
     hashes[:, 1] = np.fromiter(map(hash, map("\0".__add__, texts)), np.int64, len(texts))
     return hashes
+
+
+def _found(pairs: Integers, wanted: Integers) -> NDArray[np.intp]:
+    """Return for each wanted pair of numbers where it stands among others; -1 for one that does not."""
+    import numpy as np
+
+    if not len(pairs):
+        return np.full(len(wanted), -1)
+    places = _first_equal(np.concatenate([pairs, wanted]))[len(pairs) :]
+    return np.where(places < len(pairs), places, -1)
 
 
 def _first_equal(pairs: Integers) -> NDArray[np.intp]:

@@ -9,7 +9,8 @@ from typing import Any
 from airflow_gemini_batch.gcp.pieces import Part, Piece, has_odd_text
 from airflow_gemini_batch.landing.files.answers_sql import answers_query, judged_query, line_form
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.lines import AnswerLines, database_of_lines
+from airflow_gemini_batch.outputs.lines import AnswerLines
+from tests.support.databases import shared_database
 
 LIMIT = 2048
 
@@ -26,7 +27,7 @@ def read_answers(
         path = folder / f"lines-{number}.jsonl"
         path.write_bytes(line)
         (others if has_odd_text(line) or not by_types else usual).append(Part(number, path, None))
-    with database_of_lines(folder) as database:
+    with shared_database() as database:
         answers = AnswerLines(database, folder, answers_query(plan, "FLOAT"), line_form(plan, limit))
         for parts, is_usual in ((usual, True), (others, False)):
             if parts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from airflow_gemini_batch.outputs.matching import request_digest
 from tests.landing.files.answers import read_answers
 from tests.landing.landings import DAY, GENRE, TEXT, plan_of
 from tests.outputs.row_shapes import SHAPES as ROWS
+from tests.support.cases import at_once, parameters_of
 
 GOOD: dict[str, Any] = {
     "status": "",
@@ -43,6 +45,7 @@ FACTS_OF_GOOD = {
     "answered": DAY,
 }
 ABSENT = object()
+TEXT_PATH = "response.candidates.0.content.parts.0.text"
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -69,12 +72,32 @@ def lines_of(rows: Iterable[Row]) -> list[bytes]:
 Read = Callable[..., Row | None]
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
-    """Read one line."""
+@pytest.fixture(scope="module")
+def read(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Read:
+    """Read one line; those of a plan are read together."""
+
+    def read_lines(plan: Any, lines: Sequence[bytes]) -> list[Row | None]:
+        found = read_answers(tmp_path_factory.mktemp("lines"), plan, lines)
+        return [found.get(number) for number in range(len(lines))]
+
+    lines: dict[str, list[bytes]] = {"texts": [], "genres": []}
+    for one in parameters_of(request):
+        match one:
+            case {"line": line}:
+                lines["texts"].append(line)
+            case {"status": status, "code": _}:
+                lines["texts"].append(orjson.dumps({**GOOD, "status": status}))
+            case {"answer": answer} if "schema" not in one:
+                lines["genres"].append(orjson.dumps(changed(TEXT_PATH, answer)))
+    texts, genres = (
+        at_once(partial(read_lines, plan), lines[name]) for name, plan in (("texts", TEXT), ("genres", GENRE))
+    )
 
     def read(row: Row | bytes, plan: Any = TEXT) -> Row | None:
-        return read_answers(tmp_path, plan, [row if isinstance(row, bytes) else orjson.dumps(row)]).get(0)
+        line = row if isinstance(row, bytes) else orjson.dumps(row)
+        if plan is TEXT:
+            return texts(line)
+        return genres(line) if plan is GENRE else read_lines(plan, [line])[0]
 
     return read
 
@@ -184,7 +207,7 @@ def test_row_lands_with_the_outcome_that_it_has(tmp_path: Path) -> None:
     "answer", ['{"genre": "novel"}', '```json\n{"genre": "novel"}\n```', '{"genre": "novel", "x": 1}']
 )
 def test_answer_that_fits_the_schema_gives_its_values(read: Read, answer: str) -> None:
-    row = read(changed("response.candidates.0.content.parts.0.text", answer), GENRE)
+    row = read(changed(TEXT_PATH, answer), GENRE)
     assert row is not None
     assert (row["outcome"], row["message"], row["value_0"]) == ("ok", None, "novel")
 
@@ -201,7 +224,7 @@ def test_answer_that_fits_the_schema_gives_its_values(read: Read, answer: str) -
     ],
 )
 def test_answer_that_does_not_fit_is_invalid_and_says_why(read: Read, answer: str, message: str) -> None:
-    row = read(changed("response.candidates.0.content.parts.0.text", answer), GENRE)
+    row = read(changed(TEXT_PATH, answer), GENRE)
     assert row is not None
     assert (row["outcome"], row["code"], row["value_0"]) == ("invalid", None, None)
     assert row["message"].startswith(message)
@@ -211,7 +234,7 @@ def test_answer_that_does_not_fit_is_invalid_and_says_why(read: Read, answer: st
 def test_values_have_the_types_of_their_columns(read: Read) -> None:
     plan = plan_of({"rating": float, "scores": list[float], "author": list[list[str]], "born": int | None})
     answer = '{"rating": 4, "scores": [1, 2.5], "author": [["a"], []], "born": null}'
-    row = read(changed("response.candidates.0.content.parts.0.text", answer), plan)
+    row = read(changed(TEXT_PATH, answer), plan)
     assert row is not None
     rating, scores, *others = (row[f"value_{index}"] for index in range(4))
     assert (rating, scores, others) == (4.0, [1.0, 2.5], ['[["a"],[]]', None])
@@ -225,7 +248,7 @@ def test_values_have_the_types_of_their_columns(read: Read) -> None:
 def test_answer_that_is_no_object_lands_as_a_whole(read: Read, schema: Any, answer: str, value: Any) -> None:
     if schema == int | None:
         schema = {"type": "integer", "nullable": True}
-    row = read(changed("response.candidates.0.content.parts.0.text", answer), plan_of(schema))
+    row = read(changed(TEXT_PATH, answer), plan_of(schema))
     assert row is not None
     assert (row["outcome"], row["value_0"]) == ("ok", value)
 
@@ -263,7 +286,7 @@ def test_line_that_can_t_be_read_is_none(read: Read, line: bytes) -> None:
 
 
 def test_half_a_character_and_a_number_that_is_none_lose_no_answer(read: Read) -> None:
-    row = changed("response.candidates.0.content.parts.0.text", "half \ud83d")
+    row = changed(TEXT_PATH, "half \ud83d")
     row["response"]["candidates"][0]["avgLogprobs"] = float("nan")
     found = read(json.dumps(row).encode())
     assert found is not None

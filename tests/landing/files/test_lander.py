@@ -288,7 +288,7 @@ def test_line_of_20_megabytes_lands(files):
 
 
 def test_more_rows_than_are_held_at_a_time_land(files, monkeypatch):
-    monkeypatch.setattr("airflow_gemini_batch.landing.files.matching.PORTION_ROWS", 1000)
+    monkeypatch.setattr("airflow_gemini_batch.landing.files.portions.PORTION_ROWS", 1000)
     rows = [(f"{number:05}", good(f"about {number}")) for number in range(8001)]
     assert files.land(rows).landed == len(rows)
     assert parquet(files.target, "isbn", "answer") == [(key, f"about {int(key)}") for key, _ in rows]

@@ -26,17 +26,17 @@ def asked(**options):
     return RequestRows(plan(**options), "SELECT * FROM `demo-project.books.books`", TYPES)
 
 
-SORTED = "`demo-project.books.sorted_1`"
+SORTED = ("`demo-project.books.sorted_1`", "gemini_batch_rows.state IN ('NEW')")
 
 
 def sorting(rows, **options):
-    return script(*sorting_statements(rows, SORTED, **options))
+    return script(*sorting_statements(rows, SORTED[0], **options))
 
 
 def statements(rows):
     return [
         sorting(rows),
-        build_statement(rows.sorted_in(SORTED), {0: TABLE}, ONE_JOB),
+        build_statement(rows.sorted_in(*SORTED), {0: TABLE}, ONE_JOB),
     ]
 
 
@@ -64,17 +64,17 @@ def test_sorted_rows_have_a_state_and_what_is_needed_of_those_that_are_asked():
     assert "CAST(gemini_batch_rows.`year` AS STRING) AS column_1" in sql
     items = sql.rpartition("FROM sorted_rows;")[0].rpartition("SELECT\n")[2]
     assert re.findall(r" AS (\w+),?$", items, re.MULTILINE) == [
-        *("state", "characters", "files", "digest", "bad_key"),
+        *("state", "answers", "characters", "files", "digest", "bad_key"),
         *("key_0", "column_0", "column_1"),
     ]
 
 
 def test_requests_are_made_of_the_sorted_rows_alone():
-    rows = asked(prompt="[[ title ]] ([[ YEAR ]])", key=("isbn",)).sorted_in(SORTED)
+    rows = asked(prompt="[[ title ]] ([[ YEAR ]])", key=("isbn",)).sorted_in(*SORTED)
     assert rows.rows == (
         "SELECT gemini_batch_rows.key_0 AS `isbn`, gemini_batch_rows.column_0 AS `title`, "
         "gemini_batch_rows.column_1 AS `YEAR` FROM `demo-project.books.sorted_1` AS gemini_batch_rows "
-        "WHERE gemini_batch_rows.state = 'ASK'"
+        "WHERE gemini_batch_rows.state IN ('NEW')"
     )
     assert dict(rows.types) == {"isbn": "STRING", "title": "STRING", "YEAR": "STRING"}
     sql = build_statement(rows, {0: TABLE}, ONE_JOB).sql
@@ -83,7 +83,7 @@ def test_requests_are_made_of_the_sorted_rows_alone():
 
 
 def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_itself():
-    sql = build_statement(asked().sorted_in(SORTED), {0: TABLE}, ONE_JOB).sql
+    sql = build_statement(asked().sorted_in(*SORTED), {0: TABLE}, ONE_JOB).sql
     assert sql.startswith(
         "CREATE TABLE IF NOT EXISTS `demo-project.books.requests_1`\n"
         "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 14 DAY))\n"
@@ -97,13 +97,13 @@ def test_request_table_is_one_statement_that_keeps_what_is_there_and_ends_by_its
 
 
 def test_table_that_ends_soon_is_written_anew():
-    sql = build_statement(asked().sorted_in(SORTED), {0: TABLE}, ONE_JOB, replace={TABLE}).sql
+    sql = build_statement(asked().sorted_in(*SORTED), {0: TABLE}, ONE_JOB, replace={TABLE}).sql
     assert sql.startswith("CREATE OR REPLACE TABLE `")
 
 
 def test_tables_of_several_jobs_are_cut_from_rows_that_are_read_once():
     tables = {number: TABLE.with_table(f"part_{number}") for number in (0, 2)}
-    rows = asked().sorted_in(SORTED)
+    rows = asked().sorted_in(*SORTED)
     sql = build_statement(rows, tables, Sharding(250, 100), replace={tables[2]}).sql
     first, *parts = sql.split(";\n")
     assert first.startswith(
@@ -155,10 +155,10 @@ def test_fingerprint_is_of_the_plain_model_name_and_the_request():
 def test_key_of_another_type_in_the_enriched_table_is_compared_as_text():
     schema = [SchemaField("isbn", "INTEGER"), SchemaField("batch_fingerprint", "STRING")]
     done = done_query(TARGET, Table(TARGET.dotted, schema), ("isbn",))
-    sql = sorting(replace(asked(), done=done)).sql
+    sql = sorting(replace(asked(), known=done)).sql
     assert (
-        "done AS (\n  SELECT DISTINCT\n    CAST(gemini_batch_rows.`isbn` AS STRING) AS key_text,\n"
-        "    gemini_batch_rows.`batch_fingerprint` AS fingerprint\n"
+        "marks AS (\n  SELECT\n    CAST(gemini_batch_rows.`isbn` AS STRING) AS key_text,\n"
+        "    gemini_batch_rows.`batch_fingerprint` AS fingerprint,\n    'target' AS place,\n    '' AS question\n"
         "  FROM `demo-project.books.enriched` AS gemini_batch_rows\n"
         "  WHERE gemini_batch_rows.`isbn` IS NOT NULL AND gemini_batch_rows.`batch_fingerprint` IS NOT NULL\n)"
     ) in sql

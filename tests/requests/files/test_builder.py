@@ -13,6 +13,7 @@ from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import key_text, sent_key, text_of_key
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING, TEXT_EMBEDDING
 from airflow_gemini_batch.exceptions import InvalidRequestError
+from airflow_gemini_batch.requests.done import Mark, Place
 from airflow_gemini_batch.requests.files.builder import build_files
 from airflow_gemini_batch.requests.files.rows import python_rows, read_rows
 from airflow_gemini_batch.requests.prompts import PromptTemplate
@@ -25,6 +26,9 @@ from tests.support.requests_data import storage_client
 
 EMMA = {"isbn": "1", "title": "Emma"}
 IDA = {"isbn": "2", "title": "Ida"}
+TARGET = "landed.parquet"
+COMPARED = plan(target=TARGET)
+"""Rows are compared with what is known of them."""
 
 
 @pytest.fixture
@@ -70,9 +74,11 @@ def nothing_is_written(files, bucket):
     assert list(files.list_blobs(bucket)) == []
 
 
-def fingerprints(rows: list[dict[str, Any]], a_plan=None) -> list[tuple[str, str]]:
-    template = (a_plan or plan()).template
-    return [(key_text([row["isbn"]]), fingerprint_of(MODEL, template.fill(row))) for row in rows]
+def landed(rows: list[dict[str, Any]]) -> list[Mark]:
+    template = plan().template
+    return [
+        Mark(key_text([row["isbn"]]), fingerprint_of(MODEL, template.fill(row)), Place.TARGET) for row in rows
+    ]
 
 
 def test_each_row_becomes_a_request(build, requests) -> None:
@@ -262,20 +268,21 @@ def test_bucket_that_does_not_exist_is_named_before_rows_are_read(files) -> None
 
 
 def test_rows_that_are_done_are_left_out(build, requests) -> None:
-    report = build([EMMA, IDA], done=fingerprints([EMMA, {**IDA, "title": "as it was before"}]))
+    known = landed([EMMA, {**IDA, "title": "as it was before"}])
+    report = build([EMMA, IDA], COMPARED, known=known)
     assert prompts(requests(report)) == {"2": "Describe Ida."}
     assert (report.rows, report.requests, report.done) == (2, 1, 1)
     assert report.prompt_characters == len("Describe Ida.")
 
 
 def test_nothing_to_ask_is_no_file(build) -> None:
-    report = build([EMMA, IDA], done=iter(fingerprints([EMMA, IDA])))
+    report = build([EMMA, IDA], COMPARED, known=iter(landed([EMMA, IDA])))
     assert (report.sources, report.requests, report.done) == ([], 0, 2)
 
 
 def test_other_prompt_or_model_is_asked_anew(build) -> None:
-    done = fingerprints([EMMA])
-    assert build([EMMA], done=done).done == 1
-    assert build([EMMA], plan("Praise [[ title ]]."), done=done).done == 0
-    assert build([EMMA], plan(model="gemini-3.8-flash"), done=done).done == 0
-    assert build([{**EMMA, "pages": 400}], plan(), done=done).done == 1
+    known = landed([EMMA])
+    assert build([EMMA], COMPARED, known=known).done == 1
+    assert build([EMMA], plan("Praise [[ title ]].", target=TARGET), known=known).done == 0
+    assert build([EMMA], plan(model="gemini-3.8-flash", target=TARGET), known=known).done == 0
+    assert build([{**EMMA, "pages": 400}], COMPARED, known=known).done == 1

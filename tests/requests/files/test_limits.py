@@ -214,9 +214,9 @@ def test_validate_keeps_to_its_memory(
 
 
 def quickly(call: Callable[[], object], seconds: float = 2.0) -> object:
-    start = time.monotonic()
+    start = time.process_time()
     result = call()
-    assert time.monotonic() - start < seconds
+    assert time.process_time() - start < seconds
     return result
 
 

@@ -104,7 +104,10 @@ def test_typed_rows_are_those_of_single_lines(seed: int) -> None:
 
 
 @pytest.mark.parametrize("line", ODD_LINES)
-def test_odd_line_after_many_others_is_read_or_refused_as_ever(line: bytes) -> None:
+def test_odd_line_after_many_others_is_read_or_refused_as_ever(
+    monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 4096)
     plain = (
         orjson.dumps({"s": "a", "i": 1, "f": 0.5, "b": True, "l": ["x"], "m": {"x": 0.5, "y": "z"}}) + b"\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -162,6 +163,17 @@ def _single_actions(sql: str) -> list[str]:
             single.set("actions", [action.copy()])
             statements.append(single.sql(dialect="bigquery"))
     return statements
+
+
+_CLONE = re.compile(r"(CREATE OR REPLACE TABLE `[^`]+`)\s+CLONE (`[^`]+`)\s+(OPTIONS \(.*\))", re.DOTALL)
+
+
+def copying_rows(sql: str) -> str:
+    """Return the statement that copies the rows for one that makes a clone, in the form in which this package has it.
+
+    bqemulator makes clones without ``OR REPLACE`` and ``OPTIONS`` only, and only of names without backticks.
+    """
+    return _CLONE.sub(r"\1 \3 AS SELECT * FROM \2", sql) if _CLONE.fullmatch(sql) else sql
 
 
 def _take_options(tree: exp.Expr, properties: Any, project: str, context: Any) -> None:

@@ -17,6 +17,7 @@ import sqlglot
 from sqlglot import exp
 
 from airflow_gemini_batch.testing.bigquery.patches import arrays, casts, json_functions, json_types
+from airflow_gemini_batch.testing.bigquery.patches.ddl import copying_rows
 from airflow_gemini_batch.testing.bigquery.patches.refusals import refuse
 from airflow_gemini_batch.testing.bigquery.patches.seams import replace
 from airflow_gemini_batch.testing.bigquery.patches.speed import tree_to_read
@@ -63,15 +64,15 @@ def bind_parameters() -> None:
     """Replace ``@name`` by its value only where it is a parameter, and in the statements of a script too.
 
     It was replaced inside string literals, so a prompt that says "@keys" broke the statement, and in a script it was
-    said to have no value.
+    said to have no value. Clones are copies of the rows from here on.
     """
     quoted = re.compile(_QUOTED)
     of_the_job: ContextVar[list[dict[str, Any]] | None] = ContextVar("of_the_job", default=None)
 
     def keep(original: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*, query_params: list[dict[str, Any]] | None, **rest: Any) -> Any:
+        def run(*, bq_sql: str, query_params: list[dict[str, Any]] | None, **rest: Any) -> Any:
             of_the_job.set(query_params)
-            return original(query_params=query_params, **rest)
+            return original(bq_sql=copying_rows(bq_sql), query_params=query_params, **rest)
 
         return run
 

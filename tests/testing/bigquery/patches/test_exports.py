@@ -11,11 +11,13 @@ from pyarrow import parquet
 
 from airflow_gemini_batch.core.model_families import GEMINI_EMBEDDING
 from airflow_gemini_batch.requests.forms import row_faults
-from airflow_gemini_batch.testing.bigquery.patches import exports
 from tests.testing.bigquery.patches.conftest import NASTY, Query
 
 if TYPE_CHECKING:
     from google.cloud import storage
+
+pytest.importorskip("bqemulator", reason="needs the local BigQuery")
+from airflow_gemini_batch.testing.bigquery.patches import exports
 
 Export = Callable[..., None]
 

@@ -1,0 +1,1 @@
+"""``gemini-batch costs``: what runs have spent, out of ledgers."""
