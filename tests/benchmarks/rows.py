@@ -202,7 +202,7 @@ def build(case: Case) -> tuple[Step, list[str]]:
     import pyarrow as pa
     import pyarrow.compute
     import pyarrow.json
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow.parquet
 
     from airflow_gemini_batch.core.addresses import GcsAddress
     from airflow_gemini_batch.requests.files.builder import build_files
