@@ -272,7 +272,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             asks = plan.sample is None or plan.limit is None or plan.limit(report.every)
             context["ti"].xcom_push(key="question", value=plan.question.id if asks else "")
             context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, ledger))
-            summary = build_summary(plan, report, expected, lines, self._first_prompt(plan, report))
+            summary = build_summary(plan, report, expected, self._first_prompt(plan, report), lines)
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
