@@ -30,7 +30,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "operators": [
-            _modules("operators.gemini", "operators.embeddings", "operators.preflight", "operators.canary")
+            _modules(
+                "operators.gemini",
+                "operators.embeddings",
+                "operators.preflight",
+                "operators.canary",
+                "operators.rollback",
+            )
         ],
         "sensors": [_modules("sensors.job", "sensors.output")],
         "hooks": [_modules("hooks.gemini_batch")],

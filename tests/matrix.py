@@ -32,9 +32,9 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
     )
 
 
-def uv(*command: object) -> subprocess.CompletedProcess[str]:
+def uv(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run uv, which installs no Python of its own here."""
-    return run(sys.executable, "-m", "uv", "--no-python-downloads", *command)
+    return run(sys.executable, "-m", "uv", "--no-python-downloads", *command, **options)
 
 
 def row(airflow: str, version: str, dependencies: str) -> str:
@@ -44,7 +44,7 @@ def row(airflow: str, version: str, dependencies: str) -> str:
         folder = Path(name)
         python = folder / "venv" / "bin" / "python"
         found, result = "-", ""
-        wanted = (f"{ROOT}[test]", f"apache-airflow=={airflow}.*", "--resolution", RESOLUTIONS[dependencies])
+        wanted = (f"{ROOT}[test]", newest_patch(airflow), "--resolution", RESOLUTIONS[dependencies])
         for step in (
             ("venv", "-q", "--python", version, folder / "venv"),
             ("pip", "install", "-q", "--python", python, "-e", *wanted),
@@ -56,6 +56,12 @@ def row(airflow: str, version: str, dependencies: str) -> str:
             result = unit_tests(python, folder)
     minutes = (time.monotonic() - began) / 60
     return f"| {airflow} | {version} | {dependencies} | {found} | {result.replace('|', '/')} | {minutes:.0f} min |"
+
+
+def newest_patch(airflow: str) -> str:
+    """Return the newest patch release of a release of Airflow; the first ones do not run with today's libraries."""
+    asked = ("pip", "compile", "-q", "--no-deps", "--no-header", "--no-annotate", "-")
+    return uv(*asked, input=f"apache-airflow=={airflow}.*").stdout.strip()
 
 
 def versions(freeze: str) -> str:

@@ -59,7 +59,7 @@ def rollback(
         str,
         typer.Option(
             metavar="|".join(get_args(NewRows)),
-            help="What becomes of rows that answer the question and are not in the copy.",
+            help="Keep or remove the rows that answer the question and are not in the copy.",
         ),
     ] = "keep",
     undo: Annotated[

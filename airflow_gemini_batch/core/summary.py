@@ -5,6 +5,7 @@ It is plain text with short lines, since Airflow's log page cuts long ones. Addr
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,10 @@ from airflow_gemini_batch.core.shown import shown
 
 WIDTH = 84
 """Most characters of a line: what Airflow's log page shows beside the grid on a screen 1,280 pixels wide."""
+
+# A number stays on the line of its unit, bound to it by a character that no text holds.
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|d)\b)")
+_BOUND = "\ue000"
 
 MOST_JOBS = 5
 """Jobs that are described one by one."""
@@ -279,14 +284,14 @@ def _wrapped(text: str, first: str = "", *, breaks_words: bool = False) -> list[
     lines: list[str] = []
     for line in text.split("\n") if text else ():
         lines += textwrap.wrap(
-            shown(line),
+            _BEFORE_UNIT.sub(_BOUND, shown(line)),
             WIDTH,
             initial_indent=rest if lines else first,
             subsequent_indent=rest,
             break_long_words=breaks_words,
             break_on_hyphens=False,
         )
-    return lines
+    return [line.replace(_BOUND, " ") for line in lines]
 
 
 def _verbatim(label: str, text: str) -> list[str]:

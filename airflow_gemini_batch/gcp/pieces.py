@@ -20,6 +20,7 @@ PIECE = 32 * 1024 * 1024
 LONG_LINE = 2 * 1024 * 1024
 _MOST_FILES = 256
 _CHUNK = 8 * 1024 * 1024
+_AT_ONCE = 2 * 1024 * 1024
 _odd_text = re.compile(rb'"text"\s*:\s*[^"n\s]').search
 
 
@@ -158,19 +159,19 @@ class _Cutter(Iterator[Piece]):
 
 
 def whole_lines(stream: Readable) -> Iterator[bytes]:
-    """Yield a stream without its mark in chunks of whole lines, the last of which may lack its end."""
+    """Yield a stream without its mark, some whole lines at a time, the last of which may lack its end."""
     rest = b""
     chunk = without_mark(stream.read(_CHUNK))
     while chunk:
         first, end = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
         if first:
-            # The rest and its end alone: copying all of the chunk takes as much memory again.
-            begin, lines, rest = rest + chunk[:first], chunk[first:end], chunk[end:]
-            chunk = b""
-            yield begin
-            if lines:
-                yield lines
-            lines = b""
+            # The rest and its end alone, and then a few: copying all of the chunk takes as much memory again.
+            yield rest + chunk[:first]
+            rest = chunk[end:]
+            while first < end:
+                stop = chunk.rfind(b"\n", first, first + _AT_ONCE) + 1 or chunk.index(b"\n", first) + 1
+                yield chunk[first:stop]
+                first = stop
         else:
             # Enough to be recognized as too long at its end; what follows is not kept.
             rest = (rest + chunk)[: LONGEST_ROW + 1]

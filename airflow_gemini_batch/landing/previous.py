@@ -34,7 +34,7 @@ class Copy:
 
     @classmethod
     def of(cls, target: str, address: str, made: datetime) -> Copy | None:
-        """Return what an address tells of a copy; ``None`` for what is no copy of the target."""
+        """Return what an address tells of a copy; ``None`` for other tables and files."""
         for rollback in (False, True):
             beside = previous_target_of(target, "", rollback=rollback)
             ending = "" if target.startswith("bq://") else beside[beside.rindex(".") :]

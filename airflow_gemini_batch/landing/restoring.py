@@ -20,7 +20,7 @@ class Wish:
     """What is to be brought back.
 
     :param key: columns that identify the rows.
-    :param new_rows: what becomes of rows that answer the question and are not in the copy: ``keep`` or ``remove``.
+    :param new_rows: ``keep`` or ``remove`` the rows that answer the question and are not in the copy.
     :param undo: bring back what a rollback has replaced or removed.
     :param dry_run: count the rows, and change nothing.
     """
@@ -135,7 +135,7 @@ class Change:
 
     @property
     def _next_step(self) -> str:
-        if self.dry_run:
+        if self.dry_run or not self.changes:
             return "Nothing was changed."
         if self.undo:
             return f"The rows answer the question {self.question} again."

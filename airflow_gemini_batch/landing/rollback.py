@@ -38,7 +38,7 @@ def rollback(
 
     :param key: columns that identify the rows, as for the landing.
     :param question: its id, or the first 8 digits or more; by default that of the newest copy.
-    :param new_rows: what becomes of rows that answer the question and are not in the copy: ``keep`` or ``remove``.
+    :param new_rows: ``keep`` or ``remove`` the rows that answer the question and are not in the copy.
     :param undo: take a rollback back.
     :param dry_run: count the rows, and change nothing.
 

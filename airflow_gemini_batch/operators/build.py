@@ -254,6 +254,8 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         with self.running():
             ledger = self._ledger()
+            if self.canary and ledger and self._has_passed(ledger):
+                return self._skip_canary(context)
             plan, report, lines, expecting = self._built(context, ledger, writes=True)
             rows = row_source(self.source, self.source_parameters)
             self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
@@ -275,6 +277,22 @@ class BuildRequestsOperator(GeminiBatchOperator):
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
             return list(report.sources)
+
+    def _has_passed(self, ledger: Ledger) -> bool:
+        """Return whether the canary of this question has passed in an earlier run."""
+        from airflow_gemini_batch.ledger.runs import has_passed
+
+        return has_passed(ledger, self._plan().question.id)
+
+    def _skip_canary(self, context: Context) -> list[str | Sequence[str]]:
+        """Say that nothing is to be asked first, without reading the source."""
+        from airflow_gemini_batch.core.summary import Summary
+
+        for key, value in (("question", ""), ("run", ""), ("rest_rows", 0)):
+            context["ti"].xcom_push(key=key, value=value)
+        headline = "The canary of this question has passed in an earlier run, so no rows are asked first."
+        self.tell(context, Summary(headline, places={"Target": str(self.target)}))
+        return []
 
     def plan(self, context: Context) -> tuple[BuildReport, list[PlanLine]]:
         """Return what the task would ask now. Nothing is written, except for a table that is dropped at the end.
@@ -345,16 +363,12 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Return the plan of a canary."""
         from airflow_gemini_batch.canary.rows import golden_keys
         from airflow_gemini_batch.canary.settings import canary_target_of
-        from airflow_gemini_batch.ledger.runs import has_passed
         from airflow_gemini_batch.requests.spec import RowOrder, Sample, changed_rows
 
         canary = cast("Canary", self.canary)
         keys: frozenset[str] = frozenset()
-        rows = canary.rows
-        if has_passed(ledger, plan.question.id):
-            self.log.info("The canary of this question has passed before, so it asks nothing")
-            rows = 0
-        elif canary.golden:
+        rows = 0 if self._has_passed(ledger) else canary.rows
+        if rows and canary.golden:
             clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
             keys = golden_keys(canary.golden, plan.key, *clients)
         target = self.canary_target or canary_target_of(str(plan.target))

@@ -29,7 +29,7 @@ class RollbackOperator(GeminiBatchOperator):
     :param key: the column, or columns, that identify the rows, as in the land task.
     :param question: which answers are taken back: the value of ``batch_question``, or its first 8 digits. By default
         those of the newest copy.
-    :param new_rows: what becomes of rows that answer the question and are not in the copy: ``keep`` or ``remove``.
+    :param new_rows: ``keep`` or ``remove`` the rows that answer the question and are not in the copy.
     :param undo: take a rollback back: the rows that it has replaced or removed, unless they were answered since.
     """
 

@@ -26,6 +26,7 @@ from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
 from airflow_gemini_batch.sql.engine import (
+    arrow_rows,
     connect,
     literal,
     parquet_rows,
@@ -178,7 +179,7 @@ class AnswerLines:
         import pyarrow.compute as pc
 
         others = 0
-        reader = self.database.sql(f"WITH {clauses} {self.query}").to_arrow_reader(_AT_ONCE)
+        reader = arrow_rows(self.database, f"WITH {clauses} {self.query}", _AT_ONCE)
         if not self._has_columns:
             (self.keep or self._write)(reader.schema.empty_table())
             self._has_columns = True

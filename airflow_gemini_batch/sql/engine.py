@@ -15,6 +15,7 @@ from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from pyarrow import RecordBatchReader
 
 _MEMORY_MB = 256
 
@@ -32,6 +33,9 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
             "threads": threads,
             "temp_directory": str(folder / "spilled"),
             "preserve_insertion_order": False,
+            # What is freed goes back to the system.
+            "allocator_flush_threshold": "4MB",
+            "allocator_bulk_deallocation_flush_threshold": "4MB",
             # What is needed is built in; nothing is downloaded.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -93,10 +97,6 @@ def _json_numbers(text: str | None, most: int | None, below: float) -> list[floa
     ]
 
 
-PARQUET_OPTIONS = "FORMAT parquet, ROW_GROUP_SIZE 20480"
-"""Options of COPY for a file; of larger groups too few fit into memory."""
-
-
 def identifier(name: str) -> str:
     """Return a column's name as it stands in a statement."""
     return DUCKDB.name(name)
@@ -110,6 +110,15 @@ def text_literal(text: str) -> str:
 def literal(path: Path) -> str:
     """Return a path as it stands in a statement."""
     return text_literal(str(path))
+
+
+def arrow_rows(database: DuckDBPyConnection, query: str, rows: int) -> RecordBatchReader:
+    """Return the rows of a query, which is run while they are read, some at a time."""
+    relation = database.sql(query)
+    # Releases of DuckDB differ in the name.
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    reader: RecordBatchReader = read(rows)
+    return reader
 
 
 def parquet_rows(paths: Sequence[Path]) -> str:

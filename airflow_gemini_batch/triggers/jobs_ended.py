@@ -51,7 +51,7 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
     def __init__(
         self,
         *,
-        labels: Mapping[str, str],
+        labels: Mapping[str, str] | str,
         location: str | None = None,
         gcp_conn_id: str = DEFAULT_CONNECTION,
         project_id: str | None = None,
@@ -65,8 +65,9 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
                 "GeminiBatchJobsEndedTrigger needs Airflow 3: before, assets have no watchers."
             )
         super().__init__()
-        _check(labels, poll_interval, look_back)
-        self.labels = dict(sorted(labels.items()))
+        given = _labels(labels)
+        _check(given, poll_interval, look_back)
+        self.labels: dict[str, str] = dict(sorted(given.items()))
         self.location = location
         self.gcp_conn_id = gcp_conn_id
         self.project_id = project_id
@@ -81,7 +82,8 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
-                "labels": self.labels,
+                # As text: Airflow 3.2 stores a dict in a form that its triggerer does not read.
+                "labels": json.dumps(self.labels),
                 "location": self.location,
                 "gcp_conn_id": self.gcp_conn_id,
                 "project_id": self.project_id,
@@ -157,6 +159,14 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
         """The name under which Airflow keeps the jobs: an asset may have several watchers."""
         watched = json.dumps([self.labels, self.project_id, self.location]).encode()
         return f"gemini_batch_told_{hashlib.sha256(watched).hexdigest()[:16]}"
+
+
+def _labels(labels: Any) -> Any:
+    """Return labels that were stored as text."""
+    try:
+        return json.loads(labels) if isinstance(labels, str) else labels
+    except ValueError:
+        return labels
 
 
 def _check(labels: object, poll_interval: object, look_back: object) -> None:

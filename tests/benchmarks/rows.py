@@ -199,9 +199,10 @@ def loop(case: Case) -> float:
 
 def build(case: Case) -> tuple[Step, list[str]]:
     """Measure the step; also returns the addresses of the request files."""
+    import pyarrow as pa
     import pyarrow.compute
     import pyarrow.json
-    import pyarrow.parquet  # noqa: F401
+    import pyarrow.parquet
 
     from airflow_gemini_batch.core.addresses import GcsAddress
     from airflow_gemini_batch.requests.files.builder import build_files
@@ -211,6 +212,7 @@ def build(case: Case) -> tuple[Step, list[str]]:
     plan, client = case.kind.build_plan(), case.client()
     source = parse_row_source(str(case.source))
     assert isinstance(source, FileRows)
+    pa.array([""])  # pyarrow loads pandas with the first one
     with Subscription() as watch:
         rows = read_rows(source, [*plan.key, *plan.template.columns], client)
         report = build_files(plan, rows, GcsAddress(BUCKET, f"requests-{case.rows}"), client, LOG)

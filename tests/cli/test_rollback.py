@@ -102,7 +102,7 @@ def test_refusals(run, target, arguments, said):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("bq://p.d", "is a dataset"),
+        ("bq://demo-project.d", "is a dataset"),
         ("books.csv", "answers land in a .parquet or .jsonl file"),
         ("bq://demo-project.no_such_dataset.books", "does not exist"),
         ("nowhere/books.jsonl", "has no copy"),

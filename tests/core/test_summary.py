@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -273,3 +274,10 @@ def test_job_knows_how_long_it_waited_and_ran(
     times = [None if one is None else CREATED + timedelta(seconds=one) for one in (started, ended)]
     one = JobSummary("", state, "", created=CREATED, started=times[0], ended=times[1])
     assert (one.queued_seconds, one.run_seconds) == (queued, ran)
+
+
+@pytest.mark.parametrize("length", range(60, 84))
+def test_number_stays_on_the_line_of_its_unit(length: int) -> None:
+    text = str(Summary(headline=f"{'x' * length} queued 1 s, ran 5 min, waited 3 h 5 min, 2 d 7 h"))
+    assert " ".join(text.split()) == f"{'x' * length} queued 1 s, ran 5 min, waited 3 h 5 min, 2 d 7 h"
+    assert not re.search(r"\d$", text, re.MULTILINE)

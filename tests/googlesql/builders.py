@@ -29,6 +29,7 @@ from airflow_gemini_batch.gcp.portions import StatementLimits
 from airflow_gemini_batch.gcp.statements import Statement, script
 from airflow_gemini_batch.jobs.manifest import Round
 from airflow_gemini_batch.jobs.summaries import failed_rows_query
+from airflow_gemini_batch.landing.bigquery.canary_sql import canary_staging_statement
 from airflow_gemini_batch.landing.bigquery.collecting import staging_script
 from airflow_gemini_batch.landing.bigquery.embedding_sql import (
     embedding_staging_statement,
@@ -55,9 +56,12 @@ from airflow_gemini_batch.outputs.matching_sql import TableMatch
 from airflow_gemini_batch.outputs.tally_sql import tally_statement
 from airflow_gemini_batch.outputs.usage_sql import usage_statement
 from airflow_gemini_batch.requests.bigquery.build_sql import (
-    NOTHING_DONE,
+    NOTHING_KNOWN,
     RequestRows,
+    any_of,
+    asked_condition,
     collecting_statement,
+    counting_statement,
     sorting_statements,
 )
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, build_statement, export_statement
@@ -171,12 +175,12 @@ class Shape:
             done_query(address, table_of(address, self.done_columns), tuple(self.key))
             for address in (self.target, self.target.with_table("under_way"))[: self.done]
         ]
+        known = [*done, self.failed_query] if self.done else []
         return RequestRows(
             build,
             self.query,
             {name: kind.partition("<")[0] for name, kind in self.source_columns.items()},
-            done=" UNION DISTINCT ".join(done) or NOTHING_DONE,
-            failed=self.failed_query if self.done else NOTHING_DONE,
+            any_of(known),
             given={} if self.rows == "table" else {"day": "x", "numbers": [1, 2]},
         )
 
@@ -185,7 +189,7 @@ class Shape:
         """The query for the rows that have failed for good."""
         some = plan(key=tuple(self.key), ask_failed_again=1)
         query = failed_query(some, self.failed, table_of(self.failed, self.failed_columns), _LOG)
-        return query or NOTHING_DONE
+        return query or NOTHING_KNOWN
 
     @property
     def failed_columns(self) -> dict[str, str]:
@@ -239,6 +243,12 @@ def _sorting(shape: Shape) -> Iterator[Case]:
         yield _case(script(*statements), _source_tables(shape))
 
 
+def _counting(shape: Shape) -> Iterator[Case]:
+    rows = shape.request_rows
+    statement = counting_statement(shape.sorted, asked_condition(rows.plan, None))
+    yield _after_sorting(rows, sorting_statements(rows, shape.sorted)[:-1], statement, shape)
+
+
 def _after_sorting(rows: RequestRows, first: Sequence[Statement], statement: Statement, shape: Shape) -> Case:
     """Return the case of a statement over sorted rows, after those that sort them."""
     sql = ";\n".join(one.sql for one in (*first, statement))
@@ -249,7 +259,8 @@ def _after_sorting(rows: RequestRows, first: Sequence[Statement], statement: Sta
 def _build(shape: Shape) -> Iterator[Case]:
     tables = {n: shape.source.with_table(f"requests_{n}") for n in range(shape.sharding.count)}
     rows = shape.request_rows
-    statement = build_statement(rows.sorted_in(shape.sorted), tables, shape.sharding, replace=[tables[0]])
+    asked = rows.sorted_in(shape.sorted, asked_condition(rows.plan, None))
+    statement = build_statement(asked, tables, shape.sharding, replace=[tables[0]])
     yield _after_sorting(rows, sorting_statements(rows, shape.sorted), statement, shape)
 
 
@@ -258,7 +269,8 @@ def _export(shape: Shape) -> Iterator[Case]:
     if not shape.embeds:
         rows = _files_only(shape)
         sorting = sorting_statements(rows, "sorted_1", temporary=True)
-        statement = export_statement(rows.sorted_in("sorted_1"), patterns, shape.sharding)
+        asked = rows.sorted_in("sorted_1", asked_condition(rows.plan, None))
+        statement = export_statement(asked, patterns, shape.sharding)
         yield _after_sorting(rows, sorting, statement, shape)
 
 
@@ -475,6 +487,17 @@ def _canary_failures(shape: Shape) -> Iterator[Case]:
         yield _case(statement, {shape.failed: columns})
 
 
+def _canary_staging(shape: Shape) -> Iterator[Case]:
+    canary = shape.target.with_table(f"{shape.target.table}__canary")
+    plan = replace(shape.landing, bookkeeping=True)
+    whole = {**shape.others, **target_columns(plan, shape.key)}
+    # One that an earlier release has landed.
+    without = {name: kind for name, kind in whole.items() if name != FINGERPRINT_COLUMN}
+    for columns in (whole, without):
+        statement = canary_staging_statement(plan, shape.staging, canary, columns, "it's 1")
+        yield _case(statement, {canary: columns})
+
+
 def _golden(shape: Shape) -> Iterator[Case]:
     columns = {**shape.others, **target_columns(shape.landing, shape.key)}
     statement = golden_statement(shape.source, _types(columns), tuple(shape.key), _answers(shape))
@@ -553,6 +576,7 @@ _RUN = RunRecord("1", "dag", "run", "bq://p.d.t", "model", datetime.fromisoforma
 
 OF_ROWS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "sorting_statements": _sorting,
+    "counting_statement": _counting,
     "build_statement": _build,
     "export_statement": _export,
     "done_query": _done,
@@ -586,6 +610,7 @@ OF_ANSWERS: dict[str, Callable[[Shape], Iterator[Case]]] = {
     "answers_statement": _canary_answers,
     "earlier_answers_statement": _earlier_answers,
     "canary_failures_statement": _canary_failures,
+    "canary_staging_statement": _canary_staging,
     "golden_statement": _golden,
     "failed_rows_query": _failed_answers,
     "tally_statement": _tally,

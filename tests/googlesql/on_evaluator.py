@@ -22,6 +22,8 @@ tests/landing/bigquery/test_lander.py
 tests/landing/bigquery/test_merge_sql.py
 tests/landing/bigquery/test_names.py
 tests/landing/bigquery/test_staging_sql.py
+tests/landing/test_canary_rows.py::test_newer_answers_to_the_question_are_taken[table]
+tests/landing/test_canary_rows.py::test_vectors_are_taken[table-target]
 tests/landing/test_schema_check_sql.py::test_sql_says_why_an_answer_does_not_fit
 tests/landing/test_schema_check_sql.py::test_sql_reads_the_value_of_a_column
 tests/landing/test_schema_check_sql.py::test_sql_reads_an_answer_without_fields

@@ -254,14 +254,10 @@ def test_expired_copies_go_at_the_next_landing(make, kind, monkeypatch):
     first_night(target)
     target.land(SECOND, [("a", later(good("A2")))])
     target.back()
-    monkeypatch.setattr(
-        file_previous.KeptBefore, "now", staticmethod(lambda: datetime.now(UTC) + timedelta(29))
-    )
+    monkeypatch.setattr(file_previous, "utc_now", lambda: datetime.now(UTC) + timedelta(29))
     target.land(SECOND, [("b", later(good("B2")))])
     assert len(target.copies()) == 2
-    monkeypatch.setattr(
-        file_previous.KeptBefore, "now", staticmethod(lambda: datetime.now(UTC) + timedelta(31))
-    )
+    monkeypatch.setattr(file_previous, "utc_now", lambda: datetime.now(UTC) + timedelta(31))
     target.land(SECOND, [("c", later(good("C2")))])
     assert target.copies() == []
     with pytest.raises(InvalidRequestError, match="no copy before the answers of any question"):

@@ -137,7 +137,7 @@ def test_budgets_let_a_run_pass(budgets, others, mine):
             "submitted. Add its rate to a price file",
             id="unpriced",
         ),
-        pytest.param([Budget(usd=0)], [], record(9, 1e-6), "may cost <$0.0001", id="no-money"),
+        pytest.param([Budget(usd=0)], [], record(9, 1e-6), "may cost $0.000001", id="no-money"),
         # What the run itself has paid for before it was cleared.
         pytest.param(
             [Budget(usd=10)],

@@ -29,7 +29,6 @@ ROWS = [book(number) for number in range(3)]
         pytest.param({"key": ["isbn", None]}, "key: expected a column name, or several", id="key of None"),
         pytest.param({"model": ""}, "model", id="no model"),
         pytest.param({"media": "cover"}, "names the column 'cover'", id="no such media"),
-        pytest.param({"response_schema": {"a": object()}}, "response_schema", id="no schema"),
         pytest.param({"max_cost_usd": "5 $"}, "max_cost_usd: expected a number of US dollars", id="cost"),
         pytest.param({"max_cost_usd": -1}, "expected US dollars, 0 or more", id="negative cost"),
         pytest.param({"requests": None}, "requests is missing", id="no requests"),

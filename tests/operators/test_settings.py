@@ -71,6 +71,7 @@ SCHEMA = [
     ("response_schema", {"tags": set}, "say what it holds"),
     ("response_schema", {"a b": str}, "'a b' can't be a column"),
     ("response_schema", "text", "response_schema"),
+    ("response_schema", {"a": object()}, "response_schema"),
 ]
 LAND = [("bookkeeping", 1, "True or False"), *FRACTION]
 

@@ -27,13 +27,15 @@ COLUMNS = {"isbn": ["978-1", "978-2", "978-3"], "title": ["Emma", None, "Büro"]
 TABLE = pa.table(COLUMNS)
 ROWS = TABLE.to_pylist()
 
+DATABASE = duckdb.connect()  # which a relation does not keep open before DuckDB 1.4
+
 TABLES = {
     "pyarrow": lambda: TABLE,
     "pyarrow in chunks": lambda: pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)]),
     "pyarrow, batch by batch": lambda: TABLE.to_reader(),
     "pandas": lambda: pd.DataFrame(COLUMNS),
     "pandas, with an index of its own": lambda: pd.DataFrame(COLUMNS, index=["x", "y", "z"]),
-    "duckdb": lambda: duckdb.connect().from_arrow(TABLE),
+    "duckdb": lambda: DATABASE.from_arrow(TABLE),
 }
 
 

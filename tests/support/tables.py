@@ -36,7 +36,12 @@ def fill(
     from google.cloud.bigquery import LoadJobConfig, SchemaField, Table
 
     client, name = bigquery_client(stack), address.removeprefix("bq://")
-    schema = [SchemaField(column, kind) for column, kind in columns.items()]
+    schema = [
+        SchemaField(column, kind.removeprefix("ARRAY<").removesuffix(">"), "REPEATED")
+        if kind.startswith("ARRAY<")
+        else SchemaField(column, kind)
+        for column, kind in columns.items()
+    ]
     client.create_table(Table(name, schema=schema), exists_ok=True)
     if rows := list(rows):
         client.load_table_from_json(rows, name, job_config=LoadJobConfig(schema=schema)).result()

@@ -118,16 +118,14 @@ def budgets_chart(budgets: Mapping[str, tuple[float, float, float]]) -> str:
 
 
 def _dollars(value: float, _position: int) -> str:
-    # Two dollar signs are a formula to matplotlib.
-    return rf"\${value:,.4g}"
+    return f"${value:,.4g}"
 
 
 def _label(name: str) -> str:
-    """Return a name as matplotlib shows it: not as a formula, not left out for its underscore, and not too long."""
+    """Return a name as matplotlib shows it: not left out for its underscore, and not too long."""
     text = shown(name)
     if len(text) > _LONGEST_LABEL:
         text = text[: _LONGEST_LABEL - 1] + "…"
-    text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

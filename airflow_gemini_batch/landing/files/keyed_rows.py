@@ -40,6 +40,7 @@ class KeyedRows:
         self._waiting: list[pa.Table] = []
         self._runs: list[tuple[int, list[str], list[str]]] = []
         self._batches = self._count = self.size = 0
+        self._written = (0, 0)
 
     def __len__(self) -> int:
         return self._count
@@ -51,10 +52,8 @@ class KeyedRows:
         self._waiting.append(rows if rows.schema == self.schema else rows.cast(self.schema))
         self._count += len(rows)
         self.size += rows.nbytes
-        if (
-            sum(map(len, self._waiting)) >= _RUN_ROWS
-            or sum(some.nbytes for some in self._waiting) >= _RUN_BYTES
-        ):
+        rows_before, size_before = self._written
+        if self._count - rows_before >= _RUN_ROWS or self.size - size_before >= _RUN_BYTES:
             self._write_run()
 
     def _write_run(self) -> None:
@@ -65,6 +64,7 @@ class KeyedRows:
         if self._file is None:
             self._file = ipc.new_file(str(self._path), self.schema)
         waiting, self._waiting = pa.concat_tables(self._waiting), []
+        self._written = (self._count, self.size)
         for rows in waiting.combine_chunks().to_batches():
             keys = rows.select(self._keys)
             rows = rows.take(pc.sort_indices(keys, [(name, "ascending") for name in self._keys]))

@@ -26,7 +26,7 @@ STAGED = "gemini_batch_staged"
 """The rows of a portion, as a view of the database."""
 
 PORTION_ROWS = 32_768
-PORTION_BYTES = 8 * 1024 * 1024
+PORTION_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +23,9 @@ from airflow_gemini_batch.sql.engine import identifier, text_literal
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from google.cloud.storage import Client
+
+
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
 class FileCopies(Protocol):
@@ -96,10 +99,11 @@ class _LocalCopies:
         folder = Path(self.target).parent
         found = []
         for name in os.listdir(folder) if folder.is_dir() else ():
-            path = str(folder / name)
-            made = datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
-            if copy := Copy.of(str(Path(self.target)), path, made):
-                found.append(copy)
+            # A file that is not a copy is not looked at, and one that another landing removes is not there.
+            with suppress(FileNotFoundError):
+                if copy := Copy.of(str(Path(self.target)), str(folder / name), _UNKNOWN):
+                    made = datetime.fromtimestamp(os.stat(copy.address).st_mtime, UTC)
+                    found.append(replace(copy, made=made))
         return found
 
     def make(self, generation: str, content: Path, address: str) -> None:

@@ -34,6 +34,7 @@ from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
 from airflow_gemini_batch.outputs.vectors_sql import of_one_length, usual_length
 from airflow_gemini_batch.sql.dialect import DUCKDB
+from airflow_gemini_batch.sql.engine import arrow_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -171,7 +172,7 @@ class Spool:
         """Take the answers of a query."""
         import pyarrow as pa
 
-        for some in self.database.sql(query).to_arrow_reader(_AT_ONCE):
+        for some in arrow_rows(self.database, query, _AT_ONCE):
             self._keep(pa.Table.from_batches([some]))
 
     def _note_sources(self) -> list[Blob]:

@@ -358,7 +358,10 @@ def test_parquet_of_every_writer_is_read(tmp_path: Path, options: dict[str, Any]
 def test_parquet_keeps_texts_of_every_kind(tmp_path: Path, kind: pa.DataType) -> None:
     values = ["a", None, "", "é日😀"]
     array = pa.array(values, pa.string()).cast(kind)
-    pq.write_table(pa.table({"id": array}), tmp_path / "a.parquet")
+    try:
+        pq.write_table(pa.table({"id": array}), tmp_path / "a.parquet")
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"this pyarrow writes none: {error}")
     texts = [row["id"] for row in read(tmp_path / "a.parquet", "id")]
     assert [text.decode() if isinstance(text, bytes) else text for text in texts] == values
 

@@ -16,9 +16,6 @@ from tests.testing.bigquery.patches.conftest import NASTY, Query
 if TYPE_CHECKING:
     from google.cloud import storage
 
-pytest.importorskip("bqemulator", reason="needs the local BigQuery")
-from airflow_gemini_batch.testing.bigquery.patches import exports
-
 Export = Callable[..., None]
 
 
@@ -108,7 +105,7 @@ def test_escapes_what_could_be_markup(export: Export, bucket: storage.Bucket) ->
 def test_writes_several_files(
     export: Export, query: Query, bucket: storage.Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "ROWS_PER_FILE", 2)
+    monkeypatch.setattr("airflow_gemini_batch.testing.bigquery.patches.exports.ROWS_PER_FILE", 2)
     export("SELECT n FROM UNNEST([1, 2, 3]) AS n ORDER BY n", name="*.jsonl")
     assert contents(bucket) == {
         "000000000000.jsonl": b'{"n":"1"}\n{"n":"2"}\n',

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -154,6 +155,19 @@ def test_copies_tables(client: bigquery.Client, dataset: str, query: Query) -> N
         config = bigquery.CopyJobConfig(write_disposition=disposition)
         client.copy_table(f"{dataset}.source", f"{dataset}.target", job_config=config).result()
         assert client.get_table(f"{dataset}.target").num_rows == rows
+
+
+def test_clones_tables(client: bigquery.Client, dataset: str, query: Query) -> None:
+    query(f"CREATE TABLE ds.source AS {FIRST}")
+    options = "OPTIONS (expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 3600 SECOND))"
+    for _ in range(2):
+        sql = f"CREATE OR REPLACE TABLE `{dataset}.target`\nCLONE `{dataset}.source`\n{options}"
+        client.query(sql).result()
+        assert _rows(client, dataset) == [(1, {"aB": 1}, "x")]
+        expires = client.get_table(f"{dataset}.target").expires
+        assert dt.timedelta(minutes=59) < expires - dt.datetime.now(dt.UTC) <= dt.timedelta(hours=1)
+        query("DELETE FROM ds.target WHERE TRUE")
+    assert client.get_table(f"{dataset}.source").num_rows == 1
 
 
 def test_answers_what_it_cannot_do_at_once(client: bigquery.Client, dataset: str, query: Query) -> None:
