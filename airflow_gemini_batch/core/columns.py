@@ -86,11 +86,12 @@ FAILED_COLUMNS = {
     "failed_time": "TIMESTAMP",
     FINGERPRINT_COLUMN: "STRING",
     TIMES_FAILED_COLUMN: "INT64",
+    QUESTION_COLUMN: "STRING",
 }
 """Columns of ``<target>__failed`` after the key. ``round`` counts from 0.
 
-``times_failed`` is the number of runs in which this very request has failed for good; tables of earlier releases do not
-have it.
+``times_failed`` is the number of runs in which this very request has failed for good. Tables of earlier releases have
+neither it nor ``batch_question``.
 """
 
 FAILED_SUFFIX = "__failed"

@@ -66,8 +66,8 @@ def test_staging_has_every_column_of_both_tables(bookkeeping: bool) -> None:
         **BOOKKEEPING,
         **STAGED_OUTCOME,
     }
-    # Job, time and fingerprint are among the bookkeeping; how often a row failed is known when it is merged.
-    assert len(STAGED_OUTCOME) + 4 == len(FAILED_COLUMNS)
+    # Job, time, fingerprint and question are among the bookkeeping; how often a row failed is known when it is merged.
+    assert len(STAGED_OUTCOME) + 5 == len(FAILED_COLUMNS)
 
 
 @pytest.mark.parametrize(("repeated", "kind"), [(True, "ARRAY<INT64>"), (False, "INT64")])
