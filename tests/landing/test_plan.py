@@ -114,6 +114,7 @@ def test_vectors_have_no_bookkeeping_of_answers_in_words(family: ModelFamily) ->
         "batch_processed_time",
         "batch_job",
         "batch_fingerprint",
+        "batch_question",
     }
     columns = staging_columns(vectors)
     assert columns["vector"] == "ARRAY<FLOAT64>"
