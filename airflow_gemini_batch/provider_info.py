@@ -35,6 +35,7 @@ def get_provider_info() -> dict[str, Any]:
                 "operators.embeddings",
                 "operators.preflight",
                 "operators.canary",
+                "operators.canary_rows",
                 "operators.rollback",
             )
         ],

@@ -26,11 +26,12 @@ from tests.test_docs import DOCUMENTS, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BLOCK = re.compile(r"^```(?:bash|sh|shell|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-IN_TEXT = re.compile(r"`((?:gemini-batch|make|airflow|pip|python|python3) [^`\n]+)`")
+IN_TEXT = re.compile(r"`((?:gemini-batch|make|airflow|pip|python|python3|uv) [^`\n]+)`")
 
 OTHERS = {
     "gcloud auth application-default login": "of Google's command line, which is not installed here",
     "python3 -m venv .venv": "of Python itself",
+    "uv venv .venv": "of uv, which is not installed here",
     "pytest": "runs the tests, so no test runs it",
     "pre-commit install": "of pre-commit, which its line before installs",
 }
@@ -109,6 +110,11 @@ def export(arguments: list[str]) -> None:
             assert variable in REQUIRED or f'"{variable}"' in package
 
 
+def uv(arguments: list[str]) -> None:
+    assert arguments[0] == "pip"
+    pip(arguments[1:])
+
+
 READERS: dict[str, Callable[[list[str]], None]] = {
     "airflow": airflow,
     "export": export,
@@ -116,6 +122,7 @@ READERS: dict[str, Callable[[list[str]], None]] = {
     "make": make,
     "pip": pip,
     "python": python,
+    "uv": uv,
 }
 
 

@@ -209,6 +209,7 @@ NEEDED: dict[str, dict[str, Any]] = {
         "key": "isbn",
         "target": "bq://project-1.d.t",
     },
+    "LandCanaryOperator": {"question": None, "key": "isbn", "target": "bq://project-1.d.t"},
     "RollbackOperator": {"target": "bq://project-1.d.t", "key": "isbn"},
     "GeminiBatchJobSensor": {},
     "GeminiBatchOutputFilesSensor": {"prefix": "gs://bucket/out"},

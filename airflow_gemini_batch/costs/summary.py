@@ -13,13 +13,13 @@ _SHOWN_SOURCES = 3
 
 
 def build_summary(
-    plan: BuildPlan, report: BuildReport, expected: Estimate | None, lines: Sequence[PlanLine], prompt: str
+    plan: BuildPlan, report: BuildReport, expected: Estimate | None, prompt: str, lines: Sequence[PlanLine] = ()
 ) -> Summary:
     """Describe what was built.
 
     :param expected: what it costs; ``None`` without requests.
-    :param lines: why rows are asked.
     :param prompt: of one request.
+    :param lines: why rows are asked.
     """
     rows = {
         "to ask": report.requests,

@@ -40,6 +40,13 @@ TEXTS = frozenset(
         "external_run_id",
         "table",
         "prefix",
+        "question",
+        "run",
+        "order_by",
+        "canary_target",
+        "canary_failed_target",
+        "golden",
+        "report_folder",
     }
 )
 TEXT_LISTS = frozenset({"impersonation_chain", "key", "media_prefixes", "requests"})
@@ -56,6 +63,9 @@ LABELS = frozenset({"labels"})
 OTHERS = frozenset(
     {
         "max_cost_usd",
+        "max_cost_usd_per_run",
+        "ledger",
+        "rest_rows",
         "ask_failed_again",
         "force_rerun",
         "expected_rows",

@@ -73,7 +73,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     :param unpriced: what ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default), or
         ``allow`` it with a warning.
     :param shard_rows: most requests of one job; by default as many as Vertex AI takes. There are 1,000 jobs at most.
-    :param on_question_change: what becomes of rows that have an answer, when prompt, model, schema or configuration
+    :param on_question_change: what to do with rows that have an answer, when prompt, model, schema or configuration
         have changed: ``all`` are asked again (the default); with ``new_rows`` they keep their answer, and only new rows
         and rows whose data has changed are asked; with ``canary`` they are asked once a canary has passed; ``fail``
         ends the task before anything is written. Which rows these are is known with a ledger.
@@ -272,7 +272,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             asks = plan.sample is None or plan.limit is None or plan.limit(report.every)
             context["ti"].xcom_push(key="question", value=plan.question.id if asks else "")
             context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, ledger))
-            summary = build_summary(plan, report, expected, lines, self._first_prompt(plan, report))
+            summary = build_summary(plan, report, expected, self._first_prompt(plan, report), lines)
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
@@ -308,7 +308,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
     def _built(
         self, context: Context, ledger: Ledger | None, *, writes: bool
     ) -> tuple[BuildPlan, BuildReport, list[PlanLine], Callable[[RowCount], Estimate]]:
-        """Build, and return the plan, what came of it, why rows are asked, and what estimates rows."""
+        """Build, and return the plan, the report, why rows are asked, and what estimates rows."""
         from airflow_gemini_batch.costs.plan import plan_lines
         from airflow_gemini_batch.requests.build import build_requests
 

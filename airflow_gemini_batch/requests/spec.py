@@ -164,7 +164,7 @@ class BuildPlan:
     :param ask_failed_again: in how many more runs a request is asked that has failed for good; ``None`` for all.
     :param shard_rows: most requests a job takes.
     :param shard_bytes: most bytes of one file.
-    :param on_question_change: what becomes of rows that have an answer to another question.
+    :param on_question_change: what to do with rows that have an answer to another question.
     :param earlier: questions that rows of the target may answer, by their ids; those that are missing are not known.
     :param limit: says how many of the rows with a changed question are asked in this run; ``None`` for all.
     :param order: which of them first.
@@ -233,7 +233,7 @@ class BuildPlan:
     def check_vectors(self, report: BuildReport) -> None:
         """Raise :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` for vectors that can't be compared.
 
-        Vectors of two models in one column are of no use together, so either all rows get new ones, or none.
+        Vectors of two models in one column are not comparable, so either all rows get new ones, or none.
         """
         kept = any(
             report.every[kind].rows > report.kinds.get(kind, RowCount()).rows

@@ -98,7 +98,7 @@ class PipelineOptions(TaskGroupOptions, total=False):
     """What ``max_cost_usd`` does with a model whose price is not known: ``refuse`` it (the default) or ``allow`` it."""
 
     on_question_change: QuestionChange
-    """What becomes of rows that have an answer, when prompt, model, schema or configuration have changed: ``all`` are
+    """What to do with rows that have an answer, when prompt, model, schema or configuration have changed: ``all`` are
     asked again (the default); with ``new_rows`` they keep their answer, and only new rows and changed data are asked;
     with ``canary`` they are asked once a canary has passed (the default with ``canary=``); ``fail`` ends the run before
     anything is written."""

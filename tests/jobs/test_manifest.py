@@ -35,6 +35,7 @@ MANIFEST = Manifest(
     usage={"gemini-2.5-flash": Usage(98, 1090, 95).to_json()},
     cost=Cost(0.1, "2026-11").to_json(),
     other_models={"gemini-3.5-flash-lite": 3},
+    question="89abcdef01234567",
 )
 # What is in XCom of runs made by this release: readers of these names exist outside of this package.
 CONTENT: dict[str, Any] = {
@@ -74,6 +75,7 @@ CONTENT: dict[str, Any] = {
     },
     "cost": {"amount": 0.1, "currency": "USD", "rates_as_of": "2026-11", "unpriced": []},
     "other_models": {"gemini-3.5-flash-lite": 3},
+    "question": "89abcdef01234567",
 }
 
 
@@ -90,9 +92,10 @@ def test_manifest_survives_json() -> None:
 
 
 def test_manifest_of_a_release_that_knew_no_money_is_read() -> None:
-    earlier = {key: value for key, value in CONTENT.items() if key not in ("usage", "cost", "other_models")}
+    later = ("usage", "cost", "other_models", "question")
+    earlier = {key: value for key, value in CONTENT.items() if key not in later}
     manifest = Manifest.from_json(earlier)
-    assert (manifest.usage, manifest.cost, manifest.other_models) == ({}, None, {})
+    assert (manifest.usage, manifest.cost, manifest.other_models, manifest.question) == ({}, None, {}, None)
     assert manifest.counts == COUNTS
 
 

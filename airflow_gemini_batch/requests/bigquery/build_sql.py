@@ -32,7 +32,7 @@ from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.spec import CHANGED_QUESTION_KINDS, SHOWN_KEYS, BuildPlan, RowKind
 from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 
-# What becomes of a row that is neither bad nor asked; others have the name of their BadRow or of their RowKind.
+# The state of a row that is neither bad nor asked; others have the name of their BadRow or of their RowKind.
 DONE = "DONE"
 FAILED = "FAILED"
 
@@ -199,7 +199,7 @@ def any_of(marks: Sequence[str]) -> str:
 
 
 def _sorted_clauses(request_rows: RequestRows, parameters: Parameters, more: Mapping[str, str]) -> str:
-    """Return the WITH clauses that give each row its request and, as ``state``, what becomes of it.
+    """Return the WITH clauses that give each row its request and its ``state``.
 
     :param more: expressions over :data:`.expressions.ROWS` for further columns, by name.
     """
