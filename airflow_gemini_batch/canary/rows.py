@@ -292,10 +292,12 @@ def canary_failures_statement(
 ) -> Statement:
     """Return the statement for the rows without an answer: ``key_text`` and ``outcome``, both STRING.
 
-    In a table of failures that names the questions, it gives those of one.
+    In a table of failures that names the questions, it gives those of one, and those that name none.
     """
-    parameters = Parameters()
-    condition = _answers(question, parameters) if QUESTION_COLUMN in types else "TRUE"
+    parameters, condition = Parameters(), "TRUE"
+    if QUESTION_COLUMN in types:
+        asked = parameters.bind(question)
+        condition = f"IFNULL({ROWS}.{quoted(QUESTION_COLUMN)}, {asked}) = {asked}"
     sql = f"""SELECT {key_text(key, types, ROWS)} AS key_text, {ROWS}.outcome AS outcome
 FROM {address.sql} AS {ROWS}
 WHERE {condition}"""

@@ -85,8 +85,8 @@ FAILED_COLUMNS = {
     "round": "INT64",
     "failed_time": "TIMESTAMP",
     FINGERPRINT_COLUMN: "STRING",
-    TIMES_FAILED_COLUMN: "INT64",
     QUESTION_COLUMN: "STRING",
+    TIMES_FAILED_COLUMN: "INT64",
 }
 """Columns of ``<target>__failed`` after the key. ``round`` counts from 0.
 

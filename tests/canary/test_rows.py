@@ -147,9 +147,11 @@ def test_failures_that_name_their_question_are_those_of_one(place):
     types = {**TYPES, **FAILED_COLUMNS, QUESTION_COLUMN: "STRING"}
     target = place.name("books")
     place.write("books__canary", {**TYPES, **ANSWER, **LANDED}, [answer(1, NEW)])
-    rows = [failure(2, "invalid", **{QUESTION_COLUMN: NEW}), failure(3, "invalid", **{QUESTION_COLUMN: OLD})]
+    # What names no question may be of this one.
+    questions = {2: NEW, 3: OLD, 4: None}
+    rows = [failure(number, "invalid", **{QUESTION_COLUMN: one}) for number, one in questions.items()]
     place.write("books__canary__failed", types, rows)
-    assert list(reader().read(NEW, target).failed) == ['["978-2","1"]']
+    assert reader().read(NEW, target).failed.keys() == {'["978-2","1"]', '["978-4","1"]'}
 
 
 def test_what_is_not_there_holds_nothing(place):

@@ -29,7 +29,7 @@ def test_vector_lands_in_its_column_with_its_bookkeeping(landing):
     landed = landing.landed()["978-1"]
     assert landed[:6] == ([0.6, -0.8], 8, True, 2, "text-embedding-005", 8)
     assert landed[6] is not None
-    assert landed[7:] == (f"{JOB}/20", "f1")
+    assert landed[7:] == (f"{JOB}/20", "f1", None)
     assert landing.types(landing.target)["embedding"] == ("FLOAT", "REPEATED")
     assert list(landing.types(landing.target))[5:] == [
         "batch_model",
@@ -37,6 +37,7 @@ def test_vector_lands_in_its_column_with_its_bookkeeping(landing):
         "batch_processed_time",
         "batch_job",
         "batch_fingerprint",
+        "batch_question",
     ]
 
 

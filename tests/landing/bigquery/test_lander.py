@@ -45,6 +45,7 @@ def test_text_lands_in_one_column_with_its_bookkeeping(landing):
         dt.datetime.fromisoformat(DAY),
         f"{JOB}/20",
         "f1",
+        None,
     )
     assert landing.failures() == {}
 

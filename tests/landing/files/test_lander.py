@@ -40,8 +40,8 @@ def test_text_lands_in_one_column_with_its_bookkeeping(files):
     job = f"{JOB}/0"
     facts = ("gemini-2.5-flash", "STOP", 1090, 95, 12, 7, 20, TIME, job)
     assert parquet(files.target) == [
-        ("978-1", NASTY, *facts, fingerprint("978-1")),
-        ("978-2", "B", *facts, fingerprint("978-2")),
+        ("978-1", NASTY, *facts, fingerprint("978-1"), None),
+        ("978-2", "B", *facts, fingerprint("978-2"), None),
     ]
     assert parquet(failed_of(files)) == []
 
@@ -192,8 +192,8 @@ def test_new_rows_replace_those_of_their_key_and_leave_the_others(files, tmp_pat
 def test_failures_go_until_the_key_has_an_answer(files):
     files.land([("1", bad()), ("2", bad(503, "busy")), ("3", good("three"))])
     assert parquet(failed_of(files)) == [
-        ("1", "rejected", 400, bad()["status"], f"{JOB}/0", 0, TIME, fingerprint("1"), 1),
-        ("2", "retryable", 503, bad(503, "busy")["status"], f"{JOB}/0", 0, TIME, fingerprint("2"), 0),
+        ("1", "rejected", 400, bad()["status"], f"{JOB}/0", 0, TIME, fingerprint("1"), None, 1),
+        ("2", "retryable", 503, bad(503, "busy")["status"], f"{JOB}/0", 0, TIME, fingerprint("2"), None, 0),
     ]
     files.land([("1", later(good("one"))), ("4", bad())])
     assert parquet(failed_of(files), "isbn") == [("2",), ("4",)]
