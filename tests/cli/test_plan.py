@@ -74,7 +74,7 @@ def test_plan_of_all_groups_is_json(dags) -> None:
     assert (line["kind"], line["rows"], line["asked"]) == ("new", 3, 3)
     characters = 3 * len("On 2026-05-01 a longer text: Title 0")
     assert line["prompt_tokens"] == -(-characters // CHARACTERS_PER_TOKEN)
-    assert line["cost_usd"] > line["cost_usd_low"] > 0
+    assert line["cost_usd"] >= line["cost_usd_low"] > 0
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_files_are_added_up_by_model_version(in_files, bucket, rows, usage):
 
 def test_files_are_read_once_for_outcomes_and_tokens(in_files, bucket, mocker):
     storage = in_files(ROWS[:2])
-    read = mocker.spy(Blob, "open")
+    read = mocker.spy(Blob, "download_to_file")
     assert storage.tally(GcsAddress(bucket, "out")).rows == 2
     assert storage.usage(GcsAddress(bucket, "out"))["gemini-2.5-flash"].rows == 2
     assert read.call_count == 2
