@@ -13,7 +13,11 @@ _SHOWN_SOURCES = 3
 
 
 def build_summary(
-    plan: BuildPlan, report: BuildReport, expected: Estimate | None, prompt: str, lines: Sequence[PlanLine] = ()
+    plan: BuildPlan,
+    report: BuildReport,
+    expected: Estimate | None,
+    prompt: str,
+    lines: Sequence[PlanLine] = (),
 ) -> Summary:
     """Describe what was built.
 
