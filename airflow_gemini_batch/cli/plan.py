@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show which rows a DAG would ask now, why, and what that costs. Nothing is built or paid."""
+    # Read when Airflow is imported. What its log tells of a build would hide the plan.
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "WARNING")
     with telling_errors():
         builds = list(_builds(dag_id, group, dags))
         context = _context(builds[0].dag, date, conf)
@@ -115,8 +118,37 @@ def _context(dag: Any, date: datetime | None, conf: str | None) -> dict[str, Any
         "data_interval_end": day,
         "run_id": _RUN,
         "params": params,
+        "var": {"value": _Variables(as_json=False), "json": _Variables(as_json=True)},
+        "conn": _Connections(),
         "dag_run": SimpleNamespace(conf=given, run_id=_RUN, logical_date=day),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Variables:
+    """Airflow's variables as templates read them."""
+
+    as_json: bool
+
+    def __getattr__(self, name: str) -> Any:
+        from airflow.models.variable import Variable
+
+        return Variable.get(name, deserialize_json=self.as_json)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a variable, or another value where there is none."""
+        from airflow.models.variable import Variable
+
+        return Variable.get(name, default_var=default, deserialize_json=self.as_json)
+
+
+class _Connections:
+    """Airflow's connections as templates read them."""
+
+    def __getattr__(self, name: str) -> Any:
+        from airflow.providers.common.compat.sdk import BaseHook
+
+        return BaseHook.get_connection(name)
 
 
 def _values(params: Any) -> Mapping[str, Any]:
@@ -125,7 +157,7 @@ def _values(params: Any) -> Mapping[str, Any]:
 
 
 def _plan(task: Any, context: Mapping[str, Any]) -> TaskPlan:
-    from airflow.providers.common.compat.sdk import XComArg
+    from airflow.providers.common.compat.sdk import AirflowException, XComArg
 
     ti = SimpleNamespace(dag_id=task.dag_id, run_id=_RUN, task_id=task.task_id, map_index=-1)
     for name in task.template_fields:
@@ -134,8 +166,12 @@ def _plan(task: Any, context: Mapping[str, Any]) -> TaskPlan:
                 f"{task.task_id}: {name} is the result of another task, which is known in a run only. Run the DAG: the "
                 "log of the build task shows its plan before anything is submitted"
             )
-    task.render_template_fields({**context, "ti": ti, "task_instance": ti, "task": task})
-    report, lines = task.plan({**context, "ti": ti})
+    try:
+        task.render_template_fields({**context, "ti": ti, "task_instance": ti, "task": task})
+        report, lines = task.plan({**context, "ti": ti})
+    except (AirflowException, KeyError) as error:
+        # What no other try can fix has become an error of Airflow's.
+        raise InvalidRequestError(f"{task.task_id}: {error.args[0] if error.args else error}") from None
     return TaskPlan(task.task_id, str(task.target or ""), report, lines)
 
 

@@ -7,7 +7,7 @@ once for all of them: one of several jobs may have ended days before the others.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class RowsUnderWay:
 
     :param dag_id: with ``run_id`` the run that builds; its own jobs are not looked at, so that a cleared run builds
         what it has built before.
+    :param landed: gives the names of jobs whose answers have landed once. Those to a later question may have taken
+        their place.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class RowsUnderWay:
         storage_client: Callable[[], storage.Client],
         bigquery_client: Callable[[], bigquery.Client],
         log: Log,
+        landed: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        self._landed_once = landed
         self._client = client
         self._plan = plan
         self._own = airflow_labels(dag_id, None, run_id)
@@ -137,9 +141,9 @@ class RowsUnderWay:
 
     @cached_property
     def _landed(self) -> set[str]:
-        """The ids of the jobs whose answers are in the target."""
+        """The ids of the jobs whose answers have landed."""
         names = read_landed_jobs(self._plan, self._storage_client, self._bigquery_client)
-        return {name.rpartition("/")[2] for name in names}
+        return {name.rpartition("/")[2] for name in (*names, *self._landed_once())}
 
 
 def _ended_lately(job: BatchJob, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -148,6 +148,18 @@ def has_passed(ledger: Ledger, question: str) -> bool:
         record.question == question and bool((record.verdict or {}).get("passed"))
         for record in ledger.records()
     )
+
+
+def landed_jobs(ledger: Ledger, log: Log) -> Iterator[str]:
+    """Yield the names of all jobs whose answers have landed. A ledger that can't be read is a warning."""
+    try:
+        records = ledger.records()
+    except LedgerError as error:
+        log.warning("Rows may count as asked at this moment although their answers have landed: %s", error)
+        return
+    for record in records:
+        for one in record.spent.values():
+            yield from one.jobs
 
 
 def finish(

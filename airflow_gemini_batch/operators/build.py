@@ -324,7 +324,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             storage_client=lambda: self.hook.storage_client,
             bigquery_client=lambda: self.hook.bigquery_client,
             log=self.log,
-            others=self._other_runs(context, plan),
+            others=self._other_runs(context, plan, ledger),
         )
         plan.check_vectors(report)
         return plan, report, list(plan_lines(report, expecting)), expecting
@@ -439,9 +439,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
             self.log.warning("The first request could not be read: %s", error)
             return ""
 
-    def _other_runs(self, context: Context, plan: BuildPlan) -> RowsUnderWay | None:
+    def _other_runs(self, context: Context, plan: BuildPlan, ledger: Ledger | None) -> RowsUnderWay | None:
         """Return what finds the rows that other runs ask; ``None`` where no row is left out, or no job can be."""
         from airflow_gemini_batch.landing.under_way import RowsUnderWay
+        from airflow_gemini_batch.ledger.runs import landed_jobs
 
         if plan.done_target is None:
             return None
@@ -459,6 +460,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             storage_client=lambda: self.hook.storage_client,
             bigquery_client=lambda: self.hook.bigquery_client,
             log=self.log,
+            landed=lambda: landed_jobs(ledger, self.log) if ledger else (),
         )
 
     def _plan(self) -> BuildPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -55,7 +55,7 @@ class Listed:
         yield from self._jobs
 
 
-def under_way(*jobs: BatchJob, **plan: Any) -> RowsUnderWay:
+def under_way(*jobs: BatchJob, landed: Callable[[], list[str]] = list, **plan: Any) -> RowsUnderWay:
     settings: dict[str, Any] = {
         "model": "publishers/google/models/gemini-2.5-flash",
         "family": GENERATE_CONTENT,
@@ -71,6 +71,7 @@ def under_way(*jobs: BatchJob, **plan: Any) -> RowsUnderWay:
         storage_client=lambda: None,  # type: ignore[arg-type,return-value] # the target is a local file
         bigquery_client=lambda: pytest.fail("no table is read"),
         log=logging.getLogger(__name__),
+        landed=landed,
     )
 
 
@@ -126,6 +127,12 @@ OTHER_RUN = {**LABELS, "airflow_run": "another"}
 )
 def test_tables_that_are_under_way(jobs: list[BatchJob], tables: list[str]) -> None:
     assert under_way(*jobs).tables(DATASET) == [DATASET.with_table(name) for name in tables]
+
+
+def test_answers_that_have_landed_may_be_gone_again() -> None:
+    ended = job("SUCCEEDED", ended=SHORTLY)
+    assert under_way(ended, landed=lambda: [str(ended.name)]).tables(DATASET) == []
+    assert under_way(ended, landed=lambda: ["projects/1/locations/l/batchPredictionJobs/7"]).tables(DATASET)
 
 
 @pytest.mark.parametrize(

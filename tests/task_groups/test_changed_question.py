@@ -109,6 +109,8 @@ def test_rows_that_have_an_answer_keep_it(gemini_batch_stack, place) -> None:
     ended = place.run(NEW_PROMPT, on_question_change="new_rows")
     assert (ended.state, ended.states["submit"]) == ("success", ["skipped"])
     assert place.rows(place.target) == before
+    # Asked for all, and soon afterwards back again: the jobs before have landed, and their answers are gone.
+    assert [asked(place.run(prompt)) for prompt in (NEW_PROMPT, PROMPT)] == [12, 12]
 
 
 def test_changed_question_can_stop_a_run(place) -> None:
