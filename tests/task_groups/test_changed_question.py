@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_gemini_batch import Budget, Canary, GeminiEnrichmentTaskGroup
+from airflow_gemini_batch import Budget, Canary, GeminiEnrichmentTaskGroup, TextEmbeddingTaskGroup
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.testing.dag_runs import DagRun, run_dag
 from tests.operators.steps import BOOKS, MODEL, PROMPT, book, creates
@@ -124,6 +124,40 @@ def test_budget_stops_a_run_before_anything_is_paid(gemini_batch_stack, place) -
     refused = place.run(PROMPT, budgets=[Budget(usd=0.000001, per="day")])
     assert (refused.state, creates(gemini_batch_stack)) == ("failed", paid)
     assert place.run(PROMPT, budgets=[Budget(usd=100.0)], keep_previous=timedelta(days=7)).state == "success"
+
+
+def embed(place: Place, text: str, **arguments: Any) -> DagRun:
+    with DAG("vectors", start_date=datetime(2026, 1, 1), schedule=None) as dag:
+        TextEmbeddingTaskGroup(
+            group_id="enrich",
+            source=place.source,
+            target=place.target,
+            key="isbn",
+            text=text,
+            preflight=False,
+            submit_options={"poll_interval": 0.05},
+            **{"model": "text-embedding-005", **arguments},
+        )
+    return run_dag(dag, group="enrich")
+
+
+def test_vectors_of_two_models_are_not_mixed(place) -> None:
+    first = embed(place, "[[ title ]]")
+    assert (first.state, len(place.rows(place.target))) == ("success", 12)
+    before = place.rows(place.target)
+    other_model = {"model": "text-multilingual-embedding-002"}
+    for choice in ({"on_question_change": "new_rows"}, {"max_rows_per_run": 5}):
+        new = {"on_bad_rows": "drop", **choice, **other_model}
+        stopped = embed(place, "[[ title ]]", **new)
+        kept_all = choice.get("on_question_change") == "new_rows"
+        # Nothing is mixed where nothing is asked.
+        assert stopped.state == ("success" if kept_all else "failed")
+        assert place.rows(place.target) == before
+
+    ended = embed(place, "[[ title ]]", canary=Canary(rows=4, min_agreement=0.0), **other_model)
+    assert (ended.state, asked(ended, "submit_canary"), asked(ended)) == ("success", 4, 8)
+    assert ended.results["judge_canary"][0]["canary"]["passed"] is True
+    assert len(set(place.questions())) == 1
 
 
 @pytest.mark.parametrize(
