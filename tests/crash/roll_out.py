@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,6 +24,8 @@ from typing import Any
 MODEL = "gemini-3.8-flash"
 THEN, NOW = "Describe [[ title ]].", "Praise [[ title ]]."
 CANARY_ROWS, ROWS_A_NIGHT = 4, 5
+NIGHTS, KILLS_A_NIGHT = 5, 3
+ROWS = CANARY_ROWS + NIGHTS * ROWS_A_NIGHT - 2
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["__main__", "tests.crash.warm"])
@@ -127,7 +131,11 @@ def play(pipe: Connection, night: Night, environment: dict[str, str], log: str) 
             continue
         say(f"{name} begins")
         index = int(name.rpartition("_")[2]) if name.startswith("submit") else -1
-        ti = TaskInstance("shop", task.task_id, f"night {night.number}", index, try_number=2)
+        with night.stored.with_suffix(".tries").open("a+") as tries:
+            tries.seek(0)
+            number = tries.read().split().count(name) + 1
+            tries.write(f"{name}\n")
+        ti = TaskInstance("shop", task.task_id, f"night {night.number}", index, number)
         result = task.execute({"ti": ti, "task_instance": ti})
         say(f"{name} ends")
         done[name] = {"result": result, "pushed": ti.xcoms}
@@ -173,3 +181,44 @@ def survive(
             process.join()
             if not killed or process.exitcode != -signal.SIGKILL:
                 raise RuntimeError(f"{night} failed: {log.read_text()[-3000:]}") from None
+
+
+def roll_out(folder: Path, seed: int) -> dict[str, Any]:
+    """Play all nights; return how often each row was asked each question, how many rows were new, and the kills.
+
+    The clients of this process find the servers as those of the others do.
+    """
+    import pyarrow.parquet as pq
+
+    from airflow_gemini_batch.core.keys import text_of_key
+    from airflow_gemini_batch.testing.stack import LocalStack
+    from tests.crash.evidence import jobs_of
+    from tests.support.requests_data import lines
+
+    books = "".join(f"{number},Title {number}\n" for number in range(ROWS))
+    (folder / "books.csv").write_text(f"isbn,title\n{books}")
+    kills, killed = random.Random(seed), list[str]()
+    with LocalStack(folder / "data", queue_seconds=0.1, run_seconds=0.2) as stack:
+        environment = stack.environment()
+        os.environ.update(environment)
+        stack.storage.create_bucket("shop")
+
+        def play_night(number: int, prompt: str, most: int) -> list[str]:
+            night = Night(number, prompt, folder, "gs://shop/requests")
+            killed.extend(survive(night, kills, most, environment, folder / "log.txt"))
+            questions: list[str] = pq.read_table(folder / "landed.parquet")["batch_question"].to_pylist()
+            return questions
+
+        (then,) = set(play_night(0, THEN, 0))
+        answered = [play_night(number, NOW, KILLS_A_NIGHT) for number in range(1, NIGHTS + 1)]
+        paid = Counter(
+            f"{line['request']['contents'][0]['parts'][0]['text'].split()[0]} {text_of_key(line['key'])}"
+            for job in jobs_of(stack.vertex)
+            for uri in job["inputConfig"]["gcsSource"]["uris"]
+            for line in lines(stack, uri)
+        )
+    return {"paid": paid, "new": [len(one) - one.count(then) for one in answered], "killed": killed}
+
+
+if __name__ == "__main__":
+    print(json.dumps(roll_out(Path(sys.argv[1]), int(sys.argv[2]))))
