@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +182,10 @@ class _Content:
         self._blob = blob
         self._place = 0
         self._rest = b""
+        self._parts: list[bytes] = []
+        # The loop of the library over 8 KB takes longer than all the rest; earlier releases have no other one.
+        parameters = signature(blob.download_to_file).parameters
+        self._options = {"single_shot_download": True} if "single_shot_download" in parameters else {}
 
     def read(self, size: int = _CHUNK, /) -> bytes:
         """Return up to ``size`` bytes, none at the end."""
@@ -191,8 +196,9 @@ class _Content:
                 end=self._place + max(size, _CHUNK) - 1,
                 if_generation_match=self._blob.generation,
                 checksum=None,  # of the whole object alone there is one
-                single_shot_download=True,  # the library's loop over 8 KB takes longer than all the rest
+                **self._options,
             )
+            self._rest, self._parts = b"".join(self._parts), []
             self._place += len(self._rest)
         content, self._rest = self._rest, b""
         if len(content) > size:
@@ -200,12 +206,13 @@ class _Content:
         return content
 
     def write(self, content: bytes) -> int:
-        """Take what the library has downloaded, all of it at once."""
-        self._rest = content
+        """Take what the library has downloaded, all of it at once or a part of it."""
+        self._parts.append(content)
         return len(content)
 
     def seek(self, _place: int) -> None:
-        """Do nothing: what the library writes again takes the place of what it wrote before."""
+        """Go back to the beginning, where the library writes again after an error."""
+        self._parts = []
 
     def close(self) -> None:
         self._rest = b""

@@ -244,14 +244,14 @@ def test_output_that_is_replaced_while_it_is_read_is_looked_at_again(
 
     name = f"{FOLDER}/predictions.jsonl"
     upload(gemini_batch_stack, bucket, name, [GOOD_ROW])
-    opened = Blob.open
+    downloaded = Blob.download_to_file
 
     def replaced(blob: Blob, *arguments: Any, **options: Any) -> Any:
         upload(gemini_batch_stack, bucket, name, [GOOD_ROW, GOOD_ROW])
         mocker.stopall()
-        return opened(blob, *arguments, **options)
+        return downloaded(blob, *arguments, **options)
 
-    mocker.patch.object(Blob, "open", autospec=True, side_effect=replaced)
+    mocker.patch.object(Blob, "download_to_file", autospec=True, side_effect=replaced)
     probe = OutputProbe(f"gs://{bucket}/out", expected_rows=2)
     assert check_with_retry(probe, hook).state is ReadinessState.NOT_YET
     assert check_with_retry(probe, hook).state is ReadinessState.READY

@@ -53,6 +53,7 @@ def test_vectors_land_as_lists_of_fixed_size_with_their_bookkeeping(files):
         "batch_processed_time",
         "batch_job",
         "batch_fingerprint",
+        "batch_question",
     ]
     assert (second["batch_model"], second["batch_prompt_tokens"]) == (MODELS[files.family], 8)
     assert second["batch_job"] == f"{JOB}/0"
