@@ -59,7 +59,7 @@ def test_airflow_sends_the_summary_of_each_task_that_ends(gemini_batch_stack, so
     with DAG("notified", start_date=datetime(2026, 1, 1), schedule=None) as dag:
         good = SubmitGeminiBatchOperator(task_id="good", destination=f"gs://{bucket}/good", **options)
         wrong = SubmitGeminiBatchOperator(
-            task_id="wrong", max_failed_fraction=7, trigger_rule="all_done", **options
+            task_id="wrong", labels={"Not a label": "x"}, trigger_rule="all_done", **options
         )
         broken = Broken(
             task_id="broken", trigger_rule="all_done", **callbacks(SummaryNotifier(send=Recorder(sent)))
