@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.disk.whole_file import WholeFile
 from airflow_gemini_batch.ledger.record import RUN_LENGTH, RunRecord
-from airflow_gemini_batch.ledger.store import asking, in_order, is_since, parsed, questions_of
+from airflow_gemini_batch.ledger.store import asking, in_order, is_since, parsed
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -78,10 +78,6 @@ class FileLedger:
         # One that is gone was removed meanwhile.
         records = [parsed(text, f"{self.address}{name}") for name, text in contents if text is not None]
         return in_order(record for record in records if is_since(record, since))
-
-    def questions(self) -> dict[str, Mapping[str, Any]]:
-        """Return the definitions of all questions; see :class:`.Ledger`."""
-        return questions_of(self.records())
 
 
 @dataclass(frozen=True, slots=True)

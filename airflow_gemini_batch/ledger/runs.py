@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,6 +31,9 @@ from airflow_gemini_batch.ledger.store import Ledger
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.spec import BuildReport
+
+MOST_QUESTIONS = 8
+"""Questions whose answers a build can compare with what it asks."""
 
 
 def run_record(
@@ -142,12 +146,32 @@ def reserve(
     return record
 
 
-def has_passed(ledger: Ledger, question: str) -> bool:
-    """Return whether the canary of a question has passed; raises :class:`.LedgerError` when that is not known."""
+def has_passed(ledger: Ledger, question: str, target: str) -> bool:
+    """Return whether the canary of a question has passed; raises :class:`.LedgerError` when that is not known.
+
+    :param target: whose rows are asked it. The ledger may be that of several targets.
+    """
     return any(
-        record.question == question and bool((record.verdict or {}).get("passed"))
+        (record.question, record.target) == (question, target) and bool((record.verdict or {}).get("passed"))
         for record in ledger.records()
     )
+
+
+def earlier_questions(ledger: Ledger, target: str) -> dict[str, Question]:
+    """Return by id the questions that rows of a target may answer: the :data:`MOST_QUESTIONS` that were asked last.
+
+    For each of them a build computes a fingerprint of each row. A definition that this release can't read is left out,
+    so what its rows answer is not known.
+
+    Raises :class:`.LedgerError` when the ledger can't be read.
+    """
+    found: dict[str, Question] = {}
+    for record in ledger.records():
+        if record.target == target and record.definition is not None:
+            found.pop(record.question, None)
+            with suppress(ValueError):
+                found[record.question] = Question.from_json(record.definition)
+    return dict(list(found.items())[-MOST_QUESTIONS:])
 
 
 def landed_jobs(ledger: Ledger, log: Log) -> Iterator[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -35,9 +35,6 @@ class Ledger(Protocol):
         :param since: leaves out the runs in which nothing has happened since then.
         """
 
-    def questions(self) -> dict[str, Mapping[str, Any]]:
-        """Return the definitions of all questions by id."""
-
 
 def is_since(record: RunRecord, since: datetime | None) -> bool:
     """Whether something has happened in a run since a time."""
@@ -47,11 +44,6 @@ def is_since(record: RunRecord, since: datetime | None) -> bool:
 def in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return records, the oldest first."""
     return sorted(records, key=lambda record: (record.started, record.run))
-
-
-def questions_of(records: Iterable[RunRecord]) -> dict[str, Mapping[str, Any]]:
-    """Return the definitions of the questions of some runs by id."""
-    return {record.question: record.definition for record in records if record.definition is not None}
 
 
 def parsed(text: str | bytes, where: str) -> RunRecord:

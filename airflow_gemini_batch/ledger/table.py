@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from airflow_gemini_batch.gcp.queries import RIVALRY
 from airflow_gemini_batch.gcp.statements import Statement
 from airflow_gemini_batch.gcp.tables import Tables
 from airflow_gemini_batch.ledger.record import RunRecord
-from airflow_gemini_batch.ledger.store import asking, in_order, is_since, parsed, questions_of
+from airflow_gemini_batch.ledger.store import asking, in_order, is_since, parsed
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
@@ -101,10 +101,6 @@ class TableLedger:
         """Return the records; see :class:`.Ledger`."""
         records = self._read(records_statement(self._table, since))
         return in_order(record for record in records if is_since(record, since))
-
-    def questions(self) -> dict[str, Mapping[str, Any]]:
-        """Return the definitions of all questions; see :class:`.Ledger`."""
-        return questions_of(self.records())
 
     def _read(self, statement: Statement) -> list[RunRecord]:
         with asking(self.address, "read"):

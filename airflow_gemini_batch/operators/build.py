@@ -282,7 +282,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Return whether the canary of this question has passed in an earlier run."""
         from airflow_gemini_batch.ledger.runs import has_passed
 
-        return has_passed(ledger, self._plan().question.id)
+        return has_passed(ledger, self._plan().question.id, str(self.target))
 
     def _skip_canary(self, context: Context) -> list[str | Sequence[str]]:
         """Say that nothing is to be asked first, without reading the source."""
@@ -335,7 +335,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         """Return the plan with what is known of earlier questions, and with the rows that this run asks."""
         from airflow_gemini_batch.costs.run_limit import run_limit
         from airflow_gemini_batch.hooks.prices import ceiling_of
-        from airflow_gemini_batch.requests.questions import Question
+        from airflow_gemini_batch.ledger.runs import earlier_questions
         from airflow_gemini_batch.requests.spec import RowOrder
 
         with as_invalid_request():
@@ -350,7 +350,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         if plan.done_target is None or ledger is None:
             return plan
         try:
-            earlier = {name: Question.from_json(one) for name, one in ledger.questions().items()}
+            earlier = earlier_questions(ledger, plan.done_target)
         except LedgerError as error:
             if self.on_question_change != "all" or limit:
                 raise

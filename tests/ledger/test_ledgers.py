@@ -40,7 +40,7 @@ RUNS = [
 
 def test_records_come_back_as_they_were(ledger):
     assert not ledger.exists()
-    assert (ledger.records(), ledger.questions(), ledger.find(RUNS[0].run)) == ([], {}, None)
+    assert (ledger.records(), ledger.find(RUNS[0].run)) == ([], None)
     for one in reversed(RUNS):
         ledger.put(one)
     assert ledger.exists()
@@ -48,7 +48,6 @@ def test_records_come_back_as_they_were(ledger):
     assert ledger.records()[:2] == RUNS[:2]
     assert [ledger.find(one.run) for one in RUNS] == RUNS
     assert ledger.find("0" * 32) is None
-    assert ledger.questions() == {"q1": QUESTION}
 
 
 def test_same_run_is_one_record(ledger):
@@ -116,7 +115,7 @@ def test_record_that_can_t_be_read_is_an_error_and_not_nothing(ledger, write, co
     ledger.put(RUNS[1])
     run = "f" * 32
     write(run, json.dumps(content))
-    for ask in (ledger.records, ledger.questions, lambda: ledger.find(run)):
+    for ask in (ledger.records, lambda: ledger.find(run)):
         with pytest.raises(LedgerError, match="not known what was spent") as error:
             ask()
         assert told in str(error.value)
@@ -152,7 +151,7 @@ def test_ledger_that_can_t_be_written_is_an_error(open_ledger, place):
 @pytest.mark.parametrize("address", ["gs://no-such-bucket-1/runs/", "/proc/version/runs/"])
 def test_ledger_that_can_t_be_read_is_an_error(open_ledger, address):
     ledger = open_ledger(address)
-    for ask in (ledger.records, ledger.questions, ledger.exists):
+    for ask in (ledger.records, ledger.exists):
         with pytest.raises(LedgerError, match=f"the ledger of runs {address} could not be read: "):
             ask()
 

@@ -73,7 +73,6 @@ def build_files(
     plan = replace(plan, template=importable_template(plan.template, plan.family))
     if rows.columns is not None:
         plan.check_columns(rows.columns, where=rows.where)
-    maker = LineMaker(plan, compare=plan.done_target is not None, others=list(others.values()))
     with (
         ExitStack() as stack,
         private_folder("build") as folder,
@@ -82,7 +81,10 @@ def build_files(
     ):
         changed = stack.enter_context(ChangedRows(plan, folder / "changed")) if plan.limit else None
         index = RowIndex(folder, [current, *others])
-        index.add_marks(known)
+        answered: set[str] = set()
+        index.add_marks(_noting(known, answered))
+        needed = [question if name in answered else None for name, question in others.items()]
+        maker = LineMaker(plan, compare=plan.done_target is not None, others=needed)
         bad = _spool(maker, rows.pieces, all_files, index, changed, Progress(log, "building requests"))
         index_rows = index.sort()
         states = index_rows.states
@@ -107,6 +109,13 @@ def build_files(
         )
         plan.check_jobs(len(files), files.count)
         return replace(report, sources=files.upload(client, destination, log)) if plan.writes else report
+
+
+def _noting(marks: Iterable[Mark], answered: set[str]) -> Iterator[Mark]:
+    """Yield marks, and add the ids of the questions that rows of the target answer to a set."""
+    for mark in marks:
+        answered.add(mark.question)
+        yield mark
 
 
 def _others(plan: BuildPlan, columns: Collection[str]) -> dict[str, Question]:

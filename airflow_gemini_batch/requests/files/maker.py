@@ -45,13 +45,14 @@ class LineMaker:
     """Makes the lines of a plan.
 
     :param compare: whether fingerprints are needed.
-    :param others: questions under which they are needed besides.
+    :param others: questions of the index under which they are needed besides; ``None`` for one that no row answers.
     """
 
-    def __init__(self, plan: BuildPlan, *, compare: bool, others: Sequence[Question] = ()) -> None:
+    def __init__(self, plan: BuildPlan, *, compare: bool, others: Sequence[Question | None] = ()) -> None:
         self._plan = plan
         self._compare = compare
         self._others = others
+        self._needed = [(number, question) for number, question in enumerate(others) if question]
         fixed = sum(len(part) for part in plan.template.parts if isinstance(part, str))
         self._most_rows = _MADE_BYTES // (fixed + 1) + 1
 
@@ -83,7 +84,7 @@ class LineMaker:
         }
         if self._compare:
             columns["request"] = joined(filled.parts, len(rows)).cast(pa.binary())
-            for number, question in enumerate(self._others):
+            for number, question in self._needed:
                 parts = question.template.fill_batch(rows).parts
                 columns[f"request_{number}"] = joined(parts, len(rows)).fill_null("").cast(pa.binary())
         nothing = pa.nulls(len(rows), pa.string())
@@ -102,14 +103,13 @@ class LineMaker:
                 else:
                     bad.append((BadRow.NULL_KEY, row))
             good = good.filter(good["line"].is_valid())
-        fingerprints = []
+        fingerprints: list[list[str]] = []
         if self._compare:
-            models = [self._plan.model_key, *(question.model for question in self._others)]
-            names = ["request", *(f"request_{number}" for number in range(len(self._others)))]
-            fingerprints = [
-                fingerprints_of(model, good[name].to_pylist())
-                for model, name in zip(models, names, strict=True)
-            ]
+            fingerprints = [fingerprints_of(self._plan.model_key, good["request"].to_pylist())]
+            fingerprints += [[] for _ in self._others]
+            for number, question in self._needed:
+                requests = good[f"request_{number}"].to_pylist()
+                fingerprints[number + 1] = fingerprints_of(question.model, requests)
         keys = good["key"].to_pylist()
         records = records_of(keys, fingerprints, good["characters"], good["media"])
         ordered = (keys, good["value"], good["stratum"]) if self._plan.limit else None

@@ -188,8 +188,8 @@ def records_of(
 ) -> Integers:
     """Return what an index keeps of rows, but for their numbers.
 
-    :param fingerprints: of all rows under the question that is asked now, then under each other one; none when nothing
-        is compared.
+    :param fingerprints: of all rows under the question that is asked now, then under each other one, none under one
+        that no row answers; none at all when nothing is compared.
     :param characters: in the texts of each request.
     :param media: files that each refers to.
     :param columns: of the index; by default as many as the fingerprints take.
@@ -200,7 +200,8 @@ def records_of(
     records = np.zeros((len(keys), columns or _COLUMNS + 2 * len(others)), np.int64)
     records[:, _KEY] = _hashes(keys)
     for first, marks in zip((_MARK.start, *range(_COLUMNS, records.shape[1], 2)), fingerprints, strict=False):
-        records[:, first : first + 2] = _hashes(list(map(str.__add__, marks, keys)))
+        if marks:
+            records[:, first : first + 2] = _hashes(list(map(str.__add__, marks, keys)))
     records[:, _CHARACTERS] = characters
     records[:, _MEDIA] = media
     return records
