@@ -31,7 +31,6 @@ IN_TEXT = re.compile(r"`((?:gemini-batch|make|airflow|pip|python|python3|uv) [^`
 OTHERS = {
     "gcloud auth application-default login": "of Google's command line, which is not installed here",
     "python3 -m venv .venv": "of Python itself",
-    "uv venv .venv": "of uv, which is not installed here",
     "pytest": "runs the tests, so no test runs it",
     "pre-commit install": "of pre-commit, which its line before installs",
 }
@@ -80,7 +79,7 @@ def pip(arguments: list[str]) -> None:
     options, named = [], []
     for argument in arguments[1:]:
         (options if argument.startswith("-") else named).append(argument)
-    allowed = {"-q", "-e", "--no-deps", "--constraint", "--exclude-editable"}
+    allowed = {"-q", "-e", "--no-deps", "--constraint", "--exclude-editable", "--python=.venv"}
     assert set(options) <= allowed
     for name in named:
         if name.startswith("."):
