@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_gemini_batch.core.summary import number_of
 from airflow_gemini_batch.costs.estimate import Estimate, between
-from airflow_gemini_batch.requests.spec import BuildReport, RowCount, RowKind
+from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind
+from airflow_gemini_batch.requests.spec import BuildReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import reduce
 from airflow_gemini_batch.costs.estimate import NOT_CHECKED, PRICE_HINT, Estimate, Unpriced
 from airflow_gemini_batch.costs.prices import dollars
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.spec import CHANGED_QUESTION_KINDS, KindCounts, RowCount
+from airflow_gemini_batch.requests.row_kinds import CHANGED_QUESTION_KINDS, KindCounts, RowCount
 
 
 def run_limit(

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from airflow_gemini_batch.core.summary import Summary, number_of
 from airflow_gemini_batch.costs.estimate import Estimate, between
 from airflow_gemini_batch.costs.plan import PlanLine
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, RowKind
+from airflow_gemini_batch.requests.row_kinds import RowKind
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
 
 _SHOWN_SOURCES = 3
 

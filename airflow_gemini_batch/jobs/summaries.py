@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
@@ -104,8 +103,3 @@ def total_cost(manifests: Sequence[Manifest]) -> str:
     return str(reduce(Cost.__add__, known)) + (
         f", without {number_of(left, 'submission')} whose cost is not known" if left else ""
     )
-
-
-def total_counts(manifests: Iterable[Manifest]) -> dict[str, int]:
-    """Return the rows of some submissions by outcome."""
-    return dict(sum((Counter(manifest.counts) for manifest in manifests), Counter()))

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.ledger.budgets import Budget
     from airflow_gemini_batch.ledger.store import Ledger
     from airflow_gemini_batch.outputs.usage import Usage
+    from airflow_gemini_batch.requests.row_kinds import RowCount
     from airflow_gemini_batch.requests.sources import Path, PythonRows
-    from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, QuestionChange, RowCount
+    from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, QuestionChange
     from airflow_gemini_batch.requests.templates import RequestTemplate
 
 
@@ -301,8 +302,13 @@ class BuildRequestsOperator(GeminiBatchOperator):
 
         Raises what :meth:`execute` raises.
         """
+        from airflow_gemini_batch.requests.spec import BuildReport
+
         with self.running():
-            _, report, lines, _ = self._built(context, self._ledger(), writes=False)
+            ledger = self._ledger()
+            if self.canary and ledger and self._has_passed(ledger):
+                return BuildReport((), 0, 0), []
+            _, report, lines, _ = self._built(context, ledger, writes=False)
             return report, lines
 
     def _built(
@@ -336,7 +342,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.costs.run_limit import run_limit
         from airflow_gemini_batch.hooks.prices import ceiling_of
         from airflow_gemini_batch.ledger.runs import earlier_questions
-        from airflow_gemini_batch.requests.spec import RowOrder
+        from airflow_gemini_batch.requests.row_kinds import RowOrder
 
         with as_invalid_request():
             order = RowOrder.parse(self.order_by) if self.order_by else RowOrder()
@@ -357,25 +363,24 @@ class BuildRequestsOperator(GeminiBatchOperator):
             self.log.warning("It is not known whether data or question of a row has changed: %s", error)
             return plan
         plan = replace(plan, earlier=earlier)
-        return self._sample(plan, ledger) if self.canary else plan
+        return self._sample(plan) if self.canary else plan
 
-    def _sample(self, plan: BuildPlan, ledger: Ledger) -> BuildPlan:
+    def _sample(self, plan: BuildPlan) -> BuildPlan:
         """Return the plan of a canary."""
         from airflow_gemini_batch.canary.rows import golden_keys
         from airflow_gemini_batch.canary.settings import canary_target_of
-        from airflow_gemini_batch.requests.spec import RowOrder, Sample, changed_rows
+        from airflow_gemini_batch.requests.row_kinds import RowOrder, Sample, changed_rows
 
         canary = cast("Canary", self.canary)
         keys: frozenset[str] = frozenset()
-        rows = 0 if self._has_passed(ledger) else canary.rows
-        if rows and canary.golden:
+        if canary.golden:
             clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
             keys = golden_keys(canary.golden, plan.key, *clients)
         target = self.canary_target or canary_target_of(str(plan.target))
         return replace(
             plan,
             sample=Sample(keys, target),
-            limit=lambda kinds: min(rows, changed_rows(kinds)),
+            limit=lambda kinds: min(canary.rows, changed_rows(kinds)),
             order=RowOrder(strata=canary.stratify_by),
         )
 

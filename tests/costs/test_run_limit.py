@@ -10,7 +10,7 @@ from airflow_gemini_batch.costs.estimate import OutputLimits, estimate
 from airflow_gemini_batch.costs.prices import PriceTable
 from airflow_gemini_batch.costs.run_limit import run_limit
 from airflow_gemini_batch.exceptions import InvalidRequestError
-from airflow_gemini_batch.requests.spec import KindCounts, RowCount, RowKind
+from airflow_gemini_batch.requests.row_kinds import KindCounts, RowCount, RowKind
 
 NEW, CHANGED = RowKind.NEW, RowKind.CHANGED_QUESTION
 

@@ -14,7 +14,8 @@ from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.requests.build import build_requests
 from airflow_gemini_batch.requests.questions import Question
-from airflow_gemini_batch.requests.spec import BuildPlan, RowCount, RowKind, RowOrder, Sample
+from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind, RowOrder, Sample
+from airflow_gemini_batch.requests.spec import BuildPlan
 from tests.requests.plans import plan
 from tests.support.requests_data import lines, storage_client
 from tests.support.tables import fill, read

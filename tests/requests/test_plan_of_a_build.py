@@ -16,7 +16,8 @@ from airflow_gemini_batch.core.fingerprints import fingerprint_of
 from airflow_gemini_batch.core.keys import text_of_key
 from airflow_gemini_batch.requests.build import build_requests
 from airflow_gemini_batch.requests.questions import Question
-from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport, RowKind, RowOrder
+from airflow_gemini_batch.requests.row_kinds import RowKind, RowOrder
+from airflow_gemini_batch.requests.spec import BuildPlan, BuildReport
 from tests.requests.plans import plan
 from tests.support.requests_data import lines, storage_client
 

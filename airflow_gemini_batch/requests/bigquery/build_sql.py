@@ -29,7 +29,8 @@ from airflow_gemini_batch.requests.bigquery.expressions import (
 )
 from airflow_gemini_batch.requests.done import Place
 from airflow_gemini_batch.requests.questions import Question
-from airflow_gemini_batch.requests.spec import CHANGED_QUESTION_KINDS, SHOWN_KEYS, BuildPlan, RowKind
+from airflow_gemini_batch.requests.row_kinds import CHANGED_QUESTION_KINDS, RowKind
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BuildPlan
 from airflow_gemini_batch.requests.templates import BadRow, MediaSlot, TextSlot
 
 # The state of a row that is neither bad nor asked; others have the name of their BadRow or of their RowKind.
@@ -139,10 +140,10 @@ def sorting_statements(request_rows: RequestRows, table: str, *, temporary: bool
     for all rows, and reading it from the table would be billed for each.
 
     Columns of the last statement's result: ``state`` (``DONE``, ``FAILED``, or the name of a :class:`.BadRow` or a
-    :class:`~airflow_gemini_batch.requests.spec.RowKind`), ``answers`` (of rows with a changed question that which they
-    answer, else NULL) and ``row_count``; of rows that may be asked ``characters`` (of the texts), ``files`` and
-    ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad rows ``sample_keys``, some
-    different ones.
+    :class:`~airflow_gemini_batch.requests.row_kinds.RowKind`), ``answers`` (the id of the question that rows with a
+    changed question answer, else NULL) and ``row_count``; of rows that may be asked ``characters`` (of the texts),
+    ``files`` and ``digest`` (INT64; the same for the same keys and requests, in whatever order); of bad rows
+    ``sample_keys``, some different ones.
 
     :param table: as it stands in a statement.
     :param temporary: make a temporary table; another one is replaced if it exists, and expires after a day.

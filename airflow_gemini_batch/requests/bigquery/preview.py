@@ -35,14 +35,9 @@ from airflow_gemini_batch.requests.bigquery.expressions import check_key_types, 
 from airflow_gemini_batch.requests.bigquery.write_sql import Sharding, request_columns
 from airflow_gemini_batch.requests.done import Place, done_query
 from airflow_gemini_batch.requests.failed import failed_query
+from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind
 from airflow_gemini_batch.requests.sources import QueryRows, TableRows
-from airflow_gemini_batch.requests.spec import (
-    BadRows,
-    BuildPlan,
-    BuildReport,
-    RowCount,
-    RowKind,
-)
+from airflow_gemini_batch.requests.spec import BadRows, BuildPlan, BuildReport
 from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:

@@ -27,15 +27,8 @@ from airflow_gemini_batch.requests.files.row_index import DONE, FAILED, KINDS, R
 from airflow_gemini_batch.requests.files.rows import Rows
 from airflow_gemini_batch.requests.files.shards import RequestFiles
 from airflow_gemini_batch.requests.questions import Question
-from airflow_gemini_batch.requests.spec import (
-    CHANGED_QUESTION_KINDS,
-    SHOWN_KEYS,
-    BadRows,
-    BuildPlan,
-    BuildReport,
-    KindCounts,
-    RowKind,
-)
+from airflow_gemini_batch.requests.row_kinds import CHANGED_QUESTION_KINDS, KindCounts, RowKind
+from airflow_gemini_batch.requests.spec import SHOWN_KEYS, BadRows, BuildPlan, BuildReport
 from airflow_gemini_batch.requests.templates import BadRow
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.requests.done import Mark, Place
-from airflow_gemini_batch.requests.spec import RowCount, RowKind
+from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from airflow_gemini_batch.requests.files.row_index import (
     RowIndex,
     records_of,
 )
-from airflow_gemini_batch.requests.spec import RowCount, RowKind
+from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind
 
 NEW, FAILED_BEFORE, CHANGED_DATA, CHANGED_QUESTION, CHANGED = range(len(KINDS))
 
