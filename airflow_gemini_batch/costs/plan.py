@@ -9,7 +9,7 @@ from typing import Any
 from airflow_gemini_batch.core.summary import number_of
 from airflow_gemini_batch.costs.estimate import Estimate, between
 from airflow_gemini_batch.requests.row_kinds import RowCount, RowKind
-from airflow_gemini_batch.requests.spec import BuildReport
+from airflow_gemini_batch.requests.spec import BuildReport, names_of_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def plan_lines(report: BuildReport, expected: Callable[[RowCount], Estimate]) ->
 
     :param expected: estimates some rows.
     """
-    changes = tuple(dict.fromkeys(name for names in report.changes.values() for name in names))
+    changes = tuple(names_of_changes(report.changes))
     for kind, count in report.every.items():
         asked = report.kinds.get(kind, RowCount())
         yield PlanLine(

@@ -89,7 +89,8 @@ class RunRecord:
     :param definition: the question as JSON, from which it can be read again.
     :param started: when its requests were built last. What it reserves counts from then.
     :param ended: when its answers landed.
-    :param rows: rows of the build by kind: ``read``, ``to_ask``, ``done``, ….
+    :param rows: rows of the build: those that it asks by kind (``new``, ``changed_data``, …), ``read``, ``kept`` and
+        ``done``.
     :param outcomes: rows by outcome.
     :param expected_usd: the upper end of the estimate for its requests; ``None`` where there is no price.
     :param requests: a digest of the addresses of its requests: another one is another build.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -31,9 +30,6 @@ from airflow_gemini_batch.ledger.store import Ledger
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.requests.questions import Question
 from airflow_gemini_batch.requests.spec import BuildReport
-
-MOST_QUESTIONS = 8
-"""Questions whose answers a build can compare with what it asks."""
 
 
 def run_record(
@@ -73,27 +69,19 @@ def built(
     report: BuildReport,
     expected: Estimate | None,
     question: Question | None = None,
-    rows: Mapping[str, int] | None = None,
 ) -> RunRecord:
     """Return the record of a run whose requests are built.
 
     :param expected: what they cost; ``None`` without requests.
     :param question: what they ask.
-    :param rows: of the build by kind; by default those that the report counts.
     """
-    counted = {
-        "read": report.rows,
-        "to_ask": report.requests,
-        "done": report.done,
-        "failed_before": report.failed_before,
-        "dropped": report.dropped,
-    }
     jobs = len(report.sources)
+    kinds = {kind.name.lower(): count.rows for kind, count in report.kinds.items()}
     return replace(
         record,
         question=question.id if question else "",
         definition=question.to_json() if question else None,
-        rows=dict(counted if rows is None else rows),
+        rows={**kinds, "read": report.rows, "kept": report.kept.rows, "done": report.done},
         expected_usd=(expected.cost.amount if expected else None) if jobs else 0.0,
         requests=hashlib.sha256(orjson.dumps(list(report.sources))).hexdigest()[:32],
         submissions=jobs,
@@ -144,46 +132,6 @@ def reserve(
             log.warning("The ledger counts the run as if it was not refused: %s", error)
         raise
     return record
-
-
-def has_passed(ledger: Ledger, question: str, target: str) -> bool:
-    """Return whether the canary of a question has passed; raises :class:`.LedgerError` when that is not known.
-
-    :param target: whose rows are asked it. The ledger may be that of several targets.
-    """
-    return any(
-        (record.question, record.target) == (question, target) and bool((record.verdict or {}).get("passed"))
-        for record in ledger.records()
-    )
-
-
-def earlier_questions(ledger: Ledger, target: str) -> dict[str, Question]:
-    """Return by id the questions that rows of a target may answer: the :data:`MOST_QUESTIONS` that were asked last.
-
-    For each of them a build computes a fingerprint of each row. A definition that this release can't read is left out,
-    so what its rows answer is not known.
-
-    Raises :class:`.LedgerError` when the ledger can't be read.
-    """
-    found: dict[str, Question] = {}
-    for record in ledger.records():
-        if record.target == target and record.definition is not None:
-            found.pop(record.question, None)
-            with suppress(ValueError):
-                found[record.question] = Question.from_json(record.definition)
-    return dict(list(found.items())[-MOST_QUESTIONS:])
-
-
-def landed_jobs(ledger: Ledger, log: Log) -> Iterator[str]:
-    """Yield the names of all jobs whose answers have landed. A ledger that can't be read is a warning."""
-    try:
-        records = ledger.records()
-    except LedgerError as error:
-        log.warning("Rows may count as asked at this moment although their answers have landed: %s", error)
-        return
-    for record in records:
-        for one in record.spent.values():
-            yield from one.jobs
 
 
 def finish(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_gemini_batch.costs.plan import PlanLine
     from airflow_gemini_batch.landing.under_way import RowsUnderWay
     from airflow_gemini_batch.ledger.budgets import Budget
-    from airflow_gemini_batch.ledger.store import Ledger
+    from airflow_gemini_batch.ledger.earlier import EarlierRuns
     from airflow_gemini_batch.outputs.usage import Usage
     from airflow_gemini_batch.requests.row_kinds import RowCount
     from airflow_gemini_batch.requests.sources import Path, PythonRows
@@ -254,10 +254,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.sources import row_source
 
         with self.running():
-            ledger = self._ledger()
-            if self.canary and ledger and self._has_passed(ledger):
+            runs = self._earlier_runs()
+            if self._canary_has_passed(runs):
                 return self._skip_canary(context)
-            plan, report, lines, expecting = self._built(context, ledger, writes=True)
+            plan, report, lines, expecting = self._built(context, runs, writes=True)
             rows = row_source(self.source, self.source_parameters)
             self._done = partial(build_lineage, plan, report, rows, lambda: self.hook.bigquery_client)
             content = {**report.to_json(), "plan": [line.to_json() for line in lines]}
@@ -272,18 +272,16 @@ class BuildRequestsOperator(GeminiBatchOperator):
             context["ti"].xcom_push(key="report", value=content)
             asks = plan.sample is None or plan.limit is None or plan.limit(report.every)
             context["ti"].xcom_push(key="question", value=plan.question.id if asks else "")
-            context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, ledger))
+            context["ti"].xcom_push(key="run", value=self._reserve(context, plan, report, expected, runs))
             summary = build_summary(plan, report, expected, self._first_prompt(plan, report), lines)
             self.tell(context, summary)
             if not report.requests and self.on_empty == "skip":
                 raise AirflowSkipException(summary.headline)
             return list(report.sources)
 
-    def _has_passed(self, ledger: Ledger) -> bool:
-        """Return whether the canary of this question has passed in an earlier run."""
-        from airflow_gemini_batch.ledger.runs import has_passed
-
-        return has_passed(ledger, self._plan().question.id, str(self.target))
+    def _canary_has_passed(self, runs: EarlierRuns | None) -> bool:
+        """Return whether this is the build of a canary that has passed in an earlier run."""
+        return bool(self.canary and runs and runs.has_passed(self._plan().question.id))
 
     def _skip_canary(self, context: Context) -> list[str | Sequence[str]]:
         """Say that nothing is to be asked first, without reading the source."""
@@ -305,14 +303,14 @@ class BuildRequestsOperator(GeminiBatchOperator):
         from airflow_gemini_batch.requests.spec import BuildReport
 
         with self.running():
-            ledger = self._ledger()
-            if self.canary and ledger and self._has_passed(ledger):
+            runs = self._earlier_runs()
+            if self._canary_has_passed(runs):
                 return BuildReport((), 0, 0), []
-            _, report, lines, _ = self._built(context, ledger, writes=False)
+            _, report, lines, _ = self._built(context, runs, writes=False)
             return report, lines
 
     def _built(
-        self, context: Context, ledger: Ledger | None, *, writes: bool
+        self, context: Context, runs: EarlierRuns | None, *, writes: bool
     ) -> tuple[BuildPlan, BuildReport, list[PlanLine], Callable[[RowCount], Estimate]]:
         """Build, and return the plan, the report, why rows are asked, and what estimates rows."""
         from airflow_gemini_batch.costs.plan import plan_lines
@@ -321,7 +319,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
         self._check_choices()
         plan = self._plan()
         expecting = self._expecting(plan)
-        plan = replace(self._choices(plan, ledger, expecting), writes=writes)
+        plan = replace(self._choices(plan, runs, expecting), writes=writes)
         report = build_requests(
             plan,
             self.source,
@@ -330,18 +328,18 @@ class BuildRequestsOperator(GeminiBatchOperator):
             storage_client=lambda: self.hook.storage_client,
             bigquery_client=lambda: self.hook.bigquery_client,
             log=self.log,
-            others=self._other_runs(context, plan, ledger),
+            others=self._other_runs(context, plan, runs),
         )
         plan.check_vectors(report)
         return plan, report, list(plan_lines(report, expecting)), expecting
 
     def _choices(
-        self, plan: BuildPlan, ledger: Ledger | None, expecting: Callable[[RowCount], Estimate]
+        self, plan: BuildPlan, runs: EarlierRuns | None, expecting: Callable[[RowCount], Estimate]
     ) -> BuildPlan:
         """Return the plan with what is known of earlier questions, and with the rows that this run asks."""
+        from airflow_gemini_batch.canary.sample import canary_plan
         from airflow_gemini_batch.costs.run_limit import run_limit
         from airflow_gemini_batch.hooks.prices import ceiling_of
-        from airflow_gemini_batch.ledger.runs import earlier_questions
         from airflow_gemini_batch.requests.row_kinds import RowOrder
 
         with as_invalid_request():
@@ -353,44 +351,30 @@ class BuildRequestsOperator(GeminiBatchOperator):
             self.unpriced,
         )
         plan = replace(plan, on_question_change=self.on_question_change, order=order, limit=limit)
-        if plan.done_target is None or ledger is None:
+        if plan.done_target is None or runs is None:
             return plan
         try:
-            earlier = earlier_questions(ledger, plan.done_target)
+            earlier = runs.questions()
         except LedgerError as error:
             if self.on_question_change != "all" or limit:
                 raise
             self.log.warning("It is not known whether data or question of a row has changed: %s", error)
             return plan
         plan = replace(plan, earlier=earlier)
-        return self._sample(plan) if self.canary else plan
+        if not self.canary:
+            return plan
+        clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        return canary_plan(plan, self.canary, self.canary_target, *clients)
 
-    def _sample(self, plan: BuildPlan) -> BuildPlan:
-        """Return the plan of a canary."""
-        from airflow_gemini_batch.canary.rows import golden_keys
-        from airflow_gemini_batch.canary.settings import canary_target_of
-        from airflow_gemini_batch.requests.row_kinds import RowOrder, Sample, changed_rows
-
-        canary = cast("Canary", self.canary)
-        keys: frozenset[str] = frozenset()
-        if canary.golden:
-            clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
-            keys = golden_keys(canary.golden, plan.key, *clients)
-        target = self.canary_target or canary_target_of(str(plan.target))
-        return replace(
-            plan,
-            sample=Sample(keys, target),
-            limit=lambda kinds: min(canary.rows, changed_rows(kinds)),
-            order=RowOrder(strata=canary.stratify_by),
-        )
-
-    def _ledger(self) -> Ledger | None:
+    def _earlier_runs(self) -> EarlierRuns | None:
         from airflow_gemini_batch.ledger.addresses import ledger_address, ledger_of
+        from airflow_gemini_batch.ledger.earlier import EarlierRuns
 
-        if not self.ledger or (self.ledger is True and not self.target):
+        if not self.ledger or not self.target:
             return None
-        address = ledger_address(str(self.target)) if self.ledger is True else self.ledger
-        return ledger_of(address, lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        address = ledger_address(self.target) if self.ledger is True else self.ledger
+        clients = (lambda: self.hook.storage_client, lambda: self.hook.bigquery_client)
+        return EarlierRuns(ledger_of(address, *clients), self.target)
 
     def _reserve(
         self,
@@ -398,13 +382,13 @@ class BuildRequestsOperator(GeminiBatchOperator):
         plan: BuildPlan,
         report: BuildReport,
         expected: Estimate | None,
-        ledger: Ledger | None,
+        runs: EarlierRuns | None,
     ) -> str:
         """Write the run into the ledger, check the budgets, and return the run's id; empty without a ledger."""
         from airflow_gemini_batch.jobs.polling import utc_now
         from airflow_gemini_batch.ledger.runs import built, reserve, run_record
 
-        if ledger is None or plan.target is None:
+        if runs is None or plan.target is None:
             return ""
         ti, now = context["ti"], utc_now()
         record = run_record(
@@ -417,16 +401,10 @@ class BuildRequestsOperator(GeminiBatchOperator):
             group=ti.task_id.rpartition(".")[0],
             labels=self.labels,
         )
-        rows = {
-            **report.to_json()["kinds"],
-            "read": report.rows,
-            "kept": report.kept.rows,
-            "done": report.done,
-        }
-        record = built(record, report, expected, plan.question, rows)
+        record = built(record, report, expected, plan.question)
         if not plan.sample and self.on_question_change == "canary":
             record = replace(record, verdict={"passed": True})
-        return reserve(ledger, record, self.budgets, now, self.log, self.unpriced).run
+        return reserve(runs.ledger, record, self.budgets, now, self.log, self.unpriced).run
 
     def _first_prompt(self, plan: BuildPlan, report: BuildReport) -> str:
         """Return the prompt of one request; empty when it can't be read, as the build is done."""
@@ -444,10 +422,9 @@ class BuildRequestsOperator(GeminiBatchOperator):
             self.log.warning("The first request could not be read: %s", error)
             return ""
 
-    def _other_runs(self, context: Context, plan: BuildPlan, ledger: Ledger | None) -> RowsUnderWay | None:
+    def _other_runs(self, context: Context, plan: BuildPlan, runs: EarlierRuns | None) -> RowsUnderWay | None:
         """Return what finds the rows that other runs ask; ``None`` where no row is left out, or no job can be."""
         from airflow_gemini_batch.landing.under_way import RowsUnderWay
-        from airflow_gemini_batch.ledger.runs import landed_jobs
 
         if plan.done_target is None:
             return None
@@ -465,7 +442,7 @@ class BuildRequestsOperator(GeminiBatchOperator):
             storage_client=lambda: self.hook.storage_client,
             bigquery_client=lambda: self.hook.bigquery_client,
             log=self.log,
-            landed=lambda: landed_jobs(ledger, self.log) if ledger else (),
+            landed=lambda: runs.landed_jobs(self.log) if runs else (),
         )
 
     def _plan(self) -> BuildPlan:

@@ -144,17 +144,28 @@ class BuildPlan:
         kept = CHANGED_QUESTION_KINDS if self.on_question_change == "new_rows" else ()
         return tuple(kind for kind in RowKind if kind not in kept)
 
-    def most_changed(self, kinds: KindCounts) -> int | None:
+    def changes(self, answers: Iterable[str]) -> dict[str, list[str]]:
+        """Return the names of what has changed since earlier questions, by their ids.
+
+        :param answers: ids of the other questions that rows answer.
+        """
+        return {name: self.question.changes_from(self.earlier[name]) for name in sorted({*answers})}
+
+    def most_changed(self, kinds: KindCounts, answers: Iterable[str]) -> int | None:
         """Return how many rows with a changed question are asked; ``None`` for all.
+
+        :param answers: ids of the other questions that rows answer.
 
         Raises :class:`~airflow_gemini_batch.exceptions.InvalidRequestError` where a changed question is not wanted.
         """
         changed = {kind: kinds[kind].rows for kind in CHANGED_QUESTION_KINDS if kind in kinds}
         if self.on_question_change == "fail" and any(changed.values()):
+            names = ", ".join(names_of_changes(self.changes(answers)))
             raise InvalidRequestError(
-                f"{sum(changed.values()):,} rows of {self.target} answer another question than this one, and "
-                "on_question_change='fail' does not ask them again. Take the change of prompt, model, schema or "
-                "configuration back, or choose 'all', 'new_rows' or 'canary'. Nothing was written."
+                f"{sum(changed.values()):,} rows of {self.target} answer another question than this one (changed: "
+                f"{names or 'not known, as data or as prompt, model, schema or configuration'}), and "
+                "on_question_change='fail' does not ask them again. Take the change back, or choose 'all', "
+                "'new_rows' or 'canary'. Nothing was written."
             )
         return self.limit(kinds) if self.limit else None
 
@@ -324,7 +335,7 @@ class BuildReport:
             kinds={kind: count for kind, count in kinds.items() if count.rows},
             kept=kept,
             every=every,
-            changes={name: plan.question.changes_from(plan.earlier[name]) for name in sorted({*answers})},
+            changes=plan.changes(answers),
         )
 
     @property
@@ -368,6 +379,14 @@ class BuildReport:
             parts.append(f"{self.failed_before} left out (the same request failed for good before)")
         parts += [f"{rows.count} left out ({reason})" for reason, rows in self.bad.items() if rows.count]
         return ", ".join(parts)
+
+
+def names_of_changes(changes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what has changed since any of some questions.
+
+    :param changes: the names by the id of each question.
+    """
+    return list(dict.fromkeys(name for names in changes.values() for name in names))
 
 
 def failed_again(given: int | str) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_gemini_batch.ledger.addresses import ledger_of
-from airflow_gemini_batch.ledger.runs import MOST_QUESTIONS, earlier_questions, has_passed
+from airflow_gemini_batch.ledger.earlier import MOST_QUESTIONS, EarlierRuns
 from airflow_gemini_batch.requests.questions import Question
 from tests.ledger.runs import HOUR, NOW, TARGET, record
 from tests.requests.plans import plan
@@ -27,12 +27,12 @@ def asked(number: int, question: Question, **more: Any) -> Any:
 
 
 def test_questions_that_were_asked_last_are_known(ledger) -> None:
-    assert earlier_questions(ledger, TARGET) == {}
+    assert EarlierRuns(ledger, TARGET).questions() == {}
     for number, question in enumerate(QUESTIONS):
         ledger.put(asked(number, question))
     ledger.put(asked(20, QUESTIONS[1]))
     ledger.put(asked(21, plan("Another").question, target="bq://my-project.shop.others"))
-    known = earlier_questions(ledger, TARGET)
+    known = EarlierRuns(ledger, TARGET).questions()
     assert list(known.values()) == [*QUESTIONS[-MOST_QUESTIONS + 1 :], QUESTIONS[1]]
     assert list(known) == [question.id for question in known.values()]
 
@@ -41,13 +41,13 @@ def test_question_that_can_t_be_read_is_not_known(ledger) -> None:
     ledger.put(asked(1, QUESTIONS[1]))
     ledger.put(asked(2, QUESTIONS[2], definition={"of": "a later release"}))
     ledger.put(replace(record(3), definition=None))
-    assert list(earlier_questions(ledger, TARGET).values()) == [QUESTIONS[1]]
+    assert list(EarlierRuns(ledger, TARGET).questions().values()) == [QUESTIONS[1]]
 
 
 def test_canary_passes_for_one_target(ledger) -> None:
     first, second = QUESTIONS[:2]
     ledger.put(asked(1, first, verdict={"passed": True}))
     ledger.put(asked(2, second, verdict={"passed": False}))
-    assert has_passed(ledger, first.id, TARGET)
-    assert not has_passed(ledger, second.id, TARGET)
-    assert not has_passed(ledger, first.id, "bq://my-project.shop.others")
+    runs = EarlierRuns(ledger, TARGET)
+    assert [runs.has_passed(question.id) for question in (first, second)] == [True, False]
+    assert not EarlierRuns(ledger, "bq://my-project.shop.others").has_passed(first.id)

@@ -166,15 +166,10 @@ def test_record_says_what_is_asked():
     )
     assert (made.model, made.kind, made.labels, made.expected_usd) == (MODEL, "canary", {"a": "b"}, 3.0)
     assert (made.question, made.definition) == (question.id, question.to_json())
-    assert made.rows == {"read": 120, "to_ask": 100, "done": 20, "failed_before": 0, "dropped": 0}
+    assert made.rows == {"read": 120, "kept": 0, "done": 20}
     assert (made.submissions, made.outstanding) == (1, 1)
-    counted = built(made, report([]), None, rows={"new": 0})
-    assert (counted.rows, counted.expected_usd, counted.cost_usd, counted.submissions) == (
-        {"new": 0},
-        0,
-        0,
-        0,
-    )
+    nothing = built(made, report([]), None)
+    assert (nothing.expected_usd, nothing.cost_usd, nothing.submissions) == (0, 0, 0)
     with pytest.raises(ValueError, match="kind of a run: expected run or canary, got 'test'"):
         run_record("d", "r", TARGET, MODEL, NOW, kind="test")
 

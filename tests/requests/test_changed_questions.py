@@ -232,7 +232,9 @@ def test_each_stratum_is_in_a_sample(way, most) -> None:
 
 def test_changed_question_can_be_refused(way) -> None:
     address = way.hold("landed", LANDED, TARGET)
-    with pytest.raises(InvalidRequestError, match=r"7 rows of .* answer another question than this one"):
+    with pytest.raises(
+        InvalidRequestError, match=r"7 rows of .* another question than this one \(changed: prompt\)"
+    ):
         way.build(NOW, address, on_question_change="fail", earlier=earlier(THEN))
     same = way.hold("same", LANDED, TARGET[-1:])
     assert way.build(NOW, same, on_question_change="fail", earlier=earlier(THEN)).requests == 9

@@ -134,7 +134,8 @@ class BigQueryBuild(ABC, Generic[Destination]):
             }
             plan.check_rows(bad)
             every = _kinds(counted)
-            most = plan.most_changed(every)
+            answers = [row["answers"] for row in counted if row["answers"]]
+            most = plan.most_changed(every, answers)
             condition = asked_condition(plan, most)
             asked = [row for row in counted if row["state"] in {kind.name for kind in plan.asked_kinds}]
             if most is not None:
@@ -146,7 +147,7 @@ class BigQueryBuild(ABC, Generic[Destination]):
                 done=sum(row["row_count"] for row in counted if row["state"] == DONE),
                 failed_before=sum(row["row_count"] for row in counted if row["state"] == FAILED),
                 bad=bad,
-                answers=[row["answers"] for row in counted if row["answers"]],
+                answers=answers,
             )
             self._log.info("%s: %s", where, report)
             plan.check_jobs(report.requests, Sharding(report.requests, plan.shard_rows).count)

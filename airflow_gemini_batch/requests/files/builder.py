@@ -129,7 +129,7 @@ def _asked(
     def of(states: NDArray[np.uint8], kinds: Sequence[RowKind]) -> NDArray[np.bool_]:
         return np.isin(states, [KINDS.index(kind) for kind in kinds])
 
-    most = plan.most_changed(rows.counts)
+    most = plan.most_changed(rows.counts, rows.answers)
     asked = of(rows.states, plan.asked_kinds)
     if most is None or changed is None:
         return asked, {kind: rows.counts[kind] for kind in plan.asked_kinds if kind in rows.counts}
