@@ -18,7 +18,6 @@ from airflow_gemini_batch.demo.books import load_books
 from airflow_gemini_batch.demo.examples import Example, ExampleResults
 from airflow_gemini_batch.demo.workspace import DATASET, Workspace
 from airflow_gemini_batch.disk.whole_file import WholeFile
-from airflow_gemini_batch.exceptions import GeminiBatchError
 from airflow_gemini_batch.testing.stack import LocalStack
 from airflow_gemini_batch.testing.tables import bigquery_client
 
@@ -62,10 +61,7 @@ Report = Callable[[str], None]
 def run_demo(
     workspace: Workspace, books: list[dict[str, Any]], example: Example, *, fail_rate: float, report: Report
 ) -> DemoResult:
-    """Start the stack, load the books, run the DAG through Airflow, and collect what it wrote.
-
-    Raises :class:`~airflow_gemini_batch.exceptions.GeminiBatchError` when Airflow could not be set up.
-    """
+    """Start the stack, load the books, run the DAG through Airflow, and collect what it wrote."""
     started = time.monotonic()
     workspace.create()
     report("Starting Cloud Storage, BigQuery and Vertex AI on 127.0.0.1")
@@ -73,10 +69,6 @@ def run_demo(
         report(f"Loading {len(books)} books")
         load_books(stack, DATASET, books)
         environment = workspace.environment(stack)
-        report("Setting up Airflow's database")
-        migration = workspace.airflow("db", "migrate", environment=environment)
-        if migration.wait() != 0:
-            raise GeminiBatchError(f"Could not set up Airflow's database. See {workspace.log}")
         written = example.results
         state, killed = _run_dag(written.dag_id, workspace, environment, report)
         answers, failures = _results(stack, written)
@@ -106,13 +98,13 @@ def _run_dag(
     dag_id: str, workspace: Workspace, environment: dict[str, str], report: Report
 ) -> tuple[str, str]:
     """Run the DAG to its end and return its state, and what killed it, empty for nothing."""
-    run = workspace.airflow("dags", "test", dag_id, environment=environment)
+    run = workspace.run_dag(dag_id, environment)
     try:
         while run.poll() is None:
             states = _task_states(dag_id, workspace)
             if "up_for_retry" in states.values():
                 return "failed", ""  # a retry cannot succeed here
-            report(f"Running {dag_id}: {_progress(states)}")
+            report(f"Running {dag_id}: {_progress(states)}" if states else "Starting Airflow")
             time.sleep(_LOOK_EVERY)
     finally:
         if run.poll() is None:

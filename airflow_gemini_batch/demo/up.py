@@ -190,7 +190,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _airflow(workspace: Workspace, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    airflow = workspace.airflow("standalone", environment=environment)
+    airflow = workspace.start("airflow", "standalone", environment=environment)
     try:
         yield airflow
     finally:

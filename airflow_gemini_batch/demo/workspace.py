@@ -85,11 +85,15 @@ class Workspace:
             **extra,
         }
 
-    def airflow(self, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        """Start an ``airflow`` command in a process group of its own; its output goes to :attr:`log`."""
+    def run_dag(self, dag_id: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a run of an example DAG; see :meth:`start`."""
+        return self.start("airflow_gemini_batch.demo.dag_run", dag_id, environment=environment)
+
+    def start(self, module: str, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a module, as ``python -m`` does, in a process group of its own; its output goes to :attr:`log`."""
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-m", "airflow", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 env=dict(environment),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -6,12 +6,19 @@ the tests before anything imports Airflow.
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
+import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
 
@@ -20,7 +27,7 @@ from airflow_gemini_batch.exceptions import GeminiBatchError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import DAG
 
-__all__ = ["DagRun", "prepare_database", "run_dag"]
+__all__ = ["DagRun", "prepare_database", "read_dag", "run_dag"]
 
 _BUNDLE = "dags-folder"
 
@@ -55,7 +62,8 @@ def run_dag(
     _store(dag)
     named = "logical_date" if AIRFLOW_V_3_0_PLUS else "execution_date"
     dated: dict[str, Any] = {named: date} if date else {}
-    run = dag.test(run_conf=conf, **dated)
+    with _short_pauses(dag):
+        run = dag.test(run_conf=conf, **dated)
     instances = sorted(run.get_task_instances(), key=lambda one: (one.task_id, one.map_index))
     states, results = defaultdict(list), defaultdict(list)
     for one in instances:
@@ -63,6 +71,28 @@ def run_dag(
         states[name].append(str(one.state))
         results[name].append(one.xcom_pull(task_ids=one.task_id, map_indexes=one.map_index))
     return DagRun(str(run.state), dict(states), dict(results))
+
+
+def read_dag(file: Path, dag_id: str) -> DAG:
+    """Read a DAG of a file, as Airflow does; raises :class:`ValueError` with what is wrong where there is none."""
+    prepare_database()
+    bag = _dag_bag(str(file))
+    if dag_id not in bag.dags:
+        raise ValueError(f"{file} has no DAG {dag_id}. {bag.import_errors or ''}")
+    dag: DAG = bag.dags[dag_id]
+    return dag
+
+
+@contextmanager
+def _short_pauses(dag: DAG) -> Iterator[None]:
+    """Let ``DAG.test`` look again soon when no task can run: between two steps it would wait for a second."""
+    waits_in, sleep = inspect.unwrap(type(dag).test).__code__, time.sleep
+
+    def pause(seconds: float) -> None:
+        sleep(min(seconds, 0.02) if sys._getframe(1).f_code is waits_in else seconds)
+
+    with patch("time.sleep", pause):
+        yield
 
 
 @cache
@@ -85,15 +115,24 @@ def _store(dag: DAG) -> None:
         return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
-    named: dict[str, Any] = {"bundle_name": _BUNDLE}
     try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        from airflow.dag_processing.dagbag import sync_bag_to_db
     except ImportError:  # before Airflow 3.2
-        from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef, attr-defined, unused-ignore]
+        from airflow.models.dagbag import sync_bag_to_db  # type: ignore[no-redef, attr-defined, unused-ignore]
 
-        named = {}
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = DagBag(dag_folder=os.devnull, **named)
+    bag = _dag_bag(os.devnull)
     dag.fileloc, dag.relative_fileloc = __file__, os.path.basename(__file__)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)
+
+
+def _dag_bag(path: str) -> Any:
+    """Read the DAGs of a file or folder."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef, attr-defined, unused-ignore]
+
+        return DagBag(path)
+    return DagBag(path, bundle_name=_BUNDLE)

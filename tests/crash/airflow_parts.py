@@ -99,7 +99,7 @@ class AirflowParts:
         """Start components."""
         for name in names:
             command = self.deployment.commands[name]
-            self._running[name] = self._workspace.airflow(*command, environment=self._environment)
+            self._running[name] = self._workspace.start("airflow", *command, environment=self._environment)
             self._groups.append(self._running[name].pid)
 
     def kill(self, *names: str) -> None:
@@ -158,7 +158,7 @@ class AirflowParts:
         return _group(pid) in self._groups
 
     def _command(self, *arguments: str) -> None:
-        if self._workspace.airflow(*arguments, environment=self._environment).wait() != 0:
+        if self._workspace.start("airflow", *arguments, environment=self._environment).wait() != 0:
             raise RuntimeError(
                 f"airflow {' '.join(arguments)} failed: {self._workspace.log.read_text()[-4000:]}"
             )

@@ -29,10 +29,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(workspace, local_stack):
-    environment = workspace.environment(local_stack)
-    migrated = workspace.airflow("db", "migrate", environment=environment).wait()
-    assert migrated == 0, workspace.log.read_text()
-    return environment
+    return workspace.environment(local_stack)
 
 
 def test_examples_are_read_without_an_error_and_serialise(environment, tmp_path):
@@ -87,7 +84,7 @@ def test_questions_are_asked_and_read_by_key(workspace, environment, local_stack
     local_stack.storage.create_bucket(BUCKET, LOCATION, exist_ok=True)
     # Nothing is answered before the follow-up.
     local_stack.vertex.faults.plan("all_rows_failed", job="reading_group_questions.*")
-    run = workspace.airflow("dags", "test", "reading_group_questions", environment=environment)
+    run = workspace.run_dag("reading_group_questions", environment)
     assert run.wait(timeout=500) == 0, workspace.log.read_text()[-3000:]
     told = workspace.log.read_text()
     for book in ("Emma by Jane Austen", "Frankenstein by Mary Shelley", "Middlemarch by George Eliot"):
@@ -101,7 +98,7 @@ def test_recipes_go_from_files_to_files(workspace, environment, local_stack):
     # Both jobs have a follow-up, whose folder is beside theirs.
     local_stack.vertex.faults.plan("missing_rows", job="recipes_from_files.text*", share=0.4)
     local_stack.vertex.faults.plan("all_rows_failed", job="recipes_from_files.multimodal*")
-    run = workspace.airflow("dags", "test", "recipes_from_files", environment=environment)
+    run = workspace.run_dag("recipes_from_files", environment)
     assert run.wait(timeout=500) == 0, workspace.log.read_text()[-3000:]
     assert local_stack.vertex.faults.planned() == []
 
