@@ -29,6 +29,9 @@ WITHOUT_UNIT_TESTS = "unit/without"
 # The fixtures that start servers, for as long as the session or a folder of it lasts.
 SERVERS = {"local_stack", "server", "storage_server", "bigquery_server"}
 
+# As often as it comes by default, the garbage collector takes a fifth of the time of the tests.
+gc.set_threshold(50_000, 50, 50)
+
 # Airflow reads its home when it is first imported.
 _airflow_home = tempfile.TemporaryDirectory(prefix="gemini-batch-tests-", ignore_cleanup_errors=True)
 os.environ["AIRFLOW_HOME"] = _airflow_home.name

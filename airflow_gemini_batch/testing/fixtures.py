@@ -35,7 +35,7 @@ __all__ = ["bucket", "gemini_batch_stack", "local_stack", "run_dag"]
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Run the three servers for the whole session; jobs end within a second."""
     folder = tmp_path_factory.mktemp("local-stack")
-    with LocalStack(folder, queue_seconds=0.1, run_seconds=0.2, cancel_seconds=0.1) as stack:
+    with LocalStack(folder, queue_seconds=0.02, run_seconds=0.05, cancel_seconds=0.05) as stack:
         yield stack
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,11 @@ async def heartbeat() -> AsyncIterator[Heartbeat]:
     try:
         # It has to be waiting already when the block begins, and to wake up once more after its end.
         await asyncio.sleep(0)
+        gc.disable()  # in a process with all that the tests before have left, a collection takes up to a second
         yield heart
         await asyncio.sleep(2 * _BEAT)
     finally:
+        gc.enable()
         beating.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await beating
