@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -78,9 +78,12 @@ class VectorFile:
         wanted = places.to_pylist()
         found = []
         if places.null_count < len(wanted):
-            with self.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as held:
+            # Mapped into memory, each place would bring what is around it.
+            with self.path.open("rb") as file:
                 found = [
-                    held[place * size : (place + length) * size] for place in wanted if place is not None
+                    os.pread(file.fileno(), length * size, place * size)
+                    for place in wanted
+                    if place is not None
                 ]
         numbers = pa.Array.from_buffers(
             self._type, len(found) * length, [None, pa.py_buffer(b"".join(found))]
