@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -80,15 +81,15 @@ class CloudStorage(StorageObjects):
         if not files:
             return None
         requests = list(self.objects(sources))
-        with self._reading() as reading:
+        with self._reading() as reading, ThreadPoolExecutor(1, "requests") as background:
+            # Nearly all rows have a key, and hardly any two requests share one.
+            coming = background.submit(reading.requests, requests, by_key=True)
             answers = reading.answers(files)
-            found = answers.found()
-            by_key = found.keys > 0
-            asked = reading.requests(requests, by_key=by_key)
-            if by_key and asked.has_repeats:
-                by_key = False
+            found, asked = answers.found(), coming.result()
+            by_key = found.keys > 0 and not asked.has_repeats
+            if not by_key:
                 asked = reading.requests(requests, by_key=False)
-                if found.labels:
+                if found.keys and found.labels:
                     answers = reading.answers(files, by_content=True)
             usage = answers.usage()
             tally, to_retry = matched(reading.database, answers, asked, by_key=by_key)
@@ -128,9 +129,11 @@ class _Reading:
 
     def requests(self, files: Sequence[Blob], *, by_key: bool) -> RequestLines:
         """Read request files."""
-        return self._read(files, RequestLines(self.database, by_key=by_key))
+        # A thread of its own needs a connection of its own.
+        return self._read(files, RequestLines(self.database.cursor(), by_key=by_key))
 
     def _read(self, files: Sequence[Blob], lines: _Lines) -> _Lines:
-        for piece in self.storage.pieces(files, self.folder, lines.is_odd):
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        for piece in self.storage.pieces(files, folder, lines.is_odd):
             self.progress.add(lines.add(piece), piece.size)
         return lines

@@ -160,6 +160,8 @@ class CountedLines:
 class RequestLines:
     """Lines of request files, each with an ``id`` of what it asks, in the table ``gemini_batch_asked``.
 
+    All connections to the database see it.
+
     Its column ``number`` counts the lines from 0. Those that a piece keeps apart since they are long are counted from
     -1 downwards: as places in a list of all, no two are the same.
 
@@ -170,7 +172,7 @@ class RequestLines:
         self._database = database
         self._by_key = by_key
         self._usual = self._long = 0
-        database.execute("CREATE OR REPLACE TEMP TABLE gemini_batch_asked (number BIGINT, id VARCHAR)")
+        database.execute("CREATE OR REPLACE TABLE gemini_batch_asked (number BIGINT, id VARCHAR)")
 
     def __len__(self) -> int:
         return self._usual + self._long
