@@ -74,6 +74,7 @@ class Case:
     :param url: of the Cloud Storage server.
     :param folder: for local files.
     :param source_format: of the source file.
+    :param shard_rows: most rows of one job; ``None`` for as many as a job takes.
     """
 
     kind: Kind
@@ -81,6 +82,7 @@ class Case:
     url: str
     folder: Path
     source_format: Source = Source.JSON_LINES
+    shard_rows: int | None = None
 
     @property
     def source(self) -> Path:
@@ -210,6 +212,7 @@ def build(case: Case) -> tuple[Step, list[str]]:
     from airflow_gemini_batch.requests.sources import FileRows, parse_row_source
 
     plan, client = case.kind.build_plan(), case.client()
+    plan = replace(plan, shard_rows=case.shard_rows or plan.shard_rows)
     source = parse_row_source(str(case.source))
     assert isinstance(source, FileRows)
     pa.array([""])  # pyarrow loads pandas with the first one
@@ -342,6 +345,7 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=4, help="how many of them on BigQuery")
     parser.add_argument("--kind", type=Kind, choices=list(Kind), default=Kind.GENERATION)
     parser.add_argument("--source", type=Source, choices=list(Source), default=Source.JSON_LINES)
+    parser.add_argument("--shard-rows", type=int, help="most rows of one job, where the data is in files")
     parser.add_argument("--build-only", action="store_true", help="measure the first step alone")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (the default, and the only form)"
@@ -360,7 +364,7 @@ def main() -> None:
             url = server.recv()
             small, full = (
                 run(
-                    Case(asked.kind, rows, url, folder / name, asked.source),
+                    Case(asked.kind, rows, url, folder / name, asked.source, asked.shard_rows),
                     progress,
                     build_only=asked.build_only,
                 )
@@ -368,7 +372,13 @@ def main() -> None:
             )
             server.send("enough")
     steps = {name: figures(asked.rows, step, small[name]) for name, step in full.items()}
-    about = {"kind": asked.kind, "source": asked.source, "rows": asked.rows, "small_rows": SMALL_ROWS}
+    about = {
+        "kind": asked.kind,
+        "source": asked.source,
+        "rows": asked.rows,
+        "small_rows": SMALL_ROWS,
+        "shard_rows": asked.shard_rows,
+    }
     print(json.dumps({**about, **steps}))
 
 
