@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,6 +11,7 @@ from airflow_gemini_batch.operators.submit import SubmitBatchJobOperator
 from airflow_gemini_batch.testing.stack import PROJECT, LocalStack
 from airflow_gemini_batch.testing.vertex_ai import LocalVertex
 from airflow_gemini_batch.triggers.gemini_batch import GeminiBatchJobTrigger
+from tests.operators.stored_canary import Stored
 from tests.support.requests_data import request, upload
 from tests.support.tables import fill, make_dataset
 
@@ -75,3 +76,25 @@ def books(gemini_batch_stack, dataset):
 def half_of_rows_missing(vertex):
     """Let the first job leave out half of its rows."""
     vertex.faults.plan("partly_succeed", share=0.5)
+
+
+@pytest.fixture(params=["table", "files"])
+def stored(request, gemini_batch_stack, tmp_path):
+    return Stored(request.param, gemini_batch_stack, tmp_path)
+
+
+@pytest.fixture
+def files(gemini_batch_stack, tmp_path):
+    return Stored("files", gemini_batch_stack, tmp_path)
+
+
+@pytest.fixture
+def logged(caplog, capsys) -> Callable[[], str]:
+    """Return what was logged, wherever this release of Airflow writes it."""
+    caplog.set_level("INFO")
+
+    def logged() -> str:
+        written = capsys.readouterr()
+        return f"{caplog.text}{written.out}{written.err}"
+
+    return logged

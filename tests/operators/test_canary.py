@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -13,68 +11,16 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task
 
 from airflow_gemini_batch import Canary, JudgeCanaryOperator
-from airflow_gemini_batch.core.columns import BOOKKEEPING, FAILED_COLUMNS, QUESTION_COLUMN
+from airflow_gemini_batch.core.columns import QUESTION_COLUMN
 from airflow_gemini_batch.operators.canary import MarkCanarySensor, approve_task
 from airflow_gemini_batch.testing.dag_runs import run_dag
 from airflow_gemini_batch.version_compat import HAS_APPROVALS
-from tests.canary.answers import HOSTILE, measured, two_models
+from tests.canary.answers import HOSTILE, measured
+from tests.operators.stored_canary import OLD, QUESTION, SCHEMA, Stored
 from tests.support.dag_runs import serialized
 from tests.support.requests_data import storage_client
-from tests.support.tables import fill, make_dataset
 from tests.support.tasks import TaskInstance, run_task
 from tests.support.texts import flat
-
-QUESTION, OLD = "a" * 16, "b" * 16
-SCHEMA = {"genre": str, "pages": int}
-TYPES = {"isbn": "STRING", "genre": "STRING", "pages": "INT64", **BOOKKEEPING, QUESTION_COLUMN: "STRING"}
-FAILED = {"isbn": "STRING", **FAILED_COLUMNS}
-
-
-class Stored:
-    """A target and its canary, in tables or in files."""
-
-    def __init__(self, kind: str, stack: Any, folder: Path) -> None:
-        self.kind, self.stack, self.folder = kind, stack, folder
-        self.target = f"{make_dataset(stack)}.books" if kind == "table" else str(folder / "books.jsonl")
-
-    def put(self, suffix: str, types: Mapping[str, str], rows: list[dict[str, Any]]) -> None:
-        if self.kind == "table":
-            fill(self.stack, self.target + suffix, types, rows)
-        elif rows:
-            path = self.folder / f"books{suffix}.jsonl"
-            path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-
-    def answers(self, share: float, failed: int = 0, rows: int = 40) -> None:
-        """Store the answers of two models that disagree on a share of the rows."""
-        found = two_models(3, rows, share)
-        for suffix, answers, question in (("", found.old, OLD), ("__canary", found.new, QUESTION)):
-            content = [
-                {"isbn": key, **row, **measured(), QUESTION_COLUMN: question} for key, row in answers.items()
-            ]
-            self.put(suffix, TYPES, content)
-        self.put("__canary__failed", FAILED, [{"isbn": f"x{n}", "outcome": "invalid"} for n in range(failed)])
-
-
-@pytest.fixture(params=["table", "files"])
-def stored(request, gemini_batch_stack, tmp_path):
-    return Stored(request.param, gemini_batch_stack, tmp_path)
-
-
-@pytest.fixture
-def files(gemini_batch_stack, tmp_path):
-    return Stored("files", gemini_batch_stack, tmp_path)
-
-
-@pytest.fixture
-def logged(caplog, capsys) -> Callable[[], str]:
-    """Return what was logged, wherever this release of Airflow writes it."""
-    caplog.set_level("INFO")
-
-    def logged() -> str:
-        written = capsys.readouterr()
-        return f"{caplog.text}{written.out}{written.err}"
-
-    return logged
 
 
 def judged(

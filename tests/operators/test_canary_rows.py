@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,33 +11,11 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 from airflow_gemini_batch import LandCanaryOperator
 from airflow_gemini_batch.core.columns import QUESTION_COLUMN
 from airflow_gemini_batch.operators.links import TargetLink
-from tests.operators.test_canary import OLD, QUESTION, SCHEMA, TYPES, Stored
+from tests.operators.stored_canary import OLD, QUESTION, SCHEMA, TYPES, Stored
 from tests.support.dag_runs import serialized
 from tests.support.tables import read
 from tests.support.tasks import TaskInstance, run_task
 from tests.support.texts import flat
-
-
-@pytest.fixture(params=["table", "files"])
-def stored(request, gemini_batch_stack, tmp_path):
-    return Stored(request.param, gemini_batch_stack, tmp_path)
-
-
-@pytest.fixture
-def files(gemini_batch_stack, tmp_path):
-    return Stored("files", gemini_batch_stack, tmp_path)
-
-
-@pytest.fixture
-def logged(caplog, capsys) -> Callable[[], str]:
-    """Return what was logged, wherever this release of Airflow writes it."""
-    caplog.set_level("INFO")
-
-    def logged() -> str:
-        written = capsys.readouterr()
-        return f"{caplog.text}{written.out}{written.err}"
-
-    return logged
 
 
 def landing(stored: Stored, **arguments: Any) -> LandCanaryOperator:
