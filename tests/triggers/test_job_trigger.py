@@ -218,7 +218,7 @@ async def test_cancelled_trigger_leaves_the_job_alone_and_closes_its_connections
 
 
 async def test_trigger_that_was_cancelled_can_be_started_again(vertex):
-    (name,) = seed(vertex, run_seconds=0.5)
+    (name,) = seed(vertex, run_seconds=1.0)
     began = trigger(name)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(first_event(began), 0.2)
