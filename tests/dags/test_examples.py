@@ -41,6 +41,8 @@ try:
 except ImportError:  # Airflow 2
     from airflow.models.dagbag import DagBag
     from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+from airflow_gemini_batch.testing.dag_runs import prepare_database
+prepare_database()  # where Airflow 2 looks for aliases of assets
 bag = DagBag(sys.argv[1])
 serialized = [dag_id for dag_id, dag in bag.dags.items() if Serialized.to_dict(dag)["dag"]]
 print(json.dumps({"dags": sorted(serialized), "errors": bag.import_errors}))
