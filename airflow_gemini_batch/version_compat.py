@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import import_module
@@ -237,6 +238,16 @@ def takes_events_of(alias: str) -> bool:
 
     with create_session() as session:
         return session.scalar(select(DatasetAliasModel.id).where(DatasetAliasModel.name == alias)) is not None
+
+
+async def asset_state(store: Any, what: str, *arguments: Any) -> Any:
+    """Call what Airflow keeps of an asset for its watchers, without blocking the event loop.
+
+    :param what: ``get`` or ``set``. In Airflow 3.3.0 neither can be awaited.
+    """
+    if call := getattr(store, f"a{what}", None):
+        return await call(*arguments)
+    return await asyncio.to_thread(getattr(store, what), *arguments)
 
 
 def task_result(dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:

@@ -42,7 +42,7 @@ LAYERS: list[set[str]] = [
 ]
 # The local servers and the demo stand apart: only the command line imports them.
 APART = {
-    "testing": {"core", "exceptions"},
+    "testing": {"core", "exceptions", "version_compat"},
     "demo": {"testing", "exceptions", "core", "disk"},
 }
 BELOW: dict[str, set[str]] = {

@@ -75,11 +75,13 @@ def run_dag(
 
 def read_dag(file: Path, dag_id: str) -> DAG:
     """Read a DAG of a file, as Airflow does; raises :class:`ValueError` with what is wrong where there is none."""
+    from airflow_gemini_batch.version_compat import dags_in
+
     prepare_database()
-    bag = _dag_bag(str(file))
-    if dag_id not in bag.dags:
-        raise ValueError(f"{file} has no DAG {dag_id}. {bag.import_errors or ''}")
-    dag: DAG = bag.dags[dag_id]
+    dags, errors = dags_in(str(file))
+    if dag_id not in dags:
+        raise ValueError(f"{file} has no DAG {dag_id}. {errors or ''}")
+    dag: DAG = dags[dag_id]
     return dag
 
 
@@ -115,24 +117,15 @@ def _store(dag: DAG) -> None:
         return
     from airflow.dag_processing.bundles.manager import DagBundlesManager
 
+    named: dict[str, Any] = {"bundle_name": _BUNDLE}
     try:
-        from airflow.dag_processing.dagbag import sync_bag_to_db
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     except ImportError:  # before Airflow 3.2
-        from airflow.models.dagbag import sync_bag_to_db  # type: ignore[no-redef, attr-defined, unused-ignore]
+        from airflow.models.dagbag import DagBag, sync_bag_to_db  # type: ignore[no-redef, attr-defined, unused-ignore]
 
+        named = {}
     DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    bag = _dag_bag(os.devnull)
+    bag = DagBag(dag_folder=os.devnull, **named)
     dag.fileloc, dag.relative_fileloc = __file__, os.path.basename(__file__)
     bag.bag_dag(dag)
     sync_bag_to_db(bag, _BUNDLE, None)
-
-
-def _dag_bag(path: str) -> Any:
-    """Read the DAGs of a file or folder."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # before Airflow 3.2
-        from airflow.models.dagbag import DagBag  # type: ignore[no-redef, attr-defined, unused-ignore]
-
-        return DagBag(path)
-    return DagBag(path, bundle_name=_BUNDLE)

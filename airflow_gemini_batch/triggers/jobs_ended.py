@@ -15,7 +15,7 @@ from airflow_gemini_batch.core.defaults import DEFAULT_CONNECTION, DEFAULT_POLL_
 from airflow_gemini_batch.core.settings import check_seconds
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, as_invalid_request
 from airflow_gemini_batch.hooks.mixin import ShownTexts
-from airflow_gemini_batch.version_compat import HAS_ASSET_WATCHERS, BaseEventTrigger
+from airflow_gemini_batch.version_compat import HAS_ASSET_WATCHERS, BaseEventTrigger, asset_state
 
 _MOST_REMEMBERED = 1000
 """Jobs that Airflow keeps as told; of earlier ones it tells again after a restart."""
@@ -140,7 +140,7 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
         if (store := getattr(self, "asset_state_store", None)) is None:
             return []
         try:
-            return list(map(str, await store.aget(self._key) or ()))
+            return list(map(str, await asset_state(store, "get", self._key) or ()))
         except Exception as error:
             self.log.warning("Airflow does not say which jobs were told; some are told again: %s", error)
             return []
@@ -149,7 +149,7 @@ class GeminiBatchJobsEndedTrigger(ShownTexts, BaseEventTrigger):
         if (store := getattr(self, "asset_state_store", None)) is None:
             return
         try:
-            await store.aset(self._key, list(told))
+            await asset_state(store, "set", self._key, list(told))
         except Exception as error:
             self.log.warning("Airflow can't keep which jobs were told; a restart tells them again: %s", error)
             self.asset_state_store = None
