@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+# Releases of orjson write 1e40 or 1e+40.
+FAR = orjson.dumps(1e40).decode()
+
 TEXT = {"type": "STRING"}
 WHOLE = {"type": "INTEGER"}
 NUMBER = {"type": "NUMBER"}
@@ -79,7 +84,7 @@ CASES = [
     Case(
         "whole-beyond-64-bits", WHOLE, str(2**63), "the answer: expected an integer, got 9223372036854775808"
     ),
-    Case("whole-far-beyond-64-bits", WHOLE, "9" * 40, "the answer: expected an integer, got 1e+40"),
+    Case("whole-far-beyond-64-bits", WHOLE, "9" * 40, f"the answer: expected an integer, got {FAR}"),
     Case("whole-in-bounds", WHOLE | {"minimum": 1, "maximum": 5}, "5"),
     Case(
         "whole-too-small", WHOLE | {"minimum": 1}, "0", "the answer: expected an integer of at least 1, got 0"

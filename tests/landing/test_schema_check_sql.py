@@ -16,7 +16,7 @@ from airflow_gemini_batch.landing.schema_check_sql import (
     value_expression,
 )
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
-from tests.landing.schema_cases import CASES, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
+from tests.landing.schema_cases import CASES, FAR, NUMBER, TEXT, WHOLE, YES_NO, Case, list_of, object_of
 from tests.support.databases import shared_database
 from tests.support.tables import bigquery_client
 
@@ -59,7 +59,7 @@ def test_sql_says_why_an_answer_does_not_fit(query, groups):
         )
     rows = query(" UNION ALL ".join(selects), parameters.values)
     # The local engine keeps digits that BigQuery rounds.
-    rows = [(name, message and message.replace("9" * 40, "1e+40")) for name, message in rows]
+    rows = [(name, message and message.replace("9" * 40, FAR)) for name, message in rows]
     assert dict(rows) == {case.name: case.message for cases in groups for case in cases}
 
 

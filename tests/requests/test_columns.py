@@ -24,6 +24,14 @@ def _texts(batch: Any, column: str = "a") -> list[str | None]:
     return list(texts_of(batch, [column])[column].to_pylist())
 
 
+def _array(values: list[Any]) -> Any:
+    """Return an array, of dicts with their fields in the given order: before pyarrow 24 it is that of the alphabet."""
+    if isinstance(values[0], dict):
+        fields = [(name, _array([value]).type) for name, value in values[0].items()]
+        return pa.array(values, pa.struct(fields))
+    return pa.array(values)
+
+
 @pytest.mark.parametrize("case", VALUE_CASES, ids=str)
 def test_column_has_the_texts_of_its_values(case: ValueCase) -> None:
     assert _texts([{"a": case.value}, {"a": None}, {}]) == [case.text, None, None]
@@ -32,7 +40,7 @@ def test_column_has_the_texts_of_its_values(case: ValueCase) -> None:
 @pytest.mark.parametrize("case", [case for case in VALUE_CASES if case.kind not in ("JSON",)], ids=str)
 def test_typed_column_has_the_texts_of_its_values(case: ValueCase) -> None:
     try:
-        values = pa.array([case.value, None])
+        values = _array([case.value, None])
     except (pa.ArrowException, OverflowError, TypeError):
         pytest.skip("pyarrow has no such type")
     assert _texts(pa.record_batch({"a": values})) == [case.text, None]
