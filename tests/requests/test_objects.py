@@ -77,20 +77,35 @@ def test_table_without_a_meaning_is_refused(table, words):
     [
         (pathlib.Path("/data/books.csv"), "/data/books.csv"),
         ([pathlib.Path("/data/a.csv"), "/data/b.csv"], ["/data/a.csv", "/data/b.csv"]),
-        (ObjectStoragePath("gs://shop/books.csv"), "gs://shop/books.csv"),
-        (ObjectStoragePath("file:///data/books.csv"), "/data/books.csv"),
     ],
-    ids=["path", "paths", "storage", "storage on disk"],
+    ids=["path", "paths"],
 )
 def test_path_object_is_the_path(given: Any, read: Any):
     assert row_source(given) == row_source(read)
+
+
+def storage_path(address: str) -> Any:
+    try:
+        return ObjectStoragePath(address)
+    except (
+        TypeError
+    ) as error:  # Airflow 2.11.0 allows releases of universal_pathlib that it does not work with
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("gs://shop/books.csv", "gs://shop/books.csv"), ("file:///data/books.csv", "/data/books.csv")],
+)
+def test_storage_path_is_the_path(given: str, read: str):
+    assert row_source(storage_path(given)) == row_source(read)
 
 
 def test_connection_of_a_path_is_not_left_out_unseen():
     with pytest.raises(
         InvalidRequestError, match=r"Leave other@ out of the path, and give gcp_conn_id='other'"
     ):
-        row_source(ObjectStoragePath("gs://other@shop/books.csv"))
+        row_source(storage_path("gs://other@shop/books.csv"))
 
 
 @pytest.mark.parametrize("make", TABLES.values(), ids=TABLES.keys())

@@ -13,8 +13,10 @@ def serialized(dag: Any) -> dict[str, Any]:
     """Return a DAG as Airflow stores it."""
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialized
-    except ImportError:  # Airflow 2
+    except ImportError:  # Airflow 2, which looks for aliases of assets in its database
         from airflow.serialization.serialized_objects import SerializedDAG as Serialized
+
+        prepare_database()
     content: dict[str, Any] = Serialized.to_dict(dag)
     return content
 
