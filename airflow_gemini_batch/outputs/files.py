@@ -6,10 +6,11 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from airflow_gemini_batch.core.addresses import GcsAddress
@@ -81,7 +82,11 @@ class CloudStorage(StorageObjects):
         if not files:
             return None
         requests = list(self.objects(sources))
-        with self._reading() as reading, ThreadPoolExecutor(1, "requests") as background:
+        with (
+            self._reading() as reading,
+            ThreadPoolExecutor(1, "requests") as background,
+            closing(reading),
+        ):
             # Nearly all rows have a key, and hardly any two requests share one.
             coming = background.submit(reading.requests, requests, by_key=True)
             answers = reading.answers(files)
@@ -122,6 +127,11 @@ class _Reading:
     folder: Path
     database: DuckDBPyConnection
     progress: Progress
+    _closed: Event = field(default_factory=Event)
+
+    def close(self) -> None:
+        """Let what is read in the background end: a task that fails, or is killed, does not wait for it."""
+        self._closed.set()
 
     def answers(self, files: Sequence[Blob], *, by_content: bool = False) -> CountedLines:
         """Read output files."""
@@ -135,5 +145,7 @@ class _Reading:
     def _read(self, files: Sequence[Blob], lines: _Lines) -> _Lines:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         for piece in self.storage.pieces(files, folder, lines.is_odd):
+            if self._closed.is_set():
+                break
             self.progress.add(lines.add(piece), piece.size)
         return lines

@@ -12,6 +12,7 @@ from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import GeminiBatchError, InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp import objects
 from airflow_gemini_batch.gcp.lines import iter_lines
+from airflow_gemini_batch.gcp.pieces import Part, Piece
 from airflow_gemini_batch.outputs.classify import Outcome
 from airflow_gemini_batch.outputs.files import CloudStorage
 from tests.support.requests_data import storage_client
@@ -265,3 +266,26 @@ def test_destination_needs_a_bucket_and_nothing_else(storage, put, at):
         InvalidRequestError, match="gs://no-such-bucket-anywhere/out: the bucket does not exist"
     ):
         storage.check_destination(GcsAddress("no-such-bucket-anywhere", "out"))
+
+
+class EndlessRequests(CloudStorage):
+    """Requests without an end, beside answers that can't be read."""
+
+    def prediction_files(self, prefix: GcsAddress) -> list[Any]:
+        return ["answers"]
+
+    def objects(self, sources: Any) -> Any:
+        return iter(["requests"])
+
+    def pieces(self, blobs: Any, folder: Any, *_: Any) -> Any:
+        if list(blobs) == ["answers"]:
+            raise SourceNotReadyError("the answers are gone")
+        path = folder / "piece-0-0.jsonl"
+        path.write_text('{"key": "1"}\n')
+        while True:
+            yield Piece((Part(0, path, None),), 13)
+
+
+def test_failure_does_not_wait_for_what_is_read_in_the_background() -> None:
+    with pytest.raises(SourceNotReadyError, match="the answers are gone"):
+        EndlessRequests(None).summarize(GcsAddress("b", "answers"), [GcsAddress("b", "requests")])

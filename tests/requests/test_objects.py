@@ -87,9 +87,8 @@ def test_path_object_is_the_path(given: Any, read: Any):
 def storage_path(address: str) -> Any:
     try:
         return ObjectStoragePath(address)
-    except (
-        TypeError
-    ) as error:  # Airflow 2.11.0 allows releases of universal_pathlib that it does not work with
+    except TypeError as error:
+        # Airflow 2.11.0 allows releases of universal_pathlib that it does not work with.
         pytest.skip(str(error))
 
 
