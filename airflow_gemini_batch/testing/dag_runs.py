@@ -80,7 +80,12 @@ def read_dag(file: Path, dag_id: str) -> DAG:
     prepare_database()
     dags, errors = dags_in(str(file))
     if dag_id not in dags:
-        raise ValueError(f"{file} has no DAG {dag_id}. {errors or ''}")
+        reasons = "\n".join(errors.values())
+        raise ValueError(
+            f"{file} can't be read by Airflow, so it has no DAG {dag_id!r}: {reasons}"
+            if reasons
+            else f"{file} has no DAG {dag_id!r}. Its DAGs are: {', '.join(dags) or 'none'}"
+        )
     dag: DAG = dags[dag_id]
     return dag
 
