@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Lock
 
 from airflow_gemini_batch.core.log import Log
 
@@ -37,12 +38,14 @@ class Progress:
         self._clock = clock
         self._told = clock()
         self._rows = self._size = 0
+        self._adding = Lock()
 
     def add(self, rows: int, size: int) -> None:
-        """Count rows and bytes, and log a line if it is due."""
-        self._rows += rows
-        self._size += size
-        self.tell(self._rows, self._size)
+        """Count rows and bytes, and log a line if it is due; threads may call it at a time."""
+        with self._adding:
+            self._rows += rows
+            self._size += size
+            self.tell(self._rows, self._size)
 
     def tell(self, rows: int, size: int) -> None:
         """Log a line if it is due.

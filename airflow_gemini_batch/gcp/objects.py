@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
-from airflow_gemini_batch.gcp.pieces import PIECE, Piece, has_odd_text, pieces, whole_lines
+from airflow_gemini_batch.gcp.pieces import USUAL, Cutting, Piece, pieces, whole_lines
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -123,17 +123,9 @@ class StorageObjects:
         for blob in blobs:
             yield from whole_lines(_Content(blob))
 
-    def pieces(
-        self,
-        blobs: Iterable[Blob],
-        folder: Path,
-        is_odd: Callable[[bytes], bool] = has_odd_text,
-        size: int = PIECE,
-    ) -> Iterator[Piece]:
+    def pieces(self, blobs: Iterable[Blob], folder: Path, cutting: Cutting = USUAL) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        for piece in pieces(map(_Content, blobs), folder, is_odd, size):
-            yield piece
-            piece.remove()
+        return pieces(map(_Content, blobs), folder, cutting)
 
     def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
         """Yield an object's lines as they are, and load no more of it than is asked for.

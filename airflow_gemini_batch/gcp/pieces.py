@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from airflow_gemini_batch.core.defaults import LONGEST_ROW
 from airflow_gemini_batch.core.jsonl import cut_line, without_mark
+from airflow_gemini_batch.core.threads import made_ahead
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import Readable
 
@@ -53,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Lines on disk.
+    """Lines on disk, until the end of the ``with`` statement that they are used in.
 
     :param parts: one of each stream that it has lines of.
     :param size: bytes of all lines.
@@ -70,7 +70,10 @@ class Piece:
         """The files with the lines that are not long."""
         return tuple(part.path for part in self.parts)
 
-    def remove(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Remove the files."""
         for part in self.parts:
             part.path.unlink()
@@ -78,36 +81,41 @@ class Piece:
                 part.long_lines.unlink()
 
 
-def pieces(
-    streams: Iterable[Stream],
-    folder: Path,
-    is_odd: Callable[[bytes], bool] = has_odd_text,
-    size: int = PIECE,
-) -> Iterator[Piece]:
-    """Yield streams in pieces; the next one is written while one is used, and two are on the disk at most.
+class Cutting(Protocol):
+    """How lines are cut into pieces. It may change with what the lines say: they are looked at first."""
 
-    Short streams share a piece.
+    @property
+    def piece_size(self) -> int:
+        """Bytes of a piece, and a chunk more at most."""
+
+    def is_odd(self, lines: bytes, /) -> bool:
+        """Return whether some lines may hold what a reader by declared types does not see."""
+
+
+class _Usual:
+    piece_size = PIECE
+
+    def is_odd(self, _lines: bytes, /) -> bool:
+        return False
+
+
+USUAL: Cutting = _Usual()
+"""For lines none of which is odd."""
+
+
+def pieces(streams: Iterable[Stream], folder: Path, cutting: Cutting = USUAL) -> Iterator[Piece]:
+    """Yield streams in pieces, the next one of which is written meanwhile. Short streams share a piece.
 
     :param streams: opened one after the other, and closed at their end.
-    :param folder: takes the files; the caller removes those that were yielded.
-    :param is_odd: whether some lines may hold what a reader by declared types does not see.
-    :param size: bytes of a piece, and a chunk more at most.
+    :param folder: takes the files.
     """
-    cutter = _Cutter(streams, folder, is_odd, size)
-    with ThreadPoolExecutor(1, "pieces") as background:
-        coming = background.submit(next, cutter, None)
-        while piece := coming.result():
-            coming = background.submit(next, cutter, None)
-            yield piece
+    return made_ahead(_Cutter(streams, folder, cutting), "pieces")
 
 
 class _Cutter(Iterator[Piece]):
-    def __init__(
-        self, streams: Iterable[Stream], folder: Path, is_odd: Callable[[bytes], bool], size: int
-    ) -> None:
+    def __init__(self, streams: Iterable[Stream], folder: Path, cutting: Cutting) -> None:
         self._folder = folder
-        self._is_odd = is_odd
-        self._size = size
+        self._cutting = cutting
         self._names = count()
         self._parts = self._all_parts(streams)
         self._written = 0
@@ -116,7 +124,7 @@ class _Cutter(Iterator[Piece]):
     def __next__(self) -> Piece:
         self._written, self._is_usual = 0, True
         parts: list[Part] = []
-        while self._written < self._size and len(parts) < _MOST_FILES:
+        while self._written < self._cutting.piece_size and len(parts) < _MOST_FILES:
             if (part := next(self._parts, None)) is None:
                 break
             parts.append(part)
@@ -138,7 +146,7 @@ class _Cutter(Iterator[Piece]):
                             self._write(chunk, file, others)
                             chunk = b""  # Its memory is free for the next one.
                             chunk = next(chunks, b"")
-                            if self._written >= self._size:
+                            if self._written >= self._cutting.piece_size:
                                 break
                         has_long = others.tell() > 0
                     if not has_long:
@@ -147,7 +155,7 @@ class _Cutter(Iterator[Piece]):
 
     def _write(self, lines: bytes, file: BinaryIO, others: BinaryIO) -> None:
         self._written += len(lines)
-        self._is_usual = self._is_usual and not self._is_odd(lines)
+        self._is_usual = self._is_usual and not self._cutting.is_odd(lines)
         if not _has_long_line(lines):
             file.write(lines)
             return

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.core.log import ShownLog
 from airflow_gemini_batch.core.progress import Progress
+from airflow_gemini_batch.core.threads import in_two_threads
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
+from airflow_gemini_batch.gcp.pieces import USUAL, Cutting, Piece
 from airflow_gemini_batch.outputs.classify import Tally
 from airflow_gemini_batch.outputs.lines import database_of_lines
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, chosen_lines, matched
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = ShownLog(logging.getLogger(__name__))
 
-_Lines = TypeVar("_Lines", CountedLines, RequestLines)
+_Lines = CountedLines | RequestLines
 
 
 class _Counts(NamedTuple):
@@ -135,17 +137,23 @@ class _Reading:
 
     def answers(self, files: Sequence[Blob], *, by_content: bool = False) -> CountedLines:
         """Read output files."""
-        return self._read(files, CountedLines(self.database, self.folder, by_content=by_content))
+        lines = CountedLines(self.database, self.folder, by_content=by_content)
+        in_two_threads(partial(self._read, lines), self._pieces(files, lines), "answers")
+        return lines
 
     def requests(self, files: Sequence[Blob], *, by_key: bool) -> RequestLines:
         """Read request files."""
         # A thread of its own needs a connection of its own.
-        return self._read(files, RequestLines(self.database.cursor(), by_key=by_key))
-
-    def _read(self, files: Sequence[Blob], lines: _Lines) -> _Lines:
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        for piece in self.storage.pieces(files, folder, lines.is_odd):
+        lines = RequestLines(self.database.cursor(), by_key=by_key)
+        for piece in self._pieces(files):
+            self._read(lines, piece)
             if self._closed.is_set():
                 break
-            self.progress.add(lines.add(piece), piece.size)
         return lines
+
+    def _pieces(self, files: Sequence[Blob], cutting: Cutting = USUAL) -> Iterator[Piece]:
+        return self.storage.pieces(files, Path(tempfile.mkdtemp(dir=self.folder)), cutting)
+
+    def _read(self, lines: _Lines, piece: Piece) -> None:
+        with piece:
+            self.progress.add(lines.add(piece), piece.size)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
+from airflow_gemini_batch.core.threads import in_two_threads
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
 from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_text
@@ -74,9 +76,9 @@ _PLAIN = f"""(
   )"""
 
 
-def database_of_lines(folder: Path, threads: int = 1) -> DuckDBPyConnection:
+def database_of_lines(folder: Path) -> DuckDBPyConnection:
     """Return a database that :class:`AnswerLines` can use; it spills to the folder."""
-    database = connect(folder, threads)
+    database = connect(folder)
     database.create_function(
         "gemini_batch_identity", _identity, ["VARCHAR"] * 3, IDENTITY, null_handling="special"
     )
@@ -92,8 +94,7 @@ class LineForm(NamedTuple):
         general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
     :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
         to write them again.
-    :param is_odd: whether some lines may hold what their declared types don't tell: see :func:`.pieces`.
-    :param piece_size: of the pieces, in bytes.
+    :param is_odd: see :class:`.Cutting`, like ``piece_size``.
     """
 
     family: ModelFamily
@@ -102,6 +103,27 @@ class LineForm(NamedTuple):
     other_rows: Callable[[Sequence[Path], bool], str] | None
     is_odd: Callable[[bytes], bool] = has_odd_text
     piece_size: int = PIECE
+
+
+class LineQuery(NamedTuple):
+    """What is read of lines.
+
+    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
+        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
+        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
+        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
+    """
+
+    form: LineForm
+    query: str
+
+    def plain(self, paths: Sequence[Path]) -> str:
+        """Return the statement for the rows of :attr:`LineForm.plain_rows`."""
+        return self.over(f"gemini_batch_read AS (\n{self.form.plain_rows(paths)}\n)")
+
+    def over(self, clauses: str) -> str:
+        """Return the statement for rows of WITH clauses."""
+        return f"WITH {clauses} {self.query}"
 
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
@@ -113,84 +135,69 @@ _REWRITTEN = 2 * 1024 * 1024
 
 @dataclass(slots=True)
 class AnswerLines:
-    """Output lines on their way into Parquet files.
+    """Output lines on their way into Parquet files; threads may add some at a time.
 
     :param database: of :func:`database_of_lines`.
     :param folder: takes the files.
-    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
-        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
-        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
-        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
-    :param form: of the family whose lines they are.
-    :param keep: takes the rows; by default they go into Parquet files in the folder.
+    :param query: for the family whose lines they are.
+    :param keep: takes rows, one thread at a time; by default they go into Parquet files in the folder.
     :param by_content: take no key for the identity of a request, so that each row has a digest.
     :param files: those Parquet files; all have the same columns.
     :param read: rows that were read.
     :param unreadable: lines that can't be read as JSON objects.
-    :param broken: the beginning of the first of those.
+    :param broken: the beginning of one of those, the same one in each run.
     """
 
     database: DuckDBPyConnection
     folder: Path
-    query: str
-    form: LineForm
+    query: LineQuery
     keep: Callable[[pa.Table], None] | None = None
     by_content: bool = False
     files: list[Path] = field(default_factory=list)
     read: int = 0
     unreadable: int = 0
     broken: bytes = b""
+    rewriting: Lock = field(default_factory=Lock, init=False)
+    _keeping: Lock = field(default_factory=Lock, init=False)
     _has_columns: bool = field(default=False, init=False)
 
-    def add(self, piece: Piece) -> None:
-        """Read the lines of a piece."""
-        if self.by_content:
-            for part in piece.parts:
-                for path in filter(None, (part.path, part.long_lines)):
-                    self._rewrite(path, part.source)
-            return
-        others: float = inf
-        if piece.is_usual:
-            others = self._read(f"gemini_batch_read AS (\n{self.form.plain_rows(piece.paths)}\n)")
-        before = self.read
-        if others and self.form.other_rows:
-            self._read(self.form.other_rows(piece.paths, piece.is_usual))
-        told = self.read - before
-        for part in piece.parts:
-            if told < others:
-                self._rewrite(part.path, part.source, self._left(part.path, piece.is_usual))
-            if part.long_lines:
-                self._rewrite(part.long_lines, part.source)
+    def add(self, piece: Piece, query: LineQuery | None = None) -> int:
+        """Read the lines of a piece, and return how many there are.
+
+        :param query: where they are of another family; it has the same columns.
+        """
+        with self.database.cursor() as database:
+            lines = _PieceLines(self, database, query or self.query, piece)
+            lines.read()
+        return lines.count
+
+    def add_all(self, pieces: Iterator[Piece]) -> None:
+        """Read the lines of pieces, two of them at a time."""
+
+        def add(piece: Piece) -> None:
+            with piece:
+                self.add(piece)
+
+        in_two_threads(add, pieces, "answers")
 
     def end(self) -> None:
         """Give columns to what was read if there were no lines."""
         if not self._has_columns:
             nothing = make_private(self.folder / "nothing-0.jsonl")
-            self._read(f"gemini_batch_read AS (\n{self.form.plain_rows([nothing])}\n)")
+            self.keep_rows(self.database.sql(self.query.plain([nothing])).to_arrow_table())
 
     @property
     def rows(self) -> str:
         """The rows in Parquet files, as they stand behind FROM."""
         return parquet_rows(self.files)
 
-    def _read(self, clauses: str) -> int:
-        """Read rows, keep those that have a label or a digest, and return how many have none."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        others = 0
-        reader = arrow_rows(self.database, f"WITH {clauses} {self.query}", _AT_ONCE)
-        if not self._has_columns:
-            (self.keep or self._write)(reader.schema.empty_table())
+    def keep_rows(self, rows: pa.Table) -> None:
+        """Take rows that were read; without any, their columns."""
+        with self._keeping:
+            if len(rows) or not self._has_columns:
+                (self.keep or self._write)(rows)
             self._has_columns = True
-        for some in reader:
-            rows = pa.Table.from_batches([some])
-            if rows["label"].null_count:
-                rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
             self.read += len(rows)
-            others += len(some) - len(rows)
-            (self.keep or self._write)(rows)
-        return others
 
     def _write(self, rows: pa.Table) -> None:
         from pyarrow.parquet import write_table
@@ -199,14 +206,73 @@ class AnswerLines:
         self.files.append(make_private(self.folder / f"answers-{len(self.files)}.parquet"))
         write_table(rows, self.files[-1], compression="lz4", use_dictionary=False)
 
-    def _left(self, path: Path, is_usual: bool) -> Container[int] | None:
+    def count_unreadable(self, line: bytes) -> None:
+        """Count a line that can't be read."""
+        with self._keeping:
+            self.unreadable += 1
+            self.broken = min(self.broken or line[:_SHOWN], line[:_SHOWN])
+
+
+@dataclass(slots=True)
+class _PieceLines:
+    """The lines of a piece on their way.
+
+    :param database: of this thread alone.
+    :param count: lines so far.
+    """
+
+    lines: AnswerLines
+    database: DuckDBPyConnection
+    query: LineQuery
+    piece: Piece
+    count: int = 0
+
+    def read(self) -> None:
+        """Read them."""
+        piece, form = self.piece, self.query.form
+        if self.lines.by_content:
+            for part in piece.parts:
+                for path in filter(None, (part.path, part.long_lines)):
+                    self._rewrite(path, part.source)
+            return
+        others: float = inf
+        if piece.is_usual:
+            others = self._take(self.query.plain(piece.paths))
+        before = self.count
+        if others and form.other_rows:
+            self._take(self.query.over(form.other_rows(piece.paths, piece.is_usual)))
+        told = self.count - before
+        for part in piece.parts:
+            if told < others:
+                self._rewrite(part.path, part.source, self._left(part.path))
+            if part.long_lines:
+                self._rewrite(part.long_lines, part.source)
+
+    def _take(self, statement: str) -> int:
+        """Read rows, keep those that have a label or a digest, and return how many have none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        others = 0
+        reader = arrow_rows(self.database, statement, _AT_ONCE)
+        self.lines.keep_rows(reader.schema.empty_table())
+        for some in reader:
+            rows = pa.Table.from_batches([some])
+            if rows["label"].null_count:
+                rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
+            self.count += len(rows)
+            others += len(some) - len(rows)
+            self.lines.keep_rows(rows)
+        return others
+
+    def _left(self, path: Path) -> Container[int] | None:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
-        family = self.form.family
-        if self.form.other_rows:
-            columns = dict.fromkeys((*_READ, family.answer_column, family.asked), "JSON")
+        form = self.query.form
+        if form.other_rows:
+            columns = dict.fromkeys((*_READ, form.family.answer_column, form.family.asked), "JSON")
             lines, left = read_json([path], columns), " AND ".join(f"{name} IS NULL" for name in columns)
-        elif is_usual:
-            lines, left = f"({self.form.plain_rows([path])})", _NAMELESS
+        elif self.piece.is_usual:
+            lines, left = f"({form.plain_rows([path])})", _NAMELESS
         else:
             return None
         numbered = f"SELECT *, row_number() OVER () AS number FROM {lines}"
@@ -215,30 +281,32 @@ class AnswerLines:
 
     def _rewrite(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
         """Read lines in Python: all of them, or those with these numbers."""
-        with lines.open("rb") as stream:
+        # One thread at a time, since this takes memory.
+        with lines.open("rb") as stream, self.lines.rewriting:
             rows = (
                 self._rewritten(line)
                 for number, line in enumerate(iter_lines(stream), 1)
                 if numbers is None or number in numbers
             )
             for some in _portions(filter(None, rows), _REWRITTEN):
-                rewritten = make_private(self.folder / f"rewritten-{source}.jsonl")
+                rewritten = make_private(self.lines.folder / f"rewritten-{source}.jsonl")
                 rewritten.write_bytes(b"".join(some))
                 with room_for(self.database, max(map(len, some))):
-                    self._read(self.form.rewritten_rows([rewritten]))
+                    self._take(self.query.over(self.query.form.rewritten_rows([rewritten])))
                 rewritten.unlink()
 
     def _rewritten(self, line: bytes) -> bytes | None:
         row = tolerant_object(line)
         if row is None:
-            self.unreadable += 1
-            self.broken = self.broken or line[:_SHOWN]
+            self.count += 1
+            self.lines.count_unreadable(line)
             return None
-        if self.by_content:
+        if self.lines.by_content:
             row["key"] = None
         # What is large is in the request or in media, of which no rule asks for the content.
-        _, digest, bare_key = answer_identity(row, self.form.family)
-        kept = {name: row.get(name) for name in (*_READ, self.form.family.answer_column)}
+        family = self.query.form.family
+        _, digest, bare_key = answer_identity(row, family)
+        kept = {name: row.get(name) for name in (*_READ, family.answer_column)}
         identity = {"digest": digest, "bare_key": bare_key}
         return orjson.dumps({**_without_media(kept), "identity": identity}, option=orjson.OPT_APPEND_NEWLINE)
 

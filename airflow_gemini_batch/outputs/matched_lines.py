@@ -17,7 +17,7 @@ from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, failure_message, outcome_case
 from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
 from airflow_gemini_batch.outputs.line_families import LineFamily
-from airflow_gemini_batch.outputs.lines import GENERATED, SENT, AnswerLines, LineForm, read_json
+from airflow_gemini_batch.outputs.lines import GENERATED, SENT, AnswerLines, LineQuery, read_json
 from airflow_gemini_batch.outputs.matching import line_id
 from airflow_gemini_batch.outputs.matching_sql import best_first, is_final
 from airflow_gemini_batch.outputs.usage import UsageByModel, usage_by_model
@@ -28,13 +28,6 @@ from airflow_gemini_batch.sql.dialect import DUCKDB
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-
-class _Counting(NamedTuple):
-    """How lines of a family are read, and the query that counts them."""
-
-    form: LineForm
-    query: str
 
 
 def _query(case: str, reason: str, counts: Mapping[str, str]) -> str:
@@ -48,11 +41,11 @@ FROM (SELECT *, {case} AS outcome FROM gemini_batch_read)"""
 
 
 _COUNTING = {
-    GENERATE_CONTENT: _Counting(
+    GENERATE_CONTENT: LineQuery(
         GENERATED, _query(outcome_case(DUCKDB), failure_message(DUCKDB), generation_line_counts())
     ),
     **{
-        family: _Counting(
+        family: LineQuery(
             vector_lines(family, most=1), _query(vector_case(DUCKDB), f"'{NO_VECTOR}'", vector_line_counts())
         )
         for family in FAMILIES.values()
@@ -101,20 +94,21 @@ class CountedLines:
     def __init__(self, database: DuckDBPyConnection, folder: Path, *, by_content: bool = False) -> None:
         self._database = database
         self._family = LineFamily()
-        form, query = _COUNTING[GENERATE_CONTENT]
         kept = Path(tempfile.mkdtemp(dir=folder))
-        self._lines = AnswerLines(database, kept, query, form, by_content=by_content)
+        self._lines = AnswerLines(database, kept, _COUNTING[GENERATE_CONTENT], by_content=by_content)
 
-    def is_odd(self, lines: bytes) -> bool:
-        """Return whether some lines may hold what their declared types don't tell: see :func:`.pieces`."""
+    @property
+    def piece_size(self) -> int:
+        """As of :class:`.Cutting`."""
+        return _COUNTING[self._family.family].form.piece_size
+
+    def is_odd(self, lines: bytes, /) -> bool:
+        """Return what :class:`.Cutting` says."""
         return _COUNTING[self._family.read(lines)].form.is_odd(lines)
 
     def add(self, piece: Piece) -> int:
-        """Read the lines of a piece, and return how many there are."""
-        before = len(self) + self.unreadable
-        self._lines.form, self._lines.query = _COUNTING[self._family.family]
-        self._lines.add(piece)
-        return len(self) + self.unreadable - before
+        """Read the lines of a piece, and return how many there are; threads may call it at a time."""
+        return self._lines.add(piece, _COUNTING[self._family.family])
 
     @property
     def unreadable(self) -> int:
@@ -176,10 +170,6 @@ class RequestLines:
 
     def __len__(self) -> int:
         return self._usual + self._long
-
-    def is_odd(self, _lines: bytes) -> bool:
-        """Return false: keys are read alike wherever they stand."""
-        return False
 
     def add(self, piece: Piece) -> int:
         """Read the lines of a piece, and return how many there are."""
@@ -286,17 +276,20 @@ def chosen_lines(pieces: Iterable[Piece], chosen: bytearray) -> Iterator[bytes]:
     """
     usual, long = count(), count(-1, -1)
     for piece in pieces:
-        for part in piece.parts:
-            for path, numbers in ((part.path, usual), (part.long_lines, long)):
-                if path:
-                    with path.open("rb") as file:
-                        yield from (
-                            line
-                            for line, number in zip(iter_lines(file), numbers, strict=False)
-                            if chosen[number]
-                        )
+        with piece:
+            for part in piece.parts:
+                yield from _chosen(part.path, usual, chosen)
+                if part.long_lines:
+                    yield from _chosen(part.long_lines, long, chosen)
     if (read := next(usual) - 1 - next(long)) != len(chosen):
         raise RuntimeError(f"{read} request lines were read, and {len(chosen)} before")
+
+
+def _chosen(path: Path, numbers: Iterator[int], chosen: bytearray) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for line, number in zip(iter_lines(file), numbers, strict=False):
+            if chosen[number]:
+                yield line
 
 
 def _placed(rows: str, order: str) -> str:

@@ -27,7 +27,7 @@ from airflow_gemini_batch.outputs.vectors_sql import read_vectors, token_count, 
 from airflow_gemini_batch.sql.dialect import DUCKDB
 
 # What DuckDB holds of some lines is several times as long as these.
-_PIECE = 16 * 1024 * 1024
+_PIECE = 8 * 1024 * 1024
 
 # What is read of a plain answer. Where there are more of them the first one counts.
 _EMBEDDING = 'STRUCT("values" DOUBLE[], statistics JSON, truncated JSON)'

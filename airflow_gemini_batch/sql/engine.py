@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 _MEMORY_MB = 256
 
 
-def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
+def connect(folder: Path) -> DuckDBPyConnection:
     """Return a database that keeps to 256 MB of memory and spills to the folder.
+
+    A statement is run by the thread that asks for it alone; other threads ask by a ``cursor()`` of their own.
 
     It knows the functions that :data:`airflow_gemini_batch.sql.dialect.DUCKDB` writes.
     """
@@ -30,18 +32,18 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
     database = duckdb.connect(
         config={
             "memory_limit": f"{_MEMORY_MB}MB",
-            "threads": threads,
+            "threads": 1,
             "temp_directory": str(folder / "spilled"),
             "preserve_insertion_order": False,
-            # What is freed goes back to the system.
-            "allocator_flush_threshold": "4MB",
-            "allocator_bulk_deallocation_flush_threshold": "4MB",
+            # What is freed goes back to the system, unless it is little.
+            "allocator_flush_threshold": "32MB",
+            "allocator_bulk_deallocation_flush_threshold": "32MB",
             # What is needed is built in; nothing is downloaded.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
-    database.execute("SET TimeZone = 'UTC'")
+    database.execute("SET GLOBAL TimeZone = 'UTC'")  # also of cursors
     for name, function, *types in (
         ("json_text", _json_text, "VARCHAR", "VARCHAR"),
         ("strict_json", _strict_json, "VARCHAR", "VARCHAR"),
@@ -55,17 +57,16 @@ def connect(folder: Path, threads: int = 1) -> DuckDBPyConnection:
 
 @contextmanager
 def room_for(database: DuckDBPyConnection, longest: int) -> Iterator[None]:
-    """Let statements use one thread, and more memory, for lines of so many bytes.
+    """Let statements use more memory for lines of so many bytes.
 
     Each function that reads a long text makes another one of it, and all of them are held at a time: some twenty.
     DuckDB counts five times as much.
     """
-    ((threads,),) = database.execute("SELECT current_setting('threads')").fetchall()
-    database.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_MB + 100 * longest // 10**6}MB'")
+    database.execute(f"SET memory_limit = '{_MEMORY_MB + 100 * longest // 10**6}MB'")
     try:
         yield
     finally:
-        database.execute(f"SET threads = {threads}; SET memory_limit = '{_MEMORY_MB}MB'")
+        database.execute(f"SET memory_limit = '{_MEMORY_MB}MB'")
 
 
 def _json_text(value: str | None) -> str | None:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import MOST_TOKENS, ModelFamily
-from airflow_gemini_batch.gcp.pieces import pieces
+from airflow_gemini_batch.gcp.pieces import USUAL, pieces
 from airflow_gemini_batch.outputs.classify import Outcome, Tally
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
-from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm
+from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm, LineQuery
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, matched
 from airflow_gemini_batch.outputs.usage import UsageByModel
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
@@ -74,9 +74,10 @@ def count_tokens(folder: Path, rows: Iterable[Mapping[str, Any]]) -> UsageByMode
 
 def _add(folder: Path, lines: CountedLines | RequestLines, rows: Iterable[Mapping[str, Any]]) -> None:
     content = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    for piece in pieces([io.BytesIO(content)], folder, lines.is_odd):
-        lines.add(piece)
-        piece.remove()
+    cutting = lines if isinstance(lines, CountedLines) else USUAL
+    for piece in pieces([io.BytesIO(content)], folder, cutting):
+        with piece:
+            lines.add(piece)
 
 
 class Read(NamedTuple):
@@ -125,10 +126,8 @@ def read_vectors(
 
 def _read(folder: Path, lines: Iterable[bytes], query: str, form: LineForm) -> Read:
     with shared_database() as database:
-        answers = AnswerLines(database, folder, query, form)
-        for piece in pieces([io.BytesIO(b"\n".join(lines))], folder, form.is_odd, form.piece_size):
-            answers.add(piece)
-            piece.remove()
+        answers = AnswerLines(database, folder, LineQuery(form, query))
+        answers.add_all(pieces([io.BytesIO(b"\n".join(lines))], folder, form))
         rows = (
             database.execute(f"SELECT * EXCLUDE (source) FROM {answers.rows}").fetchall()
             if answers.files

@@ -281,8 +281,8 @@ class EndlessRequests(CloudStorage):
         if list(blobs) == ["answers"]:
             raise SourceNotReadyError("the answers are gone")
         path = folder / "piece-0-0.jsonl"
-        path.write_text('{"key": "1"}\n')
         while True:
+            path.write_text('{"key": "1"}\n')
             yield Piece((Part(0, path, None),), 13)
 
 

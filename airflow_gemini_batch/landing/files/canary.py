@@ -52,7 +52,7 @@ class CanaryPortions(Portions):
         keys = [identifier(name) for name in self.plan.key]
         named = ", ".join(f"{key} AS {name}" for key, name in zip(keys, key_names(self.plan), strict=True))
         row_bytes = self.file.stat().st_size // max(self.count, 1) + 1
-        for range_ in self._ranges(f"SELECT {named} FROM {self._rows}", present, row_bytes):
+        for range_ in self._ranges(self.database, f"SELECT {named} FROM {self._rows}", present, row_bytes):
             query = f"SELECT * FROM {self._rows} WHERE {range_.condition(keys)}"
             self.database.execute(f"CREATE OR REPLACE TEMP VIEW {STAGED} AS {query}")
             yield range_

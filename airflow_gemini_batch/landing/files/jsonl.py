@@ -52,12 +52,12 @@ def jsonl_rows(
     """
     lines = _Lines(database, columns, where)
     with path.open("rb") as stream:
-        for piece in pieces([stream], folder, lambda _: False):
-            for part in piece.parts:
-                lines.read(part.path, 2 * LONG_LINE)
-                if part.long_lines:
-                    lines.read(part.long_lines, 2 * LONGEST_ROW)
-            piece.remove()
+        for piece in pieces([stream], folder):
+            with piece:
+                for part in piece.parts:
+                    lines.read(part.path, 2 * LONG_LINE)
+                    if part.long_lines:
+                        lines.read(part.long_lines, 2 * LONGEST_ROW)
     return lines.rows
 
 

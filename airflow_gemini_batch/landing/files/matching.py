@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_gemini_batch.core.columns import (
     FINGERPRINT_COLUMN,
@@ -15,6 +15,7 @@ from airflow_gemini_batch.core.columns import (
 )
 from airflow_gemini_batch.core.log import Log
 from airflow_gemini_batch.core.shown import listed
+from airflow_gemini_batch.core.threads import made_ahead
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.exceptions import InvalidRequestError
 from airflow_gemini_batch.gcp.objects import StorageObjects
@@ -38,6 +39,17 @@ if TYPE_CHECKING:
 
 _BY_CONTENT = "gemini_batch_by_content"
 _TIME = "COALESCE(answers.answered, answers.written)"
+
+
+class _Staged(NamedTuple):
+    """The rows of a range, each of them with one answer, in the order of their keys.
+
+    :param repeated: surplus answers by key.
+    """
+
+    keys: KeyRange
+    rows: pa.Table
+    repeated: int
 
 
 @dataclass(slots=True)
@@ -76,17 +88,18 @@ class StagedRows(Portions):
         matched = 0
         length = self.dimensions if self.plan.embeds else None
         requested = f"SELECT {', '.join(key_names(self.plan))} FROM all_requests"
-        for keys in self._ranges(requested, present, self._spool.row_bytes):
-            repeated = self._stage(keys)
+        ranges = self._ranges(self._spool.database, requested, present, self._spool.row_bytes)
+        for staged in made_ahead(map(self._staged, ranges), "portions"):
+            self._rows = staged.rows
             if self.plan.embeds:
                 self._take_vectors(length or 0)
-            matched += self._count(samples) + repeated
-            self.tally.duplicates += repeated
-            yield keys
-            # Not held while the next ones are made.
+            self.database.register(STAGED, self._rows)
+            matched += self._count(samples) + staged.repeated
+            self.tally.duplicates += staged.repeated
+            yield staged.keys
+            # Not held while the next ones are taken.
             self._rows = self._rows.schema.empty_table()
             self.database.unregister(STAGED)
-            self._spool.unload()
         for outcome, message in sorted(samples)[: Tally.MAX_SAMPLES]:
             self.tally.show(RowResult(Outcome(outcome), message))
         self.tally.unknown = self._spool.unknown + self._spool.by_key - matched
@@ -109,37 +122,28 @@ class StagedRows(Portions):
         vectors = without_null(good.column(index).combine_chunks())
         return good.remove_column(index).filter(mask).add_column(index, self._vector_name, vectors)
 
-    def _stage(self, keys: KeyRange) -> int:
-        """Make :data:`STAGED` of the rows of a range, and return the number of surplus answers."""
-        condition = keys.condition(key_names(self.plan))
+    def _staged(self, keys: KeyRange) -> _Staged:
+        """Return the rows of a range."""
+        database, condition = self._spool.database, keys.condition(key_names(self.plan))
         self._spool.load(keys)
-        rows = self._register(staged_query(self.plan, condition))
+        rows = database.sql(staged_query(self.plan, condition)).to_arrow_table()
         if not _has_repeats(rows, self.plan.key):
-            return 0
+            return _Staged(keys, rows, 0)
         self._check_keys(condition)
-        by_key = f"SELECT COUNT(*) FILTER (NOT {_BY_CONTENT}) FROM {STAGED}"
-        ((before,),) = self.database.execute(by_key).fetchall()
         key = ", ".join(map(identifier, self.plan.key))
         # Of equal ones the same row has to win in every run.
         ties = ", ".join(map(identifier, rows.column_names))
         order = best_first("batch_outcome", round_="batch_round", time=TIME, ties=ties)
-        self._register(
-            f"FROM {STAGED} QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1 ORDER BY {key}"
-        )
-        ((after,),) = self.database.execute(by_key).fetchall()
-        return int(before - after)
-
-    def _register(self, query: str) -> pa.Table:
-        self._rows = self.database.sql(query).to_arrow_table()
-        self.database.register(STAGED, self._rows)
-        return self._rows
+        best = database.sql(
+            f"FROM rows QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {order}) = 1 ORDER BY {key}"
+        ).to_arrow_table()
+        return _Staged(keys, best, _answered_by_key(rows) - _answered_by_key(best))
 
     def _take_vectors(self, length: int) -> None:
         """Put vectors where their places stand."""
         index = self._rows.schema.get_field_index(self._vector_name)
         vectors = self._spool.vectors.read(self._rows.column(index), length)
         self._rows = self._rows.set_column(index, self._vector_name, vectors)
-        self.database.register(STAGED, self._rows)
 
     @property
     def _vector_name(self) -> str:
@@ -148,7 +152,7 @@ class StagedRows(Portions):
 
     def _check_keys(self, condition: str) -> None:
         names = ", ".join(key_names(self.plan))
-        shared = self.database.execute(
+        shared = self._spool.database.execute(
             f"SELECT {names} FROM requests WHERE {condition} GROUP BY ALL HAVING COUNT(*) > 1 ORDER BY ALL "
             f"LIMIT {SHOWN_KEYS}"
         ).fetchall()
@@ -172,7 +176,7 @@ class StagedRows(Portions):
             samples.remove(surplus)
         if self.plan.embeds:
             self.shortened += pc.sum(rows["batch_shortened"]).as_py() or 0
-        return pc.sum(pc.invert(rows[_BY_CONTENT])).as_py() or 0
+        return _answered_by_key(rows)
 
     def _tell(self) -> None:
         self._log.info("%s", self.tally)
@@ -189,6 +193,13 @@ class StagedRows(Portions):
         ):
             if count:
                 self._log.warning("%d %s", count, what)
+
+
+def _answered_by_key(rows: pa.Table) -> int:
+    """Return how many requests have an answer by their key."""
+    import pyarrow.compute as pc
+
+    return pc.sum(pc.invert(rows[_BY_CONTENT])).as_py() or 0
 
 
 def _has_repeats(rows: pa.Table, key: Sequence[str]) -> bool:
@@ -214,7 +225,8 @@ def staged_rows(
     Raises what :meth:`.Spool.fill` raises.
     """
     with private_folder("landing") as folder, database_of_lines(folder) as database, _plain_memory():
-        spool = Spool(plan, manifests, storage, database, folder, format_.vector_type)
+        # Portions are made by a thread of their own.
+        spool = Spool(plan, manifests, storage, database.cursor(), folder, format_.vector_type)
         spool.fill()
         yield StagedRows(plan, database, folder, spool, log)
 

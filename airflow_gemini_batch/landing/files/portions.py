@@ -81,7 +81,9 @@ class Portions(ABC):
             {name: format_.landed_type(type_) for name, type_ in types.items()},
         )
 
-    def _ranges(self, keys: str, present: Sequence[FileRows], row_bytes: int) -> list[KeyRange]:
+    def _ranges(
+        self, database: DuckDBPyConnection, keys: str, present: Sequence[FileRows], row_bytes: int
+    ) -> list[KeyRange]:
         """Return the ranges of keys that are read at a time.
 
         :param keys: query for the keys of the new rows, as ``key_0``, ``key_1``, …
@@ -90,4 +92,4 @@ class Portions(ABC):
         columns = ", ".join(map(identifier, self.plan.key))
         all_keys = [keys, *(f"SELECT {columns} FROM ({rows.query})" for rows in present)]
         size = min(PORTION_ROWS, PORTION_BYTES // row_bytes)
-        return key_ranges(self.database, " UNION ALL ".join(all_keys), key_names(self.plan), size)
+        return key_ranges(database, " UNION ALL ".join(all_keys), key_names(self.plan), size)

@@ -30,7 +30,7 @@ from airflow_gemini_batch.landing.files.keyed_rows import KeyedRows
 from airflow_gemini_batch.landing.files.request_reader import RequestReader
 from airflow_gemini_batch.landing.files.vectors import VectorFile
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.lines import AnswerLines
+from airflow_gemini_batch.outputs.lines import AnswerLines, LineQuery
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
 from airflow_gemini_batch.outputs.vectors_sql import of_one_length, usual_length
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -205,10 +205,9 @@ class Spool:
 
     def _write_answers(self, blobs: Sequence[Blob]) -> None:
         form = line_form(self.plan, most_tokens(self.manifests[0].model))
-        query = answers_query(self.plan, self.vector_type)
-        answers = AnswerLines(self.database, self.folder, query, form, self._keep)
-        for piece in self.storage.pieces(blobs, self.folder, form.is_odd, form.piece_size):
-            answers.add(piece)
+        query = LineQuery(form, answers_query(self.plan, self.vector_type))
+        answers = AnswerLines(self.database, self.folder, query, self._keep)
+        answers.add_all(self.storage.pieces(blobs, self.folder, form))
         answers.end()
         self.unreadable_answers = answers.unreadable
 

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_gemini_batch.gcp.pieces import Part, Piece, has_odd_text
 from airflow_gemini_batch.landing.files.answers_sql import answers_query, judged_query, line_form
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.lines import AnswerLines
+from airflow_gemini_batch.outputs.lines import AnswerLines, LineQuery
 from tests.support.databases import shared_database
 
 LIMIT = 2048
@@ -28,7 +28,8 @@ def read_answers(
         path.write_bytes(line)
         (others if has_odd_text(line) or not by_types else usual).append(Part(number, path, None))
     with shared_database() as database:
-        answers = AnswerLines(database, folder, answers_query(plan, "FLOAT"), line_form(plan, limit))
+        query = LineQuery(line_form(plan, limit), answers_query(plan, "FLOAT"))
+        answers = AnswerLines(database, folder, query)
         for parts, is_usual in ((usual, True), (others, False)):
             if parts:
                 answers.add(Piece(tuple(parts), 0, is_usual))
