@@ -123,7 +123,7 @@ def iter_responses(
     from airflow_gemini_batch.disk.private_folder import private_folder
     from airflow_gemini_batch.hooks.gemini_batch import GeminiBatchHook
     from airflow_gemini_batch.jobs.manifest import Manifest
-    from airflow_gemini_batch.outputs.lines import database_of_lines
+    from airflow_gemini_batch.outputs.line_sql import database_of_lines
 
     try:
         read = list(map(Manifest.from_json, _given(manifest)))
@@ -313,7 +313,7 @@ def _judging_query(schema: Mapping[str, Any] | None) -> str:
         outcome_case,
         read_answers,
     )
-    from airflow_gemini_batch.outputs.lines import RAW_ERROR, RAW_STATUS
+    from airflow_gemini_batch.outputs.line_sql import RAW_ERROR, RAW_STATUS
     from airflow_gemini_batch.sql.dialect import DUCKDB, Literals
 
     ok = f"outcome = '{Outcome.OK}'"

@@ -21,7 +21,7 @@ from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
 from airflow_gemini_batch.gcp.pieces import USUAL, Cutting, Piece
 from airflow_gemini_batch.outputs.classify import Tally
-from airflow_gemini_batch.outputs.lines import database_of_lines
+from airflow_gemini_batch.outputs.line_sql import database_of_lines
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, chosen_lines, matched
 from airflow_gemini_batch.outputs.summary import OutputSummary, hint_when_forbidden
 from airflow_gemini_batch.outputs.usage import UsageByModel, merge_usage

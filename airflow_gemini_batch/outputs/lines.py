@@ -1,130 +1,33 @@
 """Lines of output files as rows of DuckDB.
 
-DuckDB reads the lines that are JSON objects with a key that came back as it was sent, which nearly all are, and knows a
-plain answer without searching for it. Of the others Python says which request they answer. What is not JSON to DuckDB,
-Python writes again as JSON, or counts as unreadable.
+DuckDB reads the lines that are JSON objects with a key that came back as it was sent, which nearly all are. Of the
+others Python says which request they answer. What is not JSON to DuckDB, Python writes again as JSON, or counts as
+unreadable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.jsonl import tolerant_object
-from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
-from airflow_gemini_batch.core.model_families import FAMILIES, GENERATE_CONTENT, ModelFamily
 from airflow_gemini_batch.core.threads import in_two_threads
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, Piece, has_odd_text
-from airflow_gemini_batch.outputs.classify_sql import json_text, read_answers
+from airflow_gemini_batch.gcp.pieces import Piece
+from airflow_gemini_batch.outputs.line_sql import READ, LineQuery, read_json
 from airflow_gemini_batch.outputs.matching import answer_identity
-from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import (
-    arrow_rows,
-    connect,
-    literal,
-    parquet_rows,
-    room_for,
-)
+from airflow_gemini_batch.sql.engine import arrow_rows, parquet_rows, room_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-_READ = ("key", "status", "error", "processed_time")
-IDENTITY = "STRUCT(digest VARCHAR, bare_key VARCHAR)"
-SENT = f"IFNULL(key LIKE '{KEY_BEFORE}%{KEY_AFTER}', FALSE)"
-
-# What is read of a response. DuckDB gives NULL for what is of another type, and the text of what is to be a text.
-_COUNTS = ", ".join(f"{name} BIGINT" for name in TOKEN_COLUMNS.values())
-_FIELDS = f"""STRUCT(
-  candidates STRUCT(
-    content STRUCT(parts STRUCT(text VARCHAR, thought JSON)[]),
-    finishReason VARCHAR,
-    groundingMetadata STRUCT(webSearchQueries JSON[])
-  )[],
-  modelVersion VARCHAR,
-  usageMetadata STRUCT({_COUNTS}, promptTokensDetails STRUCT(modality VARCHAR, tokenCount BIGINT)[])
-)"""
-_CANDIDATE = "fields.candidates[1]"
-_PARTS = f"{_CANDIDATE}.content.parts"
-_TEXT = f"""CASE
-    WHEN {_CANDIDATE}.finishReason IS DISTINCT FROM 'STOP' THEN NULL
-    WHEN len({_PARTS}) = 1 AND {_PARTS}[1].thought IS NULL THEN {_PARTS}[1].text
-    ELSE array_to_string(
-      list_transform(
-        list_filter({_PARTS}, lambda part: IFNULL(part.thought::VARCHAR, '') NOT IN ('true', '"true"')),
-        lambda part: part.text
-      ), ''
-    )
-  END"""
-
-# A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
-# text and ended well, or it has one that ended otherwise.
-FAILED = "IFNULL(status >= 'A' AND status < '[', FALSE)"  # It begins with a capital letter.
-_ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
-_PLAIN = f"""(
-    {SENT} AND error IS NULL AND ({FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
-  )"""
-
-
-def database_of_lines(folder: Path) -> DuckDBPyConnection:
-    """Return a database that :class:`AnswerLines` can use; it spills to the folder."""
-    database = connect(folder)
-    database.create_function(
-        "gemini_batch_identity", _identity, ["VARCHAR"] * 3, IDENTITY, null_handling="special"
-    )
-    return database
-
-
-class LineForm(NamedTuple):
-    """How the lines of a family of models are read.
-
-    :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
-        ``label`` and no ``digest``.
-    :param rewritten_rows: gives the WITH clauses for all rows of files that :class:`AnswerLines` has written, by the
-        general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
-    :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
-        to write them again.
-    :param is_odd: see :class:`.Cutting`, like ``piece_size``.
-    """
-
-    family: ModelFamily
-    plain_rows: Callable[[Sequence[Path]], str]
-    rewritten_rows: Callable[[Sequence[Path]], str]
-    other_rows: Callable[[Sequence[Path], bool], str] | None
-    is_odd: Callable[[bytes], bool] = has_odd_text
-    piece_size: int = PIECE
-
-
-class LineQuery(NamedTuple):
-    """What is read of lines.
-
-    :param query: a query over ``gemini_batch_read``, which has ``source`` (see :class:`.Part`), ``label``, ``digest``
-        and ``bare_key`` (see :class:`.AnswerIdentity`), ``processed_time`` as text, and what the form says: of
-        generated content the columns of :func:`.read_answers`, and ``fields``, a struct of what else is read of a
-        response. The query gives ``label`` and ``digest`` as well, and a row for each that it reads.
-    """
-
-    form: LineForm
-    query: str
-
-    def plain(self, paths: Sequence[Path]) -> str:
-        """Return the statement for the rows of :attr:`LineForm.plain_rows`."""
-        return self.over(f"gemini_batch_read AS (\n{self.form.plain_rows(paths)}\n)")
-
-    def over(self, clauses: str) -> str:
-        """Return the statement for rows of WITH clauses."""
-        return f"WITH {clauses} {self.query}"
-
 
 _NAMELESS = "label IS NULL AND digest IS NULL"
 _SHOWN = 100
@@ -137,7 +40,7 @@ _REWRITTEN = 2 * 1024 * 1024
 class AnswerLines:
     """Output lines on their way into Parquet files; threads may add some at a time.
 
-    :param database: of :func:`database_of_lines`.
+    :param database: of :func:`.database_of_lines`.
     :param folder: takes the files.
     :param query: for the family whose lines they are.
     :param keep: takes rows, one thread at a time; by default they go into Parquet files in the folder.
@@ -269,7 +172,7 @@ class _PieceLines:
         """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
         form = self.query.form
         if form.other_rows:
-            columns = dict.fromkeys((*_READ, form.family.answer_column, form.family.asked), "JSON")
+            columns = dict.fromkeys((*READ, form.family.answer_column, form.family.asked), "JSON")
             lines, left = read_json([path], columns), " AND ".join(f"{name} IS NULL" for name in columns)
         elif self.piece.is_usual:
             lines, left = f"({form.plain_rows([path])})", _NAMELESS
@@ -306,7 +209,7 @@ class _PieceLines:
         # What is large is in the request or in media, of which no rule asks for the content.
         family = self.query.form.family
         _, digest, bare_key = answer_identity(row, family)
-        kept = {name: row.get(name) for name in (*_READ, family.answer_column)}
+        kept = {name: row.get(name) for name in (*READ, family.answer_column)}
         identity = {"digest": digest, "bare_key": bare_key}
         return orjson.dumps({**_without_media(kept), "identity": identity}, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -323,141 +226,6 @@ def _portions(rows: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
             some, left = [], size
     if some:
         yield some
-
-
-def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 2 * LONG_LINE) -> str:
-    """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
-
-    :param columns: types by name, besides ``source``. What is of another type is NULL.
-    :param longest: bytes of a line.
-    """
-    typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
-    return f"""(
-    SELECT * REPLACE (CAST(regexp_extract(source, '-([0-9]+)[.]jsonl$', 1) AS INTEGER) AS source)
-    FROM read_json(
-      [{", ".join(map(literal, paths))}], format = 'newline_delimited', records = true, ignore_errors = true,
-      maximum_object_size = {longest}, filename = 'source', columns = {{{typed}}}
-    )
-  )"""
-
-
-def _plain_rows(paths: Sequence[Path]) -> str:
-    """Return the query for the rows of files, with the columns of :func:`.read_answers`.
-
-    Those that are not plain have no label.
-    """
-    columns = dict.fromkeys(_READ, "VARCHAR")
-    return f"""SELECT
-  source,
-  IF({_PLAIN}, key, NULL) AS label,
-  NULL::VARCHAR AS digest,
-  NULL::VARCHAR AS bare_key,
-  processed_time,
-  fields,
-  NULL::JSON AS response,
-  {_CANDIDATE} AS candidate,
-  {_CANDIDATE}.finishReason AS finish_reason,
-  IFNULL(plain_text, '') AS answer_text,
-  NULL::VARCHAR AS other_part,
-  NULL::VARCHAR AS block_reason,
-  IF({FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
-FROM (
-  SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS})})
-)"""
-
-
-def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
-    """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
-    return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
-  FROM (
-    SELECT *, {_PLAIN} AS is_plain
-    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS)})
-  )
-  WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
-
-
-def _rewritten_rows(paths: Sequence[Path]) -> str:
-    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, rewritten=True)}")
-
-
-def _told(rows: str) -> str:
-    kept = f"{identified(GENERATE_CONTENT)}, TRY_CAST(answer AS {_FIELDS}) AS fields"
-    return f"""gemini_batch_lines AS (
-  {rows}
-), {read_answers(kept, "gemini_batch_lines", RAW_STATUS, "answer", RAW_ERROR, DUCKDB)}, gemini_batch_read AS (
-  FROM gemini_batch_told
-)"""
-
-
-GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _rewritten_rows, _other_rows)
-
-
-def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, rewritten: bool = False) -> str:
-    """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
-
-    ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
-    as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
-
-    :param fields: the type of that.
-    :param rewritten: whether :class:`AnswerLines` has written the file, so that each row has an ``identity``.
-    """
-    answer = family.answer_column
-    beside = (
-        ("identity", IDENTITY, "identity")
-        if rewritten
-        else (family.asked, "JSON", f"{family.asked} AS asked")
-    )
-    columns = {**dict.fromkeys((*_READ, answer), "JSON"), beside[0]: beside[1]}
-    absent = " AND ".join(f"{name} IS NULL" for name in columns)
-    # DuckDB takes memory for some of the longest.
-    longest = max(path.stat().st_size for path in paths) if rewritten else 2 * LONG_LINE
-    return f"""(
-    SELECT
-      source,
-      json_extract_string(key, '$') AS key,
-      json_extract_string(status, '$') AS status,
-      json_extract_string(error, '$') AS error,
-      IF(json_type(processed_time) = 'VARCHAR', json_extract_string(processed_time, '$'), NULL) AS processed_time,
-      TRY_CAST({answer} AS {fields}) AS fields,
-      TRY_CAST(json_extract_string({answer}, '$') AS JSON) AS answer,
-      key AS raw_key,
-      status AS raw_status,
-      error AS raw_error,
-      {beside[2]}
-    FROM {read_json(paths, columns, longest)}
-    WHERE NOT ({absent})
-  )"""
-
-
-def _raw_text(column: str) -> str:
-    return f"NULLIF({json_text(column, sql=DUCKDB)}, 'null')"
-
-
-RAW_STATUS, RAW_ERROR = f"IFNULL({_raw_text('raw_status')}, '')", _raw_text("raw_error")
-
-
-def identity(family: ModelFamily) -> str:
-    """Return the expression for what identifies the request of a line, unless its key came back as it was sent."""
-    unknown = f"NOT {SENT}" if family.returns_keys else "TRUE"
-    return f"CASE WHEN {unknown} THEN gemini_batch_identity('{family}', raw_key, asked) END"
-
-
-def identified(family: ModelFamily) -> str:
-    """Return the items of a SELECT for the columns that rows of all families have."""
-    label = f"IF({SENT}, key, NULL)" if family.returns_keys else "identity.digest"
-    return (
-        f"source, {label} AS label, identity.digest AS digest, identity.bare_key AS bare_key, processed_time"
-    )
-
-
-def _identity(family: str, key: str | None, asked: str | None) -> dict[str, str | None]:
-    """Return what identifies the request of a line whose key did not come back as it was sent."""
-    kind = FAMILIES[family]
-    # DuckDB takes NaN, and commas at the end, for JSON.
-    line = f'{{"key":{key or "null"},"{kind.asked}":{asked or "null"}}}'
-    _, digest, bare_key = answer_identity(tolerant_object(line.encode()) or {}, kind)
-    return {"digest": digest, "bare_key": bare_key}
 
 
 def _without_media(value: Any) -> Any:

@@ -16,8 +16,10 @@ from airflow_gemini_batch.gcp.pieces import Piece
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
 from airflow_gemini_batch.outputs.classify_sql import SAMPLE_LENGTH, failure_message, outcome_case
 from airflow_gemini_batch.outputs.embeddings import NO_VECTOR
+from airflow_gemini_batch.outputs.generated_lines import GENERATED
 from airflow_gemini_batch.outputs.line_families import LineFamily
-from airflow_gemini_batch.outputs.lines import GENERATED, SENT, AnswerLines, LineQuery, read_json
+from airflow_gemini_batch.outputs.line_sql import SENT, LineQuery, read_json
+from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching import line_id
 from airflow_gemini_batch.outputs.matching_sql import best_first, is_final
 from airflow_gemini_batch.outputs.usage import UsageByModel, usage_by_model

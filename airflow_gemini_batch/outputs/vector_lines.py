@@ -14,7 +14,7 @@ from airflow_gemini_batch.core.model_families import (
     ModelFamily,
 )
 from airflow_gemini_batch.outputs.classify_sql import failure_text
-from airflow_gemini_batch.outputs.lines import (
+from airflow_gemini_batch.outputs.line_sql import (
     RAW_ERROR,
     RAW_STATUS,
     LineForm,

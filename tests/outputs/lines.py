@@ -14,7 +14,9 @@ from airflow_gemini_batch.core.model_families import MOST_TOKENS, ModelFamily
 from airflow_gemini_batch.gcp.pieces import USUAL, pieces
 from airflow_gemini_batch.outputs.classify import Outcome, Tally
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
-from airflow_gemini_batch.outputs.lines import GENERATED, AnswerLines, LineForm, LineQuery
+from airflow_gemini_batch.outputs.generated_lines import GENERATED
+from airflow_gemini_batch.outputs.line_sql import LineForm, LineQuery
+from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, matched
 from airflow_gemini_batch.outputs.usage import UsageByModel
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
@@ -87,17 +89,22 @@ class Read(NamedTuple):
     unreadable: int
 
 
-def read_lines(folder: Path, lines: Iterable[bytes], columns: Sequence[str]) -> Read:
+def read_lines(
+    folder: Path, lines: Iterable[bytes], columns: Sequence[str], *, each_alone: bool = False
+) -> Read:
     """Read output lines with generated content.
 
     :param columns: of ``gemini_batch_read``, or ``outcome``, ``message`` or ``code``.
+    :param each_alone: each line is a file and a piece.
     """
     query = f"""SELECT source, label, {", ".join(columns)}, digest
 FROM (
   SELECT *, IF(outcome = '{Outcome.OK}', NULL, COALESCE(NULLIF(status_text, ''), {failure_message(DUCKDB)})) AS message
   FROM (SELECT *, {outcome_case(DUCKDB)} AS outcome, {status_code(DUCKDB)} AS code FROM gemini_batch_read)
 )"""
-    return _read(folder, lines, query, GENERATED)
+    form = GENERATED._replace(piece_size=1) if each_alone else GENERATED
+    files = lines if each_alone else [b"\n".join(lines)]
+    return _read(folder, files, query, form)
 
 
 def read_vectors(
@@ -121,13 +128,13 @@ def read_vectors(
     FROM gemini_batch_judged AS judged
   )
 )"""
-    return _read(folder, lines, query, vector_lines(family, limit, dimensions))
+    return _read(folder, [b"\n".join(lines)], query, vector_lines(family, limit, dimensions))
 
 
-def _read(folder: Path, lines: Iterable[bytes], query: str, form: LineForm) -> Read:
+def _read(folder: Path, files: Iterable[bytes], query: str, form: LineForm) -> Read:
     with shared_database() as database:
         answers = AnswerLines(database, folder, LineQuery(form, query))
-        answers.add_all(pieces([io.BytesIO(b"\n".join(lines))], folder, form))
+        answers.add_all(pieces(map(io.BytesIO, files), folder, form))
         rows = (
             database.execute(f"SELECT * EXCLUDE (source) FROM {answers.rows}").fetchall()
             if answers.files

@@ -39,3 +39,16 @@ def test_object_is_one_row(tmp_path: Path, line: bytes) -> None:
 def test_what_is_no_object_is_counted_once(tmp_path: Path, line: bytes) -> None:
     read = read_lines(tmp_path, [line, GOOD, b"", b" \t", line, GOOD], ["outcome"])
     assert (len(read.rows), read.unreadable) == (2, 2)
+
+
+def test_lines_of_many_pieces_are_read_as_those_of_one(tmp_path: Path) -> None:
+    keys = [f"key={number};" for number in range(30)] + [f"{number}" for number in range(30)]
+    lines = [
+        *(json.dumps({"key": key, "status": "", "response": candidate(key)}).encode() for key in keys),
+        *(b'{"key": "key=a;", "status": NaN}', b"<html>", b"[]") * 10,
+    ]
+    one = read_lines(tmp_path, lines, ["answer_text", "outcome", "message"])
+    many = read_lines(tmp_path, lines, ["answer_text", "outcome", "message"], each_alone=True)
+    assert (len(one.rows), one.unreadable) == (70, 20)
+    assert many.unreadable == 20
+    assert sorted(map(str, many.rows)) == sorted(map(str, one.rows))

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_gemini_batch.outputs.lines import database_of_lines
+from airflow_gemini_batch.outputs.line_sql import database_of_lines
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

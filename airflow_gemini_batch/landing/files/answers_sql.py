@@ -23,7 +23,8 @@ from airflow_gemini_batch.outputs.classify_sql import (
     status_code,
 )
 from airflow_gemini_batch.outputs.embeddings import LONGEST
-from airflow_gemini_batch.outputs.lines import GENERATED, LineForm
+from airflow_gemini_batch.outputs.generated_lines import GENERATED
+from airflow_gemini_batch.outputs.line_sql import LineForm
 from airflow_gemini_batch.outputs.vector_lines import vector_lines
 from airflow_gemini_batch.outputs.vectors_sql import checked_vectors, fitted_numbers, is_shortened
 from airflow_gemini_batch.sql.dialect import DUCKDB, Literals

@@ -29,7 +29,7 @@ from airflow_gemini_batch.landing.files.spool import Spool
 from airflow_gemini_batch.landing.files.vectors import without_null
 from airflow_gemini_batch.landing.plan import LandingPlan, staged_items, target_columns
 from airflow_gemini_batch.outputs.classify import Outcome, RowResult, Tally
-from airflow_gemini_batch.outputs.lines import database_of_lines
+from airflow_gemini_batch.outputs.line_sql import database_of_lines
 from airflow_gemini_batch.outputs.matching_sql import best_first
 from airflow_gemini_batch.requests.spec import SHOWN_KEYS
 from airflow_gemini_batch.sql.engine import identifier

@@ -30,7 +30,8 @@ from airflow_gemini_batch.landing.files.keyed_rows import KeyedRows
 from airflow_gemini_batch.landing.files.request_reader import RequestReader
 from airflow_gemini_batch.landing.files.vectors import VectorFile
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.lines import AnswerLines, LineQuery
+from airflow_gemini_batch.outputs.line_sql import LineQuery
+from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
 from airflow_gemini_batch.outputs.vectors_sql import of_one_length, usual_length
 from airflow_gemini_batch.sql.dialect import DUCKDB

@@ -9,7 +9,8 @@ from typing import Any
 from airflow_gemini_batch.gcp.pieces import Part, Piece, has_odd_text
 from airflow_gemini_batch.landing.files.answers_sql import answers_query, judged_query, line_form
 from airflow_gemini_batch.landing.plan import LandingPlan
-from airflow_gemini_batch.outputs.lines import AnswerLines, LineQuery
+from airflow_gemini_batch.outputs.line_sql import LineQuery
+from airflow_gemini_batch.outputs.lines import AnswerLines
 from tests.support.databases import shared_database
 
 LIMIT = 2048
