@@ -103,6 +103,8 @@ def _airflow_settings(port: int) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        # A busy machine takes longer than 5 seconds, and a task that has no answer by then runs 5 minutes later.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "false",
         "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": HOST,
         "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
