@@ -29,9 +29,8 @@ _ROWS = "gemini_batch_rows"
 _ASKED = "gemini_batch_asked"
 
 
-# As many rows are judged at a time, or rows of so many bytes.
+# As many rows are judged at a time, or fewer that are long.
 _MOST_ROWS = 1000
-_MOST_BYTES = 4 * 1024 * 1024
 
 
 class _Row(NamedTuple):
@@ -221,11 +220,16 @@ class _Reader:
     def _judged(self, number: int) -> Iterator[tuple[Response, str | None, bool]]:
         """Yield the responses of a round, each with its time, and whether its row answers no other request."""
         from airflow_gemini_batch.core.keys import text_of_key
+        from airflow_gemini_batch.sql.engine import room_for
 
         round_ = self._manifest.rounds[number]
         rows = _rows_of_table(round_, self._hook) if self._in_tables else _rows_of_files(round_, self._hook)
         while some := _some_of(rows):
-            with self._registered([{"place": place, **row.cells} for place, row in enumerate(some)]):
+            size = sum(map(_size_of, some))
+            with (
+                self._registered([{"place": place, **row.cells} for place, row in enumerate(some)]),
+                room_for(self._database, size),
+            ):
                 judged = self._database.execute(self._query).fetchall()
                 nameless = any(row.cells["label"] is None for row in some)
                 found = self._keys_by_content() if nameless else {}
@@ -294,14 +298,20 @@ class _Reader:
 
 
 def _some_of(rows: Iterator[_Row]) -> list[_Row]:
+    from airflow_gemini_batch.sql.engine import JSON_BYTES
+
     some: list[_Row] = []
-    left = _MOST_BYTES
+    left = JSON_BYTES
     for row in islice(rows, _MOST_ROWS):
         some.append(row)
-        left -= len(row.cells["answer"] or "")
+        left -= _size_of(row)
         if left <= 0:
             break
     return some
+
+
+def _size_of(row: _Row) -> int:
+    return len(row.cells["answer"] or "")
 
 
 def _judging_query(schema: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, cast
 
 import orjson
@@ -206,21 +207,30 @@ def _refuse_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+# A string without its end goes on to that of the line, which is read once then.
+_STRING_OR_LAST_COMMA = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"?)|,(?=\s*[]}])')
 _LONE_SURROGATE_CHARACTER = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def tolerant_object(line: bytes) -> dict[str, Any] | None:
     """Return the object that a line holds; None if it is cut off, not UTF-8 or not an object.
 
-    Half a surrogate pair becomes U+FFFD, ``NaN`` and ``Infinity`` become ``null``, and a byte order mark is ignored.
+    Half a surrogate pair becomes U+FFFD, ``NaN``, ``Infinity`` and ``1e400`` become ``null``, and a byte order mark and
+    commas at the end of lists and objects are ignored.
     """
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         try:
             text = line.decode("utf-8-sig", "surrogatepass")
-            value = json.loads(text, parse_constant=lambda _: None)
+            text = _STRING_OR_LAST_COMMA.sub(lambda found: found[1] or "", text)
+            value = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
             value = orjson.loads(
                 _LONE_SURROGATE_CHARACTER.sub(_REPLACEMENT, json.dumps(value, ensure_ascii=False))
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_gemini_batch.core.addresses import GcsAddress
 from airflow_gemini_batch.exceptions import InvalidRequestError, SourceNotReadyError
 from airflow_gemini_batch.gcp.lines import iter_lines, raw_lines
-from airflow_gemini_batch.gcp.pieces import USUAL, Cutting, Piece, pieces, whole_lines
+from airflow_gemini_batch.gcp.pieces import IsOdd, Piece, pieces, whole_lines
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -123,9 +123,9 @@ class StorageObjects:
         for blob in blobs:
             yield from whole_lines(_Content(blob))
 
-    def pieces(self, blobs: Iterable[Blob], folder: Path, cutting: Cutting = USUAL) -> Iterator[Piece]:
+    def pieces(self, blobs: Iterable[Blob], folder: Path, is_odd: IsOdd = lambda _: False) -> Iterator[Piece]:
         """Yield the lines of objects as files in a folder: see :func:`airflow_gemini_batch.gcp.pieces.pieces`."""
-        return pieces(map(_Content, blobs), folder, cutting)
+        return pieces(map(_Content, blobs), folder, is_odd)
 
     def raw_lines(self, blob: Blob, longest: int) -> Iterator[bytes]:
         """Yield an object's lines as they are, and load no more of it than is asked for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
@@ -17,8 +17,13 @@ from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import Readable
 
 PIECE = 32 * 1024 * 1024
+"""Bytes of a piece, and a chunk more at most; of one with long lines a fourth."""
+
 LONG_LINE = 2 * 1024 * 1024
 _MOST_FILES = 256
+# DuckDB reads 2,048 lines at a time, and holds several copies of them.
+_HEAVY = 4 * 1024
+_MOST_HEAVY = 2048 * _HEAVY
 _CHUNK = 8 * 1024 * 1024
 _AT_ONCE = 2 * 1024 * 1024
 _odd_text = re.compile(rb'"text"\s*:\s*[^"n\s]').search
@@ -81,56 +86,42 @@ class Piece:
                 part.long_lines.unlink()
 
 
-class Cutting(Protocol):
-    """How lines are cut into pieces. It may change with what the lines say: they are looked at first."""
-
-    @property
-    def piece_size(self) -> int:
-        """Bytes of a piece, and a chunk more at most."""
-
-    def is_odd(self, lines: bytes, /) -> bool:
-        """Return whether some lines may hold what a reader by declared types does not see."""
+IsOdd = Callable[[bytes], bool]
+"""Whether some lines may hold what a reader by declared types does not see."""
 
 
-class _Usual:
-    piece_size = PIECE
-
-    def is_odd(self, _lines: bytes, /) -> bool:
-        return False
-
-
-USUAL: Cutting = _Usual()
-"""For lines none of which is odd."""
-
-
-def pieces(streams: Iterable[Stream], folder: Path, cutting: Cutting = USUAL) -> Iterator[Piece]:
+def pieces(streams: Iterable[Stream], folder: Path, is_odd: IsOdd = lambda _: False) -> Iterator[Piece]:
     """Yield streams in pieces, the next one of which is written meanwhile. Short streams share a piece.
 
     :param streams: opened one after the other, and closed at their end.
     :param folder: takes the files.
     """
-    return made_ahead(_Cutter(streams, folder, cutting), "pieces")
+    return made_ahead(_Cutter(streams, folder, is_odd), "pieces")
 
 
 class _Cutter(Iterator[Piece]):
-    def __init__(self, streams: Iterable[Stream], folder: Path, cutting: Cutting) -> None:
+    def __init__(self, streams: Iterable[Stream], folder: Path, is_odd: IsOdd) -> None:
         self._folder = folder
-        self._cutting = cutting
+        self._is_odd = is_odd
         self._names = count()
         self._parts = self._all_parts(streams)
-        self._written = 0
+        self._written = self._heavy = 0
         self._is_usual = True
 
     def __next__(self) -> Piece:
-        self._written, self._is_usual = 0, True
+        self._written, self._heavy, self._is_usual = 0, 0, True
         parts: list[Part] = []
-        while self._written < self._cutting.piece_size and len(parts) < _MOST_FILES:
+        while not self._is_full and len(parts) < _MOST_FILES:
             if (part := next(self._parts, None)) is None:
                 break
             parts.append(part)
         if not parts:
             raise StopIteration
         return Piece(tuple(parts), self._written, self._is_usual)
+
+    @property
+    def _is_full(self) -> bool:
+        return self._written >= PIECE or self._heavy >= _MOST_HEAVY
 
     def _all_parts(self, streams: Iterable[Stream]) -> Iterator[Part]:
         """Yield the parts of all streams, each as large as there is room in the piece when it begins."""
@@ -146,7 +137,7 @@ class _Cutter(Iterator[Piece]):
                             self._write(chunk, file, others)
                             chunk = b""  # Its memory is free for the next one.
                             chunk = next(chunks, b"")
-                            if self._written >= self._cutting.piece_size:
+                            if self._is_full:
                                 break
                         has_long = others.tell() > 0
                     if not has_long:
@@ -155,7 +146,9 @@ class _Cutter(Iterator[Piece]):
 
     def _write(self, lines: bytes, file: BinaryIO, others: BinaryIO) -> None:
         self._written += len(lines)
-        self._is_usual = self._is_usual and not self._cutting.is_odd(lines)
+        if len(lines) > _HEAVY * (lines.count(b"\n") + 1):
+            self._heavy += len(lines)
+        self._is_usual = self._is_usual and not self._is_odd(lines)
         if not _has_long_line(lines):
             file.write(lines)
             return

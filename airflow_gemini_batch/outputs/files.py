@@ -19,7 +19,7 @@ from airflow_gemini_batch.core.progress import Progress
 from airflow_gemini_batch.core.threads import in_two_threads
 from airflow_gemini_batch.disk.private_folder import private_folder
 from airflow_gemini_batch.gcp.objects import StorageObjects
-from airflow_gemini_batch.gcp.pieces import USUAL, Cutting, Piece
+from airflow_gemini_batch.gcp.pieces import IsOdd, Piece
 from airflow_gemini_batch.outputs.classify import Tally
 from airflow_gemini_batch.outputs.line_sql import database_of_lines
 from airflow_gemini_batch.outputs.matched_lines import CountedLines, RequestLines, chosen_lines, matched
@@ -138,7 +138,7 @@ class _Reading:
     def answers(self, files: Sequence[Blob], *, by_content: bool = False) -> CountedLines:
         """Read output files."""
         lines = CountedLines(self.database, self.folder, by_content=by_content)
-        in_two_threads(partial(self._read, lines), self._pieces(files, lines), "answers")
+        in_two_threads(partial(self._read, lines), self._pieces(files, lines.is_odd), "answers")
         return lines
 
     def requests(self, files: Sequence[Blob], *, by_key: bool) -> RequestLines:
@@ -151,8 +151,8 @@ class _Reading:
                 break
         return lines
 
-    def _pieces(self, files: Sequence[Blob], cutting: Cutting = USUAL) -> Iterator[Piece]:
-        return self.storage.pieces(files, Path(tempfile.mkdtemp(dir=self.folder)), cutting)
+    def _pieces(self, files: Sequence[Blob], is_odd: IsOdd = lambda _: False) -> Iterator[Piece]:
+        return self.storage.pieces(files, Path(tempfile.mkdtemp(dir=self.folder)), is_odd)
 
     def _read(self, lines: _Lines, piece: Piece) -> None:
         with piece:

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from airflow_gemini_batch.core.columns import TOKEN_COLUMNS
 from airflow_gemini_batch.core.model_families import GENERATE_CONTENT
+from airflow_gemini_batch.gcp.pieces import has_odd_text
 from airflow_gemini_batch.outputs.classify_sql import read_answers
 from airflow_gemini_batch.outputs.line_sql import (
+    IDENTITY,
     RAW_ERROR,
     RAW_STATUS,
     READ,
     SENT,
     LineForm,
     identified,
-    identity,
-    json_lines,
     read_json,
+    rewritten_lines,
 )
 from airflow_gemini_batch.sql.dialect import DUCKDB
 
@@ -49,26 +50,33 @@ _TEXT = f"""CASE
     )
   END"""
 
-# A row is plain if its key came back as it was sent, and it tells a failure in words, or its first candidate says a
-# text and ended well, or it has one that ended otherwise.
+# A row tells plainly how it ended: a failure in words, or its first candidate says a text and ended well, or it has one
+# that ended otherwise.
 _FAILED = "IFNULL(status >= 'A' AND status < '[', FALSE)"  # It begins with a capital letter.
 _ANSWERED = f"(plain_text > ' ' OR len(fields.candidates) = 1 AND {_CANDIDATE}.finishReason != 'STOP')"
-_PLAIN = f"""(
-    {SENT} AND error IS NULL AND ({_FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE))
-  )"""
+_TELLS = f"(error IS NULL AND ({_FAILED} OR IFNULL(status, '') = '' AND IFNULL({_ANSWERED}, FALSE)))"
+_COLUMNS = {**dict.fromkeys(READ, "VARCHAR"), "response": _FIELDS}
 
 
 def _plain_rows(paths: Sequence[Path]) -> str:
     """Return the query for the rows of files, with the columns of :func:`.read_answers`.
 
-    Those that are not plain have no label.
+    A row is plain if it tells how it ended, and its key came back as it was sent.
     """
-    columns = dict.fromkeys(READ, "VARCHAR")
+    return _plain(read_json(paths, _COLUMNS), "NULL::VARCHAR", "NULL::VARCHAR")
+
+
+def _plain_rewritten_rows(path: Path) -> str:
+    lines = read_json([path], {**_COLUMNS, "identity": IDENTITY})
+    return _plain(lines, f"IF({_TELLS}, identity.digest, NULL)", "identity.bare_key")
+
+
+def _plain(lines: str, digest: str, bare_key: str) -> str:
     return f"""SELECT
   source,
-  IF({_PLAIN}, key, NULL) AS label,
-  NULL::VARCHAR AS digest,
-  NULL::VARCHAR AS bare_key,
+  IF({SENT} AND {_TELLS}, key, NULL) AS label,
+  {digest} AS digest,
+  {bare_key} AS bare_key,
   processed_time,
   fields,
   NULL::JSON AS response,
@@ -80,31 +88,17 @@ def _plain_rows(paths: Sequence[Path]) -> str:
   IF({_FAILED}, {DUCKDB.trimmed("status")}, '') AS status_text
 FROM (
   SELECT *, {_TEXT} AS plain_text
-  FROM (SELECT * RENAME (response AS fields) FROM {read_json(paths, {**columns, "response": _FIELDS})})
+  FROM (SELECT * RENAME (response AS fields) FROM {lines})
 )"""
 
 
-def _other_rows(paths: Sequence[Path], is_usual: bool) -> str:
-    """Return the WITH clauses for rows of which DuckDB and Python tell together what they answer."""
-    return _told(f"""SELECT *, {identity(GENERATE_CONTENT)} AS identity
-  FROM (
-    SELECT *, {_PLAIN} AS is_plain
-    FROM (SELECT *, {_TEXT} AS plain_text FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS)})
-  )
-  WHERE {"NOT is_plain" if is_usual else "TRUE"}""")
-
-
-def _rewritten_rows(paths: Sequence[Path]) -> str:
-    return _told(f"FROM {json_lines(paths, GENERATE_CONTENT, _FIELDS, rewritten=True)}")
-
-
-def _told(rows: str) -> str:
+def _rewritten_rows(path: Path) -> str:
     kept = f"{identified(GENERATE_CONTENT)}, TRY_CAST(answer AS {_FIELDS}) AS fields"
     return f"""gemini_batch_lines AS (
-  {rows}
+  FROM {rewritten_lines(path, GENERATE_CONTENT, _FIELDS)}
 ), {read_answers(kept, "gemini_batch_lines", RAW_STATUS, "answer", RAW_ERROR, DUCKDB)}, gemini_batch_read AS (
   FROM gemini_batch_told
 )"""
 
 
-GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _rewritten_rows, _other_rows)
+GENERATED = LineForm(GENERATE_CONTENT, _plain_rows, _rewritten_rows, has_odd_text, _plain_rewritten_rows)

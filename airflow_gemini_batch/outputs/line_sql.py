@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.core.keys import KEY_AFTER, KEY_BEFORE
 from airflow_gemini_batch.core.model_families import FAMILIES, ModelFamily
-from airflow_gemini_batch.gcp.pieces import LONG_LINE, PIECE, has_odd_text
+from airflow_gemini_batch.gcp.pieces import LONG_LINE, IsOdd
 from airflow_gemini_batch.outputs.classify_sql import json_text
 from airflow_gemini_batch.outputs.matching import answer_identity
 from airflow_gemini_batch.sql.dialect import DUCKDB
@@ -35,21 +35,19 @@ def database_of_lines(folder: Path) -> DuckDBPyConnection:
 class LineForm(NamedTuple):
     """How the lines of a family of models are read.
 
-    :param plain_rows: gives the query for the rows of some files, by declared types; those that are not plain have no
-        ``label`` and no ``digest``.
-    :param rewritten_rows: gives the WITH clauses for all rows of files that :class:`.AnswerLines` has written, by the
+    :param plain_rows: gives the query for the rows of some files, by declared types and in the order of the lines;
+        those that are not plain have no ``label`` and no ``digest``.
+    :param rewritten_rows: gives the WITH clauses for all rows of a file that :class:`.AnswerLines` has written, by the
         general rules; each has an ``identity``, of type :data:`IDENTITY`. The last one is ``gemini_batch_read``.
-    :param other_rows: gives those for rows of files as they came: those that are not plain, or all. None if Python is
-        to write them again.
-    :param is_odd: see :class:`.Cutting`, like ``piece_size``.
+    :param is_odd: see :data:`.IsOdd`.
+    :param plain_rewritten_rows: is to such a file what ``plain_rows`` is to others; ``None`` if it would be no faster.
     """
 
     family: ModelFamily
     plain_rows: Callable[[Sequence[Path]], str]
-    rewritten_rows: Callable[[Sequence[Path]], str]
-    other_rows: Callable[[Sequence[Path], bool], str] | None
-    is_odd: Callable[[bytes], bool] = has_odd_text
-    piece_size: int = PIECE
+    rewritten_rows: Callable[[Path], str]
+    is_odd: IsOdd
+    plain_rewritten_rows: Callable[[Path], str] | None = None
 
 
 class LineQuery(NamedTuple):
@@ -64,9 +62,9 @@ class LineQuery(NamedTuple):
     form: LineForm
     query: str
 
-    def plain(self, paths: Sequence[Path]) -> str:
-        """Return the statement for the rows of :attr:`LineForm.plain_rows`."""
-        return self.over(f"gemini_batch_read AS (\n{self.form.plain_rows(paths)}\n)")
+    def plain(self, rows: str) -> str:
+        """Return the statement for the rows of a query."""
+        return self.over(f"gemini_batch_read AS (\n{rows}\n)")
 
     def over(self, clauses: str) -> str:
         """Return the statement for rows of WITH clauses."""
@@ -77,7 +75,7 @@ def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 
     """Return the rows of files of :class:`.Part` as they stand behind FROM; a line that can't be read has NULLs only.
 
     :param columns: types by name, besides ``source``. What is of another type is NULL.
-    :param longest: bytes of a line.
+    :param longest: bytes of a line. DuckDB takes memory for some of these.
     """
     typed = ", ".join(f"{name}: '{type_}'" for name, type_ in columns.items())
     return f"""(
@@ -89,25 +87,16 @@ def read_json(paths: Sequence[Path], columns: Mapping[str, str], longest: int = 
   )"""
 
 
-def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, rewritten: bool = False) -> str:
-    """Return the rows of files, as they stand behind FROM, for :func:`identity` and :func:`identified`.
+def rewritten_lines(path: Path, family: ModelFamily, fields: str) -> str:
+    """Return the rows of a file that :class:`.AnswerLines` has written, as they stand behind FROM.
 
     ``answer`` is JSON, decoded where it came as text, and ``fields`` what is read of it; for ``status`` and ``error``,
     as text, see :data:`RAW_STATUS` and :data:`RAW_ERROR`.
 
     :param fields: the type of that.
-    :param rewritten: whether :class:`.AnswerLines` has written the file, so that each row has an ``identity``.
     """
     answer = family.answer_column
-    beside = (
-        ("identity", IDENTITY, "identity")
-        if rewritten
-        else (family.asked, "JSON", f"{family.asked} AS asked")
-    )
-    columns = {**dict.fromkeys((*READ, answer), "JSON"), beside[0]: beside[1]}
-    absent = " AND ".join(f"{name} IS NULL" for name in columns)
-    # DuckDB takes memory for some of the longest.
-    longest = max(path.stat().st_size for path in paths) if rewritten else 2 * LONG_LINE
+    columns = {**dict.fromkeys((*READ, answer), "JSON"), "identity": IDENTITY}
     return f"""(
     SELECT
       source,
@@ -120,9 +109,8 @@ def json_lines(paths: Sequence[Path], family: ModelFamily, fields: str, *, rewri
       key AS raw_key,
       status AS raw_status,
       error AS raw_error,
-      {beside[2]}
-    FROM {read_json(paths, columns, longest)}
-    WHERE NOT ({absent})
+      identity
+    FROM {read_json([path], columns, longest=path.stat().st_size)}
   )"""
 
 

@@ -7,9 +7,9 @@ unreadable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from itertools import compress, count, repeat
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,19 +21,16 @@ from airflow_gemini_batch.core.threads import in_two_threads
 from airflow_gemini_batch.disk.private_folder import make_private
 from airflow_gemini_batch.gcp.lines import iter_lines
 from airflow_gemini_batch.gcp.pieces import Piece
-from airflow_gemini_batch.outputs.line_sql import READ, LineQuery, read_json
+from airflow_gemini_batch.outputs.line_sql import READ, LineQuery
 from airflow_gemini_batch.outputs.matching import answer_identity
-from airflow_gemini_batch.sql.engine import arrow_rows, parquet_rows, room_for
+from airflow_gemini_batch.sql.engine import JSON_BYTES, arrow_rows, parquet_rows, room_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-_NAMELESS = "label IS NULL AND digest IS NULL"
 _SHOWN = 100
 _AT_ONCE = 16_384
-# What DuckDB's functions of JSON hold of some rows is many times as long.
-_REWRITTEN = 2 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -61,6 +58,7 @@ class AnswerLines:
     unreadable: int = 0
     broken: bytes = b""
     rewriting: Lock = field(default_factory=Lock, init=False)
+    names: Iterator[int] = field(default_factory=count, init=False)
     _keeping: Lock = field(default_factory=Lock, init=False)
     _has_columns: bool = field(default=False, init=False)
 
@@ -87,7 +85,9 @@ class AnswerLines:
         """Give columns to what was read if there were no lines."""
         if not self._has_columns:
             nothing = make_private(self.folder / "nothing-0.jsonl")
-            self.keep_rows(self.database.sql(self.query.plain([nothing])).to_arrow_table())
+            self.keep_rows(
+                self.database.sql(self.query.plain(self.query.form.plain_rows([nothing]))).to_arrow_table()
+            )
 
     @property
     def rows(self) -> str:
@@ -132,71 +132,61 @@ class _PieceLines:
 
     def read(self) -> None:
         """Read them."""
-        piece, form = self.piece, self.query.form
-        if self.lines.by_content:
-            for part in piece.parts:
-                for path in filter(None, (part.path, part.long_lines)):
-                    self._rewrite(path, part.source)
-            return
-        others: float = inf
-        if piece.is_usual:
-            others = self._take(self.query.plain(piece.paths))
-        before = self.count
-        if others and form.other_rows:
-            self._take(self.query.over(form.other_rows(piece.paths, piece.is_usual)))
-        told = self.count - before
-        for part in piece.parts:
-            if told < others:
-                self._rewrite(part.path, part.source, self._left(part.path))
+        left, numbers = None, count()
+        if self.piece.is_usual and not self.lines.by_content:
+            left = set(self._take(self.query.plain(self.query.form.plain_rows(self.piece.paths))))
+        for part in self.piece.parts:
+            if left is None:
+                self._rewrite(part.path, part.source)
+            elif left:
+                self._rewrite(part.path, part.source, (number in left for number in numbers))
             if part.long_lines:
                 self._rewrite(part.long_lines, part.source)
 
-    def _take(self, statement: str) -> int:
-        """Read rows, keep those that have a label or a digest, and return how many have none."""
+    def _take(self, statement: str) -> list[int]:
+        """Read rows, keep those that have a label or a digest, and return the numbers of the others, from 0."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        others = 0
+        others: list[int] = []
+        begin = 0
         reader = arrow_rows(self.database, statement, _AT_ONCE)
         self.lines.keep_rows(reader.schema.empty_table())
         for some in reader:
             rows = pa.Table.from_batches([some])
             if rows["label"].null_count:
-                rows = rows.filter(pc.or_(rows["label"].is_valid(), rows["digest"].is_valid()))
+                is_told = pc.or_(rows["label"].is_valid(), rows["digest"].is_valid())
+                rows = rows.filter(is_told)
+                others += pc.add(pc.indices_nonzero(pc.invert(is_told)), begin).to_pylist()
+            begin += len(some)
             self.count += len(rows)
-            others += len(some) - len(rows)
             self.lines.keep_rows(rows)
         return others
 
-    def _left(self, path: Path) -> Container[int] | None:
-        """Return the numbers, from 1, of the lines of a file that are left to Python; ``None`` for all of them."""
-        form = self.query.form
-        if form.other_rows:
-            columns = dict.fromkeys((*READ, form.family.answer_column, form.family.asked), "JSON")
-            lines, left = read_json([path], columns), " AND ".join(f"{name} IS NULL" for name in columns)
-        elif self.piece.is_usual:
-            lines, left = f"({form.plain_rows([path])})", _NAMELESS
-        else:
-            return None
-        numbered = f"SELECT *, row_number() OVER () AS number FROM {lines}"
-        found = self.database.execute(f"SELECT number FROM ({numbered}) WHERE {left}").fetchall()
-        return {number for (number,) in found}
+    def _rewrite(self, lines: Path, source: int, wanted: Iterable[bool] = repeat(True)) -> None:
+        """Read lines in Python.
 
-    def _rewrite(self, lines: Path, source: int, numbers: Container[int] | None = None) -> None:
-        """Read lines in Python: all of them, or those with these numbers."""
-        # One thread at a time, since this takes memory.
-        with lines.open("rb") as stream, self.lines.rewriting:
-            rows = (
-                self._rewritten(line)
-                for number, line in enumerate(iter_lines(stream), 1)
-                if numbers is None or number in numbers
-            )
-            for some in _portions(filter(None, rows), _REWRITTEN):
-                rewritten = make_private(self.lines.folder / f"rewritten-{source}.jsonl")
-                rewritten.write_bytes(b"".join(some))
-                with room_for(self.database, max(map(len, some))):
-                    self._take(self.query.over(self.query.form.rewritten_rows([rewritten])))
-                rewritten.unlink()
+        :param wanted: tells of each whether it is read.
+        """
+        with lines.open("rb") as stream:
+            rows = map(self._rewritten, compress(iter_lines(stream), wanted))
+            for some in _portions(filter(None, rows), JSON_BYTES):
+                self._read_rewritten(
+                    some, self.lines.folder / f"rewritten-{next(self.lines.names)}-{source}.jsonl"
+                )
+
+    def _read_rewritten(self, rows: Sequence[bytes], path: Path) -> None:
+        form, content = self.query.form, b"".join(rows)
+        make_private(path).write_bytes(content)
+        if form.plain_rewritten_rows and len(content) <= 2 * JSON_BYTES and not form.is_odd(content):
+            rows = [rows[number] for number in self._take(self.query.plain(form.plain_rewritten_rows(path)))]
+            content = b"".join(rows)
+            path.write_bytes(content)
+        if rows:
+            # One thread at a time, since this takes memory.
+            with self.lines.rewriting, room_for(self.database, len(content)):
+                self._take(self.query.over(form.rewritten_rows(path)))
+        path.unlink()
 
     def _rewritten(self, line: bytes) -> bytes | None:
         row = tolerant_object(line)

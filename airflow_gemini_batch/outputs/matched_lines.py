@@ -99,13 +99,8 @@ class CountedLines:
         kept = Path(tempfile.mkdtemp(dir=folder))
         self._lines = AnswerLines(database, kept, _COUNTING[GENERATE_CONTENT], by_content=by_content)
 
-    @property
-    def piece_size(self) -> int:
-        """As of :class:`.Cutting`."""
-        return _COUNTING[self._family.family].form.piece_size
-
-    def is_odd(self, lines: bytes, /) -> bool:
-        """Return what :class:`.Cutting` says."""
+    def is_odd(self, lines: bytes) -> bool:
+        """Return what :attr:`.LineForm.is_odd` does."""
         return _COUNTING[self._family.read(lines)].form.is_odd(lines)
 
     def add(self, piece: Piece) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -122,6 +123,11 @@ def request_digest(request: Any) -> bytes:
     return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
+@lru_cache(4096)
+def _camel_case(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
+
+
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
         fields = {}
@@ -129,7 +135,7 @@ def _canonical(value: Any) -> Any:
             content = _canonical(content)
             if content in _EMPTY:
                 continue
-            name = re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), key)
+            name = _camel_case(key)
             if name in _LISTS and not isinstance(content, list):
                 content = [content]
             elif name in _INTEGERS or (name == "type" and isinstance(content, str)):

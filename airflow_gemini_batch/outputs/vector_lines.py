@@ -20,14 +20,11 @@ from airflow_gemini_batch.outputs.line_sql import (
     LineForm,
     identified,
     identity,
-    json_lines,
     read_json,
+    rewritten_lines,
 )
 from airflow_gemini_batch.outputs.vectors_sql import read_vectors, token_count, truncated
 from airflow_gemini_batch.sql.dialect import DUCKDB
-
-# What DuckDB holds of some lines is several times as long as these.
-_PIECE = 8 * 1024 * 1024
 
 # What is read of a plain answer. Where there are more of them the first one counts.
 _EMBEDDING = 'STRUCT("values" DOUBLE[], statistics JSON, truncated JSON)'
@@ -119,8 +116,8 @@ FROM (
   )
 )"""
 
-    def rewritten_rows(paths: Sequence[Path]) -> str:
-        lines = f"FROM {json_lines(paths, family, plain.fields, rewritten=True)}"
+    def rewritten_rows(path: Path) -> str:
+        lines = f"FROM {rewritten_lines(path, family, plain.fields)}"
         read = read_vectors(
             family,
             identified(family),
@@ -138,7 +135,7 @@ FROM (
   FROM gemini_batch_told
 )"""
 
-    return LineForm(family, plain_rows, rewritten_rows, None, _has_odd_vector, _PIECE)
+    return LineForm(family, plain_rows, rewritten_rows, _has_odd_vector)
 
 
 # Without what numbers are written with, commas and white space, a list of numbers is empty. The name has lost its e.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _MEMORY_MB = 256
 
+JSON_BYTES = 2 * 1024 * 1024
+"""Bytes of the rows that a statement reads at a time which looks into JSON: see :func:`room_for`."""
+
 
 def connect(folder: Path) -> DuckDBPyConnection:
     """Return a database that keeps to 256 MB of memory and spills to the folder.
@@ -56,13 +59,13 @@ def connect(folder: Path) -> DuckDBPyConnection:
 
 
 @contextmanager
-def room_for(database: DuckDBPyConnection, longest: int) -> Iterator[None]:
-    """Let statements use more memory for lines of so many bytes.
+def room_for(database: DuckDBPyConnection, size: int) -> Iterator[None]:
+    """Let a statement use more memory for rows of so many bytes.
 
-    Each function that reads a long text makes another one of it, and all of them are held at a time: some twenty.
-    DuckDB counts five times as much.
+    Each function that reads texts makes others of them, and all are held at a time: some twenty. DuckDB counts five
+    times as much.
     """
-    database.execute(f"SET memory_limit = '{_MEMORY_MB + 100 * longest // 10**6}MB'")
+    database.execute(f"SET memory_limit = '{_MEMORY_MB + 100 * size // 10**6}MB'")
     try:
         yield
     finally:

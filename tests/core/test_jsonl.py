@@ -11,6 +11,11 @@ from airflow_gemini_batch.core.jsonl import tolerant_object
         pytest.param(b'{"a": 1}', {"a": 1}, id="json"),
         pytest.param(b'\xef\xbb\xbf{"a": 1}', {"a": 1}, id="byte-order-mark"),
         pytest.param(b'{"a": NaN, "b": [-Infinity]}', {"a": None, "b": [None]}, id="no-number"),
+        pytest.param(
+            b'{"a": 1e400, "b": -1e400, "c": 1e30}', {"a": None, "b": None, "c": 1e30}, id="too-great"
+        ),
+        pytest.param(b'{"a": [1, ], "b": ",]", }', {"a": [1], "b": ",]"}, id="commas"),
+        pytest.param(b'{"a\\",]": {"b": "\\\\",},}', {'a",]': {"b": "\\"}}, id="commas-in-strings"),
         pytest.param(b'{"a": "x\\ud83d"}', {"a": "x\ufffd"}, id="half-a-pair-escaped"),
         pytest.param(b'{"a": "\xed\xa0\xbd!"}', {"a": "\ufffd!"}, id="half-a-pair-in-bytes"),
         pytest.param(b'{"\\udc00": NaN}', {"\ufffd": None}, id="half-a-pair-in-a-name"),

@@ -56,6 +56,15 @@ def test_answers_are_held_against_a_schema(files):
     assert list(read(files.manifest(source, output), response_schema={"genre": str}, only_ok=True)) == ["1"]
 
 
+@pytest.mark.parametrize("size", [3_000, 300_000])
+def test_long_answers_are_read_in_the_memory_that_there_is(files, size):
+    text = f"```json\n{json.dumps({'genre': 'x' * size})}\n```"
+    keys = [f"{number:05}" for number in range(8_000_000 // size)]
+    manifest = files.manifest(files.requests(*keys), files.output(*(line(key, good(text)) for key in keys)))
+    found = read(manifest, response_schema={"genre": str})
+    assert {key: len(one.value["genre"]) for key, one in found.items()} == dict.fromkeys(keys, size)
+
+
 class Book(BaseModel):
     genre: str
     pages: int | None = None

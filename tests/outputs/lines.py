@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from airflow_gemini_batch.core.keys import sent_key
 from airflow_gemini_batch.core.model_families import MOST_TOKENS, ModelFamily
-from airflow_gemini_batch.gcp.pieces import USUAL, pieces
+from airflow_gemini_batch.gcp.pieces import pieces
 from airflow_gemini_batch.outputs.classify import Outcome, Tally
 from airflow_gemini_batch.outputs.classify_sql import failure_message, outcome_case, status_code
 from airflow_gemini_batch.outputs.generated_lines import GENERATED
@@ -76,8 +76,8 @@ def count_tokens(folder: Path, rows: Iterable[Mapping[str, Any]]) -> UsageByMode
 
 def _add(folder: Path, lines: CountedLines | RequestLines, rows: Iterable[Mapping[str, Any]]) -> None:
     content = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-    cutting = lines if isinstance(lines, CountedLines) else USUAL
-    for piece in pieces([io.BytesIO(content)], folder, cutting):
+    is_odd = lines.is_odd if isinstance(lines, CountedLines) else lambda _: False
+    for piece in pieces([io.BytesIO(content)], folder, is_odd):
         with piece:
             lines.add(piece)
 
@@ -102,7 +102,7 @@ FROM (
   SELECT *, IF(outcome = '{Outcome.OK}', NULL, COALESCE(NULLIF(status_text, ''), {failure_message(DUCKDB)})) AS message
   FROM (SELECT *, {outcome_case(DUCKDB)} AS outcome, {status_code(DUCKDB)} AS code FROM gemini_batch_read)
 )"""
-    form = GENERATED._replace(piece_size=1) if each_alone else GENERATED
+    form = GENERATED
     files = lines if each_alone else [b"\n".join(lines)]
     return _read(folder, files, query, form)
 
@@ -134,7 +134,7 @@ def read_vectors(
 def _read(folder: Path, files: Iterable[bytes], query: str, form: LineForm) -> Read:
     with shared_database() as database:
         answers = AnswerLines(database, folder, LineQuery(form, query))
-        answers.add_all(pieces(map(io.BytesIO, files), folder, form))
+        answers.add_all(pieces(map(io.BytesIO, files), folder, form.is_odd))
         rows = (
             database.execute(f"SELECT * EXCLUDE (source) FROM {answers.rows}").fetchall()
             if answers.files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,18 @@ class KeyedRows:
         self._write_run()
         self._file.close()
         self._reader = ipc.open_file(pa.OSFile(str(self._path)))
+
+    def portions(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, as many at a time as take so many bytes, or one that takes more; in no order."""
+        for number in range(self._reader.num_record_batches):
+            waiting = [self._reader.get_batch(number)]
+            while waiting:
+                rows = waiting.pop()
+                if len(rows) > 1 and rows.nbytes > size:
+                    middle = len(rows) // 2
+                    waiting += (rows.slice(middle), rows.slice(0, middle))
+                else:
+                    yield rows
 
     def read(self, keys: KeyRange) -> pa.Table:
         """Return the rows of a range, and some of those beside it; in no order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ from airflow_gemini_batch.outputs.lines import AnswerLines
 from airflow_gemini_batch.outputs.matching_sql import beside_requests
 from airflow_gemini_batch.outputs.vectors_sql import of_one_length, usual_length
 from airflow_gemini_batch.sql.dialect import DUCKDB
-from airflow_gemini_batch.sql.engine import arrow_rows
+from airflow_gemini_batch.sql.engine import JSON_BYTES, arrow_rows, room_for
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,8 +114,7 @@ class Spool:
                 self._stopped = True
         self._show("all_requests", self._requests)
         if self.plan.schema is not None and len(self._left):
-            self._show("left_answers", self._left)
-            self._keep_all(judged_query(self.plan, self.plan.schema, "left_answers"))
+            self._judge(self.plan.schema)
         if len(self._nameless):
             self._show("nameless_answers", self._nameless)
             self._find()
@@ -169,6 +168,15 @@ class Spool:
         self.by_key += pc.sum(pc.invert(rows["by_content"])).as_py() or 0
         self._answers.add(rows)
 
+    def _judge(self, schema: Mapping[str, Any]) -> None:
+        """Take the answers that have to be judged first."""
+        query = judged_query(self.plan, schema, "left_answers")
+        self._left.close()
+        for rows in self._left.portions(JSON_BYTES):
+            self.database.register("left_answers", rows)
+            with room_for(self.database, rows.nbytes):
+                self._keep_all(query)
+
     def _keep_all(self, query: str) -> None:
         """Take the answers of a query."""
         import pyarrow as pa
@@ -208,7 +216,7 @@ class Spool:
         form = line_form(self.plan, most_tokens(self.manifests[0].model))
         query = LineQuery(form, answers_query(self.plan, self.vector_type))
         answers = AnswerLines(self.database, self.folder, query, self._keep)
-        answers.add_all(self.storage.pieces(blobs, self.folder, form))
+        answers.add_all(self.storage.pieces(blobs, self.folder, form.is_odd))
         answers.end()
         self.unreadable_answers = answers.unreadable
 

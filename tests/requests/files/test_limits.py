@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_gemini_batch.core.addresses import GcsAddress
+from airflow_gemini_batch.core.jsonl import tolerant_object
 from airflow_gemini_batch.landing.schema_check_sql import parsed_answer
 from airflow_gemini_batch.requests.files.rows import read_rows
 from airflow_gemini_batch.requests.sources import QueryRows, parse_row_source
@@ -263,6 +264,15 @@ def test_answers_that_begin_a_fence_are_read_in_linear_time(tmp_path: Path, answ
     with connect(tmp_path) as database:
         query = f"SELECT {parsed_answer('text', DUCKDB)} FROM (SELECT ?::VARCHAR AS text)"
         assert quickly(lambda: database.execute(query, [answer]).fetchall()) == [(None,)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"a": "' + b'\\"' * 500_000, b'{"a": ' + b"," * 500_000, b'{"a": 1,' + b" " * 500_000],
+    ids=["quotes", "commas", "spaces"],
+)
+def test_lines_that_were_cut_off_are_read_in_linear_time(line: bytes) -> None:
+    assert quickly(lambda: tolerant_object(line)) is None
 
 
 def test_statuses_are_read_in_linear_time(tmp_path: Path) -> None:
