@@ -95,7 +95,7 @@ def read_lines(
     """Read output lines with generated content.
 
     :param columns: of ``gemini_batch_read``, or ``outcome``, ``message`` or ``code``.
-    :param each_alone: each line is a file and a piece.
+    :param each_alone: each line is a file.
     """
     query = f"""SELECT source, label, {", ".join(columns)}, digest
 FROM (

@@ -48,7 +48,7 @@ def test_what_is_no_object_is_counted_once(tmp_path: Path, line: bytes) -> None:
     assert (len(read.rows), read.unreadable) == (2, 2)
 
 
-def test_lines_of_many_pieces_are_read_as_those_of_one(tmp_path: Path) -> None:
+def test_lines_of_many_files_are_read_as_those_of_one(tmp_path: Path) -> None:
     keys = [f"key={number};" for number in range(30)] + [f"{number}" for number in range(30)]
     lines = [
         *(json.dumps({"key": key, "status": "", "response": said(key)}).encode() for key in keys),
