@@ -311,7 +311,8 @@ def _some_of(rows: Iterator[_Row]) -> list[_Row]:
 
 
 def _size_of(row: _Row) -> int:
-    return len(row.cells["answer"] or "")
+    # In bytes: a text in Japanese has three times as many of them as characters.
+    return len((row.cells["answer"] or "").encode())
 
 
 def _judging_query(schema: Mapping[str, Any] | None) -> str:

@@ -46,6 +46,8 @@ class AnswerLines:
     :param read: rows that were read.
     :param unreadable: lines that can't be read as JSON objects.
     :param broken: the beginning of one of those, the same one in each run.
+    :param rewriting: held while a statement reads lines by the general rules, which takes memory.
+    :param names: numbers for the files of lines that are written again.
     """
 
     database: DuckDBPyConnection
@@ -183,7 +185,6 @@ class _PieceLines:
             content = b"".join(rows)
             path.write_bytes(content)
         if rows:
-            # One thread at a time, since this takes memory.
             with self.lines.rewriting, room_for(self.database, len(content)):
                 self._take(self.query.over(form.rewritten_rows(path)))
         path.unlink()

@@ -26,7 +26,8 @@ JSON_BYTES = 2 * 1024 * 1024
 def connect(folder: Path) -> DuckDBPyConnection:
     """Return a database that keeps to 256 MB of memory and spills to the folder.
 
-    A statement is run by the thread that asks for it alone; other threads ask by a ``cursor()`` of their own.
+    A statement is run by the thread that asks for it alone, so that rows which are only read and filtered keep their
+    order; other threads ask by a ``cursor()`` of their own.
 
     It knows the functions that :data:`airflow_gemini_batch.sql.dialect.DUCKDB` writes.
     """

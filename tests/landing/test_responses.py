@@ -58,7 +58,7 @@ def test_answers_are_held_against_a_schema(files):
 
 @pytest.mark.parametrize("size", [3_000, 300_000])
 def test_long_answers_are_read_in_the_memory_that_there_is(files, size):
-    text = f"```json\n{json.dumps({'genre': 'x' * size})}\n```"
+    text = f"```json\n{json.dumps({'genre': '語' * size}, ensure_ascii=False)}\n```"
     keys = [f"{number:05}" for number in range(8_000_000 // size)]
     manifest = files.manifest(files.requests(*keys), files.output(*(line(key, good(text)) for key in keys)))
     found = read(manifest, response_schema={"genre": str})

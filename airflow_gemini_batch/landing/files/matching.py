@@ -98,6 +98,7 @@ class StagedRows(Portions):
             self.tally.duplicates += staged.repeated
             yield staged.keys
             # Not held while the next ones are taken.
+            del staged
             self._rows = self._rows.schema.empty_table()
             self.database.unregister(STAGED)
         for outcome, message in sorted(samples)[: Tally.MAX_SAMPLES]:

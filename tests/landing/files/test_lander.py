@@ -349,7 +349,7 @@ def test_lost_requests_are_an_error_with_the_way_out(files):
 @pytest.mark.parametrize("size", [3_000, 300_000])
 def test_long_answers_that_are_looked_into_land_in_the_memory_that_there_is(files, size, ending):
     files.target = files.target.replace(".parquet", ending)
-    text = f"```json\n{json.dumps({'genre': 'x' * size})}\n```"
+    text = f"```json\n{json.dumps({'genre': '語' * size}, ensure_ascii=False)}\n```"
     keys = [f"{number:05}" for number in range(8_000_000 // size)]
     for answer in (good(text), later(good(text))):
         assert files.land([(key, answer) for key in keys], GENRE).landed == len(keys)
