@@ -89,8 +89,12 @@ class KeyedRows:
         self._file.close()
         self._reader = ipc.open_file(pa.OSFile(str(self._path)))
 
-    def portions(self, size: int) -> Iterator[pa.RecordBatch]:
+    def portions(self, size: int) -> Iterator[pa.Table]:
         """Yield all rows, as many at a time as take so many bytes, or one that takes more; in no order."""
+        import pyarrow as pa
+
+        some: list[pa.RecordBatch] = []
+        left = size
         for number in range(self._reader.num_record_batches):
             waiting = [self._reader.get_batch(number)]
             while waiting:
@@ -98,8 +102,14 @@ class KeyedRows:
                 if len(rows) > 1 and rows.nbytes > size:
                     middle = len(rows) // 2
                     waiting += (rows.slice(middle), rows.slice(0, middle))
-                else:
-                    yield rows
+                    continue
+                if some and rows.nbytes > left:
+                    yield pa.Table.from_batches(some)
+                    some, left = [], size
+                some.append(rows)
+                left -= rows.nbytes
+        if some:
+            yield pa.Table.from_batches(some)
 
     def read(self, keys: KeyRange) -> pa.Table:
         """Return the rows of a range, and some of those beside it; in no order."""

@@ -134,10 +134,6 @@ class Spool:
         self.database.register("requests", self._requests.read(keys))
         self.database.register("loaded_answers", self._answers.read(keys))
 
-    def unload(self) -> None:
-        """Free the memory that :meth:`load` takes."""
-        self.load(KeyRange(("",), ("",)))
-
     @property
     def dimensions(self) -> int | None:
         """The length of the vectors that land; ``None`` if none does."""
